@@ -1,0 +1,11 @@
+"""Decides: what to take next, what becomes of each delivery, and when to stop. Knows no server and no clock."""
+
+from worker.consumer.deadlines import Deadlines
+from worker.consumer.drain import Drain
+from worker.consumer.handling import Handling
+from worker.consumer.intake import Intake
+from worker.consumer.lease import Lease
+from worker.consumer.loop import Worker
+from worker.consumer.tally import SignOfLife, Tally
+
+__all__ = ["Deadlines", "Drain", "Handling", "Intake", "Lease", "SignOfLife", "Tally", "Worker"]

@@ -1,0 +1,140 @@
+"""What to take next: retries that are due, abandoned entries in groups that shrink, else a batch of new ones."""
+
+from collections import deque
+
+import structlog
+
+from worker.consumer.lease import Lease
+from worker.consumer.ports import Monotonic, Orders
+from worker.consumer.tally import Tally
+from worker.domain.deliveries import Delivery
+from worker.domain.errors import Outage
+
+log = structlog.get_logger(__name__)
+
+SECOND_DELIVERY_GROUP = 32
+FIRST_RETRY_AFTER_S = 0.5
+_START = "0-0"
+
+
+class Intake:
+    """Hands out groups of deliveries, all of them in hand (leased) from the moment they are taken.
+
+    A delivery that was never begun runs with a whole batch; one whose earlier delivery ended without an
+    outcome runs with at most 31 others, and from then on alone: so whatever takes the process down ends up
+    being the only one that is blamed for it.
+    """
+
+    def __init__(
+        self,
+        stream: Orders,
+        lease: Lease,
+        tally: Tally,
+        *,
+        batch_size: int,
+        block_ms: int,
+        lease_ms: int,
+        clock: Monotonic,
+    ) -> None:
+        self._stream = stream
+        self._lease = lease
+        self._tally = tally
+        self._batch_size = batch_size
+        self._block_s = block_ms / 1000
+        self._scan_every_s = lease_ms / 4000
+        self._clock = clock
+        self._cursor = _START
+        self._next_scan = clock()
+        self._waiting: deque[Delivery] = deque()
+        self._retries: list[tuple[float, Delivery]] = []
+        self._unseen = False
+
+    def take(self) -> list[Delivery]:
+        """Return the next group, empty where nothing came within BLOCK_MS. Raises Outage."""
+        if not self._waiting and self._unseen:
+            self._take_unseen()
+        if not self._waiting and self._clock() >= self._next_scan:
+            self._claim_page()
+        return self._due_retry() or self._group() or self._read()
+
+    def postpone(self, delivery: Delivery) -> None:
+        """Keep a delivery in hand and hand it out again, alone, after a back-off that grows with its count."""
+        delay = FIRST_RETRY_AFTER_S * 2.0 ** min(delivery.count_before, 6)
+        self._retries.append((self._clock() + delay, delivery))
+        self._retries.sort(key=lambda retry: retry[0])
+
+    def leftovers(self) -> list[Delivery]:
+        """Return, and forget, what was taken and not handed out."""
+        left = [*self._waiting, *(delivery for _, delivery in self._retries)]
+        self._waiting.clear()
+        self._retries.clear()
+        return left
+
+    def _due_retry(self) -> list[Delivery]:
+        if self._retries and self._retries[0][0] <= self._clock():
+            return [self._retries.pop(0)[1]]
+        return []
+
+    def _group(self) -> list[Delivery]:
+        if not self._waiting:
+            return []
+        size = _group_size(self._waiting[0], self._batch_size)
+        group = [self._waiting.popleft()]
+        while self._waiting and len(group) < size:
+            if _group_size(self._waiting[0], self._batch_size) < size:
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    def _read(self) -> list[Delivery]:
+        now = self._clock()
+        wake_at = min([self._next_scan, *(due for due, _ in self._retries[:1])])
+        block_s = max(0.0, min(self._block_s, wake_at - now))
+        try:
+            return self._hold(self._stream.read(self._batch_size, int(block_s * 1000)))
+        except Outage:
+            # The server may have handed out entries whose names never arrived here.
+            self._unseen = True
+            raise
+
+    def _take_unseen(self) -> None:
+        found = self._stream.own_pending(self._batch_size, known=self._lease.held)
+        self._queue(found)
+        self._unseen = len(found) == self._batch_size
+        if found:
+            log.info("took entries that arrived unseen", count=len(found))
+
+    def _claim_page(self) -> None:
+        page = self._stream.claim(self._cursor, self._batch_size)
+        self._cursor = page.cursor
+        held = self._lease.held
+        found = [delivery for delivery in page.deliveries if delivery.entry_id not in held]
+        if page.cursor == _START:
+            self._next_scan = self._clock() + self._scan_every_s
+            found += [
+                Delivery(each, (), 0, False)
+                for each in self._stream.trimmed(self._batch_size)
+                if each not in held
+            ]
+        self._queue(found)
+        if found:
+            log.info("claimed abandoned entries", count=len(found))
+
+    def _queue(self, deliveries: list[Delivery]) -> None:
+        # The least charged first: many at a time, before those that must run alone.
+        self._waiting.extend(sorted(self._hold(deliveries), key=lambda delivery: min(delivery.count, 2)))
+
+    def _hold(self, deliveries: list[Delivery]) -> list[Delivery]:
+        self._lease.hold(deliveries)
+        self._tally.take(len(deliveries))
+        return deliveries
+
+
+def _group_size(delivery: Delivery, batch_size: int) -> int:
+    match delivery.count_before:
+        case 0:
+            return batch_size
+        case 1:
+            return min(SECOND_DELIVERY_GROUP, batch_size)
+        case _:
+            return 1

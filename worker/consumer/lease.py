@@ -1,0 +1,86 @@
+"""Keeps what is in hand: renews it from a thread of its own while the loop is busy elsewhere."""
+
+from collections.abc import Iterable
+from threading import Event, Lock, Thread
+
+import structlog
+
+from worker.consumer.ports import Monotonic, Orders
+from worker.domain.deliveries import Delivery
+from worker.domain.errors import Outage, Stopped
+
+log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """Renews at a quarter of the lease. The loop asks `check` whether the thread lives, `keep` what is still ours."""
+
+    def __init__(self, stream: Orders, *, lease_ms: int, clock: Monotonic) -> None:
+        self._stream = stream
+        self._lease_s = lease_ms / 1000
+        self._clock = clock
+        self._lock = Lock()
+        self._held: set[str] = set()
+        self._lost: set[str] = set()
+        self._renewed_at = clock()
+        self._leaving = Event()
+        self._thread = Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Renew no more."""
+        self._leaving.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1)
+
+    def check(self) -> None:
+        """Raise Stopped where the thread has died: what is in hand could be taken away unnoticed."""
+        if not self._thread.is_alive():
+            raise Stopped("the lease renewal thread has ended")
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The entry ids in hand."""
+        with self._lock:
+            return frozenset(self._held)
+
+    def hold(self, deliveries: Iterable[Delivery]) -> None:
+        """Renew these from now on."""
+        with self._lock:
+            self._held.update(delivery.entry_id for delivery in deliveries)
+
+    def let_go(self, entry_ids: Iterable[str]) -> None:
+        """Renew these no more."""
+        gone = set(entry_ids)
+        with self._lock:
+            self._held -= gone
+            self._lost -= gone
+
+    def lost(self, deliveries: Iterable[Delivery]) -> set[str]:
+        """Return which of these somebody else holds or has settled, asking first if the last renewal is too old."""
+        # A process that was stopped wakes up here before its renewal thread had a turn.
+        if self._clock() - self._renewed_at > self._lease_s:
+            self.renew()
+        with self._lock:
+            return {delivery.entry_id for delivery in deliveries if delivery.entry_id in self._lost}
+
+    def renew(self) -> None:
+        """Restart the lease of everything in hand and note what is lost. Raises Outage."""
+        held = self.held
+        asked_at = self._clock()
+        lost = self._stream.renew(held) if held else []
+        with self._lock:
+            # What the loop let go meanwhile is settled, not lost.
+            self._lost |= self._held.intersection(lost)
+            self._held.difference_update(lost)
+        self._renewed_at = asked_at
+
+    def _run(self) -> None:
+        while not self._leaving.wait(self._lease_s / 4):
+            try:
+                self.renew()
+            except Outage as outage:
+                log.warning("lease not renewed", server=outage.server, reason=outage.reason)

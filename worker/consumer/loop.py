@@ -1,0 +1,189 @@
+"""The loop: take, work through, settle, wait out an outage; at the end, hand back."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import assert_never
+
+import structlog
+from msgspec.structs import replace
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
+from worker.consumer.drain import Drain
+from worker.consumer.handling import Handling
+from worker.consumer.intake import Intake
+from worker.consumer.lease import Lease
+from worker.consumer.ports import Orders, Renderer, Store
+from worker.consumer.tally import SignOfLife, Tally, kind
+from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled, Settlement
+from worker.domain.errors import Outage
+
+log = structlog.get_logger(__name__)
+
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 3.0
+
+
+class Worker:
+    """One replica. `run` returns after a drain, and raises Stopped where it can't go on."""
+
+    def __init__(
+        self,
+        stream: Orders,
+        store: Store,
+        intake: Intake,
+        handling: Handling,
+        renderer: Renderer,
+        lease: Lease,
+        drain: Drain,
+        tally: Tally,
+        life: SignOfLife,
+    ) -> None:
+        self.stream = stream
+        self.store = store
+        self.intake = intake
+        self.handling = handling
+        self.renderer = renderer
+        self.lease = lease
+        self.drain = drain
+        self.tally = tally
+        self.life = life
+        self.in_hand: list[Delivery] = []
+        self.outcomes: list[Outcome] | None = None
+        self.outage: Outage | None = None
+
+    def run(self) -> None:
+        """Work until a drain is requested, then hand back what was not begun."""
+        self.lease.start()
+        while not self.drain.requested:
+            try:
+                self.refill()
+                self.work_through()
+            except Outage as outage:
+                self.wait_out(outage)
+        self.hand_back()
+        self.lease.stop()
+
+    def refill(self) -> None:
+        """Take the next group in hand, unless an outage left the last one there."""
+        self.life.give()
+        self.lease.check()
+        if not self.in_hand:
+            self.in_hand = self.intake.take()
+
+    def work_through(self) -> None:
+        """Bring what is in hand to its outcomes, and settle them."""
+        if not self.in_hand or self.drain.requested:
+            return
+        if self.outcomes is None:
+            self.outcomes = self.handling.handle(self.in_hand)
+        if not self.drain.hurried:
+            self.settle(self.outcomes)
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Publish or bury, and ack, in one step. Until it has worked the outcomes are kept and settled again."""
+        self.life.give()
+        # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
+        self.stream.settle([part for outcome in outcomes for part in self.settlement(outcome)])
+        retries = [outcome.delivery for outcome in outcomes if isinstance(outcome, Retry)]
+        for delivery in retries:
+            self.intake.postpone(delivery)
+        kept = {delivery.entry_id for delivery in retries}
+        self.lease.let_go(delivery.entry_id for delivery in self.in_hand if delivery.entry_id not in kept)
+        self.tally.settle(outcomes)
+        self.tally.hand_back(len(self.in_hand) - len(outcomes))
+        self.in_hand, self.outcomes = [], None
+        _report(outcomes)
+
+    def settlement(self, outcome: Outcome) -> list[Settlement]:
+        """Return what an outcome means on the stream."""
+        match outcome:
+            case Settled(delivery, record):
+                return [self.renderer.result(delivery, record)]
+            case Duplicate(delivery):
+                return [Settlement(delivery.entry_id, "ack")]
+            case Dead(delivery, reason, error, order_id):
+                return [self.renderer.letter(delivery, reason=reason, error=error, order_id=order_id)]
+            case Retry():
+                return []
+        assert_never(outcome)
+
+    def wait_out(self, outage: Outage) -> None:
+        """Back off until the work goes on, or a drain is requested. Nothing is let go, nobody is charged."""
+        self.tally.outages += 1
+        retrying = Retrying(
+            retry=retry_if_exception_type(Outage),
+            wait=wait_exponential_jitter(initial=FIRST_WAIT_S, max=LONGEST_WAIT_S, jitter=FIRST_WAIT_S),
+            stop=stop_when_event_set(self.drain.event),
+            sleep=sleep_using_event(self.drain.event),
+            before_sleep=self.keep_waiting,
+        )
+        try:
+            for attempt in retrying:
+                with attempt:
+                    if attempt.retry_state.attempt_number == 1:
+                        raise outage
+                    self.work_on()
+        except RetryError:
+            return
+        log.info("outage over", server=outage.server)
+        self.outage = None
+
+    def work_on(self) -> None:
+        """Go on where the outage struck, once every server answers; read nothing new before."""
+        self.stream.ping()
+        self.store.ping()
+        self.stream.ensure_group()
+        self.refill()
+        self.work_through()
+
+    def keep_waiting(self, state: RetryCallState) -> None:
+        """Say what is being waited for, and take back what was charged for executions that led to nothing."""
+        self.life.give()
+        outage = state.outcome.exception() if state.outcome else None
+        if isinstance(outage, Outage):
+            self.outage = outage
+            log.warning("outage", server=outage.server, reason=outage.reason, attempt=state.attempt_number)
+        if self.in_hand and self.outcomes is None:
+            self.in_hand = [replace(each, count=each.count_before, charged=False) for each in self.in_hand]
+            try:
+                self.stream.charge({each.entry_id: each.count for each in self.in_hand})
+            except Outage:
+                log.debug("charges stand until Redis is back")
+
+    def hand_back(self) -> None:
+        """Settle what is committed, release what was not begun, leave the group."""
+        try:
+            if self.outcomes is not None and not self.drain.hurried:
+                self.settle(self.outcomes)
+            left = self.in_hand + self.intake.leftovers()
+            self.stream.release({each.entry_id: each.count_before for each in left})
+            self.lease.let_go(each.entry_id for each in left)
+            self.tally.hand_back(len(left))
+            self.in_hand = []
+            self.stream.leave()
+        except Outage as outage:
+            log.warning("could not hand back, others take over after the lease", reason=str(outage))
+        else:
+            log.info("drained", handed_back=len(left), received=self.tally.received)
+
+
+def _report(outcomes: Sequence[Outcome]) -> None:
+    counts = Counter(kind(outcome) for outcome in outcomes)
+    log.info("batch settled", entries=len(outcomes), **counts)
+    for outcome in outcomes:
+        if isinstance(outcome, Dead):
+            log.warning(
+                "dead letter",
+                entry_id=outcome.delivery.entry_id,
+                order_id=outcome.order_id,
+                reason=outcome.reason,
+                error=outcome.error,
+            )

@@ -1,0 +1,92 @@
+"""What the consumer needs of the rooms around it. All of them raise Outage when their server is away."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from worker.domain.deliveries import ClaimedPage, Delivery, Settlement
+from worker.domain.orders import Execution, Order, OrderRecord, Undecodable, UnsoundOrder
+
+Monotonic: TypeAlias = Callable[[], float]
+WallClock: TypeAlias = Callable[[], datetime]
+
+
+class Orders(Protocol):
+    """The orders stream, as one consumer of its group sees it. Every step but `read` is repeatable."""
+
+    def ensure_group(self) -> None:
+        """Make the group, reading from the beginning, where it is missing."""
+
+    def ping(self) -> None:
+        """Return when the stream's server answers."""
+
+    def read(self, count: int, block_ms: int) -> list[Delivery]:
+        """Take entries nobody has taken yet; each is charged with one delivery."""
+
+    def claim(self, cursor: str, count: int) -> ClaimedPage:
+        """Take a page of abandoned entries; nothing is charged."""
+
+    def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
+        """Return entries that arrived unseen."""
+
+    def trimmed(self, count: int) -> list[str]:
+        """Return entries that were trimmed while pending, whose owners have had their time."""
+
+    def renew(self, entry_ids: Collection[str]) -> list[str]:
+        """Restart leases; return the ids that are lost to somebody else."""
+
+    def charge(self, counts: Mapping[str, int]) -> list[str]:
+        """Set what entries are charged with; return the ids that are lost to somebody else."""
+
+    def release(self, counts: Mapping[str, int]) -> None:
+        """Hand entries back for anybody to claim at once."""
+
+    def settle(self, settlements: Sequence[Settlement]) -> int:
+        """Publish, bury and ack in one step; return how many entries were not settled before."""
+
+    def leave(self) -> None:
+        """Take this consumer out of the group, unless something is pending for it."""
+
+
+class Store(Protocol):
+    """The rows of orders."""
+
+    def ping(self) -> None:
+        """Return when the store answers."""
+
+    def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        """Commit rows; return the row that stands for each, the very record where it was written now."""
+
+    def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows these entries own."""
+
+
+class Executor(Protocol):
+    """Turns an order into an execution. Pure: the same order gives the same execution in any process."""
+
+    @property
+    def pure(self) -> bool:
+        """Whether executing again is invisible."""
+
+    def execute(self, order: Order) -> Execution:
+        """Execute. Raises VenueUnavailable before any effect; anything else it raises is charged to the order."""
+
+
+class Decoder(Protocol):
+    """Understands entries."""
+
+    def decode(self, delivery: Delivery) -> Order | UnsoundOrder | Undecodable:
+        """Return the order in an entry, or why there is none; never raises."""
+
+
+class Renderer(Protocol):
+    """Writes what goes out."""
+
+    def result(self, delivery: Delivery, record: OrderRecord) -> Settlement:
+        """Return the settlement that publishes the result of a row."""
+
+    def letter(self, delivery: Delivery, *, reason: str, error: str, order_id: str | None) -> Settlement:
+        """Return the settlement that buries a delivery."""
+
+    def derived_order_id(self, entry_id: str) -> str:
+        """Return the identity of an order whose entry names none."""

@@ -1,0 +1,82 @@
+"""What one process has done so far, and when it last gave a sign of life."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from worker.consumer.ports import Monotonic
+from worker.domain.deliveries import Dead, Duplicate, Outcome, Retry, Settled
+from worker.domain.orders import Status
+
+
+class Tally(Struct):
+    """Counts since start; received is the sum of the others and of what is in hand.
+
+    Written by the loop alone, read by any thread: a reader may see a settle half counted, never a wrong end.
+    """
+
+    received: int = 0
+    filled: int = 0
+    rejected: int = 0
+    error: int = 0
+    duplicate: int = 0
+    dead: int = 0
+    answered_again: int = 0
+    handed_back: int = 0
+    in_hand: int = 0
+    batches: int = 0
+    outages: int = 0
+
+    def take(self, count: int) -> None:
+        """Count deliveries taken in hand."""
+        self.received += count
+        self.in_hand += count
+
+    def hand_back(self, count: int) -> None:
+        """Count deliveries left to others, by release or by a lost lease."""
+        self.handed_back += count
+        self.in_hand -= count
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Count a settled batch; what is to be retried stays in hand."""
+        self.batches += 1
+        for outcome in outcomes:
+            name = kind(outcome)
+            if name != "retry":
+                setattr(self, name, getattr(self, name) + 1)
+                self.in_hand -= 1
+
+
+_RESULTS = {Status.FILLED: "filled", Status.REJECTED: "rejected", Status.ERROR: "error"}
+
+
+def kind(outcome: Outcome) -> str:
+    """Return under which name an outcome is counted and logged."""
+    match outcome:
+        case Settled(answered=True):
+            return "answered_again"
+        case Settled(record=record):
+            return _RESULTS[record.status]
+        case Duplicate():
+            return "duplicate"
+        case Dead():
+            return "dead"
+        case Retry():
+            return "retry"
+
+
+class SignOfLife:
+    """When the loop last passed one of its stations."""
+
+    def __init__(self, clock: Monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def give(self) -> None:
+        """Note that the loop is alive now."""
+        self._last = self._clock()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last sign."""
+        return self._clock() - self._last

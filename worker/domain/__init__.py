@@ -1,0 +1,1 @@
+"""Frozen values of the flow, and the errors; no I/O."""

@@ -1,0 +1,64 @@
+"""Exact decimals, made from text by moving digits, never through binary floats or a rounding context."""
+
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+INTEGER_DIGITS = 20
+FRACTION_DIGITS = 30
+
+# Wide enough for the product of two amounts; the default context keeps 28 digits and rounds the rest away.
+EXACT = Context(prec=128, rounding=ROUND_HALF_EVEN)
+
+_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?)([0-9]+))?", re.ASCII)
+# An exponent of more digits moves every digit out of range, whatever stands before it.
+_EXPONENT_DIGITS = 6
+
+
+class NotExact(ValueError):
+    """The text is no decimal number, or one that can't be kept exactly."""
+
+
+def canonical(text: str) -> str:
+    """Return the one plain spelling of a decimal: no exponent, no leading or trailing zeros, no `-0`.
+
+    Keeps every digit. Raises NotExact where the number has more than 20 digits before or 30 after the
+    point once its exponent is applied; the cost is bounded by the length of the text, not by the exponent.
+    """
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise NotExact("is not a decimal number")
+    sign, whole, fraction, exponent_sign, exponent = match.groups(default="")
+    if not whole and not fraction:
+        raise NotExact("is not a decimal number")
+    if exponent:
+        whole, fraction = _shift(whole, fraction, exponent_sign, exponent.lstrip("0"))
+    whole = whole.lstrip("0")
+    fraction = fraction.rstrip("0")
+    if len(whole) > INTEGER_DIGITS or len(fraction) > FRACTION_DIGITS:
+        raise NotExact(f"has more than {INTEGER_DIGITS} integer or {FRACTION_DIGITS} fractional digits")
+    if not whole and not fraction:
+        return "0"
+    minus = "-" if sign == "-" else ""
+    return f"{minus}{whole or '0'}.{fraction}" if fraction else f"{minus}{whole}"
+
+
+def _shift(whole: str, fraction: str, sign: str, exponent: str) -> tuple[str, str]:
+    digits = (whole + fraction).lstrip("0")
+    if not digits or not exponent:
+        return whole, fraction
+    point = len(digits) - len(fraction)
+    if len(exponent) <= _EXPONENT_DIGITS:
+        point += int(f"{sign}{exponent}")
+    if len(exponent) > _EXPONENT_DIGITS or not -FRACTION_DIGITS <= point <= INTEGER_DIGITS:
+        raise NotExact(f"has more than {INTEGER_DIGITS} integer or {FRACTION_DIGITS} fractional digits")
+    if point <= 0:
+        return "", "0" * -point + digits
+    return digits[:point].ljust(point, "0"), digits[point:]
+
+
+def plain(value: Decimal) -> str:
+    """Return the canonical spelling of a finite decimal, so that equal values have equal text."""
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"-0", ""} else text

@@ -1,0 +1,82 @@
+"""Deliveries, what is to be done with each, and how it is settled on the stream."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from worker.domain.orders import OrderRecord
+
+
+class Delivery(Struct, frozen=True):
+    """One handing-over of an entry.
+
+    `fields` alternates names and values as the stream holds them, repeats kept; it is empty where the entry was
+    trimmed while it was pending. `count` is how many
+    executions the entry has been charged with; while `charged` is false the coming one is not among them.
+    """
+
+    entry_id: str
+    fields: tuple[bytes, ...]
+    count: int
+    charged: bool
+
+    @property
+    def count_before(self) -> int:
+        """The charges of earlier deliveries, that is, without this one."""
+        return self.count - 1 if self.charged else self.count
+
+
+class ClaimedPage(Struct, frozen=True):
+    """One page of abandoned entries, and where the next one begins (`0-0`: nowhere)."""
+
+    cursor: str
+    deliveries: Sequence[Delivery]
+
+
+class Settled(Struct, frozen=True):
+    """The order's row is committed: publish its result, and ack. `answered` when an earlier delivery wrote it."""
+
+    delivery: Delivery
+    record: OrderRecord
+    answered: bool
+
+
+class Duplicate(Struct, frozen=True):
+    """The same order came before in another entry: ack only."""
+
+    delivery: Delivery
+    order_id: str
+
+
+class Dead(Struct, frozen=True):
+    """No result will ever come of it: bury, and ack. By count only after its row says DEAD."""
+
+    delivery: Delivery
+    reason: str
+    error: str
+    order_id: str | None
+
+
+class Retry(Struct, frozen=True):
+    """The executor raised: again later, alone."""
+
+    delivery: Delivery
+    error: str
+
+
+Outcome: TypeAlias = Settled | Duplicate | Dead | Retry
+
+
+class Settlement(Struct, frozen=True):
+    """One entry's part of a settle: publish or bury these fields unless the entry is settled already; ack."""
+
+    entry_id: str
+    action: Literal["publish", "bury", "ack"]
+    fields: Sequence[str | bytes] = ()
+    copy: str = ""
+
+
+def entry_milliseconds(entry_id: str) -> int:
+    """Return when Redis accepted the entry, in unix milliseconds, as its id says."""
+    return int(entry_id.partition("-")[0])

@@ -1,0 +1,46 @@
+"""Everything that can go wrong, by what the worker does about it.
+
+WorkerError
+├── Outage              a server is away: wait, keep what is in hand, charge nobody
+│   └── VenueUnavailable    the executor's venue is away: the same
+├── RowRefused          the database will never take this row: bury one order, keep its batch
+├── Stopped             a part the worker can't do without has died: leave, others take over
+└── ConfigurationError  nothing can be done before a person has mended it: leave at start
+    └── SchemaBehind        the tables are older than this version: migrate
+"""
+
+
+class WorkerError(Exception):
+    """Root of the tree."""
+
+
+class Outage(WorkerError):
+    """A server can't be used now; whatever was being done has unknown effect and is repeatable."""
+
+    def __init__(self, server: str, reason: str) -> None:
+        super().__init__(f"{server}: {reason}")
+        self.server = server
+        self.reason = reason
+
+
+class VenueUnavailable(Outage):
+    """Raised by an executor before any effect: its venue can't take orders now."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("venue", reason)
+
+
+class RowRefused(WorkerError):
+    """At least one of the rows breaks a constraint or can't be stored as data; nothing was written."""
+
+
+class Stopped(WorkerError):
+    """A thread the loop relies on has ended; the process must leave so that another can take over."""
+
+
+class ConfigurationError(WorkerError):
+    """One line per thing that a person has to mend; carries no secret."""
+
+
+class SchemaBehind(ConfigurationError):
+    """The database has not been migrated to what this version needs."""

@@ -1,0 +1,137 @@
+"""Orders, what became of them, and the row that remembers both."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+ZERO = Decimal(0)
+
+
+class Side(StrEnum):
+    """Which way an order trades."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class Status(StrEnum):
+    """What became of an order; FILLED, REJECTED and ERROR have a result, the others have none."""
+
+    SUBMITTED = "SUBMITTED"
+    FILLED = "FILLED"
+    REJECTED = "REJECTED"
+    ERROR = "ERROR"
+    DEAD = "DEAD"
+
+
+class Labels(Struct, frozen=True):
+    """What an order says about itself that no decision depends on; kept as sent."""
+
+    signal_id: str | None = None
+    reason: str | None = None
+    timestamp: str | None = None
+    strategy_id: str | None = None
+    bot_id: str | None = None
+    client_id: str | None = None
+
+
+NO_LABELS = Labels()
+
+
+class Order(Struct, frozen=True):
+    """An order that can be executed. Amounts are exact, finite and greater than zero."""
+
+    order_id: str
+    entry_id: str
+    fingerprint: bytes
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal | None
+    stop_loss_pct: Decimal | None
+    labels: Labels
+
+
+class UnsoundOrder(Struct, frozen=True):
+    """An intelligible order that breaks a business rule; what is junk in it is None."""
+
+    order_id: str
+    entry_id: str
+    fingerprint: bytes
+    why: str
+    symbol: str | None
+    side: Side | None
+    quantity: Decimal | None
+    price: Decimal | None
+    stop_loss_pct: Decimal | None
+    labels: Labels
+
+
+class Undecodable(Struct, frozen=True):
+    """What can't be understood as an order at all, and the reason code of its dead letter."""
+
+    reason: str
+    error: str
+    order_id: str | None = None
+
+
+class Trade(Struct, frozen=True):
+    """One fill of an order; its id is unique within the order. Commission is in the quote currency."""
+
+    trade_id: str
+    quantity: Decimal
+    price: Decimal
+    commission: Decimal
+
+
+class Execution(Struct, frozen=True):
+    """What an executor made of one order. The trades add up to the filled quantity."""
+
+    status: Status
+    filled_quantity: Decimal = ZERO
+    average_price: Decimal | None = None
+    trades: tuple[Trade, ...] = ()
+    error_message: str | None = None
+
+
+class OrderRecord(Struct, frozen=True):
+    """The row of an order and its trades: at once inbox (who owns the order) and outbox (its result)."""
+
+    order_id: str
+    entry_id: str
+    fingerprint: bytes
+    status: Status
+    executed_at: datetime
+    symbol: str | None = None
+    side: Side | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    stop_loss_pct: Decimal | None = None
+    labels: Labels = NO_LABELS
+    filled_quantity: Decimal = ZERO
+    average_price: Decimal | None = None
+    error_message: str | None = None
+    trades: tuple[Trade, ...] = ()
+
+
+def record_execution(order: Order | UnsoundOrder, execution: Execution, at: datetime) -> OrderRecord:
+    """Return the row of an order with what became of it."""
+    return OrderRecord(
+        order_id=order.order_id,
+        entry_id=order.entry_id,
+        fingerprint=order.fingerprint,
+        status=execution.status,
+        executed_at=at,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=order.quantity,
+        price=order.price,
+        stop_loss_pct=order.stop_loss_pct,
+        labels=order.labels,
+        filled_quantity=execution.filled_quantity,
+        average_price=execution.average_price,
+        error_message=execution.error_message,
+        trades=execution.trades,
+    )

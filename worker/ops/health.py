@@ -1,0 +1,99 @@
+"""Asks the servers how they are, from a thread of its own, so that no request ever has to."""
+
+import time
+from collections.abc import Callable, Mapping
+from threading import Event, Lock, Thread
+from typing import Any, Protocol
+
+import structlog
+from msgspec import Struct
+
+from worker.domain.errors import Outage
+
+log = structlog.get_logger(__name__)
+
+CHECK_EVERY_S = 1.0
+SLOW_CHECK_EVERY_S = 5.0
+
+
+class Vitals(Protocol):
+    """What the running worker tells about itself; reading it costs nothing and never waits."""
+
+    @property
+    def sign_of_life_age_s(self) -> float:
+        """Seconds since the loop passed one of its stations."""
+
+    @property
+    def state(self) -> str:
+        """running, outage or draining."""
+
+    @property
+    def outage(self) -> str | None:
+        """What is being waited for."""
+
+    def counts(self) -> Mapping[str, int]:
+        """What has been done since start."""
+
+
+class Finding(Struct, frozen=True):
+    """The last answer of one server, or why there was none."""
+
+    connected: bool
+    at: float
+    details: Mapping[str, Any] = {}
+    error: str | None = None
+
+
+NOT_ASKED = Finding(connected=False, at=0.0, error="not asked yet")
+
+
+class Checks:
+    """Keeps one finding per server. The thread dies with the process; a stale finding counts as disconnected."""
+
+    def __init__(self, questions: Mapping[str, Callable[[], Mapping[str, Any]]]) -> None:
+        self._questions = questions
+        self._findings = dict.fromkeys(questions, NOT_ASKED)
+        self._lock = Lock()
+        self._over = Event()
+        self._threads = [
+            Thread(target=self._run, args=(server,), name=f"check {server}", daemon=True)
+            for server in questions
+        ]
+
+    def start(self) -> None:
+        """Begin to ask; each server has its own thread, so that a silent one does not hide the other."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._over.set()
+
+    def finding(self, server: str) -> Finding:
+        """Return the last finding about a server."""
+        with self._lock:
+            found = self._findings[server]
+        if found.connected and time.monotonic() - found.at > SLOW_CHECK_EVERY_S:
+            return Finding(
+                connected=False, at=found.at, details=found.details, error="has not answered lately"
+            )
+        return found
+
+    def ask(self, server: str) -> None:
+        """Ask one server now."""
+        try:
+            details = self._questions[server]()
+        except Outage as outage:
+            found = Finding(connected=False, at=time.monotonic(), error=outage.reason)
+        except Exception as error:  # noqa: BLE001  the thread must outlive whatever a check meets
+            log.warning("check failed", server=server, error=f"{type(error).__name__}: {error}")
+            found = Finding(connected=False, at=time.monotonic(), error=type(error).__name__)
+        else:
+            found = Finding(connected=True, at=time.monotonic(), details=details)
+        with self._lock:
+            self._findings[server] = found
+
+    def _run(self, server: str) -> None:
+        self.ask(server)
+        while not self._over.wait(CHECK_EVERY_S):
+            self.ask(server)

@@ -1,0 +1,84 @@
+"""One HTTP thread: waitress reads and writes, `Views` knows what to say."""
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from threading import Thread
+from typing import Any
+
+import structlog
+from waitress.server import create_server
+
+from worker.domain.errors import ConfigurationError
+from worker.ops.views import Page, Views
+
+log = structlog.get_logger(__name__)
+
+IDLE_CLIENT_TIMEOUT_S = 5
+MOST_CONNECTIONS = 100
+MOST_HEADER_BYTES = 16_384
+_ALLOWED = ("GET", "HEAD")
+
+
+class HttpServer:
+    """Serves the views. Raises ConfigurationError where the address can't be listened on."""
+
+    def __init__(self, views: Views, *, host: str, port: int) -> None:
+        self._views = views
+        try:
+            self._server = create_server(
+                self.answer,
+                host=host,
+                port=port,
+                threads=2,
+                ident=None,
+                connection_limit=MOST_CONNECTIONS,
+                channel_timeout=IDLE_CLIENT_TIMEOUT_S,
+                cleanup_interval=1,
+                max_request_header_size=MOST_HEADER_BYTES,
+                max_request_body_size=MOST_HEADER_BYTES,
+                expose_tracebacks=False,
+                clear_untrusted_proxy_headers=True,
+            )
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise ConfigurationError(
+                f"WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: can't listen on {host}:{port}: {why}"
+            ) from None
+        self._thread = Thread(target=self._server.run, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._server.close()
+
+    def answer(
+        self, environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]
+    ) -> Iterable[bytes]:
+        """Answer one request, as WSGI wants it."""
+        view = self._views.routes.get(environ.get("PATH_INFO", ""))
+        method = environ["REQUEST_METHOD"]
+        headers = []
+        if view is None:
+            page = Page(HTTPStatus.NOT_FOUND, b'{"error": "not found"}\n')
+        elif method not in _ALLOWED:
+            page = Page(HTTPStatus.METHOD_NOT_ALLOWED, b'{"error": "method not allowed"}\n')
+            headers = [("Allow", ", ".join(_ALLOWED))]
+        else:
+            page = self._page(view, environ.get("QUERY_STRING", ""))
+        headers += [
+            ("Content-Type", page.content_type),
+            ("Content-Length", str(len(page.body))),
+            ("Cache-Control", "no-store"),
+        ]
+        start_response(f"{page.status.value} {page.status.phrase}", headers)
+        return [] if method == "HEAD" else [page.body]
+
+    def _page(self, view: Callable[[str], Page], query: str) -> Page:
+        try:
+            return view(query)
+        except Exception:
+            log.exception("page failed")
+            return Page(HTTPStatus.INTERNAL_SERVER_ERROR, b'{"error": "internal error"}\n')

@@ -1,0 +1,160 @@
+"""The five pages: what each shows, and with which status."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from worker.domain.errors import Outage
+from worker.ops.health import Checks, Vitals
+from worker.ops.metrics import CONTENT_TYPE, exposition
+
+log = structlog.get_logger(__name__)
+
+SERVICE = "execution-worker"
+ORDERS_LIMIT = 100
+DEFAULT_ORDERS_LIMIT = 20
+_JSON = "application/json"
+
+
+class Page(Struct, frozen=True):
+    """One answer."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = _JSON
+
+
+class Identity(Struct, frozen=True):
+    """Who is speaking."""
+
+    version: str
+    mode: str
+    consumer: str
+    group: str
+
+
+class Views:
+    """Builds the pages from what is known already; only /orders asks the database, and only while it answers."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        vitals: Vitals,
+        checks: Checks,
+        *,
+        stale_after_s: float,
+        recent_orders: Callable[[int], Sequence[Any]],
+    ) -> None:
+        self._identity = identity
+        self._vitals = vitals
+        self._checks = checks
+        self._stale_after_s = stale_after_s
+        self._recent_orders = recent_orders
+        self._started_at = datetime.now(UTC)
+        self._started = time.monotonic()
+        self.routes: Mapping[str, Callable[[str], Page]] = {
+            "/health": self.health,
+            "/ready": self.ready,
+            "/status": self.status,
+            "/metrics": self.metrics,
+            "/orders": self.orders,
+        }
+
+    def health(self, _query: str = "") -> Page:
+        """Whether the loop is alive."""
+        age = self._vitals.sign_of_life_age_s
+        alive = age <= self._stale_after_s
+        body = {"status": "ok" if alive else "stuck", "sign_of_life_age_s": round(age, 3)}
+        return _page(HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE, body)
+
+    def ready(self, _query: str = "") -> Page:
+        """Whether orders are being worked on, and if not, why."""
+        reasons = []
+        for server in ("redis", "database"):
+            finding = self._checks.finding(server)
+            if not finding.connected:
+                reasons.append(f"{server}: {finding.error}")
+        redis = self._checks.finding("redis")
+        if redis.connected and not redis.details.get("group_exists"):
+            reasons.append("redis: the consumer group is missing")
+        if self._checks.finding("database").details.get("schema") == "behind":
+            reasons.append("database: the schema is behind")
+        if self._vitals.state != "running":
+            reasons.append(self._vitals.outage or self._vitals.state)
+        body = {"ready": not reasons, "reasons": reasons}
+        return _page(HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK, body)
+
+    def status(self, _query: str = "") -> Page:
+        """Everything at once, for people and dashboards."""
+        body = {
+            "service": SERVICE,
+            **msgspec.structs.asdict(self._identity),
+            "state": self._vitals.state,
+            "outage": self._vitals.outage,
+            "stats": {
+                **{_stat(name): count for name, count in self._vitals.counts().items()},
+                "start_time": self._started_at.isoformat(timespec="seconds"),
+                "uptime_seconds": round(self._uptime_s, 3),
+            },
+            **{server: self._server(server) for server in ("redis", "database")},
+        }
+        return _page(HTTPStatus.OK, body)
+
+    def metrics(self, _query: str = "") -> Page:
+        """The same for Prometheus."""
+        body = exposition(
+            self._identity.version,
+            self._vitals,
+            {server: self._checks.finding(server) for server in ("redis", "database")},
+            uptime_s=self._uptime_s,
+        )
+        return Page(HTTPStatus.OK, body, CONTENT_TYPE)
+
+    def orders(self, query: str = "") -> Page:
+        """The orders recorded last."""
+        limit = _limit(query)
+        if limit is None:
+            return _page(
+                HTTPStatus.BAD_REQUEST, {"error": f"limit must be a whole number from 1 to {ORDERS_LIMIT}"}
+            )
+        if not self._checks.finding("database").connected:
+            return _page(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database does not answer"})
+        try:
+            found = self._recent_orders(limit)
+        except Outage as outage:
+            log.warning("orders not shown", reason=outage.reason)
+            return _page(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database does not answer"})
+        return Page(HTTPStatus.OK, msgspec.json.encode({"orders": found}))
+
+    @property
+    def _uptime_s(self) -> float:
+        return time.monotonic() - self._started
+
+    def _server(self, server: str) -> dict[str, Any]:
+        finding = self._checks.finding(server)
+        shown = {"connected": finding.connected, **finding.details}
+        return shown if finding.connected else {**shown, "error": finding.error}
+
+
+def _page(status: HTTPStatus, body: Mapping[str, Any]) -> Page:
+    return Page(status, json.dumps(body, indent=2).encode() + b"\n")
+
+
+def _stat(name: str) -> str:
+    return name if name in {"batches", "outages", "unknown_fields"} else f"orders_{name}"
+
+
+def _limit(query: str) -> int | None:
+    given = parse_qs(query, keep_blank_values=True).get("limit", [str(DEFAULT_ORDERS_LIMIT)])
+    if len(given) != 1 or not given[0].isascii() or not given[0].isdecimal() or len(given[0]) > len("100"):
+        return None
+    limit = int(given[0])
+    return limit if 1 <= limit <= ORDERS_LIMIT else None

@@ -1,0 +1,7 @@
+"""Speaks SQL: the rows of orders and trades, the inbox, the schema."""
+
+from worker.store.engine import Database
+from worker.store.orders import OrderStore
+from worker.store.queries import StoreInspector
+
+__all__ = ["Database", "OrderStore", "StoreInspector"]

@@ -1,0 +1,90 @@
+"""The way to PostgreSQL: one engine per use, errors told apart by what the worker does about them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+
+from worker.domain.errors import ConfigurationError, Outage, RowRefused
+
+CONNECT_TIMEOUT_S = 3
+
+_TIMEOUTS = text(
+    "SELECT set_config('statement_timeout', :limit, true), set_config('lock_timeout', :limit, true),"
+    " set_config('idle_in_transaction_session_timeout', :limit, true)"
+)
+
+
+class Database:
+    """Short transactions on one pool of connections; every failure is an Outage or a RowRefused."""
+
+    def __init__(
+        self, url: str, *, transaction_timeout_s: float, pool_size: int, application_name: str
+    ) -> None:
+        self._limit = {"limit": str(int(transaction_timeout_s * 1000))}
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            # The library's own text would show the URL, password and all.
+            raise ConfigurationError("DATABASE_URL: not a database URL") from None
+        if parsed.drivername in {"postgres", "postgresql"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.drivername != "postgresql+psycopg":
+            raise ConfigurationError(f"DATABASE_URL: scheme {parsed.drivername!r} is not PostgreSQL")
+        silent_peer_ms = str(int(transaction_timeout_s * 1000))
+        self._engine = create_engine(
+            parsed,
+            # READ COMMITTED: after ON CONFLICT has waited for another's row, the next statement must see it.
+            isolation_level="READ COMMITTED",
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=CONNECT_TIMEOUT_S,
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "application_name": application_name,
+                "tcp_user_timeout": silent_peer_ms,
+            },
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Run the block in one transaction, committed at its end.
+
+        Its timeouts are set inside of it, where no pooler can lose them. After an Outage its effect is
+        unknown: the connection may have died while it was being committed.
+        """
+        with outages(), self._engine.begin() as connection:
+            connection.execute(_TIMEOUTS, self._limit)
+            yield connection
+
+    def ping(self) -> None:
+        """Return when PostgreSQL answers a query; raises Outage otherwise."""
+        with outages(), self._engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+@contextmanager
+def outages() -> Iterator[None]:
+    """Translate whatever SQLAlchemy raises: RowRefused where the data is at fault, else Outage."""
+    try:
+        yield
+    except (IntegrityError, DataError) as error:
+        raise RowRefused(_reason(error)) from error
+    except SQLAlchemyError as error:
+        raise Outage("postgresql", _reason(error)) from error
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    if not isinstance(error, DBAPIError):
+        return f"{type(error).__name__}: {error}"[:300]
+    # The first line alone: the others quote the row.
+    first = str(error.orig).partition("\n")[0]
+    state = getattr(error.orig, "sqlstate", None)
+    return f"{type(error.orig).__name__} {state or 'without code'}: {first}"[:300]

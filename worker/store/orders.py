@@ -1,0 +1,205 @@
+"""The orders table as inbox and outbox: records executions, finds what stands already."""
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    LargeBinary,
+    Numeric,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.sql.expression import ColumnElement, TableValuedAlias
+from sqlalchemy.types import TypeEngine
+
+from worker.domain.errors import Outage
+from worker.domain.orders import Labels, OrderRecord, Side, Status, Trade
+from worker.store.engine import Database
+from worker.store.tables import orders, trades
+
+_encode = msgspec.json.Encoder().encode
+
+_LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
+_ORDER_COLUMNS = (
+    "order_id",
+    "entry_id",
+    "fingerprint",
+    "status",
+    "executed_at",
+    "symbol",
+    "side",
+    "quantity",
+    "price",
+    "stop_loss_pct",
+    *_LABELS,
+    "filled_quantity",
+    "average_price",
+    "error_message",
+)
+_TRADE_COLUMNS = ("order_id", "trade_id", "quantity", "price", "commission", "executed_at")
+
+
+def _rows_of(name: str, table: Any, columns: Sequence[str]) -> TableValuedAlias:  # noqa: ANN401  a Table
+    # One parameter of JSON text however many rows: one statement, one plan, and no escaping of our own.
+    plain_types: dict[type, TypeEngine[Any]] = {
+        Text: Text(),
+        Numeric: Numeric(),
+        DateTime: DateTime(timezone=True),
+        LargeBinary: LargeBinary(),
+    }
+    return (
+        func.json_to_recordset(cast(bindparam(name, type_=Text()), JSON))
+        .table_valued(*(column(each, plain_types[type(table.c[each].type)]) for each in columns))
+        .render_derived(name="incoming", with_types=True)
+    )
+
+
+_new_orders = _rows_of("orders", orders, _ORDER_COLUMNS)
+_insert_orders = (
+    upsert(orders)
+    .from_select(_ORDER_COLUMNS, select(*_new_orders.c))
+    .on_conflict_do_nothing()
+    .returning(orders.c.entry_id)
+)
+_new_trades = _rows_of("trades", trades, _TRADE_COLUMNS)
+_insert_trades = insert(trades).from_select(_TRADE_COLUMNS, select(*_new_trades.c))
+
+
+class OrderStore:
+    """Rows of orders with their trades. Raises Outage (effect unknown, repeatable) or RowRefused (nothing written)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ping(self) -> None:
+        """Return when PostgreSQL answers; raises Outage otherwise."""
+        self._database.ping()
+
+    def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        """Write the rows in one transaction and return, in the same places, the row that stands for each.
+
+        That is the record itself (the same object) where it was written, else what stood there before: the
+        row of its entry, else of its order. Waits for a transaction of another replica that is writing the
+        same order.
+        """
+        with self._database.transaction() as connection:
+            written = set(connection.scalars(_insert_orders, {"orders": _order_rows(records)}))
+            filled = [record for record in records if record.trades and record.entry_id in written]
+            if filled:
+                connection.execute(_insert_trades, {"trades": _trade_rows(filled)})
+            others = [record for record in records if record.entry_id not in written]
+            standing = _standing(connection, others) if others else {}
+        return [standing.get(id(record), record) for record in records]
+
+    def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Ask the inbox: return the rows that these entries own, by entry id."""
+        with self._database.transaction() as connection:
+            found = _select(connection, orders.c.entry_id.in_(entry_ids))
+        return {record.entry_id: record for record in found}
+
+
+def _order_rows(records: Sequence[OrderRecord]) -> str:
+    # Sorted, so that two replicas with orders in common never wait for each other in a circle. The sort is
+    # stable and the statement keeps its order: of two entries with one order the first on the stream owns it.
+    ordered = sorted(records, key=attrgetter("order_id"))
+    rows = [
+        dict(
+            zip(
+                _ORDER_COLUMNS,
+                (
+                    record.order_id,
+                    record.entry_id,
+                    "\\x" + record.fingerprint.hex(),
+                    record.status,
+                    record.executed_at,
+                    record.symbol,
+                    record.side,
+                    record.quantity,
+                    record.price,
+                    record.stop_loss_pct,
+                    *(getattr(record.labels, name) for name in _LABELS),
+                    record.filled_quantity,
+                    record.average_price,
+                    record.error_message,
+                ),
+                strict=True,
+            )
+        )
+        for record in ordered
+    ]
+    return _encode(rows).decode()
+
+
+def _trade_rows(records: Iterable[OrderRecord]) -> str:
+    rows = [
+        dict(
+            zip(
+                _TRADE_COLUMNS,
+                (
+                    record.order_id,
+                    trade.trade_id,
+                    trade.quantity,
+                    trade.price,
+                    trade.commission,
+                    record.executed_at,
+                ),
+                strict=True,
+            )
+        )
+        for record in records
+        for trade in record.trades
+    ]
+    return _encode(rows).decode()
+
+
+def _standing(connection: Connection, records: Sequence[OrderRecord]) -> dict[int, OrderRecord]:
+    entry_ids = [record.entry_id for record in records]
+    order_ids = [record.order_id for record in records]
+    found = _select(connection, orders.c.entry_id.in_(entry_ids) | orders.c.order_id.in_(order_ids))
+    by_entry = {record.entry_id: record for record in found}
+    by_order = {record.order_id: record for record in found}
+    try:
+        return {id(record): by_entry.get(record.entry_id) or by_order[record.order_id] for record in records}
+    except KeyError as missing:
+        raise Outage("postgresql", f"the row of order {missing} vanished") from None
+
+
+def _select(connection: Connection, condition: ColumnElement[bool]) -> list[OrderRecord]:
+    rows = connection.execute(select(orders).where(condition)).mappings().all()
+    fills = select(trades).where(trades.c.order_id.in_([row["order_id"] for row in rows]))
+    by_order: dict[str, list[Trade]] = {}
+    for fill in connection.execute(fills.order_by(trades.c.trade_id)).mappings():
+        trade = Trade(fill["trade_id"], fill["quantity"], fill["price"], fill["commission"])
+        by_order.setdefault(fill["order_id"], []).append(trade)
+    return [_record(row, tuple(by_order.get(row["order_id"], ()))) for row in rows]
+
+
+def _record(row: Any, fills: tuple[Trade, ...]) -> OrderRecord:  # noqa: ANN401  a row's mapping
+    return OrderRecord(
+        order_id=row["order_id"],
+        entry_id=row["entry_id"],
+        fingerprint=bytes(row["fingerprint"]),
+        status=Status(row["status"]),
+        executed_at=row["executed_at"],
+        symbol=row["symbol"],
+        side=None if row["side"] is None else Side(row["side"]),
+        quantity=row["quantity"],
+        price=row["price"],
+        stop_loss_pct=row["stop_loss_pct"],
+        labels=Labels(*(row[name] for name in _LABELS)),
+        filled_quantity=row["filled_quantity"],
+        average_price=row["average_price"],
+        error_message=row["error_message"],
+        trades=fills,
+    )

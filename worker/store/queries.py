@@ -1,0 +1,70 @@
+"""What people and pages ask the database; reads only."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from msgspec import Struct
+from sqlalchemy import func, select, text
+
+from worker.store.engine import Database
+from worker.store.tables import orders, trades
+
+# Beyond this a count would cost every page more than anybody learns from it.
+EXACT_COUNT_LIMIT = 100_000
+
+
+class RecentOrder(Struct, frozen=True):
+    """One row of /orders, newest first."""
+
+    order_id: str
+    entry_id: str
+    status: str
+    symbol: str | None
+    side: str | None
+    quantity: Decimal | None
+    price: Decimal | None
+    filled_quantity: Decimal
+    average_price: Decimal | None
+    strategy_id: str | None
+    client_id: str | None
+    error_message: str | None
+    executed_at: datetime
+
+
+class StoreState(Struct, frozen=True):
+    """The database of one deployment. Counts above 100,000 are PostgreSQL's own estimate."""
+
+    version: str
+    orders: int
+    trades: int
+    counts_exact: bool
+
+
+class StoreInspector:
+    """Asks PostgreSQL about the rows. Raises Outage where it does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def recent(self, limit: int) -> list[RecentOrder]:
+        """Return the rows recorded last, newest first."""
+        columns = [orders.c[name] for name in RecentOrder.__struct_fields__]
+        query = select(*columns).order_by(orders.c.recorded_at.desc(), orders.c.entry_id.desc()).limit(limit)
+        with self._database.transaction() as connection:
+            return [RecentOrder(*row) for row in connection.execute(query)]
+
+    def state(self) -> StoreState:
+        """Return how many rows there are; bounded in cost however many that is."""
+        with self._database.transaction() as connection:
+            version = connection.scalar(text("SHOW server_version"))
+            counts = {}
+            exact = True
+            for table in (orders, trades):
+                some = select(table.c.order_id).limit(EXACT_COUNT_LIMIT + 1).subquery()
+                count = connection.scalar(select(func.count()).select_from(some)) or 0
+                if count > EXACT_COUNT_LIMIT:
+                    exact = False
+                    estimate = text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:name)")
+                    count = max(count, connection.scalar(estimate, {"name": table.name}) or 0)
+                counts[table.name] = count
+        return StoreState(str(version).partition(" ")[0], counts["orders"], counts["trades"], exact)

@@ -1,0 +1,92 @@
+"""The tables, as the newest migration leaves them; an empty autogenerate proves that they agree."""
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+# Byte order, as Python sorts: batches are inserted in one order everywhere, and comparing is cheap.
+Identifier = Text(collation="C")
+
+# numeric(p, s) would round what does not fit; without a scale the column keeps it and the check refuses it.
+_EXACT_AMOUNT = "{0} > 0 AND {0} < 1e20 AND scale({0}) <= 30"
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_id", Identifier, nullable=False),
+    Column("entry_id", Identifier, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("symbol", Text),
+    Column("side", Text),
+    Column("quantity", Numeric),
+    Column("price", Numeric),
+    Column("stop_loss_pct", Numeric),
+    Column("signal_id", Text),
+    Column("reason", Text),
+    Column("timestamp", Text),
+    Column("strategy_id", Text),
+    Column("bot_id", Text),
+    Column("client_id", Text),
+    Column("filled_quantity", Numeric, nullable=False),
+    Column("average_price", Numeric),
+    Column("error_message", Text),
+    Column("executed_at", DateTime(timezone=True), nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("order_id"),
+    UniqueConstraint("entry_id"),
+    CheckConstraint("status IN ('SUBMITTED', 'FILLED', 'REJECTED', 'ERROR', 'DEAD')", name="status"),
+    CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
+    CheckConstraint(
+        "status IN ('REJECTED', 'DEAD') OR (symbol IS NOT NULL AND side IS NOT NULL AND quantity IS NOT NULL)",
+        name="complete",
+    ),
+    CheckConstraint(_EXACT_AMOUNT.format("quantity"), name="quantity"),
+    CheckConstraint(_EXACT_AMOUNT.format("price"), name="price"),
+    CheckConstraint("stop_loss_pct >= 0 AND stop_loss_pct <= 100", name="stop_loss_pct"),
+    CheckConstraint(
+        "filled_quantity >= 0 AND (quantity IS NULL OR filled_quantity <= quantity)"
+        " AND (filled_quantity > 0) = (status = 'FILLED')",
+        name="filled_quantity",
+    ),
+    CheckConstraint("average_price > 0 AND average_price < 'Infinity'", name="average_price"),
+    Index(None, "recorded_at"),
+)
+
+trades = Table(
+    "trades",
+    metadata,
+    Column("order_id", Identifier, ForeignKey("orders.order_id"), nullable=False),
+    Column("trade_id", Identifier, nullable=False),
+    Column("quantity", Numeric, nullable=False),
+    Column("price", Numeric, nullable=False),
+    Column("commission", Numeric, nullable=False),
+    Column("executed_at", DateTime(timezone=True), nullable=False),
+    # Led by the order, so that one index finds an order's trades and keeps them unique.
+    PrimaryKeyConstraint("order_id", "trade_id"),
+    CheckConstraint("quantity > 0 AND quantity < 'Infinity'", name="quantity"),
+    CheckConstraint("price > 0 AND price < 'Infinity'", name="price"),
+    CheckConstraint("commission >= 0 AND commission < 'Infinity'", name="commission"),
+)

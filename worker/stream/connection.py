@@ -1,0 +1,132 @@
+"""Connections that never retry by themselves, and the names of every key in use."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import redis
+from msgspec import Struct
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from worker.domain.errors import ConfigurationError, Outage
+
+ANSWER_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 3.0
+
+
+class GroupLost(Exception):
+    """The stream or its group is gone: make it anew at 0, the inbox absorbs what comes again."""
+
+
+class RedisNames(Struct, frozen=True):
+    """The keys of one deployment, and who this replica is among its group."""
+
+    orders: str
+    results: str
+    dead_letters: str
+    group: str
+    consumer: str
+
+    @property
+    def settled(self) -> str:
+        """The settled marks: a sorted set of entry ids, scored by their milliseconds."""
+        return f"{self.orders}:settled:{self.group}"
+
+    @property
+    def trimmed(self) -> str:
+        """Entries that were trimmed while pending, until somebody has asked the inbox about them."""
+        return f"{self.orders}:trimmed:{self.group}"
+
+    def scratch(self, token: str) -> "RedisNames":
+        """Return names for a rehearsal that touches no real key but matches the same patterns."""
+        return RedisNames(
+            orders=f"{self.orders}:probe:{token}",
+            results=f"{self.results}:probe:{token}",
+            dead_letters=f"{self.dead_letters}:probe:{token}",
+            group=self.group,
+            consumer=self.consumer,
+        )
+
+
+class RedisLink:
+    """The connections of one replica: one for the blocking read alone, a pool for everything else.
+
+    Replies come as the server sends them, in bytes: the library's own parsers would fold fields that
+    stand in an entry twice. Nothing is retried: a repeated XADD adds twice, a repeated read strands entries.
+    """
+
+    def __init__(self, url: str, *, block_ms: int, client_name: str) -> None:
+        self._commands = _client(url, ANSWER_TIMEOUT_S, client_name)
+        # A read that blocks for BLOCK_MS must not look like a silent server.
+        self._reading = _client(url, block_ms / 1000 + ANSWER_TIMEOUT_S, client_name)
+
+    def call(self, *command: str | int | bytes) -> Any:  # noqa: ANN401  replies are untyped
+        """Send one command and return the raw reply. Raises what redis-py raises: use within `outages`."""
+        return self._commands.execute_command(*command)
+
+    def read(self, *command: str | int | bytes) -> Any:  # noqa: ANN401  replies are untyped
+        """Send a command that blocks; nothing else waits behind it."""
+        return self._reading.execute_command(*command)
+
+    def script(self, source: str) -> Callable[[list[str], Sequence[str | int | bytes]], Any]:
+        """Return a script to call with keys and arguments; it is loaded where the server does not know it."""
+        return cast(
+            "Callable[[list[str], Sequence[str | int | bytes]], Any]", self._commands.register_script(source)
+        )
+
+    def call_all(self, commands: Iterable[Sequence[str]]) -> list[Any]:
+        """Send commands in one go and return their replies in order; not one transaction."""
+        with self._commands.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute())
+
+    def ping(self) -> None:
+        """Return when Redis answers and takes commands; raises Outage otherwise."""
+        with outages():
+            self.call("PING")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._commands.close()
+        self._reading.close()
+
+
+def _client(url: str, answer_timeout: float, client_name: str) -> Any:  # noqa: ANN401  redis-py is half typed
+    try:
+        client = redis.Redis.from_url(
+            url,
+            protocol=3,
+            socket_timeout=answer_timeout,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+            client_name=client_name,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"REDIS_URL: {error}") from None
+    client.response_callbacks.clear()
+    return client
+
+
+@contextmanager
+def outages() -> Iterator[None]:
+    """Translate whatever Redis or the way to it does wrong: GroupLost where the group is gone, else Outage."""
+    try:
+        yield
+    except redis.ResponseError as error:
+        if str(error).startswith(("NOGROUP", "UNBLOCKED")) or "NOGROUP" in str(error):
+            raise GroupLost(str(error)) from error
+        raise Outage("redis", _reason(error)) from error
+    except (redis.RedisError, OSError) as error:
+        raise Outage("redis", _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def text(value: Any) -> str:  # noqa: ANN401  replies are untyped
+    """Return a reply's bytes as text; ids and names are ASCII or come from our own settings."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

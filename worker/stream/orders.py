@@ -1,0 +1,220 @@
+"""The orders stream as one consumer of its group sees it: read, claim, keep, settle, release."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import redis
+import structlog
+
+from worker.domain.deliveries import ClaimedPage, Delivery, Settlement
+from worker.domain.errors import Outage
+from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
+from worker.stream.scripts import source
+
+log = structlog.get_logger(__name__)
+
+START = "0-0"
+_LEAVE_COUNT = -1
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class OrderStream:
+    """Every step is one command or one script. Raises Outage where Redis can't be used; a lost group is made anew.
+
+    All steps but `read` are repeatable. After a failed `read` ask `own_pending` what arrived unseen.
+    """
+
+    def __init__(
+        self,
+        link: RedisLink,
+        names: RedisNames,
+        *,
+        lease_ms: int,
+        results_channel: str | None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._link = link
+        self._names = names
+        self._lease_ms = lease_ms
+        self._channel = results_channel or ""
+        self._now_ms = now_ms
+        self._settle, self._claim, self._own, self._keep, self._leave = (
+            link.script(source(name)) for name in ("settle", "claim", "own", "keep", "leave")
+        )
+        self.groups_made = 0
+
+    def ensure_group(self) -> None:
+        """Make the group where it is missing, at 0: at `$` it would skip the backlog."""
+        names = self._names
+        with outages():
+            try:
+                self._link.call("XGROUP", "CREATE", names.orders, names.group, START, "MKSTREAM")
+            except redis.ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+            else:
+                self.groups_made += 1
+                log.warning("group made", stream=names.orders, group=names.group, reads_from=START)
+
+    def ping(self) -> None:
+        """Return when Redis answers; raises Outage otherwise."""
+        self._link.ping()
+
+    def read(self, count: int, block_ms: int) -> list[Delivery]:
+        """Take up to `count` entries nobody has taken, waiting up to `block_ms` for the first; each is charged 1."""
+        names = self._names
+        command: tuple[str | int, ...] = ("XREADGROUP", "GROUP", names.group, names.consumer, "COUNT", count)
+        try:
+            with outages():
+                reply = self._link.read(*command, "BLOCK", max(block_ms, 1), "STREAMS", names.orders, ">")
+        except GroupLost:
+            self.ensure_group()
+            return []
+        if not reply:
+            return []
+        (entries,) = reply.values()
+        return [Delivery(entry_id.decode(), tuple(fields), 1, True) for entry_id, fields in entries]
+
+    def claim(self, cursor: str, count: int) -> ClaimedPage:
+        """Take one page of entries whose lease ran out, wherever they were; nothing is charged."""
+        names = self._names
+        reply = self._run(
+            self._claim,
+            [names.orders, names.trimmed],
+            [names.group, names.consumer, self._lease_ms, cursor, count, self._now_ms()],
+        )
+        if reply is None:
+            return ClaimedPage(START, [])
+        return ClaimedPage(text(reply[0]), [_uncharged(entry) for entry in reply[1]])
+
+    def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
+        """Return up to `count` entries that are pending for this consumer and not `known`: arrived unseen."""
+        names = self._names
+        first, found = "-", list[Delivery]()
+        while len(found) < count:
+            page = self._run(
+                self._own,
+                [names.orders, names.trimmed],
+                [names.group, names.consumer, first, count, self._now_ms()],
+            )
+            if not page:
+                break
+            found += [_unseen(entry) for entry in page if entry[2] and text(entry[0]) not in known]
+            first = _next_id(text(page[-1][0]))
+        return found[:count]
+
+    def trimmed(self, count: int) -> list[str]:
+        """Return entries that were trimmed while pending longer than a lease ago, so that no owner is at work."""
+        with outages():
+            reply = self._link.call(
+                "ZRANGE",
+                self._names.trimmed,
+                "-inf",
+                self._now_ms() - self._lease_ms,
+                "BYSCORE",
+                "LIMIT",
+                0,
+                count,
+            )
+        return [text(entry_id) for entry_id in reply]
+
+    def renew(self, entry_ids: Collection[str]) -> list[str]:
+        """Restart the lease of entries in hand; return those that are lost to somebody else."""
+        return self._keep_ours(0, dict.fromkeys(entry_ids, _LEAVE_COUNT))
+
+    def charge(self, counts: Mapping[str, int]) -> list[str]:
+        """Set what each entry has been charged with, restart its lease; return those lost to somebody else."""
+        return self._keep_ours(0, counts)
+
+    def release(self, counts: Mapping[str, int]) -> None:
+        """Hand entries back: anybody may claim them at once, at these counts."""
+        self._keep_ours(self._lease_ms, counts)
+
+    def _keep_ours(self, idle_ms: int, counts: Mapping[str, int]) -> list[str]:
+        if not counts:
+            return []
+        names = self._names
+        pairs = [part for pair in counts.items() for part in pair]
+        lost = self._run(
+            self._keep,
+            [names.orders, names.trimmed],
+            [names.group, names.consumer, idle_ms, self._now_ms(), *pairs],
+        )
+        return list(counts) if lost is None else [text(entry_id) for entry_id in lost]
+
+    def settle(self, settlements: Sequence[Settlement]) -> int:
+        """Publish or bury what is not settled yet, ack all, in one step; return how many were new."""
+        names = self._names
+        packed = _pack([(each.entry_id, each.action, each.fields, each.copy) for each in settlements])
+        with outages():
+            published, buried, _ = self._settle(
+                [names.orders, names.results, names.dead_letters, names.settled, names.trimmed],
+                [names.group, self._channel, packed],
+            )
+        return int(published) + int(buried)
+
+    def leave(self) -> None:
+        """Remove this consumer, unless something is still pending for it."""
+        self._run(self._leave, [self._names.orders], [self._names.group, self._names.consumer])
+
+    def _run(self, script: Any, keys: list[str], args: Sequence[str | int | bytes]) -> Any:  # noqa: ANN401
+        try:
+            with outages():
+                return script(keys, args)
+        except GroupLost:
+            self.ensure_group()
+            return None
+
+    def rehearse(self) -> None:
+        """Run every command of every script once on scratch keys: a missing permission shows before the first order."""
+        names = self._names.scratch(f"{self._now_ms():x}-{self._names.consumer}")
+        stage = OrderStream(
+            self._link, names, lease_ms=self._lease_ms, results_channel=self._channel, now_ms=self._now_ms
+        )
+        call = self._link.call
+        keys = (names.orders, names.results, names.dead_letters, names.settled, names.trimmed)
+        try:
+            with outages():
+                call("XGROUP", "CREATE", names.orders, names.group, START, "MKSTREAM")
+                for _ in range(3):
+                    call("XADD", names.orders, "*", "type", "probe")
+            published, buried, trimmed = stage.read(3, 1)
+            stage.release({trimmed.entry_id: 0})
+            with outages():
+                call("XDEL", names.orders, trimmed.entry_id)
+            stage.claim(START, 1)
+            stage.own_pending(2, known=())
+            stage.charge({published.entry_id: 1})
+            stage.trimmed(1)
+            stage.settle(
+                [
+                    Settlement(published.entry_id, "publish", ("type", "probe"), ""),
+                    Settlement(buried.entry_id, "bury", ("type", "probe")),
+                    Settlement(trimmed.entry_id, "ack"),
+                ]
+            )
+            stage.leave()
+        finally:
+            try:
+                with outages():
+                    call("DEL", *keys)
+            except (Outage, GroupLost):
+                log.warning("probe keys left behind", keys=keys)
+
+
+def _uncharged(entry: Any) -> Delivery:  # noqa: ANN401  replies are untyped
+    entry_id, count, fields = entry
+    return Delivery(text(entry_id), tuple(fields), int(count), False)
+
+
+def _unseen(entry: Any) -> Delivery:  # noqa: ANN401  replies are untyped
+    delivery = _uncharged(entry)
+    # The read that was never seen charged 1 for an execution that never began.
+    return msgspec.structs.replace(delivery, count=0) if delivery.count == 1 else delivery
+
+
+def _next_id(entry_id: str) -> str:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return f"{milliseconds}-{int(sequence) + 1}"

@@ -1,0 +1,104 @@
+"""The business rules of an order's fields: which values are usable, and the one spelling of each."""
+
+import re
+from collections.abc import Mapping
+
+from worker.domain.decimals import NotExact, canonical
+
+FINGERPRINT_VERSION = b"\x01"
+
+_SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,31}", re.ASCII)
+_SIDES = {"BUY": "BUY", "SELL": "SELL"}
+_MISSING = "is missing"
+_HUNDRED_PERCENT = 100
+
+
+class Junk(str):
+    """The JSON spelling of a value that is neither text nor a number."""
+
+    __slots__ = ()
+
+
+class FieldReader:
+    """Reads the fields that decide about an order, in a fixed order, and notes what is wrong with each.
+
+    `canonical` grows with every read: the value's one spelling, the raw text where it is unusable, None
+    where it is absent. The fingerprint is made of it.
+    """
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = fields
+        self.canonical: list[str | None] = []
+        self.faults: list[str] = []
+
+    def symbol(self) -> str | None:
+        """Return the symbol as sent, or None where it is unusable."""
+        value = self._fields.get("symbol")
+        if value is not None and not isinstance(value, Junk) and _SYMBOL.fullmatch(value):
+            return self._usable(value)
+        self._unusable("symbol", value, "is not a symbol")
+        return None
+
+    def side(self) -> str | None:
+        """Return BUY or SELL, or None where it is neither."""
+        value = self._fields.get("side")
+        # Only ASCII is folded: a long s would become an S.
+        side = _SIDES.get(value.upper()) if value is not None and value.isascii() else None
+        if side is not None:
+            return self._usable(side)
+        self._unusable("side", value, "is neither BUY nor SELL")
+        return None
+
+    def amount(self, name: str, *, required: bool = False) -> str | None:
+        """Return a decimal greater than zero in its canonical spelling, or None."""
+        value = self._fields.get(name)
+        if value is None and not required:
+            self.canonical.append(None)
+            return None
+        text, fault = _exact(value)
+        if text is not None and (text == "0" or text.startswith("-")):
+            text, fault = None, "is not greater than zero"
+        if text is not None:
+            return self._usable(text)
+        self._unusable(name, value, fault)
+        return None
+
+    def percentage(self, name: str) -> str | None:
+        """Return a decimal from 0 to 100 in its canonical spelling, or None."""
+        value = self._fields.get(name)
+        if value is None:
+            self.canonical.append(None)
+            return None
+        text, fault = _exact(value)
+        if text is not None and not _within_hundred(text):
+            text, fault = None, "is not between 0 and 100"
+        if text is not None:
+            return self._usable(text)
+        self._unusable(name, value, fault)
+        return None
+
+    def _usable(self, text: str) -> str:
+        self.canonical.append(text)
+        return text
+
+    def _unusable(self, name: str, value: str | None, fault: str) -> None:
+        self.canonical.append(value)
+        self.faults.append(f"{name} {fault if value is not None else _MISSING}")
+
+
+def _exact(value: str | None) -> tuple[str | None, str]:
+    if value is None:
+        return None, _MISSING
+    if isinstance(value, Junk):
+        return None, "is not a decimal number"
+    try:
+        return canonical(value), ""
+    except NotExact as fault:
+        return None, str(fault)
+
+
+def _within_hundred(text: str) -> bool:
+    whole, _, fraction = text.partition(".")
+    if whole.startswith("-"):
+        return False
+    return int(whole) < _HUNDRED_PERCENT or (int(whole) == _HUNDRED_PERCENT and not fraction)

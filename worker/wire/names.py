@@ -1,0 +1,22 @@
+"""What the fields of an order are called, and which order ids are allowed."""
+
+import re
+
+# Kept as sent; no decision depends on them.
+LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
+ORDER_FIELDS = frozenset(
+    {"type", "symbol", "side", "quantity", "order_id", "price", "stop_loss_pct", *LABELS}
+)
+
+# Either name carries the other wire form: one JSON object with the fields of an order.
+PAYLOAD_FIELDS = frozenset({"payload", "data"})
+REPLAY_OF = "replay_of"
+RESERVED_FIELDS = frozenset({"order_id", REPLAY_OF})
+
+ORDER_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}", re.ASCII)
+NOT_IN_ORDER_ID = re.compile(r"[^A-Za-z0-9._:/-]", re.ASCII)
+
+
+def derived_order_id(stream: str, entry_id: str) -> str:
+    """Return the identity of an order that was sent without one: where it stands on which stream."""
+    return f"{NOT_IN_ORDER_ID.sub('', stream)}:{entry_id}"
