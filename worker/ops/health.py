@@ -13,7 +13,8 @@ from worker.domain.errors import Outage
 log = structlog.get_logger(__name__)
 
 CHECK_EVERY_S = 1.0
-SLOW_CHECK_EVERY_S = 5.0
+STALE_AFTER_S = 5.0
+LAST_ANSWER_S = 1.0
 
 
 class Vitals(Protocol):
@@ -66,14 +67,17 @@ class Checks:
             thread.start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask no more; return once the last answers are in, or take too long."""
         self._over.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=LAST_ANSWER_S)
 
     def finding(self, server: str) -> Finding:
         """Return the last finding about a server."""
         with self._lock:
             found = self._findings[server]
-        if found.connected and time.monotonic() - found.at > SLOW_CHECK_EVERY_S:
+        if found.connected and time.monotonic() - found.at > STALE_AFTER_S:
             return Finding(
                 connected=False, at=found.at, details=found.details, error="has not answered lately"
             )

@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 START = "0-0"
 _LEAVE_COUNT = -1
 _pack = msgspec.msgpack.Encoder().encode
+_STRING_32 = b"\xdb"
 
 
 class OrderStream:
@@ -147,7 +148,7 @@ class OrderStream:
     def settle(self, settlements: Sequence[Settlement]) -> int:
         """Publish or bury what is not settled yet, ack all, in one step; return how many were new."""
         names = self._names
-        packed = _pack([(each.entry_id, each.action, each.fields, each.copy) for each in settlements])
+        packed = _pack([_packable(each) for each in settlements])
         with outages():
             published, buried, _ = self._settle(
                 [names.orders, names.results, names.dead_letters, names.settled, names.trimmed],
@@ -170,8 +171,9 @@ class OrderStream:
     def rehearse(self) -> None:
         """Run every command of every script once on scratch keys: a missing permission shows before the first order."""
         names = self._names.scratch(f"{self._now_ms():x}-{self._names.consumer}")
+        channel = f"{self._channel}:probe" if self._channel else None
         stage = OrderStream(
-            self._link, names, lease_ms=self._lease_ms, results_channel=self._channel, now_ms=self._now_ms
+            self._link, names, lease_ms=self._lease_ms, results_channel=channel, now_ms=self._now_ms
         )
         call = self._link.call
         keys = (names.orders, names.results, names.dead_letters, names.settled, names.trimmed)
@@ -191,7 +193,7 @@ class OrderStream:
             stage.settle(
                 [
                     Settlement(published.entry_id, "publish", ("type", "probe"), ""),
-                    Settlement(buried.entry_id, "bury", ("type", "probe")),
+                    Settlement(buried.entry_id, "bury", ("type", b"\xff")),
                     Settlement(trimmed.entry_id, "ack"),
                 ]
             )
@@ -202,6 +204,15 @@ class OrderStream:
                     call("DEL", *keys)
             except (Outage, GroupLost):
                 log.warning("probe keys left behind", keys=keys)
+
+
+def _packable(settlement: Settlement) -> tuple[str, str, Sequence[str | msgspec.Raw], str]:
+    # Lua's msgpack has no binary type; its strings hold any bytes.
+    fields = [
+        msgspec.Raw(_STRING_32 + len(part).to_bytes(4, "big") + part) if isinstance(part, bytes) else part
+        for part in settlement.fields
+    ]
+    return settlement.entry_id, settlement.action, fields, settlement.copy
 
 
 def _uncharged(entry: Any) -> Delivery:  # noqa: ANN401  replies are untyped

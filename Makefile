@@ -1,0 +1,64 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+# PYTHON=python3.12 chooses the Python that .venv is made with.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(wildcard requirements/dev.txt)
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(if $(LOCKED),-c $(LOCKED))
+LOCAL := $(BIN)/python -m worker.local
+
+# What `make test` runs, and what the commands are given besides.
+TESTS ?= tests
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check migrate status clean clean-local
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed-local ## real servers, two replicas, 500 orders, the figures; serves until Ctrl-C (ONCE=1: ends)
+	@$(BIN)/python -m worker.local.showcase $(if $(ONCE),--once) $(ARGS)
+
+test: $(VENV)/.installed-dev ## the whole test suite (TESTS=path ARGS='-k name' for a part)
+	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+check: $(VENV)/.installed-dev ## lint, format, types, import directions, spelling, unit tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m pytest -q tests/unit
+
+migrate: $(VENV)/.installed-local ## bring the tables up to date, in DATABASE_URL or else the local server
+	@$(LOCAL) $(BIN)/python -m worker migrate $(ARGS)
+
+status: $(VENV)/.installed-local ## what is waiting, pending, dead, by the given or the local servers
+	@$(LOCAL) $(BIN)/python -m worker status $(ARGS)
+
+clean: ## remove .venv and all caches; local data stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -path ./.local -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+clean-local: ## remove the data of the local servers
+	rm -rf .local
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "venv is missing (on Debian: apt install python3-venv)" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed-local: $(VENV)/.created pyproject.toml $(LOCKED)
+	@echo "Installing what \`make run\` needs into $(VENV) ..."
+	@$(INSTALL) -e '.[local]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml $(LOCKED)
+	@echo "Installing what tests and checks need into $(VENV) ..."
+	@$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.installed-local

@@ -1,0 +1,86 @@
+"""Servers for the suite: given by URL, else embedded; every test gets streams and a database of its own."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from tests.harness import Deployment, Servers
+from worker.bootstrap import migrate
+from worker.local import LocalPostgres, LocalRedis, local_servers
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Redis and PostgreSQL: those that REDIS_URL and DATABASE_URL name, else embedded ones."""
+    with local_servers(tmp_path_factory.mktemp("servers"), os.environ) as environment:
+        yield Servers(environment["REDIS_URL"], environment["DATABASE_URL"])
+
+
+@pytest.fixture(scope="session")
+def template_database(servers: Servers) -> Iterator[str]:
+    """A migrated database that every test's own is copied from."""
+    name = f"template_{uuid.uuid4().hex}"
+    _execute(servers, f'CREATE DATABASE "{name}"')
+    migrate(Deployment(servers, "template", name).settings())
+    yield name
+    _execute(servers, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def deployment(servers: Servers, template_database: str) -> Iterator[Deployment]:
+    """Streams and a migrated database that nobody else uses."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    _execute(servers, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+    with Deployment(servers, name, name) as made:
+        yield made
+    with redis.Redis.from_url(servers.redis_url) as client:
+        keys = list(client.scan_iter(match=f"{name}*"))
+        if keys:
+            client.delete(*keys)
+    _execute(servers, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def empty_database(servers: Servers) -> Iterator[Deployment]:
+    """A database without any table."""
+    name = f"e{uuid.uuid4().hex[:12]}"
+    _execute(servers, f'CREATE DATABASE "{name}"')
+    with Deployment(servers, name, name) as made:
+        yield made
+    _execute(servers, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[LocalRedis]:
+    """A Redis that the test may stop, kill and start again."""
+    server = LocalRedis(tmp_path / "redis")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[LocalPostgres]:
+    """A PostgreSQL that the test may stop, kill and start again."""
+    server = LocalPostgres(tmp_path / "postgres")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_deployment(own_redis: LocalRedis, own_postgres: LocalPostgres) -> Iterator[Deployment]:
+    """A migrated deployment on servers that the test may stop, kill and start again."""
+    with Deployment(Servers(own_redis.url, own_postgres.url), "own", "postgres") as made:
+        migrate(made.settings())
+        yield made
+
+
+def _execute(servers: Servers, statement: str) -> None:
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute(statement.encode())

@@ -1,0 +1,100 @@
+"""A replica is stopped at each point, in every way; another finishes, and nothing is lost or doubled."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.victim import REACHED
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.processes import WorkerProcess, victim, workers
+
+CRASH_POINTS = (
+    "before read",
+    "after read",
+    "in execute",
+    "between the inserts",
+    "before COMMIT",
+    "after COMMIT",
+    "settle sent, never arrived",
+    "settle done, reply lost",
+    "in drain",
+)
+
+
+def submit_everything(deployment: Deployment) -> None:
+    """Good orders, a retry, a conflict and what is no order at all."""
+    orders = numbered_orders(60)
+    deployment.submit(orders)
+    deployment.submit([orders[7], {**orders[8], "quantity": "1"}, {"symbol": "ETHUSDT"}])
+    deployment.add_raw("payload", "{")
+
+
+def reach(process: WorkerProcess, point: str) -> None:
+    eventually(lambda: f"{REACHED}: {point}" in process.said)
+
+
+def finish(deployment: Deployment, folder: Path) -> None:
+    """Let another replica do what is left, and go."""
+    with workers(deployment, folder, 1, batch_size=16) as (rescuer,):
+        eventually(deployment.all_settled)
+        assert rescuer.drain() == 0
+
+
+def assert_nothing_lost_or_doubled(deployment: Deployment) -> None:
+    assert_invariants(deployment)
+    assert len(deployment.published()) == 61
+    assert sorted(letter["reason"] for letter in deployment.letters()) == [b"conflict", b"undecodable"]
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_no_order_is_lost_or_doubled_when_a_replica_is_killed(
+    deployment: Deployment, tmp_path: Path, point: str
+) -> None:
+    submit_everything(deployment)
+
+    with victim(deployment, tmp_path, point, "kill", batch_size=16) as dying:
+        reach(dying, point)
+        assert dying.wait() == -signal.SIGKILL
+        finish(deployment, tmp_path)
+
+    assert_nothing_lost_or_doubled(deployment)
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_no_order_is_lost_or_doubled_when_a_replica_is_stopped_beyond_its_lease(
+    deployment: Deployment, tmp_path: Path, point: str
+) -> None:
+    submit_everything(deployment)
+
+    with victim(deployment, tmp_path, point, "stop", batch_size=16) as sleeping:
+        reach(sleeping, point)
+        eventually(sleeping.is_stopped)
+        finish(deployment, tmp_path)
+        sleeping.signal(signal.SIGCONT)
+        assert sleeping.drain() == 0
+
+    assert_nothing_lost_or_doubled(deployment)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before read",
+        "read done, reply lost",
+        "after COMMIT",
+        "settle sent, never arrived",
+        "settle done, reply lost",
+    ],
+)
+def test_no_order_is_lost_or_doubled_when_an_answer_never_arrives(
+    deployment: Deployment, tmp_path: Path, point: str
+) -> None:
+    submit_everything(deployment)
+
+    with victim(deployment, tmp_path, point, "outage", batch_size=16) as deprived:
+        reach(deprived, point)
+        eventually(deployment.all_settled)
+        assert deprived.drain() == 0
+
+    assert_nothing_lost_or_doubled(deployment)

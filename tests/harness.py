@@ -1,0 +1,240 @@
+"""One deployment under test: what was sent in, what stands where, and the invariants that must hold at the end."""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+from sqlalchemy import select
+
+from worker import wire
+from worker.domain.deliveries import Delivery
+from worker.domain.orders import OrderRecord, Status, Undecodable
+from worker.settings import Settings, read_settings
+from worker.store import Database, OrderStore
+from worker.store.tables import orders
+
+SAMPLE_FILE = Path(__file__).parent.parent / "examples" / "orders.jsonl"
+
+
+def eventually(condition: Callable[[], object], *, within: float = 20.0) -> None:
+    """Return as soon as the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {getattr(condition, '__qualname__', condition)}")
+        time.sleep(0.02)
+
+
+def sample_orders() -> list[dict[str, str]]:
+    """The 500 real orders, as the upstream service serialises them."""
+    return [json.loads(line) for line in SAMPLE_FILE.read_text(encoding="utf-8").splitlines()]
+
+
+def numbered_orders(count: int) -> list[dict[str, str]]:
+    """Sample orders over and over, each with an order id of its own."""
+    samples = sample_orders()
+    return [{**samples[i % len(samples)], "order_id": f"order-{i}"} for i in range(count)]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where Redis and PostgreSQL answer."""
+
+    redis_url: str = field(repr=False)
+    database_url: str = field(repr=False)
+
+
+@dataclass
+class Deployment:
+    """Streams and a database of one test. `accepted` is the log of every entry that Redis took."""
+
+    servers: Servers
+    name: str
+    database_name: str
+    accepted: list[str] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        self.redis = redis.Redis.from_url(self.servers.redis_url)
+        self.orders = f"{self.name}:orders"
+        self.results = f"{self.name}:results"
+        self.dead_letters = f"{self.name}:dead"
+        self.group = "execution"
+        parts = urlsplit(self.servers.database_url)
+        self.database_url = urlunsplit(parts._replace(path=f"/{self.database_name}"))
+        self.database = Database(
+            self.database_url, transaction_timeout_s=10, pool_size=2, application_name="test"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.redis.close()
+        self.database.close()
+
+    def environment(self, **overrides: object) -> dict[str, str]:
+        """The environment of a worker here, with short times; overrides are WORKER_ settings in lower case."""
+        settings = {
+            "orders_stream": self.orders,
+            "results_stream": self.results,
+            "dead_letter_stream": self.dead_letters,
+            "group": self.group,
+            "block_ms": 50,
+            "lease_ms": 1000,
+            "transaction_timeout_s": 0.9,
+            "execute_timeout_s": 0.9,
+            **overrides,
+        }
+        return {
+            "REDIS_URL": self.servers.redis_url,
+            "DATABASE_URL": self.database_url,
+            **{f"WORKER_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+
+    def settings(self, **overrides: object) -> Settings:
+        """The same as settings."""
+        return read_settings(self.environment(**overrides))
+
+    def process_environment(self, **overrides: object) -> dict[str, str]:
+        """The environment of a worker process: the caller's own, but for settings."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("WORKER_") and name not in {"REDIS_URL", "DATABASE_URL"}
+        }
+        return kept | self.environment(**overrides)
+
+    def submit(self, orders: Iterable[Mapping[str, str]]) -> list[str]:
+        """Add flat entries, all at one instant, and log their ids."""
+        with self.redis.pipeline(transaction=True) as pipeline:
+            for order in orders:
+                pipeline.xadd(self.orders, dict(order))  # type: ignore[arg-type]
+            ids = [entry_id.decode() for entry_id in pipeline.execute()]
+        self.accepted += ids
+        return ids
+
+    def add_raw(self, *parts: bytes | str) -> str:
+        """Add one entry of any fields, repeats included."""
+        entry_id: str = self.redis.execute_command("XADD", self.orders, "*", *parts).decode()  # type: ignore[no-untyped-call]
+        self.accepted.append(entry_id)
+        return entry_id
+
+    def entries(self, stream: str) -> list[tuple[str, list[tuple[str, bytes]]]]:
+        """Every entry of a stream in order, fields as pairs."""
+        with redis.Redis.from_url(self.servers.redis_url) as client:
+            client.response_callbacks.clear()
+            raw: Sequence[Any] = client.execute_command("XRANGE", stream, "-", "+")
+        return [
+            (
+                entry_id.decode(),
+                [(name.decode(errors="replace"), value) for name, value in zip(f[::2], f[1::2], strict=True)],
+            )
+            for entry_id, f in raw
+        ]
+
+    def published(self) -> list[dict[str, str]]:
+        """Every result, in order."""
+        return [{name: value.decode() for name, value in pairs} for _, pairs in self.entries(self.results)]
+
+    def letters(self) -> list[dict[str, bytes]]:
+        """Every dead letter, in order."""
+        return [dict(pairs) for _, pairs in self.entries(self.dead_letters)]
+
+    def rows(self) -> dict[str, OrderRecord]:
+        """Every row, by order id."""
+        with self.database.transaction() as connection:
+            ids = list(connection.scalars(select(orders.c.entry_id)))
+        store = OrderStore(self.database)
+        found = (store.find(ids[first : first + 1000]) for first in range(0, len(ids), 1000))
+        return {record.order_id: record for chunk in found for record in chunk.values()}
+
+    def pending(self) -> int:
+        """How many entries are pending for the group."""
+        if not self.redis.exists(self.orders):
+            return 0
+        return int(self.redis.xpending(self.orders, self.group)["pending"])
+
+    def all_settled(self) -> bool:
+        """Whether nothing is pending and everything accepted was delivered."""
+        groups = self.redis.xinfo_groups(self.orders) if self.redis.exists(self.orders) else []
+        delivered = [group["last-delivered-id"].decode() for group in groups]
+        last = self.redis.xinfo_stream(self.orders)["last-generated-id"].decode() if groups else ""
+        return delivered == [last] and self.pending() == 0
+
+
+def assert_invariants(deployment: Deployment) -> None:
+    """Assert what must hold once the last fault has healed and everything has been worked through."""
+    rows = deployment.rows()
+    results = deployment.published()
+    letters = {letter["entry_id"].decode(): letter for letter in deployment.letters()}
+    by_entry = {row.entry_id: row for row in rows.values()}
+
+    assert deployment.all_settled(), "I1: something is pending or undelivered"
+    assert len(letters) == len(deployment.letters()), "I2: an entry has two dead letters"
+    _assert_results_are_rows(rows, results)
+    _assert_effects(rows.values())
+    _assert_every_entry_ended(deployment, by_entry, {result["entry_id"] for result in results}, set(letters))
+
+
+def _assert_results_are_rows(rows: Mapping[str, OrderRecord], results: Sequence[Mapping[str, str]]) -> None:
+    repeated = [order for order, n in Counter(result["order_id"] for result in results).items() if n > 1]
+    assert not repeated, f"I4: several results for {repeated[:3]}"
+    published = {result["order_id"]: dict(result) for result in results}
+    owed = {
+        order_id: _rendered(row)
+        for order_id, row in rows.items()
+        if row.status not in {Status.DEAD, Status.SUBMITTED}
+    }
+    assert published.keys() == owed.keys(), f"I4: {sorted(published.keys() ^ owed.keys())[:3]}"
+    assert published == owed, "I5: a result differs from its row"
+
+
+def _rendered(row: OrderRecord) -> dict[str, str]:
+    fields = wire.result_fields(row)
+    return dict(zip(fields[::2], fields[1::2], strict=True))
+
+
+def _assert_effects(rows: Iterable[OrderRecord]) -> None:
+    for row in rows:
+        traded = sum((trade.quantity for trade in row.trades), Decimal(0))
+        assert traded == row.filled_quantity, (
+            f"I3: trades of {row.order_id} do not sum to its filled quantity"
+        )
+
+
+def _assert_every_entry_ended(
+    deployment: Deployment, by_entry: Mapping[str, OrderRecord], published: set[str], buried: set[str]
+) -> None:
+    decoder = wire.Decoder(
+        stream=deployment.orders, order_id_field="order_id", max_bytes=65536, max_fields=64
+    )
+    orders = {row.order_id: row for row in by_entry.values()}
+    assert not published & buried, "I2: an entry has a result and a dead letter"
+    accepted = set(deployment.accepted)
+    assert buried <= accepted, "I2: a dead letter for an entry nobody sent"
+    assert by_entry.keys() <= accepted, "I3: a row for an entry nobody sent"
+    for entry_id, fields in deployment.entries(deployment.orders):
+        raw = tuple(part for name, value in fields for part in (name.encode(), value))
+        order = decoder.decode(Delivery(entry_id, raw, 1, True))
+        owner = by_entry.get(entry_id)
+        if owner is not None:
+            assert not isinstance(order, Undecodable), f"I2: a row for what is no order: {entry_id}"
+            assert (owner.status is Status.DEAD) == (entry_id in buried), f"I2: {entry_id}"
+            assert owner.fingerprint == order.fingerprint, f"I7: the row of {entry_id} is not its entry"
+        elif entry_id not in buried:
+            assert not isinstance(order, Undecodable), f"I1: {entry_id} is lost"
+            assert order.order_id in orders, f"I1: {entry_id} is lost"
+            assert orders[order.order_id].fingerprint == order.fingerprint, (
+                f"I7: {entry_id} was acked as a duplicate"
+            )

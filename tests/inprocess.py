@@ -1,0 +1,47 @@
+"""A replica inside the test's own process, with every part within reach."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+from tests.harness import Deployment
+from tests.processes import free_port
+from worker.bootstrap import Replica, replica
+
+
+def _as_is(port: Any) -> Any:
+    return port
+
+
+@contextmanager
+def running(
+    deployment: Deployment,
+    *,
+    wrap_stream: Callable[[Any], Any] = _as_is,
+    wrap_store: Callable[[Any], Any] = _as_is,
+    **overrides: object,
+) -> Iterator[Replica]:
+    """Run a replica in a thread until the block ends, then drain it."""
+    settings = deployment.settings(health_port=free_port(), **overrides)
+    with replica(settings, wrap_stream=wrap_stream, wrap_store=wrap_store) as made:
+        made.deadlines.stop()
+        thread = Thread(target=made.worker.run)
+        thread.start()
+        made.checks.start()
+        made.server.start()
+        try:
+            yield made
+        finally:
+            made.drain.request()
+            thread.join(timeout=20)
+            made.checks.stop()
+            made.server.stop()
+            assert not thread.is_alive()
+
+
+def assert_counters_add_up(made: Replica) -> None:
+    """I10, per process."""
+    tally = made.worker.tally
+    ended = tally.filled + tally.rejected + tally.error + tally.duplicate + tally.dead
+    assert tally.received == ended + tally.answered_again + tally.handed_back + tally.in_hand

@@ -1,0 +1,178 @@
+"""What dead replicas left, what is trimmed or destroyed underneath a replica: nothing lost, nothing doubled."""
+
+from collections.abc import Sequence
+from threading import Event
+from typing import Any
+
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import assert_counters_add_up, running
+from worker.domain.orders import OrderRecord
+
+
+def take_and_vanish(deployment: Deployment, count: int, deliveries: int = 1, consumer: str = "gone") -> None:
+    """A consumer takes entries, is charged, and is never seen again; its lease ran out long ago."""
+    client = deployment.redis
+    if not client.xinfo_groups(deployment.orders):
+        client.xgroup_create(deployment.orders, deployment.group, "0")
+    reply: Any = client.xreadgroup(deployment.group, consumer, {deployment.orders: ">"}, count=count)
+    ids = [entry_id for entry_id, _ in reply[0][1]]
+    client.xclaim(
+        deployment.orders,
+        deployment.group,
+        consumer,
+        0,
+        ids,
+        idle=3_600_000,
+        retrycount=deliveries,
+        justid=True,
+    )
+
+
+def test_entries_of_a_dead_replica_are_claimed_and_executed(deployment: Deployment) -> None:
+    deployment.submit(numbered_orders(300))
+    take_and_vanish(deployment, 120)
+
+    with running(deployment, batch_size=100) as made:
+        eventually(deployment.all_settled)
+
+    assert made.worker.tally.filled + made.worker.tally.rejected == 300
+    assert_invariants(deployment)
+
+
+def test_entry_delivered_too_often_is_buried_as_poison_without_its_neighbours(deployment: Deployment) -> None:
+    ids = deployment.submit(numbered_orders(40))
+    take_and_vanish(deployment, 1, deliveries=5)
+    take_and_vanish(deployment, 39, deliveries=4, consumer="gone too")
+
+    with running(deployment, max_deliveries=5) as made:
+        eventually(deployment.all_settled)
+
+    assert [(letter["reason"], letter["entry_id"]) for letter in deployment.letters()] == [
+        (b"poison", ids[0].encode())
+    ]
+    assert made.worker.tally.filled + made.worker.tally.rejected == 39
+    assert_invariants(deployment)
+
+
+def test_committed_order_is_answered_when_it_was_delivered_too_often(deployment: Deployment) -> None:
+    deployment.submit(numbered_orders(3))
+    with running(deployment):
+        eventually(deployment.all_settled)
+    deployment.redis.xgroup_setid(deployment.orders, deployment.group, "0")
+    deployment.redis.delete(f"{deployment.orders}:settled:{deployment.group}", deployment.results)
+    take_and_vanish(deployment, 3, deliveries=9)
+
+    with running(deployment, max_deliveries=3) as made:
+        eventually(deployment.all_settled)
+
+    assert made.worker.tally.answered_again == 3
+    assert deployment.letters() == []
+    assert_invariants(deployment)
+
+
+def test_settled_entries_have_no_second_result_when_the_group_is_destroyed(deployment: Deployment) -> None:
+    deployment.submit(numbered_orders(700))
+    with running(deployment) as made:
+        eventually(deployment.all_settled)
+        deployment.redis.xgroup_destroy(deployment.orders, deployment.group)
+        deployment.submit(numbered_orders(800)[700:])
+        eventually(lambda: made.worker.tally.answered_again == 700)
+        eventually(deployment.all_settled)
+
+    assert len(deployment.published()) == 800
+    assert_counters_add_up(made)
+    assert_invariants(deployment)
+
+
+def test_worker_recovers_when_the_stream_is_deleted_under_its_read(deployment: Deployment) -> None:
+    with running(deployment, block_ms=5000, lease_ms=20_000) as made:
+        eventually(lambda: deployment.redis.info("clients")["blocked_clients"] > 0)
+        deployment.redis.delete(deployment.orders)
+        deployment.submit(numbered_orders(5))
+        eventually(lambda: made.worker.tally.filled + made.worker.tally.rejected == 5)
+
+    assert_invariants(deployment)
+
+
+class PausingStore:
+    """Lets a test act after the commit and before the settle."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.committed = Event()
+        self.go_on = Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        standing: list[OrderRecord] = self._inner.record(records)
+        self.committed.set()
+        assert self.go_on.wait(20)
+        return standing
+
+
+def test_committed_order_gets_its_one_result_when_its_entry_was_trimmed_meanwhile(
+    deployment: Deployment,
+) -> None:
+    pauses: list[PausingStore] = []
+
+    def pausing(inner: Any) -> PausingStore:
+        pauses.append(PausingStore(inner))
+        return pauses[0]
+
+    deployment.submit(numbered_orders(10))
+
+    with running(deployment, wrap_store=pausing) as made:
+        assert pauses[0].committed.wait(20)
+        deployment.redis.xtrim(deployment.orders, maxlen=0)
+        made.worker.lease.renew()
+        pauses[0].go_on.set()
+        eventually(deployment.all_settled)
+
+    assert len(deployment.published()) == 10
+    assert deployment.letters() == []
+    assert not deployment.redis.exists(f"{deployment.orders}:trimmed:{deployment.group}")
+    assert_invariants(deployment)
+
+
+def test_entry_trimmed_while_nobody_held_it_is_buried_as_trimmed(deployment: Deployment) -> None:
+    ids = deployment.submit(numbered_orders(4))
+    take_and_vanish(deployment, 4)
+    deployment.redis.xdel(deployment.orders, ids[1])
+
+    with running(deployment):
+        eventually(lambda: len(deployment.letters()) == 1)
+        eventually(deployment.all_settled)
+
+    (letter,) = deployment.letters()
+    assert (letter["reason"], letter["entry_id"]) == (b"trimmed", ids[1].encode())
+    assert_invariants(deployment)
+
+
+def test_drain_hands_back_what_was_not_begun_for_anybody_to_take_at_once(deployment: Deployment) -> None:
+    class DrainingStream:
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def read(self, count: int, block_ms: int) -> Any:
+            found = self._inner.read(count, block_ms)
+            if found:
+                leaving[0].drain.request()
+            return found
+
+    leaving: list[Any] = []
+    with running(deployment, wrap_stream=DrainingStream, lease_ms=60_000) as made:
+        leaving.append(made)
+        deployment.submit(numbered_orders(20))
+        eventually(lambda: made.worker.tally.handed_back == 20)
+
+    pending = deployment.redis.xpending_range(deployment.orders, deployment.group, "-", "+", 100)
+    assert {entry["times_delivered"] for entry in pending} == {0}
+    assert_counters_add_up(made)
+    with running(deployment, lease_ms=60_000):
+        eventually(deployment.all_settled)
+    assert_invariants(deployment)

@@ -1,0 +1,120 @@
+"""Worker processes under test: the real command, or the victim that stops at a chosen point."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.faults.victim import REACHED
+from tests.harness import Deployment, eventually
+
+ROOT = Path(__file__).parent.parent
+COMMAND = (sys.executable, "-m", "worker", "run")
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class WorkerProcess:
+    """One process with a log of its own. Ends with the test, whatever happens."""
+
+    def __init__(
+        self, deployment: Deployment, log: Path, command: Sequence[str] = COMMAND, **overrides: object
+    ) -> None:
+        self.port = free_port()
+        self.log = log
+        environment = deployment.process_environment(health_port=self.port, **overrides)
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+
+    @property
+    def said(self) -> str:
+        """Everything it printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Its log lines that are JSON."""
+        return [json.loads(line) for line in self.said.splitlines() if line.startswith("{")]
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it takes orders; fails when it ended instead."""
+        assert self._process.poll() in {None, -signal.SIGKILL}, self.said
+        return "worker started" in self.said or REACHED in self.said or self._process.poll() is not None
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def wait(self, within: float = 20) -> int:
+        """Return its exit code."""
+        return self._process.wait(timeout=within)
+
+    def drain(self) -> int:
+        """Ask it to leave, and return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def end(self) -> None:
+        """Kill it where it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def is_stopped(self) -> bool:
+        """Whether SIGSTOP has taken effect."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii")
+        return stat.rpartition(")")[2].split()[0] == "T"
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Ask its HTTP port; status 0 where it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+        except OSError:
+            return 0, b""
+
+
+@contextmanager
+def workers(
+    deployment: Deployment, folder: Path, count: int, **overrides: object
+) -> Iterator[list[WorkerProcess]]:
+    """Start replicas, wait until they take orders, end them in the end."""
+    with ExitStack() as stack:
+        started = []
+        for number in range(count):
+            log = folder / f"worker-{number}-{free_port()}.log"
+            process = WorkerProcess(deployment, log, COMMAND, **overrides)
+            stack.callback(process.end)
+            started.append(process)
+        for process in started:
+            eventually(partial(getattr, process, "has_started"))
+        yield started
+
+
+@contextmanager
+def victim(
+    deployment: Deployment, folder: Path, point: str, way: str, **overrides: object
+) -> Iterator[WorkerProcess]:
+    """Start a worker that stops itself at a point in some way."""
+    command = (sys.executable, "-m", "tests.faults.victim", point, way)
+    process = WorkerProcess(deployment, folder / "victim.log", command, **overrides)
+    try:
+        yield process
+    finally:
+        process.end()
