@@ -189,5 +189,5 @@ def _status_table(found: dict[str, dict[str, Any]]) -> Table:
                     held = f"{consumer['pending']} pending, idle {consumer['idle_ms'] / 1000:.1f} s"
                     table.add_row(server, f"consumer {consumer['name']}", held)
             else:
-                table.add_row(server, name.replace("_", " "), "unknown" if value is None else str(value))
+                table.add_row(server, name.replace("_", " "), "-" if value is None else str(value))
     return table

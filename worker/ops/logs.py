@@ -5,7 +5,13 @@ import sys
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+
+def _in_reading_order(_logger: object, _method: str, event: EventDict) -> EventDict:
+    first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
+    logger = event.pop("logger", None)
+    return {**first, **event, "logger": logger}
 
 
 def configure_logs(*, level: str, form: str, stream: TextIO | None = None) -> None:
@@ -19,7 +25,7 @@ def configure_logs(*, level: str, form: str, stream: TextIO | None = None) -> No
     ]
     last: list[Processor]
     if form == "json":
-        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        last = [structlog.processors.dict_tracebacks, _in_reading_order, structlog.processors.JSONRenderer()]
     else:
         last = [structlog.dev.ConsoleRenderer(colors=out.isatty())]
     structlog.configure(

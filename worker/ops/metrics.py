@@ -64,10 +64,10 @@ def _metrics(
         value=vitals.sign_of_life_age_s,
     )
     yield InfoMetricFamily("execution_worker", "The running version", value={"version": version})
+    connected = GaugeMetricFamily("execution_connected", "Whether a server answers", labels=["server"])
     for server, finding in findings.items():
-        connected = GaugeMetricFamily("execution_connected", "Whether a server answers", labels=["server"])
         connected.add_metric([server], float(finding.connected))
-        yield connected
+    yield connected
     redis = findings["redis"].details
     for name, meaning in _REDIS_GAUGES.items():
         if redis.get(name) is not None:

@@ -132,7 +132,9 @@ class Views:
         except Outage as outage:
             log.warning("orders not shown", reason=outage.reason)
             return _page(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database does not answer"})
-        return Page(HTTPStatus.OK, msgspec.json.encode({"orders": found}))
+        return Page(
+            HTTPStatus.OK, msgspec.json.format(msgspec.json.encode({"orders": found}), indent=2) + b"\n"
+        )
 
     @property
     def _uptime_s(self) -> float:

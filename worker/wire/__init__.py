@@ -1,13 +1,11 @@
 """The only place that knows field names on the streams: entries become orders, rows become results."""
 
 from worker.wire.decoding import Decoder
-from worker.wire.names import derived_order_id
-from worker.wire.rendering import DeadLetterWriter, order_fields, result_copy, result_fields
+from worker.wire.rendering import Renderer, order_fields, result_copy, result_fields
 
 __all__ = [
-    "DeadLetterWriter",
     "Decoder",
-    "derived_order_id",
+    "Renderer",
     "order_fields",
     "result_copy",
     "result_fields",

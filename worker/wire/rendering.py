@@ -1,12 +1,13 @@
 """From rows to results, from what can't be executed to dead letters, from submitted orders to entries."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from worker.domain.decimals import plain
-from worker.domain.deliveries import Delivery, entry_milliseconds
+from worker.domain.deliveries import Delivery, Settlement, entry_milliseconds
 from worker.domain.orders import OrderRecord
+from worker.wire.names import derived_order_id
 
 ERROR_TEXT_LIMIT = 1000
 HEAD_LIMIT = 1024
@@ -45,17 +46,29 @@ def result_copy(fields: Sequence[str]) -> str:
     return json.dumps(dict(zip(fields[::2], fields[1::2], strict=True)), ensure_ascii=False)
 
 
-class DeadLetterWriter:
-    """Writes dead letters: metadata first, then every original field byte for byte."""
+class Renderer:
+    """Writes what goes out: results, with a JSON copy where somebody listens, and dead letters."""
 
-    def __init__(self, *, consumer: str, version: str) -> None:
+    def __init__(
+        self, *, stream: str, consumer: str, version: str, copies: bool, clock: Callable[[], float]
+    ) -> None:
+        self._stream = stream
         self._consumer = consumer
         self._version = version
+        self._copies = copies
+        self._clock = clock
 
-    def fields(
-        self, delivery: Delivery, *, reason: str, error: str, order_id: str | None, seen: float
-    ) -> list[str | bytes]:
-        """Return the letter of a delivery; `seen` is now, in unix seconds.
+    def derived_order_id(self, entry_id: str) -> str:
+        """Return the identity of an order whose entry names none."""
+        return derived_order_id(self._stream, entry_id)
+
+    def result(self, delivery: Delivery, record: OrderRecord) -> Settlement:
+        """Return the settlement that publishes the result of a row."""
+        fields = result_fields(record)
+        return Settlement(delivery.entry_id, "publish", fields, result_copy(fields) if self._copies else "")
+
+    def letter(self, delivery: Delivery, *, reason: str, error: str, order_id: str | None) -> Settlement:
+        """Return the settlement that buries a delivery: metadata first, then the original fields.
 
         A field keeps its place, its repeats and its bytes behind the prefix `orig:`. Of an entry that is
         too large only the size, the SHA-256 of all names and values, and the first KiB are kept.
@@ -67,17 +80,23 @@ class DeadLetterWriter:
             "error", error[:ERROR_TEXT_LIMIT],
             "deliveries", str(delivery.count),
             "first_seen", str(entry_milliseconds(delivery.entry_id) // 1000),
-            "last_seen", str(int(seen)),
+            "last_seen", str(int(self._clock())),
             "consumer", self._consumer,
             "worker_version", self._version,
         )  # fmt: skip
-        if reason == "too_large":
-            content = b"".join(delivery.fields)
-            digest = sha256(content).hexdigest()
-            return [*letter, "size", str(len(content)), "sha256", digest, "head", content[:HEAD_LIMIT]]
-        for name, value in zip(delivery.fields[::2], delivery.fields[1::2], strict=True):
-            letter += (b"orig:" + name, value)
-        return letter
+        letter += _traits(delivery) if reason == "too_large" else _originals(delivery)
+        return Settlement(delivery.entry_id, "bury", letter)
+
+
+def _traits(delivery: Delivery) -> list[str | bytes]:
+    content = b"".join(delivery.fields)
+    digest = sha256(content).hexdigest()
+    return ["size", str(len(content)), "sha256", digest, "head", content[:HEAD_LIMIT]]
+
+
+def _originals(delivery: Delivery) -> list[str | bytes]:
+    pairs = zip(delivery.fields[::2], delivery.fields[1::2], strict=True)
+    return [part for name, value in pairs for part in (b"orig:" + name, value)]
 
 
 def order_fields(order: object) -> dict[str, str]:

@@ -1,0 +1,178 @@
+"""Puts one replica together, and runs it."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from worker import __version__, wire
+from worker.bootstrap.connections import database, redis_link, redis_names
+from worker.bootstrap.vitals import WorkerVitals, questions
+from worker.consumer import Deadlines, Drain, Handling, Intake, Lease, SignOfLife, Tally, Worker
+from worker.consumer.ports import Executor, Orders, Store
+from worker.execution import load
+from worker.ops import Checks, HttpServer, Identity, Views
+from worker.settings import Settings
+from worker.store import Database, OrderStore, StoreInspector, migrations
+from worker.stream import OrderStream, RedisLink, RedisNames, StreamInspector
+
+log = structlog.get_logger(__name__)
+
+# One for the loop, so that nothing else can keep it waiting; pages and checks share the others.
+LOOP_CONNECTIONS = 1
+INSPECTION_CONNECTIONS = 2
+
+# Leaving because a part has died or a deadline has passed: others take over after the lease.
+EXIT_STOPPED = 70
+
+Wrap = Callable[[Any], Any]
+
+
+def _as_is(port: Any) -> Any:  # noqa: ANN401  a port of any kind
+    return port
+
+
+class Replica(msgspec.Struct):
+    """One running worker, and the threads beside its loop."""
+
+    worker: Worker
+    names: RedisNames
+    decoder: wire.Decoder
+    deadlines: Deadlines
+    checks: Checks
+    server: HttpServer
+
+    @property
+    def drain(self) -> Drain:
+        """The wish to leave."""
+        return self.worker.drain
+
+    def run(self) -> None:
+        """Work until a drain is requested."""
+        self.checks.start()
+        self.server.start()
+        self.deadlines.start()
+        try:
+            self.worker.run()
+        finally:
+            self.deadlines.stop()
+            self.checks.stop()
+            self.server.stop()
+
+
+@contextmanager
+def replica(
+    settings: Settings, *, wrap_stream: Wrap = _as_is, wrap_store: Wrap = _as_is, wrap_executor: Wrap = _as_is
+) -> Iterator[Replica]:
+    """Connect, check everything a start depends on, and put a replica together.
+
+    The wraps let a test stand between the loop and its ports. Raises ConfigurationError, SchemaBehind, or
+    Outage where a server does not answer.
+    """
+    executor = wrap_executor(_executor(settings))
+    names = redis_names(settings)
+    with ExitStack() as opened:
+        link = opened.enter_context(redis_link(settings, "loop"))
+        asking_link = opened.enter_context(redis_link(settings, "checks"))
+        loop_database = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS))
+        asked_database = opened.enter_context(database(settings, "checks", INSPECTION_CONNECTIONS))
+        if migrations.require_current(loop_database) is migrations.SchemaState.NEWER:
+            log.warning("the database schema is newer than this version knows")
+        stream = OrderStream(
+            link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel
+        )
+        stream.rehearse()
+        stream.ensure_group()
+        made = _assemble(
+            settings, names, wrap_stream(stream), wrap_store(OrderStore(loop_database)), executor
+        )
+        worker, decoder, deadlines = made
+        checks, views = _pages(settings, names, asking_link, asked_database, WorkerVitals(worker, decoder))
+        server = HttpServer(views, host=settings.health_host, port=settings.health_port)
+        yield Replica(worker, names, decoder, deadlines, checks, server)
+
+
+def _executor(settings: Settings) -> Executor:
+    return load(
+        settings.executor,
+        paper_success_rate=settings.paper_success_rate,
+        paper_latency_s=settings.paper_latency_ms / 1000,
+    )
+
+
+def _assemble(
+    settings: Settings, names: RedisNames, stream: Orders, store: Store, executor: Executor
+) -> tuple[Worker, wire.Decoder, Deadlines]:
+    clock, drain, tally = time.monotonic, Drain(), Tally()
+    lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
+    deadlines = Deadlines(
+        drain,
+        execute_s=settings.execute_timeout_s,
+        drain_s=settings.drain_timeout_s,
+        clock=clock,
+        leave=_leave,
+    )
+    decoder = wire.Decoder(
+        stream=settings.orders_stream,
+        order_id_field=settings.order_id_field,
+        max_bytes=settings.max_entry_bytes,
+        max_fields=settings.max_entry_fields,
+    )
+    renderer = wire.Renderer(
+        stream=settings.orders_stream,
+        consumer=names.consumer,
+        version=__version__,
+        copies=settings.results_channel is not None,
+        clock=time.time,
+    )
+    limits = {"batch_size": settings.batch_size, "block_ms": settings.block_ms, "lease_ms": settings.lease_ms}
+    intake = Intake(stream, lease, tally, **limits, clock=clock)
+    handling = Handling(
+        stream, store, executor, decoder, renderer, lease,
+        max_deliveries=settings.max_deliveries,
+        now=lambda: datetime.now(UTC),
+        executing=deadlines.executing,
+    )  # fmt: skip
+    worker = Worker(stream, store, intake, handling, renderer, lease, drain, tally, SignOfLife(clock))
+    return worker, decoder, deadlines
+
+
+def _pages(
+    settings: Settings, names: RedisNames, link: RedisLink, opened: Database, vitals: WorkerVitals
+) -> tuple[Checks, Views]:
+    store = StoreInspector(opened)
+    checks = Checks(questions(StreamInspector(link, names), store, opened))
+    identity = Identity(
+        version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
+    )
+    stale_after_s = (settings.lease_ms + settings.block_ms) / 1000
+    return checks, Views(identity, vitals, checks, stale_after_s=stale_after_s, recent_orders=store.recent)
+
+
+def _leave(last_word: str) -> None:
+    log.error("leaving at once, others take over after the lease", why=last_word)
+    os._exit(EXIT_STOPPED)
+
+
+def run(settings: Settings) -> None:
+    """Run one replica until SIGTERM or SIGINT. Raises what `replica` raises, and Stopped."""
+    with replica(settings) as running:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: running.drain.request())
+        log.info(
+            "worker started",
+            version=__version__,
+            consumer=running.names.consumer,
+            stream=running.names.orders,
+            group=running.names.group,
+            executor=settings.executor,
+            batch_size=settings.batch_size,
+            health=f"http://{settings.health_host}:{settings.health_port}",
+        )
+        running.run()

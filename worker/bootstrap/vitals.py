@@ -1,0 +1,56 @@
+"""What pages and people may ask: the running loop, the streams, the database."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from worker import wire
+from worker.consumer import Worker
+from worker.store import Database, StoreInspector, migrations
+from worker.stream import StreamInspector
+
+
+class WorkerVitals:
+    """What pages may know of the running loop."""
+
+    def __init__(self, worker: Worker, decoder: wire.Decoder) -> None:
+        self._worker = worker
+        self._decoder = decoder
+
+    @property
+    def sign_of_life_age_s(self) -> float:
+        """Seconds since the loop passed one of its stations."""
+        return self._worker.life.age_s
+
+    @property
+    def state(self) -> str:
+        """running, outage or draining."""
+        if self._worker.drain.requested:
+            return "draining"
+        return "outage" if self._worker.outage else "running"
+
+    @property
+    def outage(self) -> str | None:
+        """What is being waited for."""
+        outage = self._worker.outage
+        return None if outage is None else str(outage)
+
+    def counts(self) -> Mapping[str, int]:
+        """What has been done since start."""
+        return {**msgspec.structs.asdict(self._worker.tally), "unknown_fields": self._decoder.unknown_fields}
+
+
+def questions(
+    stream: StreamInspector, store: StoreInspector, opened: Database
+) -> dict[str, Callable[[], Mapping[str, Any]]]:
+    """Return how each server is asked how it is. The questions raise Outage where it does not answer."""
+
+    def ask_database() -> Mapping[str, Any]:
+        state = migrations.schema_state(opened)
+        if state is migrations.SchemaState.BEHIND:
+            # There may be no tables to count.
+            return {"schema": state.value}
+        return {**msgspec.to_builtins(store.state()), "schema": state.value}
+
+    return {"redis": lambda: msgspec.to_builtins(stream.state()), "database": ask_database}
