@@ -129,6 +129,8 @@ def _assemble(
         consumer=names.consumer,
         version=__version__,
         copies=settings.results_channel is not None,
+        max_bytes=settings.max_entry_bytes,
+        max_fields=settings.max_entry_fields,
         clock=time.time,
     )
     limits = {"batch_size": settings.batch_size, "block_ms": settings.block_ms, "lease_ms": settings.lease_ms}

@@ -13,6 +13,7 @@ from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, 
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.orders import (
     NO_LABELS,
+    WITH_RESULT,
     Execution,
     Order,
     OrderRecord,
@@ -80,10 +81,9 @@ class Handling:
         return [delivery for delivery in deliveries if delivery.entry_id not in known]
 
     def _fingerprint(self, delivery: Delivery, record: OrderRecord) -> bytes:
-        if not delivery.fields:
-            return record.fingerprint
         order = self._decoder.decode(delivery)
-        return b"" if isinstance(order, Undecodable) else order.fingerprint
+        # Limits may have been lowered since it was executed; it stays the entry that owns the row.
+        return record.fingerprint if isinstance(order, Undecodable) else order.fingerprint
 
     def _begin(
         self, deliveries: Sequence[Delivery]
@@ -130,28 +130,30 @@ class Handling:
         at = self._now()
         attempts = []
         for delivery, order in decoded:
-            if isinstance(order, UnsoundOrder):
-                execution = Execution(Status.REJECTED, error_message=order.why)
+            try:
+                record = record_execution(order, self._execute_one(order), at)
+            except Outage:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, it is charged to this order alone
+                attempts += self._after_failure(delivery, order, error, outcomes)
             else:
-                try:
-                    execution = self._execute_one(order)
-                except Outage:
-                    raise
-                except Exception as error:  # noqa: BLE001  whatever it is, it is charged to this order alone
-                    attempts += self._after_failure(delivery, order, error, outcomes)
-                    continue
-            attempts.append(Attempt(delivery, record_execution(order, execution, at)))
+                attempts.append(Attempt(delivery, record))
         return attempts
 
-    def _execute_one(self, order: Order) -> Execution:
+    def _execute_one(self, order: AnyOrder) -> Execution:
+        if isinstance(order, UnsoundOrder):
+            return Execution(Status.REJECTED, error_message=order.why)
         self._executing(order)
         try:
-            return self._executor.execute(order)
+            execution = self._executor.execute(order)
         finally:
             self._executing(None)
+        if execution.status not in WITH_RESULT:
+            raise ValueError(f"an executor can't decide that an order is {execution.status}")
+        return execution
 
     def _after_failure(
-        self, delivery: Delivery, order: Order, error: Exception, outcomes: list[Outcome]
+        self, delivery: Delivery, order: AnyOrder, error: Exception, outcomes: list[Outcome]
     ) -> list[Attempt]:
         why = f"{type(error).__name__}: {error}"
         log.warning("executor failed", order_id=order.order_id, deliveries=delivery.count, error=why)
@@ -202,7 +204,8 @@ def _judge(delivery: Delivery, fingerprint: bytes, record: OrderRecord, *, writt
     if owns and record.status is Status.DEAD:
         reason, _, error = (record.error_message or "failed").partition(": ")
         return Dead(delivery, reason, error, record.order_id)
-    if record.fingerprint != fingerprint:
+    # Of a trimmed entry nothing is left to compare; the row itself says which entry it belongs to.
+    if delivery.fields and record.fingerprint != fingerprint:
         return Dead(delivery, "conflict", "the order came before with other content", record.order_id)
     if owns:
         return Settled(delivery, record, answered=not written)

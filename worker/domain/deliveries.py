@@ -77,6 +77,11 @@ class Settlement(Struct, frozen=True):
     copy: str = ""
 
 
+def size_of(fields: Sequence[bytes]) -> int:
+    """Return how many bytes the names and values of an entry take."""
+    return sum(map(len, fields))
+
+
 def entry_milliseconds(entry_id: str) -> int:
     """Return when Redis accepted the entry, in unix milliseconds, as its id says."""
     return int(entry_id.partition("-")[0])

@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -24,6 +25,9 @@ class Status(StrEnum):
     REJECTED = "REJECTED"
     ERROR = "ERROR"
     DEAD = "DEAD"
+
+
+WITH_RESULT = frozenset({Status.FILLED, Status.REJECTED, Status.ERROR})
 
 
 class Labels(Struct, frozen=True):
@@ -116,8 +120,16 @@ class OrderRecord(Struct, frozen=True):
     trades: tuple[Trade, ...] = ()
 
 
+ERROR_MESSAGE_LIMIT = 1000
+
+
+def storable(text: str) -> str:
+    """Return a text of ours as every store can keep it: bounded, without NUL or half a surrogate pair."""
+    return text[:ERROR_MESSAGE_LIMIT].encode("utf-8", "replace").decode().replace("\0", "?")
+
+
 def record_execution(order: Order | UnsoundOrder, execution: Execution, at: datetime) -> OrderRecord:
-    """Return the row of an order with what became of it."""
+    """Return the row of an order with what became of it, just as it will be read back."""
     return OrderRecord(
         order_id=order.order_id,
         entry_id=order.entry_id,
@@ -132,6 +144,7 @@ def record_execution(order: Order | UnsoundOrder, execution: Execution, at: date
         labels=order.labels,
         filled_quantity=execution.filled_quantity,
         average_price=execution.average_price,
-        error_message=execution.error_message,
-        trades=execution.trades,
+        error_message=None if execution.error_message is None else storable(execution.error_message),
+        # A result names the first trade; the store keeps them by id, not in the executor's order.
+        trades=tuple(sorted(execution.trades, key=attrgetter("trade_id"))),
     )

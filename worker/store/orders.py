@@ -1,6 +1,6 @@
 """The orders table as inbox and outbox: records executions, finds what stands already."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -23,12 +23,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.expression import ColumnElement, TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
-from worker.domain.errors import Outage
+from worker.domain.errors import Outage, RowRefused
 from worker.domain.orders import Labels, OrderRecord, Side, Status, Trade
 from worker.store.engine import Database
 from worker.store.tables import orders, trades
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 
 _LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
 _ORDER_COLUMNS = (
@@ -109,6 +109,14 @@ class OrderStore:
         return {record.entry_id: record for record in found}
 
 
+def _encode(rows: Sequence[Mapping[str, object]]) -> str:
+    try:
+        return _encoder.encode(rows).decode()
+    except (TypeError, UnicodeEncodeError) as error:
+        # A custom executor can put anything into a trade.
+        raise RowRefused(f"{type(error).__name__}: {error}") from error
+
+
 def _order_rows(records: Sequence[OrderRecord]) -> str:
     # Sorted, so that two replicas with orders in common never wait for each other in a circle. The sort is
     # stable and the statement keeps its order: of two entries with one order the first on the stream owns it.
@@ -138,7 +146,7 @@ def _order_rows(records: Sequence[OrderRecord]) -> str:
         )
         for record in ordered
     ]
-    return _encode(rows).decode()
+    return _encode(rows)
 
 
 def _trade_rows(records: Iterable[OrderRecord]) -> str:
@@ -160,7 +168,7 @@ def _trade_rows(records: Iterable[OrderRecord]) -> str:
         for record in records
         for trade in record.trades
     ]
-    return _encode(rows).decode()
+    return _encode(rows)
 
 
 def _standing(connection: Connection, records: Sequence[OrderRecord]) -> dict[int, OrderRecord]:

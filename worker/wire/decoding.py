@@ -6,7 +6,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import NoReturn, TypeAlias
 
-from worker.domain.deliveries import Delivery
+from worker.domain.deliveries import Delivery, size_of
 from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire import names
 from worker.wire.fields import FINGERPRINT_VERSION, FieldReader, Junk
@@ -47,7 +47,7 @@ class Decoder:
             return Undecodable(refused.reason, refused.error, order_id)
 
     def _fields(self, raw: Sequence[bytes]) -> Fields:
-        size = sum(map(len, raw))
+        size = size_of(raw)
         if size > self._max_bytes or len(raw) > 2 * self._max_fields:
             raise _Refused("too_large", f"{size} bytes in {len(raw) // 2} fields")
         entry = dict(zip(raw[::2], raw[1::2], strict=True))

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from worker.domain.decimals import plain
-from worker.domain.deliveries import Delivery, Settlement, entry_milliseconds
-from worker.domain.orders import OrderRecord
+from worker.domain.deliveries import Delivery, Settlement, entry_milliseconds, size_of
+from worker.domain.orders import OrderRecord, storable
 from worker.wire.names import derived_order_id
 
-ERROR_TEXT_LIMIT = 1000
 HEAD_LIMIT = 1024
 
 
@@ -50,8 +49,18 @@ class Renderer:
     """Writes what goes out: results, with a JSON copy where somebody listens, and dead letters."""
 
     def __init__(
-        self, *, stream: str, consumer: str, version: str, copies: bool, clock: Callable[[], float]
+        self,
+        *,
+        stream: str,
+        consumer: str,
+        version: str,
+        copies: bool,
+        max_bytes: int,
+        max_fields: int,
+        clock: Callable[[], float],
     ) -> None:
+        self._max_bytes = max_bytes
+        self._max_fields = max_fields
         self._stream = stream
         self._consumer = consumer
         self._version = version
@@ -71,20 +80,21 @@ class Renderer:
         """Return the settlement that buries a delivery: metadata first, then the original fields.
 
         A field keeps its place, its repeats and its bytes behind the prefix `orig:`. Of an entry that is
-        too large only the size, the SHA-256 of all names and values, and the first KiB are kept.
+        too large, whyever it is buried, only the size, the SHA-256 of all names and values, and the first KiB are kept.
         """
         letter: list[str | bytes] = ["entry_id", delivery.entry_id, "reason", reason]
         if order_id is not None:
             letter += ("order_id", order_id)
         letter += (
-            "error", error[:ERROR_TEXT_LIMIT],
+            "error", storable(error),
             "deliveries", str(delivery.count),
             "first_seen", str(entry_milliseconds(delivery.entry_id) // 1000),
             "last_seen", str(int(self._clock())),
             "consumer", self._consumer,
             "worker_version", self._version,
         )  # fmt: skip
-        letter += _traits(delivery) if reason == "too_large" else _originals(delivery)
+        too_large = size_of(delivery.fields) > self._max_bytes or len(delivery.fields) > 2 * self._max_fields
+        letter += _traits(delivery) if too_large else _originals(delivery)
         return Settlement(delivery.entry_id, "bury", letter)
 
 

@@ -7,6 +7,10 @@ local settlements = cmsgpack.unpack(ARGV[3])
 local some_trimmed = redis.call('EXISTS', KEYS[5]) == 1
 local published, buried, acked = 0, 0, 0
 for _, settlement in ipairs(settlements) do
+  -- Asked before anything is marked: unpack would fail beyond redis.pcall and leave a mark without its entry.
+  if #settlement[3] > 7000 then return redis.error_reply('ERR too many fields for one entry') end
+end
+for _, settlement in ipairs(settlements) do
   local id, action = settlement[1], settlement[2]
   if action ~= 'ack' and redis.call('ZADD', KEYS[4], 'NX', string.match(id, '^%d+'), id) == 1 then
     local target = action == 'publish' and KEYS[2] or KEYS[3]
