@@ -1,0 +1,36 @@
+"""The configuration page, made from the settings. `python -m tests.documentation` writes it, a test compares."""
+
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+
+from worker.settings import Settings, variable
+
+PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
+
+HEAD = """# Configuration
+
+Everything comes from the environment and is read once, before anything connects. A bad value ends the start
+with exit code 78 and one line per bad variable, all at once. `REDIS_URL` and `DATABASE_URL` may stand in a
+file instead, named by `REDIS_URL_FILE` and `DATABASE_URL_FILE`. A `WORKER_` variable that does not exist is
+a warning with the nearest name.
+
+Two rules join settings: the three streams must differ, and `WORKER_LEASE_MS` must be longer than
+`WORKER_TRANSACTION_TIMEOUT_S` and than `WORKER_EXECUTE_TIMEOUT_S`.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+
+
+def configuration() -> str:
+    """The page."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "required" if field.default is PydanticUndefined else f"`{field.default}`"
+        rows.append(f"| `{variable(name)}` | {'none' if field.default is None else default} | {field.description} |\n")
+    return HEAD + "".join(rows)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(configuration(), encoding="utf-8")

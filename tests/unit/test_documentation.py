@@ -1,0 +1,32 @@
+"""What the documents say is what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.documentation import PAGE, configuration
+
+ROOT = PAGE.parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def test_configuration_page_is_what_the_settings_say() -> None:
+    written = PAGE.read_text(encoding="utf-8")
+
+    assert written == configuration(), "run: python -m tests.documentation"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_are_named_exist(page: Path) -> None:
+    named = set(re.findall(r"`(test_[a-z0-9_]{15,})`", page.read_text(encoding="utf-8")))
+    sources = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
+
+    assert {name for name in named if f"def {name}(" not in sources} == set()
