@@ -1,13 +1,14 @@
 """A replica inside the test's own process, with every part within reach."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from tests.harness import Deployment
 from tests.processes import free_port
 from worker.bootstrap import Replica, replica
+from worker.domain.orders import OrderRecord
 
 
 def _as_is(port: Any) -> Any:
@@ -33,7 +34,8 @@ def running(
         try:
             yield made
         finally:
-            made.drain.request()
+            if not made.drain.requested:
+                made.drain.request()
             thread.join(timeout=20)
             made.checks.stop()
             made.server.stop()
@@ -45,3 +47,21 @@ def assert_counters_add_up(made: Replica) -> None:
     tally = made.worker.tally
     ended = tally.filled + tally.rejected + tally.error + tally.duplicate + tally.dead
     assert tally.received == ended + tally.answered_again + tally.handed_back + tally.in_hand
+
+
+class PausingStore:
+    """Lets a test act after the commit and before the settle."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.committed = Event()
+        self.go_on = Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        standing: list[OrderRecord] = self._inner.record(records)
+        self.committed.set()
+        assert self.go_on.wait(20)
+        return standing

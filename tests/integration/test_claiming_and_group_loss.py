@@ -1,12 +1,9 @@
 """What dead replicas left, what is trimmed or destroyed underneath a replica: nothing lost, nothing doubled."""
 
-from collections.abc import Sequence
-from threading import Event
 from typing import Any
 
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
-from tests.inprocess import assert_counters_add_up, running
-from worker.domain.orders import OrderRecord
+from tests.inprocess import PausingStore, assert_counters_add_up, running
 
 
 def take_and_vanish(deployment: Deployment, count: int, deliveries: int = 1, consumer: str = "gone") -> None:
@@ -94,24 +91,6 @@ def test_worker_recovers_when_the_stream_is_deleted_under_its_read(deployment: D
     assert_invariants(deployment)
 
 
-class PausingStore:
-    """Lets a test act after the commit and before the settle."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self.committed = Event()
-        self.go_on = Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
-        standing: list[OrderRecord] = self._inner.record(records)
-        self.committed.set()
-        assert self.go_on.wait(20)
-        return standing
-
-
 def test_committed_order_gets_its_one_result_when_its_entry_was_trimmed_meanwhile(
     deployment: Deployment,
 ) -> None:
@@ -147,32 +126,4 @@ def test_entry_trimmed_while_nobody_held_it_is_buried_as_trimmed(deployment: Dep
 
     (letter,) = deployment.letters()
     assert (letter["reason"], letter["entry_id"]) == (b"trimmed", ids[1].encode())
-    assert_invariants(deployment)
-
-
-def test_drain_hands_back_what_was_not_begun_for_anybody_to_take_at_once(deployment: Deployment) -> None:
-    class DrainingStream:
-        def __init__(self, inner: Any) -> None:
-            self._inner = inner
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._inner, name)
-
-        def read(self, count: int, block_ms: int) -> Any:
-            found = self._inner.read(count, block_ms)
-            if found:
-                leaving[0].drain.request()
-            return found
-
-    leaving: list[Any] = []
-    with running(deployment, wrap_stream=DrainingStream, lease_ms=60_000) as made:
-        leaving.append(made)
-        deployment.submit(numbered_orders(20))
-        eventually(lambda: made.worker.tally.handed_back == 20)
-
-    pending = deployment.redis.xpending_range(deployment.orders, deployment.group, "-", "+", 100)
-    assert {entry["times_delivered"] for entry in pending} == {0}
-    assert_counters_add_up(made)
-    with running(deployment, lease_ms=60_000):
-        eventually(deployment.all_settled)
     assert_invariants(deployment)

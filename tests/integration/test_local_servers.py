@@ -258,6 +258,21 @@ def test_postgres_does_not_run_as_root(postgres: LocalPostgres) -> None:
     assert stat.S_IMODE(postgres.data.stat().st_mode) == 0o700
 
 
+def test_postgres_starts_below_a_directory_that_is_closed_to_others_and_leaves_it_so(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    server = LocalPostgres(closed / "server")
+
+    server.start()
+    server.kill()
+    server.start()
+    answers = postgres_answers(server.url)
+    server.stop()
+
+    assert answers
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
 def test_postgres_makes_its_cluster_anew_when_it_was_interrupted_in_that(tmp_path: Path) -> None:
     server = LocalPostgres(tmp_path / "server")
     unfinished = server.data.with_suffix(".unfinished")

@@ -1,0 +1,77 @@
+"""Leaving: what is begun is finished, what is not is anybody's, and a second wish is obeyed sooner."""
+
+from typing import Any
+
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import PausingStore, assert_counters_add_up, running
+
+
+def test_drain_hands_back_what_was_not_begun_for_anybody_to_take_at_once(deployment: Deployment) -> None:
+    class DrainingStream:
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def read(self, count: int, block_ms: int) -> Any:
+            found = self._inner.read(count, block_ms)
+            if found:
+                leaving[0].drain.request()
+            return found
+
+    leaving: list[Any] = []
+    with running(deployment, wrap_stream=DrainingStream, lease_ms=60_000) as made:
+        leaving.append(made)
+        deployment.submit(numbered_orders(20))
+        eventually(lambda: made.worker.tally.handed_back == 20)
+
+    pending = deployment.redis.xpending_range(deployment.orders, deployment.group, "-", "+", 100)
+    assert {entry["times_delivered"] for entry in pending} == {0}
+    assert_counters_add_up(made)
+    with running(deployment, lease_ms=60_000):
+        eventually(deployment.all_settled)
+    assert_invariants(deployment)
+
+
+def test_second_wish_to_leave_ends_after_the_commit_and_another_replica_settles(
+    deployment: Deployment,
+) -> None:
+    pauses: list[PausingStore] = []
+
+    def pausing(inner: Any) -> PausingStore:
+        pauses.append(PausingStore(inner))
+        return pauses[0]
+
+    deployment.submit(numbered_orders(10))
+
+    with running(deployment, wrap_store=pausing) as made:
+        assert pauses[0].committed.wait(20)
+        made.drain.request()
+        made.drain.request()
+        pauses[0].go_on.set()
+
+    assert (len(deployment.rows()), len(deployment.published())) == (10, 0)
+    with running(deployment) as other:
+        eventually(deployment.all_settled)
+    assert other.worker.tally.answered_again == 10
+    assert_invariants(deployment)
+
+
+def test_first_wish_to_leave_settles_what_is_committed(deployment: Deployment) -> None:
+    pauses: list[PausingStore] = []
+
+    def pausing(inner: Any) -> PausingStore:
+        pauses.append(PausingStore(inner))
+        return pauses[0]
+
+    deployment.submit(numbered_orders(10))
+
+    with running(deployment, wrap_store=pausing) as made:
+        assert pauses[0].committed.wait(20)
+        made.drain.request()
+        pauses[0].go_on.set()
+
+    assert len(deployment.published()) == 10
+    assert_counters_add_up(made)
+    assert_invariants(deployment)
