@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.local.account import Account, open_way, unprivileged_account
+from worker.local.account import Account, open_way, unprivileged_account, way_to
 
 STRANGER = Account("stranger", uid=54321, gid=54321)
 
@@ -76,3 +76,29 @@ def test_server_does_not_run_as_root_when_we_are(tmp_path: Path, monkeypatch: py
 
     assert account is not None
     assert account.uid != 0
+
+
+def test_way_to_a_directory_leads_there_and_opens_nothing(tmp_path: Path) -> None:
+    (tmp_path / "closed" / "data").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+
+    with way_to(tmp_path / "closed" / "data", STRANGER) as way:
+        same = way.path.samefile(tmp_path / "closed" / "data")
+
+    assert same
+    assert stat.S_IMODE((tmp_path / "closed").stat().st_mode) == 0o700
+
+
+def test_way_to_a_directory_is_its_path_with_open_parents_when_there_is_no_proc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.local.account.DESCRIPTORS", tmp_path / "no proc")
+    closed = tmp_path / "closed"
+    (closed / "data").mkdir(parents=True)
+    closed.chmod(0o700)
+
+    with way_to(closed / "data", STRANGER) as way:
+        path = way.path
+
+    assert path == closed / "data"
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o701

@@ -4,12 +4,14 @@ import os
 import pwd
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 UNPRIVILEGED = ("postgres", "nobody")
 ROOT = 0
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,35 @@ def unprivileged_account(data: Path) -> Account | None:
             continue
         return Account(name, found.pw_uid, found.pw_gid)
     return Account("nobody", 65534, 65534)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A directory as a process of the account finds it, and the descriptors it must inherit for that."""
+
+    path: Path
+    account: Account | None = None
+    descriptors: tuple[int, ...] = ()
+
+
+@contextmanager
+def way_to(directory: Path, account: Account | None) -> Iterator[Way]:
+    """Yield a way to a directory that holds even where the account may not enter its parents.
+
+    An open descriptor is such a way, and a lasting one: it does not matter who closes a parent later,
+    as each start of pytest does with its own in /tmp. Without /proc the parents are opened instead.
+    """
+    if account is None:
+        yield Way(directory)
+    elif DESCRIPTORS.is_dir():
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield Way(DESCRIPTORS / str(descriptor), account, (descriptor,))
+        finally:
+            os.close(descriptor)
+    else:
+        open_way([directory], account)
+        yield Way(directory, account)
 
 
 def open_way(targets: Iterable[Path], account: Account) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.local.account import ROOT
 from worker.local.errors import LocalServerFailed
 
 LOOPBACK = "127.0.0.1"
@@ -19,11 +18,10 @@ PORTS = range(20_000, 32_000)
 
 
 def make_directory(path: Path) -> None:
-    """Create the directory, closed to others but for root's, which an unprivileged server enters."""
+    """Create the directory and its missing parents, closed to others."""
     for missing in reversed([path, *path.parents]):
         if not missing.exists():
-            missing.mkdir(exist_ok=True)
-            missing.chmod(0o711 if os.geteuid() == ROOT else 0o700)
+            missing.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_secret(path: Path, text: str) -> None:

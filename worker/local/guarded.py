@@ -73,24 +73,20 @@ class GuardedProcess:
             self._dismiss_guard()
         return code
 
-    def wait(self, within: float) -> int:
-        """Return the exit code once the process has ended by itself; TimeoutExpired if late."""
-        code = self._process.wait(within)
-        self._dismiss_guard()
-        return code
-
     def ask_to_end(self) -> None:
         """Send the signal that asks the process to end, once it goes on if it was paused."""
         self.resume()
         self._process.send_signal(self._end_by)
 
     def await_end(self, within: float) -> int:
-        """Return the exit code of a process that was asked to end; kill it after `within` seconds."""
+        """Return the exit code once the process has ended; kill it after `within` seconds."""
         try:
-            return self.wait(within)
+            code = self._process.wait(within)
         except subprocess.TimeoutExpired:
             self.kill()
             return self._process.returncode
+        self._dismiss_guard()
+        return code
 
     def kill(self) -> None:
         """End the process and its children by SIGKILL."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from worker.local.directory import held, kept_port, kept_secret, last_lines, make_directory
 from worker.local.errors import LocalServerFailed
-from worker.local.guarded import GuardedProcess, Launch
+from worker.local.guarded import GuardedProcess
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0
@@ -73,8 +73,7 @@ class LocalServer(ABC):
         lock = self.directory / "lock"
         refusal = f"Another {self.name} still works on {self.directory}; stop it first."
         with held(lock, PREDECESSOR_LIMIT_S, refusal) as descriptor:
-            self._prepare(descriptor)
-            self._process = GuardedProcess(self._launch(descriptor))
+            self._process = self._spawn(descriptor)
         try:
             self._await_answer(self._process)
         except BaseException:
@@ -103,12 +102,8 @@ class LocalServer(ABC):
         self._running().resume()
 
     @abstractmethod
-    def _prepare(self, lock: int) -> None:
-        """Make whatever the server needs before its process can start."""
-
-    @abstractmethod
-    def _launch(self, lock: int) -> Launch:
-        """Say how to start the process, which inherits the descriptor of the lock."""
+    def _spawn(self, lock: int) -> GuardedProcess:
+        """Make what the server needs and start its process, which inherits the descriptor of the lock."""
 
     @abstractmethod
     def _answers(self) -> bool:

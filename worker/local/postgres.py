@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import psycopg
 
-from worker.local.account import Account, open_way, unprivileged_account
+from worker.local.account import Account, Way, open_way, unprivileged_account, way_to
 from worker.local.directory import LOOPBACK, last_lines, write_secret
 from worker.local.errors import LocalServerFailed, LocalServerMissing
 from worker.local.guarded import GuardedProcess, Launch
@@ -52,54 +52,56 @@ class LocalPostgres(LocalServer):
         """The data directory; each major version has its own, since none reads another's."""
         return self._clusters / self._version.split(".")[0]
 
-    def _prepare(self, lock: int) -> None:
+    def _spawn(self, lock: int) -> GuardedProcess:
         account = unprivileged_account(self._clusters)
         self._clusters.mkdir(mode=0o700, exist_ok=True)
         if account is not None:
             os.chown(self._clusters, account.uid, account.gid)
-            self._open_way(account)
-        if not self.data.exists():
-            self._initialise(account, lock)
-        # The lock says that nobody is there. What is left names a pid that may be anyone's by now.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+            self._open_programs(account)
+        with way_to(self._clusters, account) as way:
+            if not self.data.exists():
+                self._initialise(way, lock)
+            # The lock says that nobody is there. What is left names a pid that may be anyone's by now.
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            return GuardedProcess(self._launch(self._server_argv(way), way, lock))
 
-    def _open_way(self, account: Account) -> None:
+    def _open_programs(self, account: Account) -> None:
         server = self._programs / "postgres"
         try:
-            open_way([self._clusters, server], account)
+            open_way([server], account)
         except OSError as error:
-            raise LocalServerFailed(
-                f"User {account.name} cannot reach PostgreSQL's files: {error}."
-            ) from error
+            raise LocalServerFailed(f"User {account.name} cannot reach {server}: {error}.") from error
         if account.lacks(READ_AND_EXECUTE, server.stat()):
             raise LocalServerFailed(
                 f"User {account.name} may not run {server}: `chmod -R o+rX {self._programs.parent}` lets it."
             )
 
-    def _initialise(self, account: Account | None, lock: int) -> None:
+    def _initialise(self, way: Way, lock: int) -> None:
         """Make the cluster beside its place and move it there whole, so that half a one is never used."""
         unfinished = self.data.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         password = self._clusters / "password"
         write_secret(password, self.password)
-        if account is not None:
-            os.chown(password, account.uid, account.gid)
-        arguments = ["-U", "postgres", f"--pwfile={password}", "--auth=scram-sha-256"]
+        if way.account is not None:
+            os.chown(password, way.account.uid, way.account.gid)
+        arguments = ["-U", "postgres", f"--pwfile={way.path / password.name}", "--auth=scram-sha-256"]
         arguments += ["--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"]
-        argv = [str(self._programs / "initdb"), "-D", str(unfinished), *arguments]
-        process = GuardedProcess(self._as(account, argv, lock))
+        argv = [str(self._programs / "initdb"), "-D", str(way.path / unfinished.name), *arguments]
+        process = GuardedProcess(self._launch(argv, way, lock))
         try:
-            code = process.wait(INITDB_LIMIT_S)
+            code = process.await_end(INITDB_LIMIT_S)
         except BaseException:
             process.kill()
             raise
         finally:
             password.unlink()
         if code != 0:
-            raise LocalServerFailed(f"initdb failed; the end of {self.log}:", last_lines(self.log))
+            raise LocalServerFailed(
+                f"initdb failed with code {code}; the end of {self.log}:", last_lines(self.log)
+            )
         unfinished.rename(self.data)
 
-    def _launch(self, lock: int) -> Launch:
+    def _server_argv(self, way: Way) -> list[str]:
         settings = {
             "listen_addresses": LOOPBACK,
             "port": str(self.port),
@@ -107,20 +109,20 @@ class LocalPostgres(LocalServer):
             "max_connections": "200",
             "fsync": "on",
         }
-        argv = [str(self._programs / "postgres"), "-D", str(self.data)]
+        argv = [str(self._programs / "postgres"), "-D", str(way.path / self.data.name)]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
-        return self._as(unprivileged_account(self._clusters), argv, lock)
+        return argv
 
-    def _as(self, account: Account | None, argv: list[str], lock: int) -> Launch:
+    def _launch(self, argv: list[str], way: Way, lock: int) -> Launch:
         return Launch(
             argv=argv,
             directory=self.directory,
             environ=server_environ(),
             log=self.log,
             end_by=signal.SIGINT,
-            account=account,
-            inherited=(lock,),
+            account=way.account,
+            inherited=(lock, *way.descriptors),
         )
 
     def _answers(self) -> bool:

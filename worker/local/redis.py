@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from worker.local.directory import LOOPBACK, write_secret
 from worker.local.errors import LocalServerMissing
-from worker.local.guarded import Launch
+from worker.local.guarded import GuardedProcess, Launch
 from worker.local.lifecycle import LocalServer, server_environ
 
 OLDEST = (6, 2)
@@ -48,18 +48,18 @@ class LocalRedis(LocalServer):
         """The version of the program, such as 7.0.15."""
         return self._version
 
-    def _prepare(self, lock: int) -> None:  # noqa: ARG002 - Redis makes its files itself
+    def _spawn(self, lock: int) -> GuardedProcess:
         (self.directory / "data").mkdir(mode=0o700, exist_ok=True)
         config = CONFIG.format(host=LOOPBACK, port=self.port, password=self.password)
         write_secret(self.directory / "redis.conf", config)
-
-    def _launch(self, lock: int) -> Launch:
-        return Launch(
-            argv=[self._program, "redis.conf"],
-            directory=self.directory,
-            environ=server_environ(),
-            log=self.log,
-            inherited=(lock,),
+        return GuardedProcess(
+            Launch(
+                argv=[self._program, "redis.conf"],
+                directory=self.directory,
+                environ=server_environ(),
+                log=self.log,
+                inherited=(lock,),
+            )
         )
 
     def _answers(self) -> bool:

@@ -111,7 +111,7 @@ def _results(environ: Mapping[str, str]) -> int:
             length: int = redis.xlen(environ.get("WORKER_RESULTS_STREAM", "order_results"))
             return length
     except RedisError as error:
-        raise StepFailedError(f"Redis does not answer: {error}.") from error
+        raise StepFailedError(f"Redis does not answer: {error}") from error
 
 
 def _options(argv: Sequence[str] | None) -> Options:
