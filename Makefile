@@ -4,8 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LOCKED := $(wildcard requirements/dev.txt)
-INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check $(if $(LOCKED),-c $(LOCKED))
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCAL := $(BIN)/python -m worker.local
 
 # What `make test` runs, and what the commands are given besides.
@@ -53,12 +52,12 @@ $(VENV)/.created:
 		{ rm -rf $(VENV); echo "venv is missing (on Debian: apt install python3-venv)" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.installed-local: $(VENV)/.created pyproject.toml $(LOCKED)
+$(VENV)/.installed-local: $(VENV)/.created pyproject.toml
 	@echo "Installing what \`make run\` needs into $(VENV) ..."
 	@$(INSTALL) -e '.[local]'
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml $(LOCKED)
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml
 	@echo "Installing what tests and checks need into $(VENV) ..."
 	@$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/.installed-local

@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt_once)
     try:
         with local_servers(options.directory, os.environ) as environ:
-            return present(options, environ, console)
+            # With batches of 500 the first replica to read would take every order, and the other show nothing.
+            return present(options, {"WORKER_BATCH_SIZE": "25", **environ}, console)
     except (LocalServerError, ReplicaFailedError, StepFailedError) as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
