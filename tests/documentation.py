@@ -28,7 +28,9 @@ def configuration() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "required" if field.default is PydanticUndefined else f"`{field.default}`"
-        rows.append(f"| `{variable(name)}` | {'none' if field.default is None else default} | {field.description} |\n")
+        rows.append(
+            f"| `{variable(name)}` | {'none' if field.default is None else default} | {field.description} |\n"
+        )
     return HEAD + "".join(rows)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ import redis
 from sqlalchemy import select
 
 from worker import wire
+from worker.domain.decimals import EXACT
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import OrderRecord, Status, Undecodable
 from worker.settings import Settings, read_settings
@@ -207,7 +209,7 @@ def _rendered(row: OrderRecord) -> dict[str, str]:
 
 def _assert_effects(rows: Iterable[OrderRecord]) -> None:
     for row in rows:
-        traded = sum((trade.quantity for trade in row.trades), Decimal(0))
+        traded = reduce(EXACT.add, (trade.quantity for trade in row.trades), Decimal(0))
         assert traded == row.filled_quantity, (
             f"I3: trades of {row.order_id} do not sum to its filled quantity"
         )

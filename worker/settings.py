@@ -132,10 +132,26 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         faults += _lines(error, already=faults)
+        faults += _disagreements(values, error)
         raise ConfigurationError("\n".join(faults)) from None
     if faults:
         raise ConfigurationError("\n".join(faults))
     return settings
+
+
+def _disagreements(values: Mapping[str, str], error: ValidationError) -> list[str]:
+    """Return how the good values disagree: pydantic compares them only once all are good."""
+    bad = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
+    if not bad:
+        return []
+    stand_ins = {"redis_url": _REDIS_SCHEMES[0], "database_url": _DATABASE_SCHEMES[0]}
+    try:
+        Settings.model_validate(
+            {**stand_ins, **{name: value for name, value in values.items() if name not in bad}}
+        )
+    except ValidationError as disagreement:
+        return _lines(disagreement, already=())
+    return []
 
 
 def unknown_names(environment: Mapping[str, str]) -> list[str]:

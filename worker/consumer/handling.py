@@ -204,8 +204,8 @@ def _judge(delivery: Delivery, fingerprint: bytes, record: OrderRecord, *, writt
     if owns and record.status is Status.DEAD:
         reason, _, error = (record.error_message or "failed").partition(": ")
         return Dead(delivery, reason, error, record.order_id)
-    # Of a trimmed entry nothing is left to compare; the row itself says which entry it belongs to.
-    if delivery.fields and record.fingerprint != fingerprint:
+    # Where nothing is known of the content (trimmed, undecodable) the row says which entry it belongs to.
+    if fingerprint and record.fingerprint != fingerprint:
         return Dead(delivery, "conflict", "the order came before with other content", record.order_id)
     if owns:
         return Settled(delivery, record, answered=not written)

@@ -109,16 +109,13 @@ class Intake:
         self._cursor = page.cursor
         held = self._lease.held
         found = [delivery for delivery in page.deliveries if delivery.entry_id not in held]
-        if page.cursor == _START:
-            self._next_scan = self._clock() + self._scan_every_s
-            found += [
-                Delivery(each, (), 0, False)
-                for each in self._stream.trimmed(self._batch_size)
-                if each not in held
-            ]
         self._queue(found)
         if found:
             log.info("claimed abandoned entries", count=len(found))
+        if page.cursor == _START:
+            self._next_scan = self._clock() + self._scan_every_s
+            trimmed = self._stream.trimmed(self._batch_size)
+            self._queue([Delivery(each, (), 0, False) for each in trimmed if each not in held])
 
     def _queue(self, deliveries: list[Delivery]) -> None:
         # The least charged first: many at a time, before those that must run alone.

@@ -13,7 +13,8 @@ from tenacity import (
     retry_if_exception_type,
     sleep_using_event,
     stop_when_event_set,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from worker.consumer.drain import Drain
@@ -120,7 +121,7 @@ class Worker:
         self.tally.outages += 1
         retrying = Retrying(
             retry=retry_if_exception_type(Outage),
-            wait=wait_exponential_jitter(initial=FIRST_WAIT_S, max=LONGEST_WAIT_S, jitter=FIRST_WAIT_S),
+            wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S) + wait_random(0, FIRST_WAIT_S),
             stop=stop_when_event_set(self.drain.event),
             sleep=sleep_using_event(self.drain.event),
             before_sleep=self.keep_waiting,

@@ -7,6 +7,11 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+# Without locals: they hold orders, and URLs with their passwords.
+_traceback = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def _in_reading_order(_logger: object, _method: str, event: EventDict) -> EventDict:
     first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
@@ -25,9 +30,13 @@ def configure_logs(*, level: str, form: str, stream: TextIO | None = None) -> No
     ]
     last: list[Processor]
     if form == "json":
-        last = [structlog.processors.dict_tracebacks, _in_reading_order, structlog.processors.JSONRenderer()]
+        last = [_traceback, _in_reading_order, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=out.isatty())]
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 from waitress.server import create_server
+from waitress.trigger import trigger
+from waitress.wasyncore import close_all
 
 from worker.domain.errors import ConfigurationError
 from worker.ops.views import Page, Views
@@ -24,9 +26,11 @@ class HttpServer:
 
     def __init__(self, views: Views, *, host: str, port: int) -> None:
         self._views = views
+        self._sockets: dict[int, Any] = {}
         try:
             self._server = create_server(
                 self.answer,
+                map=self._sockets,
                 host=host,
                 port=port,
                 threads=2,
@@ -40,6 +44,7 @@ class HttpServer:
                 clear_untrusted_proxy_headers=True,
             )
         except (OSError, ValueError) as error:
+            close_all(self._sockets)
             why = getattr(error, "strerror", None) or str(error)
             raise ConfigurationError(
                 f"WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: can't listen on {host}:{port}: {why}"
@@ -52,7 +57,18 @@ class HttpServer:
 
     def stop(self) -> None:
         """Answer no more."""
-        self._server.close()
+        if self._thread.is_alive():
+            # Closing sockets under the loop that selects on them would end it with an error.
+            next(each for each in self._sockets.values() if isinstance(each, trigger)).pull_trigger(
+                self._close
+            )
+            self._thread.join(timeout=1)
+        else:
+            self._close()
+
+    def _close(self, _woken: object = None) -> None:
+        close_all(self._sockets, ignore_all=True)
+        self._server.task_dispatcher.shutdown(timeout=1)
 
     def answer(
         self, environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]

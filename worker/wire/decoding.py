@@ -9,7 +9,7 @@ from typing import NoReturn, TypeAlias
 from worker.domain.deliveries import Delivery, size_of
 from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire import names
-from worker.wire.fields import FINGERPRINT_VERSION, FieldReader, Junk
+from worker.wire.fields import FINGERPRINT_VERSION, FieldReader, Fraction, Junk
 
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 Fields: TypeAlias = dict[str, str]
@@ -107,7 +107,7 @@ class Decoder:
         order_id = fields.get(field)
         if order_id is None:
             return names.derived_order_id(self._stream, entry_id)
-        if isinstance(order_id, Junk) or names.ORDER_ID.fullmatch(order_id) is None:
+        if isinstance(order_id, Junk | Fraction) or names.ORDER_ID.fullmatch(order_id) is None:
             raise _Refused("undecodable", f"{field} is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -")
         return order_id
 
@@ -137,7 +137,7 @@ def _json_object(raw: bytes) -> dict[str, object]:
         value = json.loads(
             raw.decode(),
             object_pairs_hook=_without_repeats,
-            parse_float=str,
+            parse_float=Fraction,
             parse_int=str,
             parse_constant=_no_constant,
         )

@@ -19,6 +19,12 @@ class Junk(str):
     __slots__ = ()
 
 
+class Fraction(str):
+    """The spelling of a JSON number that is not an integer."""
+
+    __slots__ = ()
+
+
 class FieldReader:
     """Reads the fields that decide about an order, in a fixed order, and notes what is wrong with each.
 

@@ -1,0 +1,282 @@
+"""What every port to the orders stream does with entries: read, claimed, kept, charged, handed back."""
+
+from tests.contract.conftest import Streams
+from worker.domain.deliveries import Delivery, Settlement
+
+FIELDS = (b"symbol", b"A", b"note", b"\xff\x00", b"note", b"twice")
+
+
+def test_read_takes_new_entries_in_order_and_charges_each_with_one(streams: Streams) -> None:
+    entry_ids = [streams.add(*FIELDS) for _ in range(3)]
+
+    taken = streams.consumer("one").read(2, 1)
+
+    assert taken == [Delivery(each, FIELDS, 1, True) for each in entry_ids[:2]]
+    assert streams.pending() == dict.fromkeys(entry_ids[:2], ("one", 1))
+
+
+def test_read_gives_no_entry_twice(streams: Streams) -> None:
+    streams.add(*FIELDS)
+    streams.consumer("one").read(10, 1)
+
+    taken = streams.consumer("two").read(10, 1)
+
+    assert taken == []
+
+
+def test_read_finds_nothing_on_an_empty_stream(streams: Streams) -> None:
+    assert streams.consumer("one").read(10, 1) == []
+
+
+def test_read_makes_a_lost_group_anew_at_the_beginning(streams: Streams) -> None:
+    entry_ids = [streams.add(*FIELDS) for _ in range(2)]
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.destroy_group()
+
+    at_once = one.read(10, 1)
+    then = one.read(10, 1)
+
+    assert at_once == []
+    assert [each.entry_id for each in then] == entry_ids
+
+
+def test_read_recovers_from_a_deleted_stream(streams: Streams) -> None:
+    streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.delete_stream()
+
+    at_once = one.read(10, 1)
+    entry_id = streams.add(*FIELDS)
+    then = one.read(10, 1)
+
+    assert at_once == []
+    assert [each.entry_id for each in then] == [entry_id]
+
+
+def test_group_is_made_only_where_it_is_missing(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+
+    one.ensure_group()
+
+    assert streams.pending() == {entry_id: ("one", 1)}
+
+
+def test_claim_takes_what_is_idle_beyond_the_lease_and_charges_nothing(streams: Streams) -> None:
+    idle, fresh = (streams.add(*FIELDS) for _ in range(2))
+    streams.consumer("one").read(10, 1)
+    streams.age(idle)
+
+    page = streams.consumer("two").claim("0-0", 10)
+
+    assert page.cursor == "0-0"
+    assert list(page.deliveries) == [Delivery(idle, FIELDS, 1, False)]
+    assert streams.pending() == {idle: ("two", 1), fresh: ("one", 1)}
+
+
+def test_claimed_entry_has_a_new_lease(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    streams.consumer("one").read(10, 1)
+    streams.age(entry_id)
+    streams.consumer("two").claim("0-0", 10)
+
+    page = streams.consumer("three").claim("0-0", 10)
+
+    assert list(page.deliveries) == []
+
+
+def test_claim_goes_page_by_page_until_the_cursor_wraps(streams: Streams) -> None:
+    entry_ids = [streams.add(*FIELDS) for _ in range(5)]
+    streams.consumer("one").read(10, 1)
+    streams.age(*entry_ids)
+    two = streams.consumer("two")
+
+    cursor, pages = "0-0", list[list[str]]()
+    while not pages or cursor != "0-0":
+        page = two.claim(cursor, 2)
+        cursor = page.cursor
+        pages.append([each.entry_id for each in page.deliveries])
+
+    assert [entry_id for page in pages for entry_id in page] == entry_ids
+    assert max(map(len, pages)) == 2
+
+
+def test_claim_also_takes_ones_own_idle_entries(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.age(entry_id)
+
+    page = one.claim("0-0", 10)
+
+    assert [each.entry_id for each in page.deliveries] == [entry_id]
+
+
+def test_claim_without_a_group_makes_one_and_finds_nothing(streams: Streams) -> None:
+    streams.add(*FIELDS)
+    streams.destroy_group()
+    one = streams.consumer("one")
+
+    page = one.claim("0-0", 10)
+
+    assert (page.cursor, list(page.deliveries)) == ("0-0", [])
+    assert len(one.read(10, 1)) == 1
+
+
+def test_renew_keeps_others_from_claiming_and_leaves_the_count(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.age(entry_id)
+
+    lost = one.renew([entry_id])
+
+    assert lost == []
+    assert list(streams.consumer("two").claim("0-0", 10).deliveries) == []
+    assert streams.pending() == {entry_id: ("one", 1)}
+
+
+def test_renew_reports_a_stolen_entry_and_does_not_steal_it_back(streams: Streams) -> None:
+    stolen, kept = (streams.add(*FIELDS) for _ in range(2))
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.age(stolen)
+    streams.consumer("two").claim("0-0", 10)
+
+    lost = one.renew([stolen, kept])
+
+    assert lost == [stolen]
+    assert streams.pending() == {stolen: ("two", 1), kept: ("one", 1)}
+
+
+def test_renew_reports_an_entry_that_somebody_settled(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.consumer("two").settle([_ack(entry_id)])
+
+    lost = one.renew([entry_id])
+
+    assert lost == [entry_id]
+    assert streams.pending() == {}
+
+
+def test_renew_does_not_report_a_trimmed_entry_as_lost(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.delete(entry_id)
+
+    lost = [one.renew([entry_id]), one.renew([entry_id])]
+
+    assert lost == [[], []]
+
+
+def test_renew_does_not_report_an_entry_that_another_found_trimmed(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.age(entry_id)
+    streams.delete(entry_id)
+    streams.consumer("two").claim("0-0", 10)
+
+    lost = one.renew([entry_id])
+
+    assert lost == []
+    assert streams.pending() == {}
+
+
+def test_renew_reports_everything_lost_together_with_the_group(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.destroy_group()
+
+    lost = one.renew([entry_id])
+
+    assert lost == [entry_id]
+    assert [each.entry_id for each in one.read(10, 1)] == [entry_id]
+
+
+def test_charge_sets_the_count_however_often_it_is_called(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+
+    lost = [one.charge({entry_id: 4}), one.charge({entry_id: 4})]
+
+    assert lost == [[], []]
+    assert streams.pending() == {entry_id: ("one", 4)}
+
+
+def test_charge_can_be_taken_back_to_nothing(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+
+    one.charge({entry_id: 0})
+
+    assert streams.pending() == {entry_id: ("one", 0)}
+
+
+def test_charge_restarts_the_lease(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.age(entry_id)
+
+    one.charge({entry_id: 2})
+
+    assert list(streams.consumer("two").claim("0-0", 10).deliveries) == []
+
+
+def test_charge_leaves_a_stolen_entry_to_its_new_owner(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.age(entry_id)
+    streams.consumer("two").claim("0-0", 10)
+
+    lost = one.charge({entry_id: 4})
+
+    assert lost == [entry_id]
+    assert streams.pending() == {entry_id: ("two", 1)}
+
+
+def test_release_makes_entries_claimable_by_others_at_once(streams: Streams) -> None:
+    entry_ids = [streams.add(*FIELDS) for _ in range(2)]
+    one = streams.consumer("one")
+    one.read(10, 1)
+
+    one.release(dict.fromkeys(entry_ids, 0))
+
+    page = streams.consumer("two").claim("0-0", 10)
+    assert [(each.entry_id, each.count) for each in page.deliveries] == [(each, 0) for each in entry_ids]
+
+
+def test_release_leaves_a_stolen_entry_to_its_new_owner(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.age(entry_id)
+    streams.consumer("two").claim("0-0", 10)
+
+    one.release({entry_id: 0})
+
+    assert streams.pending() == {entry_id: ("two", 1)}
+    assert list(streams.consumer("three").claim("0-0", 10).deliveries) == []
+
+
+def test_keeping_nothing_asks_nothing(streams: Streams) -> None:
+    one = streams.consumer("one")
+
+    one.release({})
+
+    assert one.renew([]) == one.charge({}) == []
+
+
+def _ack(entry_id: str) -> Settlement:
+    return Settlement(entry_id, "ack")

@@ -1,0 +1,142 @@
+"""What only a real PostgreSQL can show: waiting for another's transaction, silent servers, text it can't hold."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import text
+
+from tests.builders import dead_record, record
+from tests.harness import Deployment, eventually
+from worker.domain.errors import ConfigurationError, Outage, RowRefused
+from worker.domain.orders import OrderRecord
+from worker.store import Database, OrderStore
+
+ZOMBIE = "INSERT INTO orders (order_id, entry_id, fingerprint, status, filled_quantity, executed_at) VALUES ('a', '1-1', ''::bytea, 'REJECTED', 0, now())"
+
+
+@contextmanager
+def open_transaction(deployment: Deployment) -> Iterator[psycopg.Connection]:
+    """Hold the row of order `a` as a zombie does whose COMMIT is still to come."""
+    with psycopg.connect(deployment.database_url) as connection:
+        connection.execute(ZOMBIE.encode())
+        yield connection
+
+
+def waits_for_a_lock(deployment: Deployment) -> bool:
+    with deployment.database.transaction() as connection:
+        return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+def recorded(future: Future[list[OrderRecord]]) -> OrderRecord:
+    (standing,) = future.result(timeout=10)
+    return standing
+
+
+def test_dead_row_waits_for_a_zombie_and_leaves_it_the_order_when_it_commits(deployment: Deployment) -> None:
+    store = OrderStore(deployment.database)
+    with open_transaction(deployment) as zombie, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(store.record, [dead_record("a")])
+        eventually(lambda: waits_for_a_lock(deployment))
+
+        zombie.commit()
+
+        assert recorded(asked).status == "REJECTED"
+
+
+def test_dead_row_is_written_when_the_zombie_gives_up(deployment: Deployment) -> None:
+    store = OrderStore(deployment.database)
+    dead = dead_record("a")
+    with open_transaction(deployment) as zombie, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(store.record, [dead])
+        eventually(lambda: waits_for_a_lock(deployment))
+
+        zombie.rollback()
+
+        assert recorded(asked) is dead
+
+
+def test_waiting_for_a_zombie_ends_in_an_outage_at_the_transaction_timeout(deployment: Deployment) -> None:
+    impatient = Database(
+        deployment.database_url, transaction_timeout_s=0.2, pool_size=1, application_name="impatient"
+    )
+
+    with open_transaction(deployment), pytest.raises(Outage):
+        OrderStore(impatient).record([record("a")])
+
+    impatient.close()
+
+
+def test_transaction_that_idles_is_ended_by_the_server(deployment: Deployment) -> None:
+    impatient = Database(
+        deployment.database_url, transaction_timeout_s=0.1, pool_size=1, application_name="impatient"
+    )
+
+    with pytest.raises(Outage):
+        _idle_until_ended(deployment, impatient)
+
+    impatient.close()
+
+
+def test_store_works_on_after_its_connection_was_cut(deployment: Deployment) -> None:
+    store = OrderStore(deployment.database)
+    store.ping()
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test' AND datname = %s"
+    with psycopg.connect(deployment.database_url) as other:
+        other.execute(cut.encode(), [deployment.database_name])
+
+    with pytest.raises(Outage):
+        store.record([record("a")])
+    written = record("a")
+    (standing,) = store.record([written])
+
+    assert standing is written
+
+
+def test_closed_port_is_an_outage_that_shows_no_password() -> None:
+    nowhere = Database(
+        "postgresql://someone:hidden@127.0.0.1:1/nothing",
+        transaction_timeout_s=1,
+        pool_size=1,
+        application_name="t",
+    )
+
+    with pytest.raises(Outage) as caught:
+        OrderStore(nowhere).ping()
+
+    assert "hidden" not in str(caught.value)
+
+
+def test_url_of_another_database_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"DATABASE_URL: scheme 'mysql'"):
+        Database("mysql://a@b/c", transaction_timeout_s=1, pool_size=1, application_name="t")
+
+
+def test_reason_of_a_refused_row_quotes_no_value_of_it(deployment: Deployment) -> None:
+    with pytest.raises(RowRefused) as caught:
+        OrderStore(deployment.database).record([record("a", symbol=None, error_message="private")])
+
+    assert "private" not in str(caught.value)
+    assert "orders_complete_check" in str(caught.value)
+
+
+def test_row_with_half_a_surrogate_pair_is_refused(deployment: Deployment) -> None:
+    with pytest.raises(RowRefused):
+        OrderStore(deployment.database).record([replace(dead_record("a"), error_message="\ud800")])
+
+
+def _idle_until_ended(deployment: Deployment, impatient: Database) -> None:
+    with impatient.transaction() as connection:
+        eventually(lambda: _has_left(deployment, "impatient"))
+        connection.execute(text("SELECT 1"))
+
+
+def _has_left(deployment: Deployment, application: str) -> bool:
+    found = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = :name AND datname = :database"
+    )
+    with deployment.database.transaction() as connection:
+        return not connection.scalar(found, {"name": application, "database": deployment.database_name})

@@ -1,0 +1,161 @@
+"""What only a real Redis can show of a settlement: refused writes, Pub/Sub copies, lost scripts, the rehearsal."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from redis.client import PubSub
+
+from tests.contract.conftest import RealStreams
+from tests.contract.test_settlement_contract import burial, publication
+from tests.harness import Deployment
+from worker.domain.deliveries import Settlement
+from worker.domain.errors import Outage
+from worker.stream import OrderStream, RedisLink, RedisNames
+
+CHANNEL = "copies"
+
+
+@pytest.fixture
+def one(real_streams: RealStreams) -> OrderStream:
+    return real_streams.consumer("one")
+
+
+def test_refused_result_takes_its_mark_back(
+    deployment: Deployment, real_streams: RealStreams, one: OrderStream
+) -> None:
+    entry_id = real_streams.add(b"symbol", b"A")
+    one.read(1, 1)
+    deployment.redis.set(deployment.results, "no stream")
+
+    with pytest.raises(Outage, match="WRONGTYPE"):
+        one.settle([publication(entry_id)])
+    still_pending = real_streams.pending()
+    deployment.redis.delete(deployment.results)
+    new = one.settle([publication(entry_id)])
+
+    assert still_pending == {entry_id: ("one", 1)}
+    assert new == 1
+    assert len(real_streams.results()) == 1
+
+
+def test_refused_letter_takes_its_mark_back_and_leaves_what_was_settled_before_it(
+    deployment: Deployment, real_streams: RealStreams, one: OrderStream
+) -> None:
+    first, second = (real_streams.add(b"symbol", b"A") for _ in range(2))
+    one.read(2, 1)
+    deployment.redis.set(deployment.dead_letters, "no stream")
+    batch = [publication(first), burial(second)]
+
+    with pytest.raises(Outage, match="WRONGTYPE"):
+        one.settle(batch)
+    deployment.redis.delete(deployment.dead_letters)
+    new = one.settle(batch)
+
+    assert new == 1
+    assert (len(real_streams.results()), len(real_streams.letters())) == (1, 1)
+    assert real_streams.pending() == {}
+
+
+def test_letter_of_more_fields_than_a_command_takes_does_not_leave_a_mark_without_a_letter(
+    real_streams: RealStreams, one: OrderStream
+) -> None:
+    entry_id = real_streams.add(b"symbol", b"A")
+    one.read(1, 1)
+    too_many = burial(entry_id, *(b"x" for _ in range(10_000)))
+
+    with pytest.raises(Outage):
+        one.settle([too_many])
+    new = one.settle([burial(entry_id, "reason", "too_large")])
+
+    assert new == 1
+
+
+def test_result_is_copied_to_the_channel_once(
+    deployment: Deployment, real_streams: RealStreams, listener: PubSub
+) -> None:
+    entry_id = real_streams.add(b"symbol", b"A")
+    one = real_streams.consumer("one", channel=f"{deployment.name}:{CHANNEL}")
+    copy = json.dumps({"order_id": "ü"}, ensure_ascii=False)
+    settlement = Settlement(entry_id, "publish", ["order_id", "ü"], copy)
+
+    one.settle([settlement])
+    one.settle([settlement])
+    one.settle([Settlement(entry_id, "publish", ["last", "one"], "end")])
+
+    assert heard(listener) == [copy]
+
+
+def test_letter_is_not_copied_to_the_channel(
+    deployment: Deployment, real_streams: RealStreams, listener: PubSub
+) -> None:
+    entry_id = real_streams.add(b"symbol", b"A")
+
+    real_streams.consumer("one", channel=f"{deployment.name}:{CHANNEL}").settle([burial(entry_id)])
+
+    assert heard(listener) == []
+
+
+def test_script_is_sent_again_when_the_server_forgot_it(
+    deployment: Deployment, real_streams: RealStreams, one: OrderStream
+) -> None:
+    first, second = (real_streams.add(b"symbol", b"A") for _ in range(2))
+    one.settle([publication(first)])
+    deployment.redis.script_flush()
+
+    new = one.settle([publication(second)])
+
+    assert new == 1
+
+
+def test_wrong_type_at_the_orders_stream_is_an_outage(
+    deployment: Deployment, real_streams: RealStreams, one: OrderStream
+) -> None:
+    real_streams.delete_stream()
+    deployment.redis.set(deployment.orders, "no stream")
+
+    with pytest.raises(Outage, match="WRONGTYPE"):
+        one.read(1, 1)
+    with pytest.raises(Outage, match="WRONGTYPE"):
+        one.ensure_group()
+
+
+def test_closed_port_is_an_outage() -> None:
+    link = RedisLink("redis://127.0.0.1:1/0", block_ms=10, client_name="contract")
+    names = RedisNames("o", "r", "d", "g", "c")
+    nowhere = OrderStream(link, names, lease_ms=1000, results_channel=None)
+
+    with pytest.raises(Outage):
+        nowhere.ping()
+    with pytest.raises(Outage):
+        nowhere.settle([publication("1-1")])
+
+
+def test_rehearsal_leaves_nothing_behind_and_touches_no_real_key(
+    deployment: Deployment, real_streams: RealStreams, one: OrderStream
+) -> None:
+    entry_id = real_streams.add(b"symbol", b"A")
+    keys = sorted(deployment.redis.scan_iter(match=f"{deployment.name}*"))
+
+    one.rehearse()
+
+    assert sorted(deployment.redis.scan_iter(match=f"{deployment.name}*")) == keys
+    assert real_streams.pending() == {}
+    assert [each.entry_id for each in one.read(10, 1)] == [entry_id]
+
+
+@pytest.fixture
+def listener(deployment: Deployment) -> Iterator[PubSub]:
+    pubsub = deployment.redis.pubsub()  # type: ignore[no-untyped-call]
+    pubsub.subscribe(f"{deployment.name}:{CHANNEL}")
+    pubsub.get_message(timeout=5)
+    yield pubsub
+    pubsub.close()
+
+
+def heard(listener: PubSub) -> list[str]:
+    """Return what was published: a publication reaches its listeners before the script returns."""
+    found = []
+    while (message := listener.get_message(timeout=0.2)) is not None:
+        found.append(message["data"].decode())
+    return found

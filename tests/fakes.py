@@ -1,0 +1,473 @@
+"""In-memory ports, faithful enough to pass the contract suite of the real ones, and a clock that tests move."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from threading import RLock
+
+from msgspec.structs import replace
+
+from tests.builders import decoder, filled, flat, pairs
+from worker.consumer import Drain, Handling, Intake, Lease, SignOfLife, Tally, Worker
+from worker.domain.deliveries import ClaimedPage, Delivery, Outcome, Settlement
+from worker.domain.errors import Outage, RowRefused
+from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
+from worker.wire import Renderer
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+START = "0-0"
+LOOKED_AT_PER_CLAIMED = 10
+
+
+class FakeClock:
+    """Every clock of a test: seconds that only move when the test, or a read that blocks, says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_700_000_000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.seconds)
+
+    def milliseconds(self) -> int:
+        return int(self.seconds * 1000)
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class Faults:
+    """Outages planted at steps of a port: before the step is done, or after it, when only the reply is lost."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._before: list[str] = []
+        self._after: list[str] = []
+        self.steps: list[str] = []
+        self.on_step: Callable[[str], None] = lambda _step: None
+
+    def plant(self, step: str, *, times: int = 1, reply_lost: bool = False) -> None:
+        (self._after if reply_lost else self._before).extend([step] * times)
+
+    @contextmanager
+    def at(self, step: str) -> Iterator[None]:
+        self.steps.append(step)
+        self.on_step(step)
+        self._strike(self._before, step, "never arrived")
+        yield
+        self._strike(self._after, step, "reply lost")
+
+    def _strike(self, planted: list[str], step: str, what: str) -> None:
+        if step in planted:
+            planted.remove(step)
+            raise Outage(self._server, f"{step}: {what}")
+
+
+@dataclass
+class Pending:
+    """One entry of a group's pending list."""
+
+    consumer: str
+    since_ms: int
+    count: int
+
+
+@dataclass
+class Group:
+    """A consumer group."""
+
+    delivered: tuple[int, int] = (0, 0)
+    pending: dict[str, Pending] = field(default_factory=dict)
+    consumers: set[str] = field(default_factory=set)
+
+
+class FakeStream:
+    """The server's side of the streams, shared by the consumers of one group."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.entries: dict[str, tuple[bytes, ...]] = {}
+        self.group: Group | None = None
+        self.groups_made = 0
+        self.settled: set[str] = set()
+        self.trimmed: dict[str, int] = {}
+        self.results: list[dict[str, str]] = []
+        self.letters: list[tuple[str | bytes, ...]] = []
+        self._last = (0, 0)
+
+    def add(self, *fields: bytes) -> str:
+        milliseconds, sequence = self._last
+        now = self.clock.milliseconds()
+        self._last = (now, 0) if now > milliseconds else (milliseconds, sequence + 1)
+        entry_id = f"{self._last[0]}-{self._last[1]}"
+        self.entries[entry_id] = fields
+        return entry_id
+
+    def make_group(self) -> Group:
+        if self.group is None:
+            self.group = Group()
+            self.groups_made += 1
+        return self.group
+
+    def letter(self, entry_id: str) -> dict[str, str]:
+        (found,) = (letter for letter in map(pairs, self.letters) if letter["entry_id"] == entry_id)
+        return found
+
+
+class FakeOrders:
+    """One consumer's port to a FakeStream. `when_idle` is called by every read that finds nothing."""
+
+    def __init__(self, stream: FakeStream, consumer: str, *, lease_ms: int) -> None:
+        self.stream = stream
+        self.faults = Faults("redis")
+        self.when_idle: Callable[[], None] = lambda: None
+        self._consumer = consumer
+        self._lease_ms = lease_ms
+
+    @property
+    def _now_ms(self) -> int:
+        return self.stream.clock.milliseconds()
+
+    def ensure_group(self) -> None:
+        with self.faults.at("ensure_group"):
+            self.stream.make_group()
+
+    def ping(self) -> None:
+        with self.faults.at("ping"):
+            return
+
+    def read(self, count: int, block_ms: int) -> list[Delivery]:
+        with self.faults.at("read"):
+            group = self.stream.group
+            if group is None:
+                self.stream.make_group()
+                return []
+            new = [entry_id for entry_id in self.stream.entries if _order(entry_id) > group.delivered][:count]
+            group.consumers.add(self._consumer)
+            for entry_id in new:
+                group.pending[entry_id] = Pending(self._consumer, self._now_ms, 1)
+                group.delivered = _order(entry_id)
+            if not new:
+                self.stream.clock.advance(max(block_ms, 1) / 1000)
+                self.when_idle()
+            return [Delivery(entry_id, self.stream.entries[entry_id], 1, True) for entry_id in new]
+
+    def claim(self, cursor: str, count: int) -> ClaimedPage:
+        with self.faults.at("claim"):
+            group = self.stream.group
+            if group is None:
+                self.stream.make_group()
+                return ClaimedPage(START, [])
+            ahead = sorted((each for each in group.pending if _order(each) >= _order(cursor)), key=_order)
+            found: list[Delivery] = []
+            looked_at = 0
+            for entry_id in ahead:
+                if len(found) == count or looked_at == count * LOOKED_AT_PER_CLAIMED:
+                    break
+                looked_at += 1
+                pending = group.pending[entry_id]
+                if self._now_ms - pending.since_ms < self._lease_ms:
+                    continue
+                if entry_id not in self.stream.entries:
+                    self._note_trimmed(group, entry_id)
+                    continue
+                pending.consumer, pending.since_ms = self._consumer, self._now_ms
+                found.append(Delivery(entry_id, self.stream.entries[entry_id], pending.count, False))
+            return ClaimedPage(ahead[looked_at] if looked_at < len(ahead) else START, found)
+
+    def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
+        with self.faults.at("own_pending"):
+            group = self.stream.make_group()
+            found = []
+            for entry_id in sorted(self._mine(group), key=_order):
+                if entry_id not in self.stream.entries:
+                    self._note_trimmed(group, entry_id)
+                elif entry_id not in known:
+                    charged = group.pending[entry_id].count
+                    fields = self.stream.entries[entry_id]
+                    found.append(Delivery(entry_id, fields, 0 if charged == 1 else charged, False))
+            return found[:count]
+
+    def trimmed(self, count: int) -> list[str]:
+        with self.faults.at("trimmed"):
+            before = self._now_ms - self._lease_ms
+            noted = sorted((at, entry_id) for entry_id, at in self.stream.trimmed.items() if at <= before)
+            return [entry_id for _, entry_id in noted[:count]]
+
+    def renew(self, entry_ids: Collection[str]) -> list[str]:
+        with self.faults.at("renew"):
+            return self._keep(dict.fromkeys(entry_ids), idle_ms=0)
+
+    def charge(self, counts: Mapping[str, int]) -> list[str]:
+        with self.faults.at("charge"):
+            return self._keep(counts, idle_ms=0)
+
+    def release(self, counts: Mapping[str, int]) -> None:
+        with self.faults.at("release"):
+            self._keep(counts, idle_ms=self._lease_ms)
+
+    def settle(self, settlements: Sequence[Settlement]) -> int:
+        with self.faults.at("settle"):
+            new = 0
+            for each in settlements:
+                if each.action != "ack" and each.entry_id not in self.stream.settled:
+                    self.stream.settled.add(each.entry_id)
+                    new += 1
+                    if each.action == "publish":
+                        self.stream.results.append(pairs(each.fields))
+                    else:
+                        self.stream.letters.append(tuple(each.fields))
+                if self.stream.group is not None:
+                    self.stream.group.pending.pop(each.entry_id, None)
+                self.stream.trimmed.pop(each.entry_id, None)
+            return new
+
+    def leave(self) -> None:
+        with self.faults.at("leave"):
+            group = self.stream.make_group()
+            if not self._mine(group):
+                group.consumers.discard(self._consumer)
+
+    def _mine(self, group: Group) -> list[str]:
+        return [entry_id for entry_id, each in group.pending.items() if each.consumer == self._consumer]
+
+    def _keep(self, counts: Mapping[str, int | None], *, idle_ms: int) -> list[str]:
+        group = self.stream.group
+        if group is None:
+            if counts:
+                self.stream.make_group()
+            return list(counts)
+        lost = []
+        for entry_id, count in counts.items():
+            pending = group.pending.get(entry_id)
+            if pending is not None and pending.consumer == self._consumer:
+                if entry_id not in self.stream.entries:
+                    del group.pending[entry_id]
+                    self.stream.trimmed[entry_id] = self._now_ms - idle_ms
+                    continue
+                pending.since_ms = self._now_ms - idle_ms
+                pending.count = pending.count if count is None else count
+            elif pending is not None or entry_id in self.stream.entries:
+                lost.append(entry_id)
+            elif entry_id in self.stream.trimmed:
+                self.stream.trimmed[entry_id] = self._now_ms - idle_ms
+        return lost
+
+    def _note_trimmed(self, group: Group, entry_id: str) -> None:
+        del group.pending[entry_id]
+        self.stream.trimmed.setdefault(entry_id, self._now_ms)
+
+
+class FakeTable:
+    """The rows of orders, shared by the stores of several replicas."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, OrderRecord] = {}
+        self.lock = RLock()
+
+    def of_entry(self, entry_id: str) -> OrderRecord | None:
+        return next((row for row in self.rows.values() if row.entry_id == entry_id), None)
+
+
+class FakeStore:
+    """One replica's port to a FakeTable. `refuses` names orders that a constraint of the table forbids."""
+
+    def __init__(self, table: FakeTable) -> None:
+        self.table = table
+        self.faults = Faults("postgresql")
+        self.refuses: Callable[[OrderRecord], bool] = lambda _record: False
+
+    def ping(self) -> None:
+        with self.faults.at("ping"):
+            return
+
+    def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        with self.faults.at("record"), self.table.lock:
+            written: dict[str, OrderRecord] = {}
+            owners: set[str] = set()
+            for record in sorted(records, key=lambda each: each.order_id):
+                if not _storable(record) or self.refuses(record):
+                    raise RowRefused("the row breaks a constraint")
+                taken = record.order_id in self.table.rows or record.order_id in written
+                if not taken and record.entry_id not in owners and not self.table.of_entry(record.entry_id):
+                    written[record.order_id] = record
+                    owners.add(record.entry_id)
+            self.table.rows |= written
+            return [
+                record if written.get(record.order_id) is record else self._standing(record)
+                for record in records
+            ]
+
+    def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        with self.faults.at("find"), self.table.lock:
+            found = [row for row in self.table.rows.values() if row.entry_id in entry_ids]
+            return {row.entry_id: _read_back(row) for row in found}
+
+    def _standing(self, record: OrderRecord) -> OrderRecord:
+        return _read_back(self.table.of_entry(record.entry_id) or self.table.rows[record.order_id])
+
+
+class FakeExecutor:
+    """Fills everything, unless a test says what becomes of an order; `executed` lists every call."""
+
+    pure = True
+
+    def __init__(self, execute: Callable[[Order], Execution]) -> None:
+        self.execute_by_default = execute
+        self.executed: list[str] = []
+        self.instead: dict[str, Callable[[Order], Execution]] = {}
+
+    def execute(self, order: Order) -> Execution:
+        self.executed.append(order.order_id)
+        return self.instead.get(order.order_id, self.execute_by_default)(order)
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence)
+
+
+def _read_back(row: OrderRecord) -> OrderRecord:
+    return replace(row, trades=tuple(sorted(row.trades, key=lambda trade: trade.trade_id)))
+
+
+def _storable(record: OrderRecord) -> bool:
+    amounts = [each for each in (record.quantity, record.price) if each is not None]
+    labels = (getattr(record.labels, name) for name in record.labels.__struct_fields__)
+    texts = [text for text in (record.symbol, record.error_message, *labels) if text is not None]
+    complete = None not in (record.symbol, record.side, record.quantity)
+    return (
+        all(_exact(amount) for amount in amounts)
+        and not any("\0" in text for text in texts)
+        and (complete or record.status in {Status.REJECTED, Status.DEAD})
+        and (record.filled_quantity > 0) == (record.status is Status.FILLED)
+        and (record.quantity is None or record.filled_quantity <= record.quantity)
+        and (record.average_price is None or _positive(record.average_price))
+        and (record.stop_loss_pct is None or Decimal(0) <= record.stop_loss_pct <= Decimal(100))
+        and all(_possible(trade) for trade in record.trades)
+        and len({trade.trade_id for trade in record.trades}) == len(record.trades)
+    )
+
+
+def _exact(amount: Decimal) -> bool:
+    return _positive(amount) and amount < Decimal("1e20") and -int(amount.as_tuple().exponent) <= 30
+
+
+def _positive(amount: Decimal) -> bool:
+    return amount.is_finite() and amount > 0
+
+
+def _possible(trade: Trade) -> bool:
+    return _positive(trade.quantity) and _positive(trade.price) and trade.commission >= 0
+
+
+class Bench:
+    """One replica put together from the real consumer and fakes; several may share a stream and a table."""
+
+    def __init__(
+        self,
+        stream: FakeStream | None = None,
+        table: FakeTable | None = None,
+        *,
+        consumer: str = "worker-1",
+        batch_size: int = 100,
+        lease_ms: int = 30_000,
+        block_ms: int = 2000,
+        max_deliveries: int = 5,
+    ) -> None:
+        self.stream = stream if stream is not None else FakeStream(FakeClock())
+        self.clock = clock = self.stream.clock
+        self.orders = FakeOrders(self.stream, consumer, lease_ms=lease_ms)
+        self.store = FakeStore(table if table is not None else FakeTable())
+        self.executor = FakeExecutor(filled)
+        self.drain, self.tally = Drain(), Tally()
+        self.executing: list[str | None] = []
+        renderer = Renderer(
+            stream="orders",
+            consumer=consumer,
+            version="test",
+            copies=False,
+            max_bytes=65536,
+            max_fields=64,
+            clock=clock.monotonic,
+        )
+        self.lease = Lease(self.orders, lease_ms=lease_ms, clock=clock.monotonic)
+        self.intake = Intake(
+            self.orders,
+            self.lease,
+            self.tally,
+            batch_size=batch_size,
+            block_ms=block_ms,
+            lease_ms=lease_ms,
+            clock=clock.monotonic,
+        )
+        self.handling = Handling(
+            self.orders,
+            self.store,
+            self.executor,
+            decoder(),
+            renderer,
+            self.lease,
+            max_deliveries=max_deliveries,
+            now=clock.now,
+            executing=lambda order: self.executing.append(None if order is None else order.order_id),
+        )
+        self.worker = Worker(
+            self.orders,
+            self.store,
+            self.intake,
+            self.handling,
+            renderer,
+            self.lease,
+            self.drain,
+            self.tally,
+            SignOfLife(clock.monotonic),
+        )
+        self.stream.make_group()
+
+    @property
+    def rows(self) -> dict[str, OrderRecord]:
+        return self.store.table.rows
+
+    @property
+    def pending(self) -> dict[str, int]:
+        """The pending entries of the whole group, and what they are charged with."""
+        return (
+            {}
+            if self.stream.group is None
+            else {entry_id: each.count for entry_id, each in self.stream.group.pending.items()}
+        )
+
+    @property
+    def done(self) -> bool:
+        return not self.pending
+
+    @property
+    def books_balance(self) -> bool:
+        """Whether what was received is somewhere (I10)."""
+        it = self.tally
+        ended = it.filled + it.rejected + it.error + it.duplicate + it.dead + it.answered_again
+        return it.received == ended + it.handed_back + it.in_hand
+
+    def submit(self, *order_ids: str, **fields: str | bytes) -> list[str]:
+        return [self.stream.add(*flat(order_id=order_id, **fields)) for order_id in order_ids]
+
+    def handle_next(self) -> list[Outcome]:
+        """Take the next group and handle it, as the loop would, but settle nothing."""
+        return self.handling.handle(self.intake.take())
+
+    def run_until(self, condition: Callable[[], object]) -> None:
+        """Run the loop until a read finds nothing while the condition holds; fail after an hour of the clock."""
+        ends_at = self.clock.seconds + 3600
+
+        def when_idle() -> None:
+            assert self.clock.seconds < ends_at, "the loop does not come to an end"
+            if condition():
+                self.drain.request()
+
+        self.orders.when_idle = when_idle
+        self.worker.run()

@@ -1,0 +1,199 @@
+"""The command line where no server is needed: usage, bad configuration, servers that are away, bad input."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.builders import logging_restored
+from worker import __version__, bootstrap, cli
+from worker.cli import main
+from worker.domain.errors import Outage
+from worker.settings import Settings
+
+NOWHERE = {
+    "REDIS_URL": "redis://:hidden@127.0.0.1:1/0",
+    "DATABASE_URL": "postgresql://someone:hidden@127.0.0.1:1/nothing",
+}
+ORDER = {"symbol": "A", "side": "BUY", "quantity": "1"}
+
+
+class Target:
+    """Takes submitted orders in place of a stream, until it is told that Redis is gone."""
+
+    def __init__(self, *, gone_after: int = 1_000_000) -> None:
+        self.added: list[dict[str, str]] = []
+        self._gone_after = gone_after
+
+    def add(self, entries: Sequence[dict[str, str]]) -> list[str]:
+        if len(self.added) + len(entries) > self._gone_after:
+            raise Outage("redis", "gone")
+        self.added += entries
+        return [f"{n}-0" for n in range(len(entries))]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    with logging_restored():
+        yield
+
+
+@pytest.fixture
+def target(monkeypatch: pytest.MonkeyPatch) -> Target:
+    made = Target()
+    use(made, monkeypatch)
+    return made
+
+
+def use(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def submitter(_settings: Settings) -> Iterator[Target]:
+        yield target
+
+    monkeypatch.setattr(bootstrap, "submitter", submitter)
+
+
+def worker(*arguments: str, given: str = "", **environment: str) -> Result:
+    return CliRunner(env={**NOWHERE, **environment}).invoke(main, arguments, input=given)
+
+
+def json_lines(*orders: object) -> str:
+    return "".join(f"{json.dumps(order)}\n" for order in orders)
+
+
+def test_help_names_every_command() -> None:
+    result = worker("--help")
+
+    assert result.exit_code == 0
+    assert all(command in result.stdout for command in ("run", "migrate", "submit", "status"))
+
+
+def test_version_is_shown() -> None:
+    assert worker("--version").stdout == f"worker, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fly"], ["submit"], ["submit", "/no/such/file"], ["status", "--yaml"]]
+)
+def test_wrong_usage_is_2(arguments: list[str]) -> None:
+    result = worker(*arguments)
+
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", [["run"], ["migrate"], ["submit", "-"], ["status"], ["status", "--json"]])
+def test_bad_configuration_is_78_with_a_line_for_each_fault_and_nothing_else(command: list[str]) -> None:
+    result = worker(*command, WORKER_BATCH_SIZE="0", DATABASE_URL="mysql://someone:hidden@host/base")
+
+    assert result.exit_code == 78
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["worker"] * 2
+    assert {line.split(": ")[1] for line in result.stderr.splitlines()} == {
+        "WORKER_BATCH_SIZE",
+        "DATABASE_URL",
+    }
+    assert result.stdout == ""
+    assert "hidden" not in result.output
+
+
+def test_executor_that_does_not_exist_is_bad_configuration() -> None:
+    assert worker("run", WORKER_EXECUTOR="no.such:Thing", WORKER_LOG_LEVEL="ERROR").exit_code == 78
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["migrate", "--dry-run"], ["submit", "-"], ["status"]])
+def test_server_that_is_away_is_3_without_a_trace_or_a_secret(command: list[str]) -> None:
+    result = worker(*command, given=json_lines(ORDER))
+
+    assert result.exit_code == 3
+    assert "Traceback" not in result.output
+    assert "hidden" not in result.output
+
+
+def test_status_as_json_says_which_servers_are_away() -> None:
+    result = worker("status", "--json")
+
+    found = json.loads(result.stdout)
+    assert result.exit_code == 3
+    assert {server: details["connected"] for server, details in found.items()} == {
+        "redis": False,
+        "database": False,
+    }
+
+
+def test_misspelled_variable_is_a_warning_and_no_hindrance(target: Target) -> None:
+    result = worker("submit", "-", given=json_lines(ORDER), WORKER_BATCHSIZE="9")
+
+    assert result.exit_code == 0
+    assert "worker: warning: WORKER_BATCHSIZE is no setting, did you mean WORKER_BATCH_SIZE?" in result.stderr
+    assert target.added == [ORDER]
+
+
+def test_submit_adds_each_line_as_it_is(target: Target) -> None:
+    lines = '{"symbol": "A", "quantity": 0.30000000000000004, "order_id": 12345678901234567890, "price": null}\n\n'
+
+    result = worker("submit", "-", "--json", given=lines)
+
+    assert result.exit_code == 0
+    assert target.added == [
+        {"symbol": "A", "quantity": "0.30000000000000004", "order_id": "12345678901234567890"}
+    ]
+    assert json.loads(result.stdout) == {"added": 1, "refused": 0, "stream": "orders"}
+
+
+def test_submit_reads_a_file(target: Target, tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_text(json_lines(ORDER, ORDER), encoding="utf-8")
+
+    result = worker("submit", str(file))
+
+    assert result.exit_code == 0
+    assert target.added == [ORDER, ORDER]
+
+
+def test_submit_keeps_the_order_of_many_lines(target: Target) -> None:
+    count = 2 * cli.SUBMIT_CHUNK + 1
+
+    result = worker("submit", "-", given=json_lines(*({"order_id": f"o-{n}"} for n in range(count))))
+
+    assert result.exit_code == 0
+    assert [order["order_id"] for order in target.added] == [f"o-{n}" for n in range(count)]
+
+
+def test_submit_names_bad_lines_and_adds_the_others(target: Target) -> None:
+    given = (
+        json_lines(ORDER)
+        + "{broken\n[]\nnull\n{}\n"
+        + '{"symbol": ["A"]}\n'
+        + "[" * 50_000
+        + "\n"
+        + json_lines(ORDER)
+    )
+
+    result = worker("submit", "-", given=given)
+
+    assert result.exit_code == 1
+    assert target.added == [ORDER, ORDER]
+    named = [line.split(":")[1] for line in result.stderr.splitlines() if line.startswith("worker: line")]
+    assert named == [f" line {n}" for n in range(2, 8)]
+    assert "Traceback" not in result.output
+
+
+def test_submit_adds_nothing_when_asked_to_run_dry(target: Target) -> None:
+    result = worker("submit", "-", "--dry-run", given=json_lines(ORDER, []))
+
+    assert result.exit_code == 1
+    assert target.added == []
+    assert result.stdout == "checked 1 orders, refused 1 lines, stream orders\n"
+
+
+def test_submit_says_how_far_it_came_when_redis_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target(gone_after=cli.SUBMIT_CHUNK)
+    use(target, monkeypatch)
+
+    result = worker("submit", "-", given=json_lines(*([ORDER] * (cli.SUBMIT_CHUNK + 3))))
+
+    assert result.exit_code == 3
+    assert "500 orders were added; of the 3 after them any part may have been" in result.stderr

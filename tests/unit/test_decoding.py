@@ -1,0 +1,262 @@
+"""What an entry is understood as: sound orders in both wire forms, and who they are."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import decoder, delivery, flat
+from tests.harness import SAMPLE_FILE
+from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
+
+SAMPLES = SAMPLE_FILE.read_text(encoding="utf-8").splitlines()
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+orders = st.fixed_dictionaries(
+    {"order_id": st.from_regex(r"[A-Za-z0-9._:/-]{1,30}", fullmatch=True)},
+    optional={
+        "symbol": texts | st.sampled_from(["BTCUSDT", "A/B"]),
+        "side": st.sampled_from(["BUY", "sell", "Buy", "HOLD", ""]),
+        "quantity": texts | st.decimals(allow_nan=False, allow_infinity=False, places=6).map(str),
+        "price": texts | st.decimals(min_value=0, max_value=10**6, places=3).map(str),
+        "stop_loss_pct": st.decimals(min_value=-5, max_value=105, places=2).map(str),
+        "timestamp": texts,
+        "signal_id": texts,
+        "reason": texts,
+        "strategy_id": texts,
+        "bot_id": texts,
+        "client_id": texts,
+    },
+)
+
+
+def raw(fields: dict[str, str]) -> tuple[bytes, ...]:
+    return tuple(part.encode() for pair in fields.items() for part in pair)
+
+
+def payload(fields: object, name: str = "payload") -> tuple[bytes, ...]:
+    return (name.encode(), json.dumps(fields).encode())
+
+
+def decode(fields: tuple[bytes, ...], *, entry_id: str = "5-1", order_id_field: str = "order_id") -> object:
+    return decoder(order_id_field=order_id_field).decode(delivery(entry_id, fields))
+
+
+def fingerprint(fields: tuple[bytes, ...]) -> bytes:
+    order = decode(fields)
+    assert isinstance(order, Order | UnsoundOrder)
+    return order.fingerprint
+
+
+@pytest.mark.parametrize("form", ["flat", "payload", "data"])
+def test_sound_order_is_understood_in_every_wire_form(form: str) -> None:
+    fields = {
+        "type": "order",
+        "order_id": "a-1",
+        "symbol": "PEPE/USDT",
+        "side": "Buy",
+        "quantity": "34727465.10480124",
+        "price": "7.198913e-06",
+        "stop_loss_pct": "0.02",
+        "signal_id": "s",
+        "reason": "r",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "strategy_id": "st",
+        "bot_id": "b",
+        "client_id": "c",
+    }
+
+    order = decode(raw(fields) if form == "flat" else payload(fields, form))
+
+    assert isinstance(order, Order)
+    assert (order.order_id, order.entry_id, order.symbol, order.side) == ("a-1", "5-1", "PEPE/USDT", Side.BUY)
+    assert (order.quantity, order.price) == (Decimal("34727465.10480124"), Decimal("0.000007198913"))
+    assert order.stop_loss_pct == Decimal("0.02")
+    assert order.labels == Labels("s", "r", "2026-01-01T00:00:00Z", "st", "b", "c")
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, id=str(n)) for n, line in enumerate(SAMPLES) if n % 50 == 0]
+)
+def test_sample_order_has_no_unknown_field(line: str) -> None:
+    reader = decoder()
+
+    reader.decode(delivery("5-1", raw(json.loads(line))))
+
+    assert reader.unknown_fields == 0
+
+
+def test_every_sample_order_is_sound_and_keeps_its_quantity_exactly() -> None:
+    assert len(SAMPLES) == 500
+    for line in SAMPLES:
+        fields = json.loads(line)
+
+        order = decode(raw(fields))
+
+        assert isinstance(order, Order)
+        assert order.quantity == Decimal(fields["quantity"])
+        assert order.price == (Decimal(fields["price"]) if "price" in fields else None)
+
+
+def test_numbers_of_a_payload_keep_every_digit() -> None:
+    text = b'{"symbol": "A", "side": "BUY", "quantity": 0.300000000000000040000000001, "price": 12345678901234567890, "stop_loss_pct": 5e-05}'
+
+    order = decode((b"payload", text))
+
+    assert isinstance(order, Order)
+    assert (order.quantity, order.price) == (
+        Decimal("0.300000000000000040000000001"),
+        Decimal(12345678901234567890),
+    )
+    assert order.stop_loss_pct == Decimal("0.00005")
+
+
+def test_integer_order_id_of_a_payload_is_its_decimal_text() -> None:
+    order = decode(
+        (b"payload", b'{"symbol": "A", "side": "BUY", "quantity": 1, "order_id": 9007199254740993}')
+    )
+
+    assert isinstance(order, Order)
+    assert order.order_id == "9007199254740993"
+
+
+def test_null_in_a_payload_is_an_absent_field() -> None:
+    with_null = payload({"symbol": "A", "side": "BUY", "quantity": "1", "price": None, "order_id": None})
+
+    order = decode(with_null)
+
+    assert isinstance(order, Order)
+    assert (order.order_id, order.price) == ("orders:5-1", None)
+
+
+def test_order_without_an_id_is_named_after_its_place_on_the_stream() -> None:
+    named = decoder(stream="räuber orders:{1}").decode(delivery("5-1", flat()))
+
+    assert isinstance(named, Order)
+    assert named.order_id == "ruberorders:1:5-1"
+
+
+def test_order_is_named_by_the_field_that_the_settings_choose() -> None:
+    order = decode(flat(order_id="o", client_id="c"), order_id_field="client_id")
+
+    assert isinstance(order, Order)
+    assert order.order_id == "c"
+
+
+def test_replayed_entry_names_its_order_whichever_field_producers_use() -> None:
+    order = decode(flat(order_id="o", client_id="c", replay_of="1-1"), order_id_field="client_id")
+
+    assert isinstance(order, Order)
+    assert order.order_id == "o"
+
+
+def test_order_id_may_stand_beside_a_payload() -> None:
+    inside = {"symbol": "A", "side": "BUY", "quantity": "1"}
+
+    order = decode((*payload(inside), b"order_id", b"o"))
+
+    assert isinstance(order, Order)
+    assert order.order_id == "o"
+
+
+def test_unknown_fields_are_ignored_and_counted() -> None:
+    reader = decoder()
+
+    order = reader.decode(delivery("5-1", flat(order_id="a", colour="red", ÿ="x")))
+
+    assert isinstance(order, Order)
+    assert reader.unknown_fields == 2
+
+
+@pytest.mark.parametrize("side", ["buy", "Buy", "BUY", "bUy"])
+def test_side_may_have_any_case(side: str) -> None:
+    order = decode(flat(side=side))
+
+    assert isinstance(order, Order)
+    assert order.side is Side.BUY
+
+
+def test_labels_are_kept_exactly() -> None:
+    kept = "emoji \N{ROCKET} \"quoted\" 'twice'\r\n\x1b[31m" + "x" * 4096
+
+    order = decode(flat(reason=kept, client_id=kept))
+
+    assert isinstance(order, Order)
+    assert (order.labels.reason, order.labels.client_id) == (kept, kept)
+
+
+@given(fields=orders)
+def test_flat_and_payload_forms_of_an_order_have_the_same_fingerprint(fields: dict[str, str]) -> None:
+    assert fingerprint(raw(fields)) == fingerprint(payload(fields)) == fingerprint(payload(fields, "data"))
+
+
+@given(fields=orders, stamp=texts, unknown=texts)
+def test_retry_with_another_stamp_has_the_same_fingerprint(
+    fields: dict[str, str], stamp: str, unknown: str
+) -> None:
+    retried = {**fields, "timestamp": stamp, "signal_id": stamp, "reason": stamp, "unheard_of": unknown}
+
+    assert fingerprint(raw(retried)) == fingerprint(raw(fields))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"symbol": "ETHUSDT"},
+        {"side": "SELL"},
+        {"quantity": "0.50000000000000000000000000001"},
+        {"price": "100.1"},
+        {"price": ""},
+        {"stop_loss_pct": "0"},
+        {"strategy_id": "s"},
+        {"bot_id": "s"},
+        {"client_id": "s"},
+        {"quantity": "junk"},
+    ],
+)
+def test_other_content_has_another_fingerprint(change: dict[str, str]) -> None:
+    assert fingerprint(flat(order_id="a", **change)) != fingerprint(flat(order_id="a"))
+
+
+def test_same_text_in_different_fields_has_different_fingerprints() -> None:
+    prints = {fingerprint(flat(**{name: "x"})) for name in ("strategy_id", "bot_id", "client_id")}
+
+    assert len(prints) == 3
+
+
+def test_equal_numbers_in_other_spellings_have_the_same_fingerprint() -> None:
+    one = flat(quantity="1", price="100", stop_loss_pct="0", side="BUY")
+    same = flat(stop_loss_pct="-0.0", side="buy", price="1e2", quantity="1.000")
+
+    assert fingerprint(one) == fingerprint(same)
+
+
+@given(
+    fields=st.lists(
+        st.binary(max_size=40) | st.sampled_from([b"payload", b"symbol", b"order_id", b"quantity"]),
+        max_size=20,
+    )
+)
+def test_arbitrary_bytes_never_raise(fields: list[bytes]) -> None:
+    even = tuple(fields[: len(fields) // 2 * 2])
+
+    assert isinstance(decode(even), Order | UnsoundOrder | Undecodable)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(
+    content=st.dictionaries(
+        st.sampled_from(["symbol", "side", "quantity", "price", "order_id", "type", "reason", "junk"]),
+        json_values,
+    )
+)
+def test_arbitrary_json_never_raises(content: dict[str, object]) -> None:
+    assert isinstance(decode(payload(content)), Order | UnsoundOrder | Undecodable)

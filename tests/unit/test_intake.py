@@ -1,0 +1,249 @@
+"""What is taken next: groups that shrink, pages, retries, reads that never outsleep the next duty."""
+
+import pytest
+
+from tests.builders import delivery, flat
+from tests.fakes import Bench
+from worker.domain.deliveries import Delivery, Settlement
+from worker.domain.errors import Outage
+
+LEASE_S = 30
+
+
+def abandoned(bench: Bench, counts: list[int]) -> list[str]:
+    """Return entries that a dead consumer left pending with these counts."""
+    entry_ids = [bench.stream.add(*flat(order_id=f"o{i}")) for i in range(len(counts))]
+    Bench(bench.stream, consumer="dead").orders.read(len(counts), 1)
+    assert bench.stream.group is not None
+    for entry_id, count in zip(entry_ids, counts, strict=True):
+        bench.stream.group.pending[entry_id].count = count
+    bench.clock.advance(LEASE_S + 1)
+    return entry_ids
+
+
+def sizes_until_idle(bench: Bench) -> list[int]:
+    sizes = []
+    while taken := bench.intake.take():
+        sizes.append(len(taken))
+        bench.orders.settle([_ack(each) for each in taken])
+        bench.lease.let_go(each.entry_id for each in taken)
+    return sizes
+
+
+def test_new_entries_come_as_a_batch_and_are_charged() -> None:
+    bench = Bench(batch_size=3)
+    bench.submit("a", "b", "c", "d")
+
+    taken = bench.intake.take()
+
+    assert [(each.count, each.charged) for each in taken] == [(1, True)] * 3
+    assert bench.lease.held == {each.entry_id for each in taken}
+
+
+def test_nothing_to_take_is_an_empty_group_after_block_ms() -> None:
+    bench = Bench(block_ms=2000)
+    bench.intake.take()
+    started_at = bench.clock.seconds
+
+    taken = bench.intake.take()
+
+    assert taken == []
+    assert bench.clock.seconds - started_at == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(0, [40, 40]), (1, [32, 8, 32, 8]), (2, [1] * 80), (4, [1] * 80)],
+    ids=["never begun", "begun once", "begun twice", "begun often"],
+)
+def test_abandoned_entries_run_in_groups_that_shrink_with_their_deliveries(
+    count: int, sizes: list[int]
+) -> None:
+    bench = Bench(batch_size=40)
+    abandoned(bench, [count] * 80)
+
+    taken = sizes_until_idle(bench)
+
+    # A page holds a batch, and no group spans two pages.
+    assert taken == sizes
+
+
+def test_least_charged_come_first_and_never_share_a_group_with_suspects() -> None:
+    bench = Bench(batch_size=100)
+    abandoned(bench, [3, 0, 1, 0, 2, 1])
+
+    groups = []
+    while taken := bench.intake.take():
+        groups.append([each.count for each in taken])
+
+    assert groups == [[0, 0], [1, 1], [3], [2]]
+
+
+def test_page_is_worked_off_before_more_is_claimed() -> None:
+    bench = Bench(batch_size=4)
+    abandoned(bench, [2] * 8)
+
+    for _ in range(4):
+        bench.intake.take()
+    claims_for_first_page = bench.orders.faults.steps.count("claim")
+    bench.intake.take()
+
+    assert claims_for_first_page == 1
+    assert bench.orders.faults.steps.count("claim") == 2
+
+
+def test_abandoned_entries_are_looked_for_four_times_per_lease() -> None:
+    bench = Bench(block_ms=60_000)
+    bench.intake.take()
+    started_at = bench.clock.seconds
+
+    while bench.clock.seconds < started_at + LEASE_S:
+        bench.intake.take()
+
+    assert bench.orders.faults.steps.count("claim") - 1 in {3, 4}
+
+
+def test_entries_in_hand_are_not_claimed_from_oneself() -> None:
+    bench = Bench()
+    bench.submit("a")
+    bench.intake.take()
+    bench.clock.advance(LEASE_S + 1)
+
+    taken = bench.intake.take()
+
+    assert taken == []
+
+
+def test_new_entries_are_read_while_the_scan_meets_nothing_but_entries_of_others() -> None:
+    bench = Bench(batch_size=1)
+    other = Bench(bench.stream, consumer="other", batch_size=50)
+    other.submit(*(f"held-{i}" for i in range(50)))
+    other.intake.take()
+    bench.submit("new")
+
+    (taken,) = bench.intake.take()
+
+    assert b"new" in taken.fields
+
+
+def test_retry_is_handed_out_alone_when_it_is_due() -> None:
+    bench = Bench()
+    bench.submit("a", "b")
+    first, _ = bench.intake.take()
+    bench.intake.postpone(first)
+    bench.clock.advance(60)
+    bench.submit("c")
+
+    taken = bench.intake.take()
+
+    assert taken == [first]
+
+
+def test_read_does_not_outsleep_the_next_retry() -> None:
+    bench = Bench(block_ms=5000)
+    bench.intake.take()
+    bench.intake.postpone(delivery("1-1", count=1, charged=False))
+    started_at = bench.clock.seconds
+
+    while not (taken := bench.intake.take()):
+        pass
+
+    assert taken[0].entry_id == "1-1"
+    assert bench.clock.seconds - started_at == pytest.approx(1.0, abs=0.01)
+
+
+def test_retries_wait_longer_the_more_often_they_failed() -> None:
+    bench = Bench(block_ms=1)
+    waits = []
+
+    for count in (1, 2, 3, 4):
+        bench.intake.postpone(delivery(f"{count}-1", count=count, charged=False))
+        started_at = bench.clock.seconds
+        while not bench.intake.take():
+            pass
+        waits.append(bench.clock.seconds - started_at)
+
+    assert waits == pytest.approx([1, 2, 4, 8], abs=0.1)
+
+
+def test_failed_read_is_followed_by_a_look_for_what_arrived_unseen() -> None:
+    bench = Bench()
+    entry_ids = bench.submit("a", "b")
+    bench.orders.faults.plant("read", reply_lost=True)
+    with pytest.raises(Outage):
+        bench.intake.take()
+
+    taken = bench.intake.take()
+
+    assert [(each.entry_id, each.count, each.charged) for each in taken] == [
+        (each, 0, False) for each in entry_ids
+    ]
+
+
+def test_unseen_entries_are_looked_for_until_none_are_left() -> None:
+    bench = Bench(batch_size=2)
+    entry_ids = bench.submit("a", "b", "c", "d", "e")
+    for _ in range(3):
+        bench.orders.faults.plant("read", reply_lost=True)
+        with pytest.raises(Outage):
+            bench.intake._read()  # noqa: SLF001  three replies are lost before anybody looks
+
+    taken = [each.entry_id for _ in range(3) for each in bench.intake.take()]
+
+    assert taken == entry_ids
+
+
+def test_look_for_unseen_entries_is_repeated_when_it_failed_itself() -> None:
+    bench = Bench()
+    bench.submit("a")
+    bench.orders.faults.plant("read", reply_lost=True)
+    bench.orders.faults.plant("own_pending")
+    for _ in range(2):
+        with pytest.raises(Outage):
+            bench.intake.take()
+
+    taken = bench.intake.take()
+
+    assert len(taken) == 1
+
+
+def test_leftovers_are_what_was_taken_and_not_handed_out() -> None:
+    bench = Bench(batch_size=10)
+    entry_ids = abandoned(bench, [2, 2, 2])
+    (begun,) = bench.intake.take()
+    bench.intake.postpone(begun)
+
+    left = bench.intake.leftovers()
+
+    assert sorted(each.entry_id for each in left) == entry_ids
+    assert bench.intake.leftovers() == []
+
+
+def test_claimed_page_without_a_reply_is_claimed_again_after_the_lease() -> None:
+    bench = Bench()
+    entry_ids = abandoned(bench, [1])
+    bench.orders.faults.plant("claim", reply_lost=True)
+    with pytest.raises(Outage):
+        bench.intake.take()
+    bench.clock.advance(LEASE_S + 1)
+
+    taken = bench.intake.take()
+
+    assert [each.entry_id for each in taken] == entry_ids
+
+
+def test_trimmed_entry_becomes_an_incident_only_after_its_owner_has_had_a_lease() -> None:
+    bench = Bench()
+    (entry_id,) = abandoned(bench, [1])
+    del bench.stream.entries[entry_id]
+    at_once = bench.intake.take()
+    bench.clock.advance(LEASE_S + 1)
+
+    later = bench.intake.take()
+
+    assert at_once == []
+    assert later == [Delivery(entry_id, (), 0, False)]
+
+
+def _ack(each: Delivery) -> Settlement:
+    return Settlement(each.entry_id, "ack")

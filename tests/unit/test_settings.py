@@ -1,0 +1,215 @@
+"""Settings: every bad value is one line that names its variable, before anything connects, without a secret."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.domain.errors import ConfigurationError
+from worker.settings import Settings, read_settings, unknown_names, variable
+
+URLS = {"REDIS_URL": "redis://:hidden@host/0", "DATABASE_URL": "postgresql://user:hidden@host/base"}
+
+
+def faults(**variables: str) -> list[str]:
+    """Return the lines that an environment is refused with; an empty one takes a URL away."""
+    environment = {name: value for name, value in {**URLS, **variables}.items() if value != "(unset)"}
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(environment)
+    return str(caught.value).splitlines()
+
+
+def accepted(**variables: str) -> Settings:
+    return read_settings({**URLS, **variables})
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    made = accepted()
+
+    assert (made.orders_stream, made.results_stream, made.dead_letter_stream) == (
+        "orders",
+        "order_results",
+        "orders:dead",
+    )
+    assert (made.group, made.consumer, made.order_id_field) == ("execution", "worker", "order_id")
+    assert (made.batch_size, made.block_ms, made.lease_ms, made.max_deliveries) == (500, 2000, 30_000, 5)
+    assert (made.transaction_timeout_s, made.execute_timeout_s, made.drain_timeout_s) == (10, 10, 8)
+    assert (made.max_entry_bytes, made.max_entry_fields) == (65_536, 64)
+    assert (made.executor, made.paper_success_rate, made.results_channel) == ("paper", 0.95, None)
+    assert (made.health_host, made.health_port) == ("127.0.0.1", 8003)
+    assert (made.log_level, made.log_format) == ("INFO", "json")
+
+
+def test_variables_are_read_by_their_prefixed_names() -> None:
+    made = accepted(WORKER_BATCH_SIZE="7", WORKER_RESULTS_CHANNEL="copies", WORKER_LOG_LEVEL="DEBUG")
+
+    assert (made.batch_size, made.results_channel, made.log_level) == (7, "copies", "DEBUG")
+
+
+BAD = {
+    "WORKER_BATCH_SIZE": ["", "abc", "0", "-1", "1e9", "1000000000", "1.5", "NaN"],
+    "WORKER_BLOCK_MS": ["0", "-5", "60001", "soon"],
+    "WORKER_LEASE_MS": ["abc", "99", "NaN"],
+    "WORKER_MAX_DELIVERIES": ["2", "0", "-3", "abc"],
+    "WORKER_TRANSACTION_TIMEOUT_S": ["0", "-1", "NaN", "inf", "", "abc"],
+    "WORKER_EXECUTE_TIMEOUT_S": ["0", "nan", "Infinity"],
+    "WORKER_DRAIN_TIMEOUT_S": ["0", "x"],
+    "WORKER_MAX_ENTRY_BYTES": ["1", "-1", "lots"],
+    "WORKER_MAX_ENTRY_FIELDS": ["0", "1001"],
+    "WORKER_PAPER_SUCCESS_RATE": ["-0.1", "1.1", "nan", "often"],
+    "WORKER_HEALTH_PORT": ["0", "70000", "http"],
+    "WORKER_LOG_LEVEL": ["LOUD", "info", ""],
+    "WORKER_LOG_FORMAT": ["xml"],
+    "WORKER_ORDERS_STREAM": ["", "a b", "a\nb", "x" * 101],
+    "WORKER_RESULTS_CHANNEL": [""],
+    "WORKER_GROUP": ["", "\x1b[31m"],
+    "WORKER_EXECUTOR": [""],
+    "REDIS_URL": ["", "http://host", "host:6379", "(unset)"],
+    "DATABASE_URL": ["", "mysql://host/base", "sqlite://", "(unset)"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
+)
+def test_bad_value_is_one_line_that_names_its_variable(name: str, value: str) -> None:
+    (line,) = faults(**{name: value})
+
+    assert line.startswith(f"{name}: ")
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "DATABASE_URL"])
+def test_missing_url_is_said_to_be_missing(name: str) -> None:
+    assert faults(**{name: "(unset)"}) == [f"{name}: is not set"]
+
+
+def test_all_bad_values_are_named_at_once() -> None:
+    lines = faults(
+        REDIS_URL="http://host",
+        DATABASE_URL="(unset)",
+        WORKER_BATCH_SIZE="0",
+        WORKER_HEALTH_PORT="x",
+        WORKER_LOG_FORMAT="xml",
+    )
+
+    assert sorted(line.partition(":")[0] for line in lines) == [
+        "DATABASE_URL",
+        "REDIS_URL",
+        "WORKER_BATCH_SIZE",
+        "WORKER_HEALTH_PORT",
+        "WORKER_LOG_FORMAT",
+    ]
+
+
+def test_values_that_disagree_are_named_at_once() -> None:
+    lines = faults(WORKER_LEASE_MS="1000", WORKER_RESULTS_STREAM="orders")
+
+    assert [line.partition(":")[0] for line in lines] == [
+        "WORKER_ORDERS_STREAM, WORKER_RESULTS_STREAM, WORKER_DEAD_LETTER_STREAM",
+        "WORKER_LEASE_MS",
+        "WORKER_LEASE_MS",
+    ]
+
+
+def test_values_that_disagree_are_named_together_with_bad_ones() -> None:
+    lines = faults(WORKER_BATCH_SIZE="0", WORKER_RESULTS_STREAM="orders")
+
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("value", ["http://user:hidden@host", "hidden", "mysql://u:hidden@h/b\nhidden"])
+@pytest.mark.parametrize("name", ["REDIS_URL", "DATABASE_URL"])
+def test_no_secret_is_printed(name: str, value: str) -> None:
+    assert "hidden" not in "\n".join(faults(**{name: value}))
+
+
+def test_settings_do_not_show_their_secrets() -> None:
+    made = accepted()
+
+    assert "hidden" not in f"{made!r}{made}{made.model_dump()}"
+
+
+@pytest.mark.parametrize("name", ["WORKER_RESULTS_STREAM", "WORKER_DEAD_LETTER_STREAM"])
+def test_streams_must_differ(name: str) -> None:
+    (line,) = faults(**{name: "orders"})
+
+    assert line.endswith("must differ")
+
+
+@pytest.mark.parametrize("name", ["WORKER_TRANSACTION_TIMEOUT_S", "WORKER_EXECUTE_TIMEOUT_S"])
+def test_lease_must_be_longer_than_every_deadline(name: str) -> None:
+    (line,) = faults(**{name: "30"})
+
+    assert line.startswith(f"WORKER_LEASE_MS: must be longer than {name}")
+    assert accepted(**{name: "29.9"}).lease_ms == 30_000
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://u@h/b",
+        "postgresql://u@h/b",
+        "postgresql+psycopg://u@h/b",
+        "postgresql://u:p%40ss%2Fword@h/b",
+    ],
+)
+def test_every_spelling_of_a_database_url_is_accepted(url: str) -> None:
+    assert accepted(DATABASE_URL=url).database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "unix:///run/redis.sock"])
+def test_every_scheme_of_redis_is_accepted(url: str) -> None:
+    assert accepted(REDIS_URL=url).redis_url.get_secret_value() == url
+
+
+def test_url_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("redis://from-file\n", encoding="utf-8")
+
+    made = read_settings({"DATABASE_URL": URLS["DATABASE_URL"], "REDIS_URL_FILE": str(file)})
+
+    assert made.redis_url.get_secret_value() == "redis://from-file"
+
+
+def test_url_and_its_file_together_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("redis://from-file", encoding="utf-8")
+
+    assert faults(REDIS_URL_FILE=str(file)) == ["REDIS_URL: given twice, REDIS_URL_FILE is set too"]
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory", "binary"])
+def test_file_that_can_not_be_read_is_named_and_nothing_of_it_shown(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "url"
+    if kind == "directory":
+        file.mkdir()
+    elif kind == "binary":
+        file.write_bytes(b"hidden\xff")
+
+    (line,) = faults(REDIS_URL="(unset)", REDIS_URL_FILE=str(file))
+
+    assert line.startswith("REDIS_URL_FILE: can't be read")
+    assert "hidden" not in line
+
+
+def test_file_with_a_bad_url_is_refused_without_showing_it(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("hidden", encoding="utf-8")
+
+    (line,) = faults(REDIS_URL="(unset)", REDIS_URL_FILE=str(file))
+
+    assert line.startswith("REDIS_URL: must begin with one of")
+    assert "hidden" not in line
+
+
+def test_misspelled_variable_is_a_warning_with_the_nearest_name() -> None:
+    warnings = unknown_names({**URLS, "WORKER_BATCHSIZE": "1", "WORKER_XYZZY": "2", "OTHER": "3"})
+
+    assert warnings == [
+        "WORKER_BATCHSIZE is no setting, did you mean WORKER_BATCH_SIZE?",
+        "WORKER_XYZZY is no setting",
+    ]
+
+
+def test_known_variables_are_no_warning() -> None:
+    assert unknown_names({variable(name): "x" for name in Settings.model_fields}) == []

@@ -1,0 +1,270 @@
+"""The pages: which status, what they say, and what they never say."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from worker.domain.errors import Outage
+from worker.ops import Checks, Identity, Views, health
+
+COUNTS = {
+    "received": 9,
+    "filled": 4,
+    "rejected": 3,
+    "error": 0,
+    "duplicate": 1,
+    "dead": 1,
+    "answered_again": 0,
+    "handed_back": 0,
+    "in_hand": 0,
+    "batches": 2,
+    "outages": 0,
+    "unknown_fields": 7,
+}
+REDIS = {
+    "group_exists": True,
+    "orders": 12,
+    "lag": 0,
+    "pending": 2,
+    "oldest_pending_age_s": 1.5,
+    "results": 9,
+}
+DATABASE = {"schema": "current", "orders": 9, "trades": 4}
+
+
+class Shown:
+    """Views over a worker and servers that a test makes up; whatever is asked of a server is answered at once."""
+
+    def __init__(self) -> None:
+        self.vitals = SimpleNamespace(
+            sign_of_life_age_s=0.5, state="running", outage=None, counts=lambda: COUNTS
+        )
+        self.answers: dict[str, Mapping[str, Any] | Exception] = {"redis": REDIS, "database": DATABASE}
+        self.asked_for: list[int] = []
+        self.recent: Sequence[Any] | Exception = [{"order_id": "a"}]
+        self.checks = Checks({server: partial(self._answer, server) for server in self.answers})
+        self.views = Views(
+            Identity(version="1.2.3", mode="paper", consumer="c-1", group="g"),
+            self.vitals,
+            self.checks,
+            stale_after_s=32,
+            recent_orders=self._recent,
+        )
+
+    def page(self, path: str, query: str = "") -> tuple[int, Any]:
+        for server in self.answers:
+            self.checks.ask(server)
+        page = self.views.routes[path](query)
+        return page.status.value, json.loads(page.body)
+
+    def _answer(self, server: str) -> Mapping[str, Any]:
+        answer = self.answers[server]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _recent(self, limit: int) -> Sequence[Any]:
+        self.asked_for.append(limit)
+        if isinstance(self.recent, Exception):
+            raise self.recent
+        return self.recent
+
+
+@pytest.mark.parametrize(("age", "status"), [(0, 200), (32, 200), (32.1, 503), (9999, 503)])
+def test_health_is_whether_the_loop_gave_a_sign_of_life_lately(age: float, status: int) -> None:
+    shown = Shown()
+    shown.vitals.sign_of_life_age_s = age
+
+    found, body = shown.page("/health")
+
+    assert (found, body["status"]) == (status, "ok" if status == HTTPStatus.OK else "stuck")
+
+
+def test_health_does_not_depend_on_the_servers() -> None:
+    shown = Shown()
+    shown.answers = {"redis": Outage("redis", "down"), "database": Outage("postgresql", "down")}
+
+    assert shown.page("/health")[0] == HTTPStatus.OK
+
+
+def test_ready_is_everything_answering() -> None:
+    assert Shown().page("/ready") == (200, {"ready": True, "reasons": []})
+
+
+def test_not_ready_before_anybody_was_asked() -> None:
+    page = Shown().views.ready()
+
+    assert page.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert json.loads(page.body)["reasons"] == ["redis: not asked yet", "database: not asked yet"]
+
+
+NOT_READY: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
+    "redis down": ({"redis": Outage("redis", "refused")}, {}, ["redis: refused"]),
+    "database down": ({"database": Outage("postgresql", "refused")}, {}, ["database: refused"]),
+    "group missing": (
+        {"redis": {**REDIS, "group_exists": False}},
+        {},
+        ["redis: the consumer group is missing"],
+    ),
+    "schema behind": ({"database": {"schema": "behind"}}, {}, ["database: the schema is behind"]),
+    "draining": ({}, {"state": "draining"}, ["draining"]),
+    "an outage": ({}, {"state": "outage", "outage": "redis: gone"}, ["redis: gone"]),
+    "a check with a bug": ({"redis": KeyError("secret detail")}, {}, ["redis: KeyError"]),
+}
+
+
+@pytest.mark.parametrize(("answers", "vitals", "reasons"), NOT_READY.values(), ids=NOT_READY.keys())
+def test_not_ready_says_why(answers: dict[str, Any], vitals: dict[str, Any], reasons: list[str]) -> None:
+    shown = Shown()
+    shown.answers |= answers
+    vars(shown.vitals).update(vitals)
+
+    assert shown.page("/ready") == (503, {"ready": False, "reasons": reasons})
+
+
+def test_newer_schema_is_ready() -> None:
+    shown = Shown()
+    shown.answers["database"] = {**DATABASE, "schema": "newer"}
+
+    assert shown.page("/ready")[0] == HTTPStatus.OK
+
+
+def test_server_that_has_not_answered_lately_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    shown.page("/ready")
+    later = time.monotonic() + 5.1
+    monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: later))
+
+    body = json.loads(shown.views.ready().body)
+
+    assert body["reasons"] == ["redis: has not answered lately", "database: has not answered lately"]
+
+
+def test_status_shows_the_worker_its_counts_and_both_servers() -> None:
+    status, body = Shown().page("/status")
+
+    assert status == HTTPStatus.OK
+    assert (body["service"], body["version"], body["mode"], body["state"]) == (
+        "execution-worker",
+        "1.2.3",
+        "paper",
+        "running",
+    )
+    assert (
+        body["stats"]["orders_received"],
+        body["stats"]["orders_filled"],
+        body["stats"]["orders_rejected"],
+    ) == (9, 4, 3)
+    assert body["stats"].keys() >= {"start_time", "uptime_seconds", "batches", "outages", "unknown_fields"}
+    assert (body["redis"]["connected"], body["redis"]["lag"], body["redis"]["pending"]) == (True, 0, 2)
+    assert (body["database"]["connected"], body["database"]["orders"]) == (True, 9)
+
+
+def test_status_shows_a_server_that_is_away_with_its_reason() -> None:
+    shown = Shown()
+    shown.answers["database"] = Outage("postgresql", "refused")
+
+    _, body = shown.page("/status")
+
+    assert body["database"] == {"connected": False, "error": "refused"}
+
+
+@pytest.mark.parametrize(("query", "limit"), [("", 20), ("limit=1", 1), ("limit=100", 100), ("other=x", 20)])
+def test_orders_are_limited(query: str, limit: int) -> None:
+    shown = Shown()
+
+    assert shown.page("/orders", query) == (200, {"orders": [{"order_id": "a"}]})
+    assert shown.asked_for == [limit]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=-1",
+        "limit=101",
+        "limit=1e9",
+        "limit=abc",
+        "limit=",
+        "limit=1&limit=2",
+        "limit=%D9%A1",
+        "limit=+5",
+        "limit=1.0",
+    ],
+)
+def test_orders_with_a_bad_limit_are_a_bad_request(query: str) -> None:
+    shown = Shown()
+
+    status, body = shown.page("/orders", query)
+
+    assert (status, body) == (400, {"error": "limit must be a whole number from 1 to 100"})
+    assert shown.asked_for == []
+
+
+def test_orders_do_not_ask_a_database_that_is_away() -> None:
+    shown = Shown()
+    shown.answers["database"] = Outage("postgresql", "refused")
+
+    assert shown.page("/orders") == (503, {"error": "the database does not answer"})
+    assert shown.asked_for == []
+
+
+def test_orders_hide_the_reason_of_an_outage() -> None:
+    shown = Shown()
+    shown.recent = Outage("postgresql", "password authentication failed")
+
+    assert shown.page("/orders") == (503, {"error": "the database does not answer"})
+
+
+def metrics(shown: Shown) -> dict[str, list[tuple[Mapping[str, str], float]]]:
+    for server in shown.answers:
+        shown.checks.ask(server)
+    found: dict[str, list[tuple[Mapping[str, str], float]]] = {}
+    for family in text_string_to_metric_families(shown.views.metrics().body.decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return found
+
+
+def test_metrics_keep_the_names_that_dashboards_use() -> None:
+    found = metrics(Shown())
+
+    assert found["execution_orders_received_total"] == [({}, 9)]
+    assert found["execution_orders_filled_total"] == [({}, 4)]
+    assert found["execution_orders_rejected_total"] == [({}, 3)]
+    assert found["execution_uptime_seconds"][0][1] >= 0
+
+
+def test_metrics_show_the_streams_and_which_server_answers() -> None:
+    shown = Shown()
+    shown.answers["database"] = Outage("postgresql", "refused")
+
+    found = metrics(shown)
+
+    assert found["execution_stream_lag"] == [({}, 0)]
+    assert found["execution_stream_oldest_pending_age_seconds"] == [({}, 1.5)]
+    assert found["execution_connected"] == [({"server": "redis"}, 1), ({"server": "database"}, 0)]
+
+
+def test_metrics_leave_out_what_redis_can_not_tell() -> None:
+    shown = Shown()
+    shown.answers["redis"] = {**REDIS, "lag": None}
+
+    assert "execution_stream_lag" not in metrics(shown)
+
+
+def test_every_metric_family_appears_once() -> None:
+    shown = Shown()
+    metrics(shown)
+
+    lines = shown.views.metrics().body.decode().splitlines()
+
+    types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(types) == len(set(types))
