@@ -96,6 +96,7 @@ def test_run_names_every_bad_setting_at_once_and_no_secret(deployment: Deploymen
     assert done.returncode == 78
     assert {line.split(":")[1].strip() for line in done.stderr.splitlines()} == {
         "WORKER_BATCH_SIZE",
+        "WORKER_LEASE_MS",
         "WORKER_HEALTH_PORT",
     }
 
