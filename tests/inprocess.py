@@ -65,3 +65,17 @@ class PausingStore:
         self.committed.set()
         assert self.go_on.wait(20)
         return standing
+
+
+@contextmanager
+def committing(deployment: Deployment) -> Iterator[tuple[Replica, PausingStore]]:
+    """Run a replica, and begin the block when its first batch is committed and not yet settled."""
+    pauses: list[PausingStore] = []
+
+    def pausing(inner: Any) -> PausingStore:
+        pauses.append(PausingStore(inner))
+        return pauses[0]
+
+    with running(deployment, wrap_store=pausing) as made:
+        assert pauses[0].committed.wait(20)
+        yield made, pauses[0]

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from worker import __version__, bootstrap, wire
-from worker.domain.errors import ConfigurationError, Outage, Stopped
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Stopped
 from worker.ops import configure_logs
 from worker.settings import Settings, read_settings, unknown_names
 
@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 EXIT_FOUND = 1
 EXIT_UNREACHABLE = 3
 EXIT_CONFIGURATION = 78
+
+URLS = {"redis": "REDIS_URL", "postgresql": "DATABASE_URL"}
 
 SUBMIT_CHUNK = 500
 
@@ -51,6 +53,8 @@ def _translated(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except ConfigurationError as error:
             _leave(EXIT_CONFIGURATION, str(error))
+        except AccessDenied as error:
+            _leave(EXIT_CONFIGURATION, f"{URLS[error.server]}: access refused: {error.reason}")
         except Outage as error:
             _leave(EXIT_UNREACHABLE, str(error))
         except Stopped as error:

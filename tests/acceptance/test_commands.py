@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -171,3 +172,25 @@ def test_port_in_use_is_a_configuration_error(deployment: Deployment, tmp_path: 
 
     assert done.returncode == 78
     assert "WORKER_HEALTH_PORT" in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["REDIS_URL", "DATABASE_URL"])
+def test_run_ends_with_one_line_when_a_server_refuses_the_password(
+    deployment: Deployment, variable: str
+) -> None:
+    environment = deployment.process_environment(health_port=free_port())
+    url = urlsplit(environment[variable])
+    if url.password is None:
+        pytest.skip("this server asks for no password")
+    refused = url._replace(netloc=f"{url.username or ''}:S3NT1NEL@{url.hostname}:{url.port}")
+    environment[variable] = urlunsplit(refused)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", "run"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 78
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"worker: {variable}: access refused: ")
+    assert "S3NT1NEL" not in done.stdout + done.stderr

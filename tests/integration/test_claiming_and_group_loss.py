@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
-from tests.inprocess import PausingStore, assert_counters_add_up, running
+from tests.inprocess import assert_counters_add_up, committing, running
 
 
 def take_and_vanish(deployment: Deployment, count: int, deliveries: int = 1, consumer: str = "gone") -> None:
@@ -94,19 +94,12 @@ def test_worker_recovers_when_the_stream_is_deleted_under_its_read(deployment: D
 def test_committed_order_gets_its_one_result_when_its_entry_was_trimmed_meanwhile(
     deployment: Deployment,
 ) -> None:
-    pauses: list[PausingStore] = []
-
-    def pausing(inner: Any) -> PausingStore:
-        pauses.append(PausingStore(inner))
-        return pauses[0]
-
     deployment.submit(numbered_orders(10))
 
-    with running(deployment, wrap_store=pausing) as made:
-        assert pauses[0].committed.wait(20)
+    with committing(deployment) as (made, pause):
         deployment.redis.xtrim(deployment.orders, maxlen=0)
         made.worker.lease.renew()
-        pauses[0].go_on.set()
+        pause.go_on.set()
         eventually(deployment.all_settled)
 
     assert len(deployment.published()) == 10

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
-from tests.inprocess import PausingStore, assert_counters_add_up, running
+from tests.inprocess import assert_counters_add_up, committing, running
 
 
 def test_drain_hands_back_what_was_not_begun_for_anybody_to_take_at_once(deployment: Deployment) -> None:
@@ -37,19 +37,12 @@ def test_drain_hands_back_what_was_not_begun_for_anybody_to_take_at_once(deploym
 def test_second_wish_to_leave_ends_after_the_commit_and_another_replica_settles(
     deployment: Deployment,
 ) -> None:
-    pauses: list[PausingStore] = []
-
-    def pausing(inner: Any) -> PausingStore:
-        pauses.append(PausingStore(inner))
-        return pauses[0]
-
     deployment.submit(numbered_orders(10))
 
-    with running(deployment, wrap_store=pausing) as made:
-        assert pauses[0].committed.wait(20)
+    with committing(deployment) as (made, pause):
         made.drain.request()
         made.drain.request()
-        pauses[0].go_on.set()
+        pause.go_on.set()
 
     assert (len(deployment.rows()), len(deployment.published())) == (10, 0)
     with running(deployment) as other:
@@ -59,18 +52,11 @@ def test_second_wish_to_leave_ends_after_the_commit_and_another_replica_settles(
 
 
 def test_first_wish_to_leave_settles_what_is_committed(deployment: Deployment) -> None:
-    pauses: list[PausingStore] = []
-
-    def pausing(inner: Any) -> PausingStore:
-        pauses.append(PausingStore(inner))
-        return pauses[0]
-
     deployment.submit(numbered_orders(10))
 
-    with running(deployment, wrap_store=pausing) as made:
-        assert pauses[0].committed.wait(20)
+    with committing(deployment) as (made, pause):
         made.drain.request()
-        pauses[0].go_on.set()
+        pause.go_on.set()
 
     assert len(deployment.published()) == 10
     assert_counters_add_up(made)

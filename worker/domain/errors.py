@@ -2,6 +2,7 @@
 
 WorkerError
 ├── Outage              a server is away: wait, keep what is in hand, charge nobody
+│   ├── AccessDenied        it answers, but not to us: at start a person has to mend that, later it is an outage
 │   └── VenueUnavailable    the executor's venue is away: the same
 ├── RowRefused          the database will never take this row: bury one order, keep its batch
 ├── Stopped             a part the worker can't do without has died: leave, others take over
@@ -21,6 +22,10 @@ class Outage(WorkerError):
         super().__init__(f"{server}: {reason}")
         self.server = server
         self.reason = reason
+
+
+class AccessDenied(Outage):
+    """A server refuses our name, password or permissions."""
 
 
 class VenueUnavailable(Outage):

@@ -7,9 +7,17 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from worker.domain.errors import ConfigurationError, Outage, RowRefused
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, RowRefused
 
 CONNECT_TIMEOUT_S = 3
+
+# While connecting libpq hands on the server's words but not its code.
+_REFUSALS = (
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "permission denied",
+)
 
 _TIMEOUTS = text(
     "SELECT set_config('statement_timeout', :limit, true), set_config('lock_timeout', :limit, true),"
@@ -78,7 +86,10 @@ def outages() -> Iterator[None]:
     except (IntegrityError, DataError) as error:
         raise RowRefused(_reason(error)) from error
     except SQLAlchemyError as error:
-        raise Outage("postgresql", _reason(error)) from error
+        reason = _reason(error)
+        raise (AccessDenied if any(sign in reason for sign in _REFUSALS) else Outage)(
+            "postgresql", reason
+        ) from error
 
 
 def _reason(error: SQLAlchemyError) -> str:

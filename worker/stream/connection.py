@@ -9,7 +9,7 @@ from msgspec import Struct
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.domain.errors import ConfigurationError, Outage
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage
 
 ANSWER_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 3.0
@@ -115,6 +115,8 @@ def outages() -> Iterator[None]:
     """Translate whatever Redis or the way to it does wrong: GroupLost where the group is gone, else Outage."""
     try:
         yield
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        raise AccessDenied("redis", _reason(error)) from error
     except redis.ResponseError as error:
         if str(error).startswith(("NOGROUP", "UNBLOCKED")) or "NOGROUP" in str(error):
             raise GroupLost(str(error)) from error
