@@ -7,13 +7,20 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCAL := $(BIN)/python -m worker.local
 
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' worker/__init__.py)
+REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+BASE ?= python:3.13-slim
+REPLICAS ?= 1
+COMPOSE = ORDERS_WORKER_VERSION=$(VERSION) $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
 # What `make test` runs, and what the commands are given besides.
 TESTS ?= tests
+SERVERS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check migrate status clean clean-local
+.PHONY: help run test check migrate status image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +28,8 @@ help: ## show this list
 run: $(VENV)/.installed-local ## real servers, two replicas, 500 orders, the figures; serves until Ctrl-C (ONCE=1: ends)
 	@$(BIN)/python -m worker.local.showcase $(if $(ONCE),--once) $(ARGS)
 
-test: $(VENV)/.installed-dev ## the whole test suite (TESTS=path ARGS='-k name' for a part)
-	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+test: $(VENV)/.installed-dev ## the whole suite (TESTS=path for a part, SERVERS=docker|embedded|urls to force)
+	SERVERS=$(SERVERS) $(BIN)/python -m pytest $(TESTS) $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, format, types, import directions, spelling, unit tests
 	$(BIN)/ruff check .
@@ -37,6 +44,18 @@ migrate: $(VENV)/.installed-local ## bring the tables up to date, in DATABASE_UR
 
 status: $(VENV)/.installed-local ## what is waiting, pending, dead, by the given or the local servers
 	@$(LOCAL) $(BIN)/python -m worker status $(ARGS)
+
+image: ## the container image orders-worker:VERSION (BASE=image to build it on)
+	docker build --network host --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+		-t orders-worker:$(VERSION) .
+
+up: image ## the stack of compose.yaml in the background (REPLICAS=3)
+	deploy/make-secrets
+	$(COMPOSE) up -d --scale worker=$(REPLICAS)
+	$(COMPOSE) ps
+
+down: ## stop the stack; data and secrets stay
+	$(COMPOSE) down
 
 clean: ## remove .venv and all caches; local data stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""Servers for the suite: given by URL, else embedded; every test gets streams and a database of its own."""
+"""Servers for the suite; every test gets streams and a database of its own."""
 
 import os
 import uuid
@@ -10,15 +10,29 @@ import pytest
 import redis
 
 from tests.harness import Deployment, Servers
+from tests.servers import KINDS, chosen_kind, postgres_version, redis_version, started
 from worker.bootstrap import migrate
-from worker.local import LocalPostgres, LocalRedis, local_servers
+from worker.local import LocalPostgres, LocalRedis
+
+VERSIONS = pytest.StashKey[str]()
+
+
+def pytest_report_header() -> str:
+    return f"servers: {chosen_kind(os.environ)} (SERVERS={'|'.join(KINDS)} forces one)"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if VERSIONS in config.stash:
+        terminalreporter.write_line(f"servers: {config.stash[VERSIONS]}")
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Redis and PostgreSQL: those that REDIS_URL and DATABASE_URL name, else embedded ones."""
-    with local_servers(tmp_path_factory.mktemp("servers"), os.environ) as environment:
-        yield Servers(environment["REDIS_URL"], environment["DATABASE_URL"])
+def servers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Redis and PostgreSQL for the whole run."""
+    kind = chosen_kind(os.environ)
+    with started(kind, tmp_path_factory.mktemp("servers")) as found:
+        pytestconfig.stash[VERSIONS] = f"{redis_version(found)}, {postgres_version(found)} ({kind})"
+        yield found
 
 
 @pytest.fixture(scope="session")

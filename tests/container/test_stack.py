@@ -1,0 +1,158 @@
+"""The stack as users start it: an order in, a result out; containers stopped, killed and restarted under load."""
+
+import json
+import urllib.parse
+from collections.abc import Iterator
+
+import pytest
+
+from tests.container.stack import Stack, docker, inspect, page, received
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+
+LOAD = 4000
+
+
+@pytest.fixture
+def logged(stack: Stack, accepted: list[str]) -> Iterator[Deployment]:
+    """What the stack holds, three workers ready, and the log of all that was ever sent to it."""
+    stack.up(workers=3)
+    eventually(lambda: all(page(each, "/ready")[0] == 200 for each in stack.containers("worker")), within=60)
+    with stack.deployment(accepted) as made:
+        yield made
+
+
+def batch(deployment: Deployment, name: str) -> None:
+    deployment.submit({**order, "order_id": f"{name}-{order['order_id']}"} for order in numbered_orders(LOAD))
+
+
+def settled(deployment: Deployment) -> bool:
+    return deployment.all_settled() and deployment.redis.xlen("order_results") == len(deployment.accepted)
+
+
+@pytest.fixture(scope="module")
+def accepted() -> list[str]:
+    """The log of every entry over all tests: they share one stack."""
+    return []
+
+
+def test_order_becomes_a_row_and_a_result(logged: Deployment, stack: Stack) -> None:
+    workers = stack.containers("worker")
+    logged.submit(numbered_orders(1))
+
+    eventually(lambda: settled(logged))
+
+    assert logged.published()[0]["order_id"] == "order-0"
+    assert list(logged.rows()) == ["order-0"]
+    eventually(
+        lambda: all(inspect(each, "{{.State.Health.Status}}") == "healthy" for each in workers), within=60
+    )
+    status = json.loads(page(workers[0], "/status")[1])
+    assert (status["redis"]["connected"], status["database"]["connected"]) == (True, True)
+    assert page(workers[0], "/health")[0] == 200
+    assert_invariants(logged)
+
+
+def test_nothing_is_lost_or_doubled_when_a_container_is_stopped_under_load(
+    logged: Deployment, stack: Stack
+) -> None:
+    batch(logged, "stopped")
+    leaving = stack.containers("worker")[0]
+    before = received(leaving)
+    eventually(lambda: received(leaving) > before)
+
+    docker("stop", "-t", "10", leaving)
+
+    assert inspect(leaving, "{{.State.ExitCode}}") == "0"
+    eventually(lambda: settled(logged), within=60)
+    assert_invariants(logged)
+
+
+def test_nothing_is_lost_or_doubled_when_a_container_is_killed_under_load(
+    logged: Deployment, stack: Stack
+) -> None:
+    batch(logged, "killed")
+    dying = stack.containers("worker")[0]
+    before = received(dying)
+    eventually(lambda: received(dying) > before)
+
+    docker("kill", dying)
+
+    eventually(lambda: settled(logged), within=60)
+    assert_invariants(logged)
+
+
+def test_nothing_is_lost_or_doubled_when_postgresql_is_restarted_under_load(
+    logged: Deployment, stack: Stack
+) -> None:
+    batch(logged, "restarted")
+    eventually(lambda: logged.redis.xpending("orders", "execution")["pending"] > 0)
+
+    docker("restart", "-t", "10", stack.containers("postgres")[0])
+
+    eventually(lambda: settled(logged), within=90)
+    # The restart has given its port another number out here.
+    with stack.deployment(logged.accepted) as after:
+        assert_invariants(after)
+
+
+def test_worker_comes_up_by_itself_when_an_unmigrated_database_is_migrated(
+    logged: Deployment, stack: Stack, image: str
+) -> None:
+    with logged.database.transaction() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA elsewhere")
+    network = inspect(
+        stack.containers("redis")[0], "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}"
+    )
+    url = (stack.secrets / "database_url").read_text(encoding="utf-8").strip()
+    elsewhere = f"{url}?options={urllib.parse.quote('-csearch_path=elsewhere')}"
+    options = (
+        "--network",
+        network,
+        "-v",
+        f"{stack.secrets}/redis_url:/redis_url:ro",
+        "-e",
+        "REDIS_URL_FILE=/redis_url",
+    )
+    late = docker(
+        "run", "-d", "--restart", "always", *options, "-e", f"DATABASE_URL={elsewhere}",
+        "-e", "WORKER_ORDERS_STREAM=late", "-p", "127.0.0.1::8003", image,
+    ).stdout.strip()  # fmt: skip
+    try:
+        eventually(lambda: int(inspect(late, "{{.RestartCount}}")) >= 1)
+        said = docker("logs", late).stderr
+
+        docker("run", "--rm", *options, "-e", f"DATABASE_URL={elsewhere}", image, "migrate")
+
+        eventually(lambda: page(late, "/ready")[0] == 200, within=60)
+        assert "run `worker migrate`" in said
+        assert "Traceback" not in said
+    finally:
+        docker("rm", "-f", late)
+
+
+def test_worker_comes_up_by_itself_when_a_wrong_password_is_mended(
+    logged: Deployment, stack: Stack, image: str
+) -> None:
+    network = inspect(
+        stack.containers("redis")[0], "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}"
+    )
+    wrong = stack.secrets / "mended_url"
+    right = (stack.secrets / "redis_url").read_text(encoding="utf-8")
+    wrong.write_text("redis://:S3NT1NEL@redis:6379/0", encoding="utf-8")
+    assert logged.redis.ping()
+    mended = docker(
+        "run", "-d", "--restart", "always", "--network", network, "-p", "127.0.0.1::8003",
+        "-v", f"{stack.secrets}:/secrets:ro", "-e", "REDIS_URL_FILE=/secrets/mended_url",
+        "-e", "DATABASE_URL_FILE=/secrets/database_url", "--user", "0:0", image,
+    ).stdout.strip()  # fmt: skip
+    try:
+        eventually(lambda: int(inspect(mended, "{{.RestartCount}}")) >= 1)
+        said = docker("logs", mended).stderr
+
+        wrong.write_text(right, encoding="utf-8")
+
+        eventually(lambda: page(mended, "/ready")[0] == 200, within=60)
+        assert "REDIS_URL: access refused" in said
+        assert "S3NT1NEL" not in said
+    finally:
+        docker("rm", "-f", mended)

@@ -1,0 +1,112 @@
+"""Where the suite's Redis and PostgreSQL come from: given URLs, else containers, else embedded ones.
+
+SERVERS=urls, docker or embedded forces one. REDIS_IMAGE and POSTGRES_IMAGE choose the containers.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import psycopg
+import redis
+
+from tests.harness import Servers
+from worker.local import local_servers
+
+KINDS = ("urls", "docker", "embedded")
+REDIS_IMAGE = "redis:8-alpine"
+POSTGRES_IMAGE = "postgres:17-alpine"
+PASSWORD = "throw-away"
+
+
+@cache
+def docker_answers() -> bool:
+    """Whether a Docker engine can be used here."""
+    try:
+        asked = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0
+
+
+def chosen_kind(environ: Mapping[str, str]) -> str:
+    """Return where the servers are to come from."""
+    forced = environ.get("SERVERS", "")
+    if forced:
+        if forced not in KINDS:
+            raise ValueError(f"SERVERS is {forced!r}, not one of {', '.join(KINDS)}")
+        return forced
+    if environ.get("REDIS_URL") and environ.get("DATABASE_URL"):
+        return "urls"
+    return "docker" if docker_answers() else "embedded"
+
+
+@contextmanager
+def started(kind: str, folder: Path) -> Iterator[Servers]:
+    """Yield servers of a kind; what was started for it ends with the block."""
+    if kind == "urls":
+        yield Servers(os.environ["REDIS_URL"], os.environ["DATABASE_URL"])
+    elif kind == "docker":
+        with _containers() as servers:
+            yield servers
+    else:
+        given = {
+            name: value for name, value in os.environ.items() if name not in {"REDIS_URL", "DATABASE_URL"}
+        }
+        with local_servers(folder, given) as environ:
+            yield Servers(environ["REDIS_URL"], environ["DATABASE_URL"])
+
+
+@contextmanager
+def _containers() -> Iterator[Servers]:
+    # The containers end with the block; the helper that would end them otherwise is one more image to fetch.
+    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415  reads the environment when imported
+
+    store = DockerContainer(os.environ.get("REDIS_IMAGE", REDIS_IMAGE)).with_exposed_ports(6379)
+    store.with_command(
+        f"redis-server --requirepass {PASSWORD} --appendonly yes --maxmemory-policy noeviction"
+    )
+    database = DockerContainer(os.environ.get("POSTGRES_IMAGE", POSTGRES_IMAGE)).with_exposed_ports(5432)
+    database.with_env("POSTGRES_PASSWORD", PASSWORD).with_command("postgres -c max_connections=200")
+    with store, database:
+        servers = Servers(
+            f"redis://:{PASSWORD}@{store.get_container_host_ip()}:{store.get_exposed_port(6379)}/0",
+            f"postgresql://postgres:{PASSWORD}@{database.get_container_host_ip()}"
+            f":{database.get_exposed_port(5432)}/postgres",
+        )
+        _await(lambda: redis_version(servers))
+        _await(lambda: postgres_version(servers))
+        yield servers
+
+
+def _await(question: Callable[[], object], within: float = 60) -> None:
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            question()
+        except (redis.RedisError, psycopg.OperationalError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def redis_version(servers: Servers) -> str:
+    """Return what Redis, or what stands in its place, says of itself."""
+    with redis.Redis.from_url(servers.redis_url) as client:
+        info = client.info("server")
+    kind = "Valkey" if info.get("server_name") == "valkey" else "Redis"
+    return f"{kind} {info.get('valkey_version', info['redis_version'])}"
+
+
+def postgres_version(servers: Servers) -> str:
+    """Return what PostgreSQL says of itself."""
+    with psycopg.connect(servers.database_url, connect_timeout=3) as connection:
+        version = connection.info.parameter_status("server_version")
+    return f"PostgreSQL {version}"
