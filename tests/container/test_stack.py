@@ -9,7 +9,7 @@ import pytest
 from tests.container.stack import Stack, docker, inspect, page, received
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 
-LOAD = 4000
+LOAD = 8000
 
 
 @pytest.fixture
@@ -55,10 +55,11 @@ def test_order_becomes_a_row_and_a_result(logged: Deployment, stack: Stack) -> N
 def test_nothing_is_lost_or_doubled_when_a_container_is_stopped_under_load(
     logged: Deployment, stack: Stack
 ) -> None:
-    batch(logged, "stopped")
     leaving = stack.containers("worker")[0]
     before = received(leaving)
+    batch(logged, "stopped")
     eventually(lambda: received(leaving) > before)
+    assert not settled(logged)
 
     docker("stop", "-t", "10", leaving)
 
@@ -70,10 +71,11 @@ def test_nothing_is_lost_or_doubled_when_a_container_is_stopped_under_load(
 def test_nothing_is_lost_or_doubled_when_a_container_is_killed_under_load(
     logged: Deployment, stack: Stack
 ) -> None:
-    batch(logged, "killed")
     dying = stack.containers("worker")[0]
     before = received(dying)
+    batch(logged, "killed")
     eventually(lambda: received(dying) > before)
+    assert not settled(logged)
 
     docker("kill", dying)
 
