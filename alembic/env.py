@@ -12,9 +12,6 @@ MIGRATION_LOCK = 0x6F726465727301
 
 def run(connection: Connection) -> None:
     """Migrate under the lock; who comes second finds nothing left to do."""
-    # Migrating may wait for its turn and rewrite tables, whatever a transaction of the worker may take.
-    connection.execute(text("SET LOCAL statement_timeout = 0"))
-    connection.execute(text("SET LOCAL lock_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
     with context.begin_transaction():
@@ -26,6 +23,6 @@ if given is not None:
     run(given)
 else:
     database = database_from_environment()
-    with database.transaction() as own:
+    with database.patient_transaction() as own:
         run(own)
     database.close()

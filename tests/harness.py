@@ -175,6 +175,25 @@ class Deployment:
         return delivered == [last] and self.pending() == 0
 
 
+def take_and_vanish(deployment: Deployment, count: int, deliveries: int = 1, consumer: str = "gone") -> None:
+    """A consumer takes entries, is charged, and is never seen again; its lease ran out long ago."""
+    client = deployment.redis
+    if not client.xinfo_groups(deployment.orders):
+        client.xgroup_create(deployment.orders, deployment.group, "0")
+    reply: Any = client.xreadgroup(deployment.group, consumer, {deployment.orders: ">"}, count=count)
+    ids = [entry_id for entry_id, _ in reply[0][1]]
+    client.xclaim(
+        deployment.orders,
+        deployment.group,
+        consumer,
+        0,
+        ids,
+        idle=3_600_000,
+        retrycount=deliveries,
+        justid=True,
+    )
+
+
 def assert_invariants(deployment: Deployment) -> None:
     """Assert what must hold once the last fault has healed and everything has been worked through."""
     rows = deployment.rows()

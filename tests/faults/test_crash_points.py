@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.faults.victim import REACHED
-from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from tests.processes import WorkerProcess, victim, workers
 from worker.bootstrap import EXIT_STOPPED
 
 CRASH_POINTS = (
     "before read",
     "after read",
+    "in claim",
+    "after charge",
     "in execute",
     "between the inserts",
     "before COMMIT",
@@ -21,14 +23,17 @@ CRASH_POINTS = (
     "settle done, reply lost",
     "in drain",
 )
+NEEDS_ABANDONED = ("in claim", "after charge")
 
 
-def submit_everything(deployment: Deployment) -> None:
-    """Good orders, a retry, a conflict and what is no order at all."""
+def submit_everything(deployment: Deployment, point: str) -> None:
+    """Good orders, a retry, a conflict and what is no order at all; some abandoned where the point needs it."""
     orders = numbered_orders(60)
     deployment.submit(orders)
     deployment.submit([orders[7], {**orders[8], "quantity": "1"}, {"symbol": "ETHUSDT"}])
     deployment.add_raw("payload", "{")
+    if point in NEEDS_ABANDONED:
+        take_and_vanish(deployment, 40)
 
 
 def reach(process: WorkerProcess, point: str) -> None:
@@ -52,7 +57,7 @@ def assert_nothing_lost_or_doubled(deployment: Deployment) -> None:
 def test_no_order_is_lost_or_doubled_when_a_replica_is_killed(
     deployment: Deployment, tmp_path: Path, point: str
 ) -> None:
-    submit_everything(deployment)
+    submit_everything(deployment, point)
 
     with victim(deployment, tmp_path, point, "kill", batch_size=16) as dying:
         reach(dying, point)
@@ -66,7 +71,7 @@ def test_no_order_is_lost_or_doubled_when_a_replica_is_killed(
 def test_no_order_is_lost_or_doubled_when_a_replica_is_stopped_beyond_its_lease(
     deployment: Deployment, tmp_path: Path, point: str
 ) -> None:
-    submit_everything(deployment)
+    submit_everything(deployment, point)
 
     with victim(deployment, tmp_path, point, "stop", batch_size=16) as sleeping:
         reach(sleeping, point)
@@ -92,7 +97,7 @@ def test_no_order_is_lost_or_doubled_when_a_replica_is_stopped_beyond_its_lease(
 def test_no_order_is_lost_or_doubled_when_an_answer_never_arrives(
     deployment: Deployment, tmp_path: Path, point: str
 ) -> None:
-    submit_everything(deployment)
+    submit_everything(deployment, point)
 
     with victim(deployment, tmp_path, point, "outage", batch_size=16) as deprived:
         reach(deprived, point)

@@ -1,28 +1,7 @@
 """What dead replicas left, what is trimmed or destroyed underneath a replica: nothing lost, nothing doubled."""
 
-from typing import Any
-
-from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import assert_counters_add_up, committing, running
-
-
-def take_and_vanish(deployment: Deployment, count: int, deliveries: int = 1, consumer: str = "gone") -> None:
-    """A consumer takes entries, is charged, and is never seen again; its lease ran out long ago."""
-    client = deployment.redis
-    if not client.xinfo_groups(deployment.orders):
-        client.xgroup_create(deployment.orders, deployment.group, "0")
-    reply: Any = client.xreadgroup(deployment.group, consumer, {deployment.orders: ">"}, count=count)
-    ids = [entry_id for entry_id, _ in reply[0][1]]
-    client.xclaim(
-        deployment.orders,
-        deployment.group,
-        consumer,
-        0,
-        ids,
-        idle=3_600_000,
-        retrycount=deliveries,
-        justid=True,
-    )
 
 
 def test_entries_of_a_dead_replica_are_claimed_and_executed(deployment: Deployment) -> None:

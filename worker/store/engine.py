@@ -8,8 +8,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, RowRefused
+from worker.store.silence import SilenceGuard
 
 CONNECT_TIMEOUT_S = 3
+SERVER_SHARE = 0.9
 
 # While connecting libpq hands on the server's words but not its code.
 _REFUSALS = (
@@ -31,7 +33,9 @@ class Database:
     def __init__(
         self, url: str, *, transaction_timeout_s: float, pool_size: int, application_name: str
     ) -> None:
-        self._limit = {"limit": str(int(transaction_timeout_s * 1000))}
+        # The server gives up first, so that its reason is heard; the guard is for one that says nothing.
+        self._limit = {"limit": str(int(transaction_timeout_s * 1000 * SERVER_SHARE))}
+        self._guard = SilenceGuard(transaction_timeout_s)
         try:
             parsed = make_url(url)
         except ArgumentError:
@@ -41,7 +45,6 @@ class Database:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.drivername != "postgresql+psycopg":
             raise ConfigurationError(f"DATABASE_URL: scheme {parsed.drivername!r} is not PostgreSQL")
-        silent_peer_ms = str(int(transaction_timeout_s * 1000))
         self._engine = create_engine(
             parsed,
             # READ COMMITTED: after ON CONFLICT has waited for another's row, the next statement must see it.
@@ -53,29 +56,46 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": application_name,
-                "tcp_user_timeout": silent_peer_ms,
             },
         )
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Run the block in one transaction, committed at its end.
+        """Run the block in one transaction, committed at its end, within the transaction timeout.
 
-        Its timeouts are set inside of it, where no pooler can lose them. After an Outage its effect is
-        unknown: the connection may have died while it was being committed.
+        The server's timeouts are set inside of it, where no pooler can lose them; the guard ends it from
+        here. After an Outage its effect is unknown: the connection may have died while it was being committed.
         """
-        with outages(), self._engine.begin() as connection:
+        with (
+            outages(),
+            self._engine.connect() as connection,
+            self._guard.watch(_descriptor(connection)),
+            connection.begin(),
+        ):
             connection.execute(_TIMEOUTS, self._limit)
+            yield connection
+
+    @contextmanager
+    def patient_transaction(self) -> Iterator[Connection]:
+        """Run the block in one transaction that may take any time: migrations wait for their turn."""
+        with outages(), self._engine.begin() as connection:
             yield connection
 
     def ping(self) -> None:
         """Return when PostgreSQL answers a query; raises Outage otherwise."""
-        with outages(), self._engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+        with self.transaction():
+            pass
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def _descriptor(connection: Connection) -> int:
+    driver_connection = connection.connection.driver_connection
+    if driver_connection is None:
+        raise Outage("postgresql", "the connection is gone")
+    return int(driver_connection.fileno())
 
 
 @contextmanager

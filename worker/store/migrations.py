@@ -49,13 +49,13 @@ def require_current(database: Database) -> SchemaState:
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the schema to a revision; of several callers at once one works while the others wait."""
-    with database.transaction() as connection:
+    with database.patient_transaction() as connection:
         command.upgrade(_config(connection=connection), revision)
 
 
 def downgrade(database: Database, revision: str) -> None:
     """Take the schema back to a revision."""
-    with database.transaction() as connection:
+    with database.patient_transaction() as connection:
         command.downgrade(_config(connection=connection), revision)
 
 
