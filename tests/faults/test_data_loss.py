@@ -1,0 +1,77 @@
+"""Redis loses what it held: the group, everything, or its newest part. PostgreSQL's rows have no second effect."""
+
+import shutil
+from pathlib import Path
+
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import assert_counters_add_up, running
+from tests.processes import workers
+from worker.local import LocalRedis
+
+SETTLED = 10_000
+UNSETTLED = 500
+
+
+def test_ten_thousand_settled_entries_have_no_second_result_when_the_group_is_destroyed(
+    deployment: Deployment,
+) -> None:
+    deployment.submit(numbered_orders(SETTLED))
+    with running(deployment, batch_size=500):
+        eventually(deployment.all_settled, within=60)
+    deployment.submit(numbered_orders(SETTLED + UNSETTLED)[SETTLED:])
+    deployment.redis.xgroup_destroy(deployment.orders, deployment.group)
+
+    with running(deployment, batch_size=500) as made:
+        eventually(deployment.all_settled, within=60)
+
+    assert made.worker.tally.answered_again == SETTLED
+    assert len(deployment.published()) == SETTLED + UNSETTLED
+    assert_counters_add_up(made)
+    assert_invariants(deployment)
+
+
+def test_rows_have_no_second_effect_when_everything_in_redis_was_flushed(
+    own_deployment: Deployment, own_redis: LocalRedis, tmp_path: Path
+) -> None:
+    orders = numbered_orders(600)
+    own_deployment.submit(orders[:300])
+    with workers(own_deployment, tmp_path, 2) as replicas:
+        eventually(own_deployment.all_settled)
+        before = own_deployment.rows()
+        own_deployment.redis.flushall()
+        own_deployment.submit(orders)
+        eventually(lambda: own_deployment.redis.xlen(own_deployment.results) == 300)
+        eventually(own_deployment.all_settled)
+        assert [replica.drain() for replica in replicas] == [0, 0]
+
+    after = own_deployment.rows()
+    assert {order_id: after[order_id] for order_id in before} == before
+    assert {result["order_id"] for result in own_deployment.published()} == {
+        order["order_id"] for order in orders[300:]
+    }
+    assert own_redis.is_running
+
+
+def test_settled_entries_have_no_second_effect_when_an_old_snapshot_is_restored(
+    own_deployment: Deployment, own_redis: LocalRedis, tmp_path: Path
+) -> None:
+    own_deployment.submit(numbered_orders(200))
+    own_redis.stop()
+    snapshot = tmp_path / "snapshot"
+    shutil.copytree(own_redis.directory, snapshot)
+    own_redis.start()
+    with workers(own_deployment, tmp_path, 1) as (replica,):
+        eventually(own_deployment.all_settled)
+        assert replica.drain() == 0
+    before = own_deployment.rows()
+    own_redis.stop()
+    shutil.copytree(snapshot, own_redis.directory, dirs_exist_ok=True)
+    own_redis.start()
+    assert own_deployment.redis.xlen(own_deployment.results) == 0
+
+    with workers(own_deployment, tmp_path, 1) as (replica,):
+        eventually(own_deployment.all_settled)
+        assert replica.drain() == 0
+
+    assert own_deployment.rows() == before
+    assert_invariants(own_deployment)
