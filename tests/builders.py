@@ -10,6 +10,7 @@ import structlog
 from msgspec.structs import replace
 
 from worker import wire
+from worker.domain.decimals import STORED, Digits
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import (
     NO_LABELS,
@@ -57,11 +58,22 @@ def delivery(
 
 
 def decoder(
-    *, stream: str = "orders", order_id_field: str = "order_id", max_bytes: int = 65_536, max_fields: int = 64
+    *,
+    stream: str = "orders",
+    order_id_field: str = "order_id",
+    max_bytes: int = 65_536,
+    max_fields: int = 64,
+    max_depth: int = 32,
+    digits: Digits = STORED,
 ) -> wire.Decoder:
     """Return a decoder with the default limits."""
     return wire.Decoder(
-        stream=stream, order_id_field=order_id_field, max_bytes=max_bytes, max_fields=max_fields
+        stream=stream,
+        order_id_field=order_id_field,
+        max_bytes=max_bytes,
+        max_fields=max_fields,
+        max_depth=max_depth,
+        digits=digits,
     )
 
 

@@ -10,10 +10,11 @@ from threading import RLock
 from msgspec.structs import replace
 
 from tests.builders import decoder, filled, flat, pairs
-from worker.consumer import Drain, Handling, Intake, Lease, SignOfLife, Tally, Worker
+from worker.consumer import Drain, Handling, Intake, Lease, Retention, SignOfLife, Tally, Worker
 from worker.domain.deliveries import ClaimedPage, Delivery, Outcome, Settlement
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
+from worker.domain.retention import Lost, Retained
 from worker.wire import Renderer
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,6 +84,13 @@ class Group:
     delivered: tuple[int, int] = (0, 0)
     pending: dict[str, Pending] = field(default_factory=dict)
     consumers: set[str] = field(default_factory=set)
+    heard_ms: dict[str, int] = field(default_factory=dict)
+    read: int | None = None
+
+    @property
+    def needs(self) -> tuple[int, int]:
+        """The first id that it has not done with."""
+        return min([self.delivered, *map(id_order, self.pending)])
 
 
 class FakeStream:
@@ -93,7 +101,11 @@ class FakeStream:
         self.entries: dict[str, tuple[bytes, ...]] = {}
         self.group: Group | None = None
         self.groups_made = 0
+        self.others: dict[str, Group] = {}
+        self.added = 0
         self.settled: set[str] = set()
+        self.horizon_ms = 0
+        self.lost = 0
         self.trimmed: dict[str, int] = {}
         self.results: list[dict[str, str]] = []
         self.letters: list[tuple[str | bytes, ...]] = []
@@ -105,6 +117,7 @@ class FakeStream:
         self._last = (now, 0) if now > milliseconds else (milliseconds, sequence + 1)
         entry_id = f"{self._last[0]}-{self._last[1]}"
         self.entries[entry_id] = fields
+        self.added += 1
         return entry_id
 
     def make_group(self) -> Group:
@@ -146,11 +159,17 @@ class FakeOrders:
             if group is None:
                 self.stream.make_group()
                 return []
-            new = [entry_id for entry_id in self.stream.entries if _order(entry_id) > group.delivered][:count]
+            new = [entry_id for entry_id in self.stream.entries if id_order(entry_id) > group.delivered][
+                :count
+            ]
             group.consumers.add(self._consumer)
+            group.heard_ms[self._consumer] = self._now_ms
+            if new:
+                first_read = self.stream.added - len(self.stream.entries)
+                group.read = (first_read if group.read is None else group.read) + len(new)
             for entry_id in new:
                 group.pending[entry_id] = Pending(self._consumer, self._now_ms, 1)
-                group.delivered = _order(entry_id)
+                group.delivered = id_order(entry_id)
             if not new:
                 self.stream.clock.advance(max(block_ms, 1) / 1000)
                 self.when_idle()
@@ -162,7 +181,9 @@ class FakeOrders:
             if group is None:
                 self.stream.make_group()
                 return ClaimedPage(START, [])
-            ahead = sorted((each for each in group.pending if _order(each) >= _order(cursor)), key=_order)
+            ahead = sorted(
+                (each for each in group.pending if id_order(each) >= id_order(cursor)), key=id_order
+            )
             found: list[Delivery] = []
             looked_at = 0
             for entry_id in ahead:
@@ -183,7 +204,7 @@ class FakeOrders:
         with self.faults.at("own_pending"):
             group = self.stream.make_group()
             found = []
-            for entry_id in sorted(self._mine(group), key=_order):
+            for entry_id in sorted(self._mine(group), key=id_order):
                 if entry_id not in self.stream.entries:
                     self._note_trimmed(group, entry_id)
                 elif entry_id not in known:
@@ -214,7 +235,8 @@ class FakeOrders:
         with self.faults.at("settle"):
             new = 0
             for each in settlements:
-                if each.action != "ack" and each.entry_id not in self.stream.settled:
+                settled = each.entry_id in self.stream.settled or self._long_settled(each.entry_id)
+                if each.action != "ack" and not settled:
                     self.stream.settled.add(each.entry_id)
                     new += 1
                     if each.action == "publish":
@@ -226,6 +248,46 @@ class FakeOrders:
                 self.stream.trimmed.pop(each.entry_id, None)
             return new
 
+    def retain(self, *, keep_ms: int, most_results: int) -> Retained:
+        with self.faults.at("retain"):
+            stream, group = self.stream, self.stream.group
+            if group is None:
+                return Retained()
+            old = []
+            if keep_ms:
+                limit = min(
+                    [(self._now_ms - keep_ms, 0), group.needs, *(g.needs for g in stream.others.values())]
+                )
+                old = [entry_id for entry_id in stream.entries if id_order(entry_id) < limit]
+            for entry_id in old:
+                del stream.entries[entry_id]
+            results = max(len(stream.results) - most_results, 0) if most_results else 0
+            del stream.results[:results]
+            return Retained(len(old), self._drop_marks(group), results)
+
+    def lost_unread(self) -> Lost | None:
+        with self.faults.at("lost_unread"):
+            stream, group = self.stream, self.stream.group
+            if group is None:
+                return None
+            unread = sum(id_order(entry_id) > group.delivered for entry_id in stream.entries)
+            place, read = stream.added - unread, group.read
+            if 0 < unread < len(stream.entries) or (read is not None and read >= place):
+                return Lost(0, stream.lost)
+            group.read = place
+            new = 0 if read is None else place - read
+            stream.lost += new
+            return Lost(new, stream.lost)
+
+    def remove_dead(self, idle_ms: int) -> list[str]:
+        with self.faults.at("remove_dead"):
+            group = self.stream.make_group()
+            holding = {each.consumer for each in group.pending.values()} | {self._consumer}
+            silent = {name for name, at in group.heard_ms.items() if self._now_ms - at >= idle_ms}
+            removed = (group.consumers & silent) - holding
+            group.consumers -= removed
+            return sorted(removed)
+
     def leave(self) -> None:
         with self.faults.at("leave"):
             group = self.stream.make_group()
@@ -234,6 +296,20 @@ class FakeOrders:
 
     def _mine(self, group: Group) -> list[str]:
         return [entry_id for entry_id, each in group.pending.items() if each.consumer == self._consumer]
+
+    def _long_settled(self, entry_id: str) -> bool:
+        below = id_order(entry_id)[0] < self.stream.horizon_ms
+        pending = self.stream.group is not None and entry_id in self.stream.group.pending
+        return below and not pending and entry_id not in self.stream.trimmed
+
+    def _drop_marks(self, group: Group) -> int:
+        first = min(map(id_order, self.stream.entries), default=group.needs)
+        before = min(first, group.needs)[0]
+        dropped = {entry_id for entry_id in self.stream.settled if id_order(entry_id)[0] < before}
+        self.stream.settled -= dropped
+        if dropped:
+            self.stream.horizon_ms = max(self.stream.horizon_ms, before)
+        return len(dropped)
 
     def _keep(self, counts: Mapping[str, int | None], *, idle_ms: int) -> list[str]:
         group = self.stream.group
@@ -326,7 +402,7 @@ class FakeExecutor:
         return self.instead.get(order.order_id, self.execute_by_default)(order)
 
 
-def _order(entry_id: str) -> tuple[int, int]:
+def id_order(entry_id: str) -> tuple[int, int]:
     milliseconds, _, sequence = entry_id.partition("-")
     return int(milliseconds), int(sequence)
 
@@ -378,6 +454,8 @@ class Bench:
         lease_ms: int = 30_000,
         block_ms: int = 2000,
         max_deliveries: int = 5,
+        max_order_age_s: float = 0,
+        orders_keep_s: int = 0,
     ) -> None:
         self.stream = stream if stream is not None else FakeStream(FakeClock())
         self.clock = clock = self.stream.clock
@@ -413,8 +491,16 @@ class Bench:
             renderer,
             self.lease,
             max_deliveries=max_deliveries,
+            max_order_age_s=max_order_age_s,
             now=clock.now,
             executing=lambda order: self.executing.append(None if order is None else order.order_id),
+        )
+        self.retention = Retention(
+            self.orders,
+            orders_keep_s=orders_keep_s,
+            results_maxlen=0,
+            lease_ms=lease_ms,
+            clock=clock.monotonic,
         )
         self.worker = Worker(
             self.orders,
@@ -423,6 +509,7 @@ class Bench:
             self.handling,
             renderer,
             self.lease,
+            self.retention,
             self.drain,
             self.tally,
             SignOfLife(clock.monotonic),

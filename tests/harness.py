@@ -17,6 +17,7 @@ import redis
 from sqlalchemy import select
 
 from worker import wire
+from worker.consumer import Tally
 from worker.domain.decimals import EXACT
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import OrderRecord, Status, Undecodable
@@ -194,8 +195,15 @@ def take_and_vanish(deployment: Deployment, count: int, deliveries: int = 1, con
     )
 
 
-def assert_invariants(deployment: Deployment) -> None:
-    """Assert what must hold once the last fault has healed and everything has been worked through."""
+def assert_invariants(deployment: Deployment, *tallies: Tally) -> None:
+    """Assert what must hold once the last fault has healed and everything has been worked through.
+
+    The tallies are those of the replicas that lived to tell.
+    """
+    for tally in tallies:
+        ended = tally.filled + tally.rejected + tally.error + tally.duplicate + tally.dead
+        counted = ended + tally.answered_again + tally.handed_back + tally.in_hand
+        assert tally.received == counted, f"I10: {tally}"
     rows = deployment.rows()
     results = deployment.published()
     letters = {letter["entry_id"].decode(): letter for letter in deployment.letters()}

@@ -42,13 +42,6 @@ def running(
             assert not thread.is_alive()
 
 
-def assert_counters_add_up(made: Replica) -> None:
-    """I10, per process."""
-    tally = made.worker.tally
-    ended = tally.filled + tally.rejected + tally.error + tally.duplicate + tally.dead
-    assert tally.received == ended + tally.answered_again + tally.handed_back + tally.in_hand
-
-
 class PausingStore:
     """Lets a test act after the commit and before the settle."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.faults.victim import REACHED
 from tests.harness import Deployment, eventually
+from worker.consumer import Tally
 
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-m", "worker", "run")
@@ -48,6 +49,12 @@ class WorkerProcess:
     def events(self) -> list[dict[str, Any]]:
         """Its log lines that are JSON."""
         return [json.loads(line) for line in self.said.splitlines() if line.startswith("{")]
+
+    @property
+    def tally(self) -> Tally:
+        """What it counted, as it said when it had drained."""
+        (drained,) = (event for event in self.events if event["event"] == "drained")
+        return Tally(**{name: drained[name] for name in Tally.__struct_fields__})
 
     @property
     def has_started(self) -> bool:

@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec, TextIO
+from itertools import chain
+from typing import Any, BinaryIO, NoReturn, ParamSpec
 
 import click
 import structlog
@@ -21,8 +22,8 @@ from rich.progress import (
 from rich.table import Table
 
 from worker import __version__, bootstrap, wire
-from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Stopped
-from worker.ops import configure_logs
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Stopped, WorkerError
+from worker.ops import configure_logs, escaped
 from worker.settings import Settings, read_settings, unknown_names
 
 log = structlog.get_logger(__name__)
@@ -30,10 +31,14 @@ log = structlog.get_logger(__name__)
 EXIT_FOUND = 1
 EXIT_UNREACHABLE = 3
 EXIT_CONFIGURATION = 78
+EXIT_INTERRUPTED = 130
 
 URLS = {"redis": "REDIS_URL", "postgresql": "DATABASE_URL"}
 
 SUBMIT_CHUNK = 500
+MOST_LINE_BYTES = 16_777_216
+FAULTS_NAMED = 100
+FAULT_SHOWN = 200
 
 P = ParamSpec("P")
 
@@ -82,7 +87,14 @@ def run() -> None:
     """Run one replica until SIGTERM or SIGINT."""
     settings = _settings()
     configure_logs(level=settings.log_level, form=settings.log_format)
-    bootstrap.run(settings)
+    try:
+        bootstrap.run(settings)
+    except WorkerError:
+        raise
+    except Exception:
+        # A bug: one line in the form of all others, and what is in hand is left to be claimed.
+        log.exception("crashed, others take over after the lease")
+        sys.exit(bootstrap.EXIT_STOPPED)
 
 
 @main.command()
@@ -99,53 +111,97 @@ def migrate(*, as_json: bool, dry_run: bool) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=click.File("rb"))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option("--dry-run", is_flag=True, help="Check the lines, add nothing.")
 @_translated
-def submit(file: TextIO, *, as_json: bool, dry_run: bool) -> None:
+def submit(file: BinaryIO, *, as_json: bool, dry_run: bool) -> None:
     """Add the orders in FILE (JSON lines, `-` for standard input) to the orders stream.
 
     An order is added as it is; one without an order id is a new order each time it is submitted. A bad line
     is named and passed over.
     """
     settings = _settings()
-    faults: list[str] = []
-    added = 0
+    faults = Faults()
+    added = trying = 0
     with bootstrap.submitter(settings) as target, _progress() as progress:
         task = progress.add_task("submitting", total=None)
-        for chunk in _chunks(_orders(file, faults)):
-            if not dry_run:
-                try:
+        try:
+            for chunk in _chunks(_orders(file, faults)):
+                trying = len(chunk)
+                if not dry_run:
                     target.add(chunk)
-                except Outage as outage:
-                    _leave(
-                        EXIT_UNREACHABLE,
-                        f"{outage}\n{added} orders were added; of the {len(chunk)} after them any part may have been",
-                    )
-            added += len(chunk)
-            progress.update(task, completed=added)
+                added, trying = added + trying, 0
+                progress.update(task, completed=added)
+        except Outage as outage:
+            progress.stop()
+            _leave(EXIT_UNREACHABLE, f"{outage}\n{_how_far(added, trying)}")
+        except KeyboardInterrupt:
+            progress.stop()
+            _leave(EXIT_INTERRUPTED, f"interrupted\n{_how_far(added, trying)}")
         progress.update(task, total=added)
-    for fault in faults:
+    for fault in faults.named:
         click.echo(f"worker: {fault}", err=True)
+    if faults.count > len(faults.named):
+        click.echo(f"worker: and {faults.count - len(faults.named)} lines more", err=True)
     verb = "checked" if dry_run else "added"
     if as_json:
-        click.echo(json.dumps({verb: added, "refused": len(faults), "stream": settings.orders_stream}))
+        click.echo(json.dumps({verb: added, "refused": faults.count, "stream": settings.orders_stream}))
     else:
-        click.echo(f"{verb} {added} orders, refused {len(faults)} lines, stream {settings.orders_stream}")
-    if faults:
+        click.echo(f"{verb} {added} orders, refused {faults.count} lines, stream {settings.orders_stream}")
+    if faults.count:
         sys.exit(EXIT_FOUND)
 
 
-def _orders(file: Iterable[str], faults: list[str]) -> Iterator[dict[str, str]]:
-    for number, line in enumerate(file, start=1):
+class Faults:
+    """The lines that were refused: all counted, the first ones named."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.named: list[str] = []
+
+    def note(self, number: int, why: str) -> None:
+        """Count a line. What it says itself may stand in the reason: that is escaped and shortened."""
+        self.count += 1
+        if len(self.named) < FAULTS_NAMED:
+            self.named.append(f"line {number}: {escaped(why[:FAULT_SHOWN])}")
+
+
+def _how_far(added: int, trying: int) -> str:
+    more = f"; of the {trying} after them any part may have been" if trying else ""
+    return f"{added} orders were added{more}"
+
+
+def _orders(file: BinaryIO, faults: Faults) -> Iterator[dict[str, str]]:
+    # By hand: a file without line breaks must not be read into memory whole.
+    for number, line in enumerate(iter(lambda: file.readline(MOST_LINE_BYTES + 1), b""), start=1):
+        if len(line) > MOST_LINE_BYTES:
+            faults.note(number, f"longer than {MOST_LINE_BYTES} bytes, nothing is read after it")
+            return
         if not line.strip():
             continue
         try:
             # Numbers stay as they are spelled: an amount must not pass through a float.
-            yield wire.order_fields(json.loads(line, parse_float=str, parse_int=str))
-        except (ValueError, RecursionError) as error:
-            faults.append(f"line {number}: {error}")
+            order = json.loads(
+                line.decode(), parse_float=str, parse_int=str, object_pairs_hook=_without_repeats
+            )
+            fields = wire.order_fields(order)
+            "".join(chain.from_iterable(fields.items())).encode()
+        except UnicodeError:
+            faults.note(number, "not UTF-8")
+        except RecursionError:
+            faults.note(number, "nested too deeply")
+        except ValueError as error:
+            faults.note(number, str(error))
+        else:
+            yield fields
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands in it twice")
+    return found
 
 
 def _chunks(orders: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:

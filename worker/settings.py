@@ -4,14 +4,17 @@ import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from worker.domain.errors import ConfigurationError
 
 PREFIX = "WORKER_"
+SHOWN = 80
 UNPREFIXED = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_CONTROLS = frozenset(map(chr, (*range(32), 127)))
 _DATABASE_SCHEMES = ("postgres://", "postgresql://", "postgresql+psycopg://")
 
 
@@ -22,12 +25,33 @@ def _key(value: str) -> str:
 
 
 def _one_of(schemes: tuple[str, ...], url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(schemes):
+    text = url.get_secret_value()
+    if not text.startswith(schemes):
         raise ValueError(f"must begin with one of {', '.join(schemes)}")
+    # Libraries drop a line break without a word, and end the whole connection string at a NUL.
+    if any(character in _CONTROLS for character in unquote(text)):
+        raise ValueError("must be without control characters")
     return url
 
 
-RedisUrl = Annotated[SecretStr, AfterValidator(lambda url: _one_of(_REDIS_SCHEMES, url))]
+def _redis(url: SecretStr) -> SecretStr:
+    _one_of(_REDIS_SCHEMES, url)
+    try:
+        parts = urlsplit(url.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        # The library's own text would show what it takes for the port: a piece of the password.
+        raise ValueError(
+            "can't be read: its port is no port, or its password is not percent-encoded"
+        ) from None
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not (database.isascii() and database.isdecimal()):
+        # The library would take database 0 instead.
+        raise ValueError("its path must be the number of a database")
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(lambda url: _one_of(_DATABASE_SCHEMES, url))]
 KeyName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_key)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
@@ -70,6 +94,34 @@ class Settings(BaseModel):
         65_536, ge=1024, le=16_777_216, description="Larger entries are dead letters, bytes"
     )
     max_entry_fields: int = Field(64, ge=1, le=1000, description="Entries of more fields are dead letters")
+    max_entry_depth: int = Field(
+        32, ge=1, le=100, description="Payloads nested deeper are dead letters, levels"
+    )
+    max_integer_digits: int = Field(
+        20, ge=1, le=20, description="Amounts of more digits before the point are rejected"
+    )
+    max_fraction_digits: int = Field(
+        30, ge=0, le=30, description="Amounts of more digits after the point are rejected"
+    )
+    max_order_age_s: float = Field(
+        0,
+        ge=0,
+        le=31_536_000,
+        allow_inf_nan=False,
+        description="Older orders, and those dated more than 60 s ahead, are rejected, s (0: none is)",
+    )
+    orders_keep_s: int = Field(
+        86_400,
+        ge=0,
+        le=315_360_000,
+        description="Age from which orders that every group has acked are trimmed, s (0: never)",
+    )
+    results_maxlen: int = Field(
+        0,
+        ge=0,
+        le=1_000_000_000,
+        description="Results kept besides those that a group has not acked (0: all)",
+    )
     executor: str = Field("paper", min_length=1, description="paper, or package.module:Name")
     paper_success_rate: float = Field(
         0.95, ge=0, le=1, allow_inf_nan=False, description="Share of orders that the paper executor fills"
@@ -160,8 +212,13 @@ def unknown_names(environment: Mapping[str, str]) -> list[str]:
     warnings = []
     for name in sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
         near = difflib.get_close_matches(name, known, n=1)
-        warnings.append(f"{name} is no setting" + (f", did you mean {near[0]}?" if near else ""))
+        shown = name if name.isprintable() else repr(name)
+        warnings.append(f"{_shortened(shown)} is no setting" + (f", did you mean {near[0]}?" if near else ""))
     return warnings
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _secret(name: str, environment: Mapping[str, str], faults: list[str]) -> str | None:
@@ -191,6 +248,6 @@ def _lines(error: ValidationError, already: Iterable[str]) -> list[str]:
         if name in named:
             continue
         message = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
-        shown = "" if field in UNPREFIXED else f", not {fault['input']!r}"
+        shown = "" if field in UNPREFIXED else f", not {_shortened(repr(fault['input']))}"
         lines.append(f"{name}: {message[:1].lower()}{message[1:]}{shown}")
     return lines

@@ -1,6 +1,7 @@
 """The real commands as a person or a supervisor runs them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -138,7 +139,7 @@ def test_signal_under_load_leaves_nothing_half_done(deployment: Deployment, tmp_
         eventually(deployment.all_settled, within=60)
         assert staying.drain() == 0
 
-    assert_invariants(deployment)
+    assert_invariants(deployment, leaving.tally, staying.tally)
 
 
 def test_pages_show_a_running_replica(deployment: Deployment, tmp_path: Path) -> None:
@@ -194,3 +195,66 @@ def test_run_ends_with_one_line_when_a_server_refuses_the_password(
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"worker: {variable}: access refused: ")
     assert "S3NT1NEL" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["status", "--json"], ["submit", str(SAMPLE_FILE)], ["--help"]]
+)
+def test_command_is_quiet_when_nobody_reads_on(deployment: Deployment, command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", *command],
+        cwd=ROOT, env=deployment.process_environment(), stdout=writing, stderr=subprocess.PIPE, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+    os.close(writing)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_replica_works_on_quietly_when_nobody_reads_its_logs(deployment: Deployment) -> None:
+    deployment.submit(numbered_orders(50))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "worker", "run"],
+        cwd=ROOT, env=deployment.process_environment(health_port=free_port()), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert running.stdout is not None
+    running.stdout.readline()
+    running.stdout.close()
+
+    eventually(deployment.all_settled)
+    deployment.submit([{**order, "order_id": f"later-{n}"} for n, order in enumerate(numbered_orders(50))])
+    eventually(deployment.all_settled)
+    running.terminate()
+
+    assert running.stderr is not None
+    assert running.stderr.read() == b""
+    running.stderr.close()
+    assert running.wait(timeout=20) == 0
+    assert_invariants(deployment)
+
+
+def test_interrupted_submit_says_how_far_it_came(deployment: Deployment) -> None:
+    line = SAMPLE_FILE.read_bytes().splitlines(keepends=True)[0]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "worker", "submit", "-"],
+        cwd=ROOT, env=deployment.process_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert running.stdin is not None
+    running.stdin.write(line * 700)
+    running.stdin.flush()
+    eventually(lambda: deployment.redis.xlen(deployment.orders) == 500)
+
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+
+    assert running.returncode == 130
+    lines = [line for line in said.decode().splitlines() if line.startswith("worker: ")]
+    assert lines == ["worker: interrupted", "worker: 500 orders were added"]
+    assert b"Traceback" not in said

@@ -1,11 +1,11 @@
 """The two worlds of the conformance suites: real servers, and the fakes that stand in for them elsewhere."""
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
-from tests.fakes import FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable, Pending
+from tests.fakes import FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable, Group, Pending, id_order
 from tests.harness import Deployment
 from worker.consumer.ports import Orders, Store
 from worker.store import OrderStore
@@ -35,6 +35,22 @@ class Streams(Protocol):
 
     def delete_stream(self) -> None:
         """Delete the stream with its groups."""
+
+    @property
+    def counts_added(self) -> bool:
+        """Whether the server counts what was ever added (from 7.0 on)."""
+
+    def trim_to(self, length: int) -> None:
+        """Trim as a producer does, whatever was read."""
+
+    def entries(self) -> list[str]:
+        """Return the ids in the stream."""
+
+    def marks(self) -> set[str]:
+        """Return the ids that are marked as settled."""
+
+    def lag_behind(self, group: str, *, read: int, acked: int) -> None:
+        """Let another group have read this many entries from the beginning, and acked the first of them."""
 
     def destroy_group(self) -> None:
         """Destroy the group."""
@@ -76,8 +92,27 @@ class FakeStreams:
     def delete(self, entry_id: str) -> None:
         del self.stream.entries[entry_id]
 
+    counts_added = True
+
+    def trim_to(self, length: int) -> None:
+        for entry_id in self.entries()[: len(self.stream.entries) - length]:
+            self.delete(entry_id)
+
+    def entries(self) -> list[str]:
+        return list(self.stream.entries)
+
+    def marks(self) -> set[str]:
+        return set(self.stream.settled)
+
+    def lag_behind(self, group: str, *, read: int, acked: int) -> None:
+        taken = list(self.stream.entries)[:read]
+        made = self.stream.others[group] = Group()
+        made.pending = {entry_id: Pending("slow", 0, 1) for entry_id in taken[acked:]}
+        made.delivered = max([(0, 0), *(id_order(entry_id) for entry_id in taken)])
+
     def delete_stream(self) -> None:
         self.stream.entries.clear()
+        self.stream.added = 0
         self.stream.group = None
 
     def destroy_group(self) -> None:
@@ -114,6 +149,7 @@ class RealStreams:
         self._deployment = deployment
         self._redis = deployment.redis
         self._now_ms = 1_700_000_000_000
+        self._last = (0, 0)
         self._link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
 
     def close(self) -> None:
@@ -127,7 +163,13 @@ class RealStreams:
         )
 
     def add(self, *fields: bytes) -> str:
-        return self._deployment.add_raw(*fields)
+        # Dated by the clock of the test, as the fake does it.
+        milliseconds, sequence = self._last
+        later = self._now_ms > milliseconds
+        self._last = (self._now_ms, 0) if later else (milliseconds, sequence + 1)
+        entry_id = f"{self._last[0]}-{self._last[1]}"
+        self._redis.execute_command("XADD", self._deployment.orders, entry_id, *fields)  # type: ignore[no-untyped-call]
+        return entry_id
 
     def age(self, *entry_ids: str) -> None:
         holders = self.pending()
@@ -147,6 +189,29 @@ class RealStreams:
 
     def delete(self, entry_id: str) -> None:
         self._redis.xdel(self._deployment.orders, entry_id)
+
+    @property
+    def counts_added(self) -> bool:
+        return "entries-added" in self._redis.xinfo_stream(self._deployment.orders)
+
+    def trim_to(self, length: int) -> None:
+        self._redis.xtrim(self._deployment.orders, maxlen=length, approximate=False)
+
+    def entries(self) -> list[str]:
+        return [entry_id for entry_id, _ in self._deployment.entries(self._deployment.orders)]
+
+    def marks(self) -> set[str]:
+        key = f"{self._deployment.orders}:settled:{self._deployment.group}"
+        found: Any = self._redis.zrange(key, 0, -1)
+        return {each.decode() for each in found} - {"horizon"}
+
+    def lag_behind(self, group: str, *, read: int, acked: int) -> None:
+        orders = self._deployment.orders
+        self._redis.xgroup_create(orders, group, "0")
+        if read:
+            taken: Any = self._redis.xreadgroup(group, "slow", {orders: ">"}, count=read)
+            for entry_id, _ in taken[0][1][:acked]:
+                self._redis.xack(orders, group, entry_id)
 
     def delete_stream(self) -> None:
         self._redis.delete(self._deployment.orders)

@@ -45,6 +45,7 @@ def finish(deployment: Deployment, folder: Path) -> None:
     with workers(deployment, folder, 1, batch_size=16) as (rescuer,):
         eventually(deployment.all_settled)
         assert rescuer.drain() == 0
+        assert_invariants(deployment, rescuer.tally)
 
 
 def assert_nothing_lost_or_doubled(deployment: Deployment) -> None:

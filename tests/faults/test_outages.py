@@ -53,7 +53,7 @@ def test_orders_survive_when_postgresql_then_redis_go_away_under_load(
     assert before >= 1
     assert len(deployment.rows()) == len(deployment.published()) == ORDERS
     assert deployment.letters() == []
-    assert_invariants(deployment)
+    assert_invariants(deployment, *(replica.tally for replica in replicas))
 
 
 @pytest.mark.timeout(300)

@@ -28,4 +28,4 @@ def test_third_replica_finishes_when_one_of_two_is_killed_under_load(
 
     assert len(deployment.rows()) == len(deployment.published()) == ORDERS
     assert deployment.letters() == []
-    assert_invariants(deployment)
+    assert_invariants(deployment, staying.tally, third.tally)

@@ -48,4 +48,4 @@ def test_row_that_was_committed_in_silence_is_found_afterwards(
 
     assert len(OrderStore(own_deployment.database).find(own_deployment.accepted)) == 3000
     assert own_deployment.letters() == []
-    assert_invariants(own_deployment)
+    assert_invariants(own_deployment, *(replica.tally for replica in replicas))

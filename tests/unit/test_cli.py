@@ -197,3 +197,74 @@ def test_submit_says_how_far_it_came_when_redis_goes_away(monkeypatch: pytest.Mo
 
     assert result.exit_code == 3
     assert "500 orders were added; of the 3 after them any part may have been" in result.stderr
+
+
+def test_submit_says_how_far_it_came_when_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target()
+    use(target, monkeypatch)
+    add = target.add
+
+    def interrupted(entries: Sequence[dict[str, str]]) -> list[str]:
+        if target.added:
+            raise KeyboardInterrupt
+        return add(entries)
+
+    monkeypatch.setattr(target, "add", interrupted)
+
+    result = worker("submit", "-", given=json_lines(*([ORDER] * (cli.SUBMIT_CHUNK + 3))))
+
+    assert result.exit_code == 130
+    assert [line for line in result.stderr.splitlines() if line.startswith("worker: ")] == [
+        "worker: interrupted",
+        "worker: 500 orders were added; of the 3 after them any part may have been",
+    ]
+    assert "Traceback" not in result.output
+
+
+def test_submit_names_lines_of_a_binary_file_and_adds_the_others(target: Target, tmp_path: Path) -> None:
+    file = tmp_path / "orders"
+    file.write_bytes(
+        b"\xff\xfe\n" + json_lines(ORDER).encode() + b'{"symbol": "\\ud800"}\n' + b"\x00\x1b[31m\n" * 200
+    )
+
+    result = worker("submit", str(file))
+
+    assert result.exit_code == 1
+    assert target.added == [ORDER]
+    assert "line 1: not UTF-8" in result.stderr
+    assert "line 3: not UTF-8" in result.stderr
+    assert "worker: and 102 lines more" in result.stderr
+    assert "refused 202 lines" in result.stdout
+    assert "Traceback" not in result.output
+
+
+def test_submit_reads_no_line_without_end(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "MOST_LINE_BYTES", 1000)
+
+    result = worker("submit", "-", given=json_lines(ORDER) + "x" * 1002)
+
+    assert result.exit_code == 1
+    assert target.added == [ORDER]
+    assert "line 2: longer than 1000 bytes, nothing is read after it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"symbol": "A", "symbol": "B"}',
+        '{"\\u001b[31m\\n": []}',
+        "[" * 100_000,
+        '{"quantity": NaN}',
+        '{"%s": {}}' % ("x" * 5000),
+    ],
+    ids=["a key twice", "an escape", "deep", "NaN", "a long name"],
+)
+def test_submit_refuses_a_bad_line_in_few_printable_words(target: Target, line: str) -> None:
+    result = worker("submit", "-", given=f"{line}\n")
+
+    (said,) = [each for each in result.stderr.splitlines() if each.startswith("worker: ")]
+    assert said.startswith("worker: line 1: ")
+    assert said.isprintable()
+    assert len(said) < 300
+    assert result.exit_code == 1
+    assert target.added == []

@@ -7,6 +7,8 @@ from io import StringIO
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.builders import logging_restored
 from worker.ops import configure_logs
@@ -115,10 +117,55 @@ def test_console_form_is_text_on_one_line(out: StringIO) -> None:
 def test_console_form_escapes_what_would_forge_a_line(out: StringIO) -> None:
     configure_logs(level="INFO", form="console", stream=out)
 
-    structlog.get_logger("worker.here").info("rejected", symbol="A\nforged\x1b[31m")
+    structlog.get_logger("worker.here").info("rejected", symbol="A\nforged\x1b[31m", raw=NASTY.encode())
 
     assert out.getvalue().count("\n") == 1
     assert "\x1b" not in out.getvalue()
+
+
+@given(text=st.text())
+def test_no_text_forges_a_line_or_reaches_a_terminal_raw(text: str) -> None:
+    for form in ("json", "console"):
+        with logging_restored():
+            out = StringIO()
+            configure_logs(level="INFO", form=form, stream=out)
+            structlog.get_logger("worker.here").info(
+                text, value=text, raw=text.encode("utf-8", "surrogatepass")
+            )
+            logging.getLogger("some.library").warning("%s", text)
+
+        said = out.getvalue()
+        assert len(said.splitlines()) == said.count("\n") == 2
+        assert said.replace("\n", "").isprintable()
+        if form == "json":
+            assert [line["event"] for line in lines(out)] == [text, text]
+
+
+def test_traceback_on_the_console_is_indented_and_escaped(out: StringIO) -> None:
+    configure_logs(level="INFO", form="console", stream=out)
+
+    structlog.get_logger("worker.here").error("page failed", exc_info=RuntimeError(NASTY))
+
+    first, *others = out.getvalue().rstrip("\n").split("\n")
+    assert "page failed" in first
+    assert "forged" in "".join(others)
+    assert all(line.startswith("    ") and line.isprintable() for line in others)
+
+
+class ClosedPipe(StringIO):
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_logging_goes_on_quietly_when_nobody_reads(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_restored():
+        configure_logs(level="INFO", form=form, stream=ClosedPipe())
+
+        structlog.get_logger("worker.here").info("unheard")
+
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
 
 
 def test_logs_go_to_standard_output_by_default(out: StringIO, capsys: pytest.CaptureFixture[str]) -> None:

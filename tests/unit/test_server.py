@@ -4,6 +4,7 @@ import gc
 import http.client
 import json
 import socket
+import time
 import warnings
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ import pytest
 from tests.unit.test_views import Shown
 from worker.domain.errors import ConfigurationError
 from worker.ops import HttpServer
+from worker.ops.server import MOST_CONNECTIONS
 from worker.ops.views import Page
 
 
@@ -76,6 +78,15 @@ def test_metrics_are_served_as_prometheus_wants_them(port: int) -> None:
     [
         "/",
         "//",
+        "//health",
+        "/%2fhealth",
+        "///orders?limit=1",
+        "/health//",
+        "/health;x",
+        "/..",
+        "/%2e%2e",
+        "/%2e%2e%2fhealth",
+        "/%c0%ae%c0%ae/health",
         "/health/",
         "/Health",
         "/../health",
@@ -116,8 +127,27 @@ def test_head_is_get_without_a_body(port: int, path: str) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         b"GET /" + b"x" * 70_000 + b" HTTP/1.0\r\n\r\n",
         b"GET /health HTTP/1.0\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"GET /health HTTP/1.0\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
+        b"POST /health HTTP/1.0\r\nContent-Length: 99999999\r\n\r\n",
+        b"POST /health HTTP/1.0\r\nContent-Length: -1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nTransfer-Encoding: junk\r\n\r\n",
+        b"GET /health\r\nHost : x\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.0\r\n\r\n",
+        bytes(range(256)) + b"\r\n\r\n",
     ],
-    ids=["garbage", "a TLS hello", "a long path", "a long header"],
+    ids=[
+        "garbage",
+        "a TLS hello",
+        "a long path",
+        "a long header",
+        "many headers",
+        "a long body",
+        "a negative length",
+        "an unknown encoding",
+        "a header with a space",
+        "a broken host",
+        "every byte",
+    ],
 )
 def test_broken_request_is_refused_and_the_next_one_answered(port: int, raw: bytes) -> None:
     try:
@@ -125,8 +155,83 @@ def test_broken_request_is_refused_and_the_next_one_answered(port: int, raw: byt
     except ConnectionError:
         status = b""
 
-    assert status in {b"400", b"413", b"414", b"431", b""}
+    assert status in {b"400", b"413", b"414", b"431", b"501", b""}
     assert ask(port, "/health")[0] == 200
+
+
+DRIPS = {
+    "a request line": b"GET /health HTTP/1.1\r\n" * 9,
+    "headers": b"X: y\r\n" * 99,
+    "blank lines": b"\r\n" * 99,
+    "a body": b"x" * 99,
+}
+OPENINGS = {
+    "headers": b"GET /health HTTP/1.1\r\n",
+    "a body": b"POST /health HTTP/1.1\r\nContent-Length: 99\r\n\r\n",
+}
+
+
+def test_slow_clients_are_closed_after_five_seconds_and_hold_up_nobody(port: int) -> None:
+    slow = {name: socket.create_connection(("127.0.0.1", port)) for name in (*DRIPS, "nothing at all")}
+    for name, opening in OPENINGS.items():
+        slow[name].sendall(opening)
+    began = time.monotonic()
+    lived: dict[str, float] = {}
+
+    while slow and time.monotonic() - began < 12:
+        asked = time.monotonic()
+        assert ask(port, "/health")[0] == 200
+        assert time.monotonic() - asked < 1
+        for name, connection in list(slow.items()):
+            drop = int(4 * (asked - began))
+            if _has_ended(connection, DRIPS.get(name, b"")[drop : drop + 1]):
+                lived[name] = time.monotonic() - began
+                slow.pop(name).close()
+        time.sleep(0.25)
+
+    for connection in slow.values():
+        connection.close()
+    assert lived.keys() == {*DRIPS, "nothing at all"}
+    assert all(4 < seconds < 9 for seconds in lived.values()), lived
+
+
+def _has_ended(connection: socket.socket, drop: bytes) -> bool:
+    connection.settimeout(0.01)
+    try:
+        if drop:
+            connection.sendall(drop)
+        return connection.recv(1000) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_client_that_keeps_its_connection_has_its_time_for_each_request(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as kept:
+        for _ in range(7):
+            kept.sendall(b"HEAD /health HTTP/1.1\r\n\r\n")
+            assert kept.recv(10_000).startswith(b"HTTP/1.1 200")
+            time.sleep(0.8)
+        kept.sendall(b"HEAD /health ")
+        time.sleep(2.5)
+        kept.sendall(b"HTTP/1.1\r\n\r\n")
+
+        assert kept.recv(10_000).startswith(b"HTTP/1.1 200")
+
+
+def test_no_more_than_a_bounded_number_of_connections_is_served_at_once(port: int) -> None:
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(MOST_CONNECTIONS + 20)]
+
+    with socket.create_connection(("127.0.0.1", port), timeout=0.5) as one_more:
+        one_more.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            one_more.recv(1)
+        one_more.settimeout(10)
+        assert one_more.recv(100).startswith(b"HTTP/1.0 200")
+
+    for connection in idle:
+        connection.close()
 
 
 def test_page_that_fails_shows_no_trace(port: int, shown: Shown) -> None:

@@ -33,7 +33,8 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (made.group, made.consumer, made.order_id_field) == ("execution", "worker", "order_id")
     assert (made.batch_size, made.block_ms, made.lease_ms, made.max_deliveries) == (500, 2000, 30_000, 5)
     assert (made.transaction_timeout_s, made.execute_timeout_s, made.drain_timeout_s) == (10, 10, 8)
-    assert (made.max_entry_bytes, made.max_entry_fields) == (65_536, 64)
+    assert (made.max_entry_bytes, made.max_entry_fields, made.max_entry_depth) == (65_536, 64, 32)
+    assert (made.max_integer_digits, made.max_fraction_digits, made.max_order_age_s) == (20, 30, 0)
     assert (made.executor, made.paper_success_rate, made.results_channel) == ("paper", 0.95, None)
     assert (made.health_host, made.health_port) == ("127.0.0.1", 8003)
     assert (made.log_level, made.log_format) == ("INFO", "json")
@@ -45,7 +46,7 @@ def test_variables_are_read_by_their_prefixed_names() -> None:
     assert (made.batch_size, made.results_channel, made.log_level) == (7, "copies", "DEBUG")
 
 
-BAD = {
+BAD: dict[str, list[str]] = {
     "WORKER_BATCH_SIZE": ["", "abc", "0", "-1", "1e9", "1000000000", "1.5", "NaN"],
     "WORKER_BLOCK_MS": ["0", "-5", "60001", "soon"],
     "WORKER_LEASE_MS": ["abc", "99", "NaN"],
@@ -55,6 +56,10 @@ BAD = {
     "WORKER_DRAIN_TIMEOUT_S": ["0", "x"],
     "WORKER_MAX_ENTRY_BYTES": ["1", "-1", "lots"],
     "WORKER_MAX_ENTRY_FIELDS": ["0", "1001"],
+    "WORKER_MAX_ENTRY_DEPTH": ["0", "-1", "101", "deep", ""],
+    "WORKER_MAX_INTEGER_DIGITS": ["0", "21", "many", "NaN"],
+    "WORKER_MAX_FRACTION_DIGITS": ["-1", "31", "1.5"],
+    "WORKER_MAX_ORDER_AGE_S": ["-1", "NaN", "inf", "", "old"],
     "WORKER_PAPER_SUCCESS_RATE": ["-0.1", "1.1", "nan", "often"],
     "WORKER_HEALTH_PORT": ["0", "70000", "http"],
     "WORKER_LOG_LEVEL": ["LOUD", "info", ""],
@@ -63,9 +68,14 @@ BAD = {
     "WORKER_RESULTS_CHANNEL": [""],
     "WORKER_GROUP": ["", "\x1b[31m"],
     "WORKER_EXECUTOR": [""],
-    "REDIS_URL": ["", "http://host", "host:6379", "(unset)"],
-    "DATABASE_URL": ["", "mysql://host/base", "sqlite://", "(unset)"],
-}
+    "REDIS_URL": [
+        "", "http://host", "host:6379", "(unset)", "redis://host:hidden/0", "redis://:hid/den@host", "redis://[::1",
+        "redis://host:99999", "redis://host/first", "redis://:hidden@host\n", "redis://:hid%00den@host",
+    ],
+    "DATABASE_URL": [
+        "", "mysql://host/base", "sqlite://", "(unset)", "postgresql://u:hidden@host/b\n", "postgresql://u:hid%00@host",
+    ],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -76,6 +86,7 @@ def test_bad_value_is_one_line_that_names_its_variable(name: str, value: str) ->
 
     assert line.startswith(f"{name}: ")
     assert line.isprintable()
+    assert "hid" not in line
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "DATABASE_URL"])
@@ -200,6 +211,18 @@ def test_file_with_a_bad_url_is_refused_without_showing_it(tmp_path: Path) -> No
 
     assert line.startswith("REDIS_URL: must begin with one of")
     assert "hidden" not in line
+
+
+def test_endless_value_is_not_repeated_at_length() -> None:
+    (line,) = faults(WORKER_BATCH_SIZE="9" * 5000 + "x")
+
+    assert len(line) < 300
+
+
+def test_unprintable_name_is_shown_escaped() -> None:
+    (warning,) = unknown_names({"WORKER_\x1b[31m\n": "1"})
+
+    assert warning.isprintable()
 
 
 def test_misspelled_variable_is_a_warning_with_the_nearest_name() -> None:

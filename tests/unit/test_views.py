@@ -32,6 +32,7 @@ REDIS = {
     "group_exists": True,
     "orders": 12,
     "lag": 0,
+    "lost_unread": 5,
     "pending": 2,
     "oldest_pending_age_s": 1.5,
     "results": 9,
@@ -249,15 +250,18 @@ def test_metrics_show_the_streams_and_which_server_answers() -> None:
     found = metrics(shown)
 
     assert found["execution_stream_lag"] == [({}, 0)]
+    assert found["execution_stream_lost_unread"] == [({}, 5)]
     assert found["execution_stream_oldest_pending_age_seconds"] == [({}, 1.5)]
     assert found["execution_connected"] == [({"server": "redis"}, 1), ({"server": "database"}, 0)]
 
 
 def test_metrics_leave_out_what_redis_can_not_tell() -> None:
     shown = Shown()
-    shown.answers["redis"] = {**REDIS, "lag": None}
+    shown.answers["redis"] = {**REDIS, "lag": None, "lost_unread": None}
 
-    assert "execution_stream_lag" not in metrics(shown)
+    found = metrics(shown)
+
+    assert not {"execution_stream_lag", "execution_stream_lost_unread"} & found.keys()
 
 
 def test_every_metric_family_appears_once() -> None:

@@ -14,8 +14,9 @@ import structlog
 from worker import __version__, wire
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.vitals import WorkerVitals, questions
-from worker.consumer import Deadlines, Drain, Handling, Intake, Lease, SignOfLife, Tally, Worker
+from worker.consumer import Deadlines, Drain, Handling, Intake, Lease, Retention, SignOfLife, Tally, Worker
 from worker.consumer.ports import Executor, Orders, Store
+from worker.domain.decimals import Digits
 from worker.execution import load
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
@@ -123,6 +124,8 @@ def _assemble(
         order_id_field=settings.order_id_field,
         max_bytes=settings.max_entry_bytes,
         max_fields=settings.max_entry_fields,
+        max_depth=settings.max_entry_depth,
+        digits=Digits(settings.max_integer_digits, settings.max_fraction_digits),
     )
     renderer = wire.Renderer(
         stream=settings.orders_stream,
@@ -138,10 +141,19 @@ def _assemble(
     handling = Handling(
         stream, store, executor, decoder, renderer, lease,
         max_deliveries=settings.max_deliveries,
+        max_order_age_s=settings.max_order_age_s,
         now=lambda: datetime.now(UTC),
         executing=deadlines.executing,
     )  # fmt: skip
-    worker = Worker(stream, store, intake, handling, renderer, lease, drain, tally, SignOfLife(clock))
+    retention = Retention(
+        stream,
+        orders_keep_s=settings.orders_keep_s,
+        results_maxlen=settings.results_maxlen,
+        lease_ms=settings.lease_ms,
+        clock=clock,
+    )
+    life = SignOfLife(clock)
+    worker = Worker(stream, store, intake, handling, renderer, lease, retention, drain, tally, life)
     return worker, decoder, deadlines
 
 

@@ -7,6 +7,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from worker.consumer.age import out_of_time
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Decoder, Executor, Orders, Renderer, Store, WallClock
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled
@@ -48,6 +49,7 @@ class Handling:
         lease: Lease,
         *,
         max_deliveries: int,
+        max_order_age_s: float,
         now: WallClock,
         executing: Callable[[Order | None], None],
     ) -> None:
@@ -58,6 +60,7 @@ class Handling:
         self._renderer = renderer
         self._lease = lease
         self._max_deliveries = max_deliveries
+        self._max_order_age_s = max_order_age_s
         self._now = now
         self._executing = executing
 
@@ -143,6 +146,9 @@ class Handling:
     def _execute_one(self, order: AnyOrder) -> Execution:
         if isinstance(order, UnsoundOrder):
             return Execution(Status.REJECTED, error_message=order.why)
+        # Judged here alone: whoever has a row is answered from it, however old it is by now.
+        if self._max_order_age_s and (why := out_of_time(order, self._now(), self._max_order_age_s)):
+            return Execution(Status.REJECTED, error_message=why)
         self._executing(order)
         try:
             execution = self._executor.execute(order)

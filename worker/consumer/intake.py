@@ -49,6 +49,11 @@ class Intake:
         self._retries: list[tuple[float, Delivery]] = []
         self._unseen = False
 
+    @property
+    def waiting(self) -> bool:
+        """Whether deliveries were taken that nobody has begun yet; retries that back off are not among them."""
+        return bool(self._waiting)
+
     def take(self) -> list[Delivery]:
         """Return the next group, empty where nothing came within BLOCK_MS. Raises Outage."""
         if not self._waiting and self._unseen:

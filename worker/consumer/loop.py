@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 import structlog
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from tenacity import (
     RetryCallState,
     RetryError,
@@ -22,6 +22,7 @@ from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Orders, Renderer, Store
+from worker.consumer.retention import Retention
 from worker.consumer.tally import SignOfLife, Tally, kind
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled, Settlement
 from worker.domain.errors import Outage
@@ -43,6 +44,7 @@ class Worker:
         handling: Handling,
         renderer: Renderer,
         lease: Lease,
+        retention: Retention,
         drain: Drain,
         tally: Tally,
         life: SignOfLife,
@@ -53,6 +55,7 @@ class Worker:
         self.handling = handling
         self.renderer = renderer
         self.lease = lease
+        self.retention = retention
         self.drain = drain
         self.tally = tally
         self.life = life
@@ -67,6 +70,7 @@ class Worker:
             try:
                 self.refill()
                 self.work_through()
+                self.tidy_up()
             except Outage as outage:
                 self.wait_out(outage)
         self.hand_back()
@@ -87,6 +91,11 @@ class Worker:
             self.outcomes = self.handling.handle(self.in_hand)
         if not self.drain.hurried:
             self.settle(self.outcomes)
+
+    def tidy_up(self) -> None:
+        """Let retention have its turn, unless somebody in hand would wait for it."""
+        if not (self.in_hand or self.intake.waiting or self.drain.requested):
+            self.retention.tidy_up()
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Publish or bury, and ack, in one step. Until it has worked the outcomes are kept and settled again."""
@@ -173,7 +182,7 @@ class Worker:
         except Outage as outage:
             log.warning("could not hand back, others take over after the lease", reason=str(outage))
         else:
-            log.info("drained", handed_back=len(left), received=self.tally.received)
+            log.info("drained", **asdict(self.tally))
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:

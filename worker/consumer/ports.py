@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 
 from worker.domain.deliveries import ClaimedPage, Delivery, Settlement
 from worker.domain.orders import Execution, Order, OrderRecord, Undecodable, UnsoundOrder
+from worker.domain.retention import Lost, Retained
 
 Monotonic: TypeAlias = Callable[[], float]
 WallClock: TypeAlias = Callable[[], datetime]
@@ -43,6 +44,15 @@ class Orders(Protocol):
 
     def settle(self, settlements: Sequence[Settlement]) -> int:
         """Publish, bury and ack in one step; return how many entries were not settled before."""
+
+    def retain(self, *, keep_ms: int, most_results: int) -> Retained:
+        """Let go of old orders and results that no group needs, and of the marks of what can't come back; 0: keep."""
+
+    def lost_unread(self) -> Lost | None:
+        """Count what was trimmed before the group read it, each entry once; None where that can't be known."""
+
+    def remove_dead(self, idle_ms: int) -> list[str]:
+        """Remove other consumers that hold nothing and were idle for so long; return their names."""
 
     def leave(self) -> None:
         """Take this consumer out of the group, unless something is pending for it."""

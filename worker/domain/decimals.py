@@ -2,6 +2,7 @@
 
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import NamedTuple
 
 INTEGER_DIGITS = 20
 FRACTION_DIGITS = 30
@@ -18,10 +19,26 @@ class NotExact(ValueError):
     """The text is no decimal number, or one that can't be kept exactly."""
 
 
-def canonical(text: str) -> str:
+class Digits(NamedTuple):
+    """How many digits an amount may have before and after its point."""
+
+    integer: int
+    fraction: int
+
+    @property
+    def exceeded(self) -> NotExact:
+        """What a number of more digits is refused with."""
+        return NotExact(f"has more than {self.integer} integer or {self.fraction} fractional digits")
+
+
+# The columns of the database hold no more.
+STORED = Digits(INTEGER_DIGITS, FRACTION_DIGITS)
+
+
+def canonical(text: str, digits: Digits = STORED) -> str:
     """Return the one plain spelling of a decimal: no exponent, no leading or trailing zeros, no `-0`.
 
-    Keeps every digit. Raises NotExact where the number has more than 20 digits before or 30 after the
+    Keeps every digit. Raises NotExact where the number has more than these digits before or after the
     point once its exponent is applied; the cost is bounded by the length of the text, not by the exponent.
     """
     match = _NUMBER.fullmatch(text)
@@ -31,29 +48,29 @@ def canonical(text: str) -> str:
     if not whole and not fraction:
         raise NotExact("is not a decimal number")
     if exponent:
-        whole, fraction = _shift(whole, fraction, exponent_sign, exponent.lstrip("0"))
+        whole, fraction = _shift(whole, fraction, exponent_sign, exponent.lstrip("0"), digits)
     whole = whole.lstrip("0")
     fraction = fraction.rstrip("0")
-    if len(whole) > INTEGER_DIGITS or len(fraction) > FRACTION_DIGITS:
-        raise NotExact(f"has more than {INTEGER_DIGITS} integer or {FRACTION_DIGITS} fractional digits")
+    if len(whole) > digits.integer or len(fraction) > digits.fraction:
+        raise digits.exceeded
     if not whole and not fraction:
         return "0"
     minus = "-" if sign == "-" else ""
     return f"{minus}{whole or '0'}.{fraction}" if fraction else f"{minus}{whole}"
 
 
-def _shift(whole: str, fraction: str, sign: str, exponent: str) -> tuple[str, str]:
-    digits = (whole + fraction).lstrip("0")
-    if not digits or not exponent:
+def _shift(whole: str, fraction: str, sign: str, exponent: str, digits: Digits) -> tuple[str, str]:
+    figures = (whole + fraction).lstrip("0")
+    if not figures or not exponent:
         return whole, fraction
-    point = len(digits) - len(fraction)
+    point = len(figures) - len(fraction)
     if len(exponent) <= _EXPONENT_DIGITS:
         point += int(f"{sign}{exponent}")
-    if len(exponent) > _EXPONENT_DIGITS or not -FRACTION_DIGITS <= point <= INTEGER_DIGITS:
-        raise NotExact(f"has more than {INTEGER_DIGITS} integer or {FRACTION_DIGITS} fractional digits")
+    if len(exponent) > _EXPONENT_DIGITS or not -digits.fraction <= point <= digits.integer:
+        raise digits.exceeded
     if point <= 0:
-        return "", "0" * -point + digits
-    return digits[:point].ljust(point, "0"), digits[point:]
+        return "", "0" * -point + figures
+    return figures[:point].ljust(point, "0"), figures[point:]
 
 
 def plain(value: Decimal) -> str:

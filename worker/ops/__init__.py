@@ -1,9 +1,9 @@
 """Shows itself: logs, health, metrics, a tiny HTTP thread."""
 
 from worker.ops.health import Checks, Vitals
-from worker.ops.logs import configure_logs
+from worker.ops.logs import configure_logs, escaped
 from worker.ops.metrics import exposition
 from worker.ops.server import HttpServer
 from worker.ops.views import Identity, Views
 
-__all__ = ["Checks", "HttpServer", "Identity", "Views", "Vitals", "configure_logs", "exposition"]
+__all__ = ["Checks", "HttpServer", "Identity", "Views", "Vitals", "configure_logs", "escaped", "exposition"]

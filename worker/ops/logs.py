@@ -2,10 +2,11 @@
 
 import logging
 import sys
+from io import StringIO
 from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor
+from structlog.typing import EventDict, ExcInfo, Processor
 
 # Without locals: they hold orders, and URLs with their passwords.
 _traceback = structlog.processors.ExceptionRenderer(
@@ -17,6 +18,34 @@ def _in_reading_order(_logger: object, _method: str, event: EventDict) -> EventD
     first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
     logger = event.pop("logger", None)
     return {**first, **event, "logger": logger}
+
+
+def escaped(text: str) -> str:
+    """Return a text without what a terminal would obey or take for the end of a line."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _all_escaped(_logger: object, _method: str, event: EventDict) -> EventDict:
+    # The renderer shows some values as literals and others, the event among them, as they are.
+    return {name: escaped(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _indented_traceback(out: TextIO, trace: ExcInfo) -> None:
+    text = StringIO()
+    structlog.dev.plain_traceback(text, trace)
+    # The text of an exception may look like a line of its own, but for the indent.
+    out.writelines(f"\n    {escaped(line)}" for line in text.getvalue().split("\n") if line)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Goes on without a word when nobody reads the logs any more: orders matter more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the library's name
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
 
 
 def configure_logs(*, level: str, form: str, stream: TextIO | None = None) -> None:
@@ -33,9 +62,8 @@ def configure_logs(*, level: str, form: str, stream: TextIO | None = None) -> No
         last = [_traceback, _in_reading_order, structlog.processors.JSONRenderer()]
     else:
         last = [
-            structlog.dev.ConsoleRenderer(
-                colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+            _all_escaped,
+            structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=_indented_traceback),
         ]
     structlog.configure(
         processors=[
@@ -47,7 +75,7 @@ def configure_logs(*, level: str, form: str, stream: TextIO | None = None) -> No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(out)
+    handler = _Handler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -23,6 +23,7 @@ _COUNTERS = {
 _REDIS_GAUGES = {
     "orders": "Entries in the orders stream",
     "lag": "Entries nobody has taken yet",
+    "lost_unread": "Entries that were trimmed before the group read them",
     "pending": "Entries taken and not acked, over all consumers",
     "oldest_pending_age_s": "Age of the oldest pending entry in seconds",
     "results": "Entries in the results stream",

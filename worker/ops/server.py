@@ -1,12 +1,15 @@
 """One HTTP thread: waitress reads and writes, `Views` knows what to say."""
 
+import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from threading import Thread
 from typing import Any
+from urllib.parse import unquote
 
 import structlog
-from waitress.server import create_server
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
 from waitress.trigger import trigger
 from waitress.wasyncore import close_all
 
@@ -16,15 +19,37 @@ from worker.ops.views import Page, Views
 log = structlog.get_logger(__name__)
 
 IDLE_CLIENT_TIMEOUT_S = 5
-MOST_CONNECTIONS = 100
+# More than scrape at once: a client that keeps its connection open holds it until it has been idle for too long.
+MOST_CONNECTIONS = 256
 MOST_HEADER_BYTES = 16_384
 _ALLOWED = ("GET", "HEAD")
+
+
+class _Channel(HTTPChannel):
+    """A connection on which only answers count as activity.
+
+    For waitress any byte does, so a client that sends one a second could stay for ever.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  handed on as they are
+        super().__init__(*arguments, **options)
+        self._answered_at: float = self.creation_time
+
+    def received(self, data: bytes) -> bool:
+        # Before the request is handed over: from then on the thread that answers sets the time.
+        self.last_activity = self._answered_at
+        return bool(super().received(data))
+
+    def service(self) -> None:
+        self._answered_at = time.time()
+        super().service()
 
 
 class HttpServer:
     """Serves the views. Raises ConfigurationError where the address can't be listened on."""
 
     def __init__(self, views: Views, *, host: str, port: int) -> None:
+        self.port = port
         self._views = views
         self._sockets: dict[int, Any] = {}
         try:
@@ -40,6 +65,7 @@ class HttpServer:
                 cleanup_interval=1,
                 max_request_header_size=MOST_HEADER_BYTES,
                 max_request_body_size=MOST_HEADER_BYTES,
+                asyncore_use_poll=True,
                 expose_tracebacks=False,
                 clear_untrusted_proxy_headers=True,
             )
@@ -49,6 +75,9 @@ class HttpServer:
             raise ConfigurationError(
                 f"WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: can't listen on {host}:{port}: {why}"
             ) from None
+        for listening in self._sockets.values():
+            if isinstance(listening, BaseWSGIServer):
+                listening.channel_class = _Channel
         self._thread = Thread(target=self._server.run, name="http", daemon=True)
 
     def start(self) -> None:
@@ -75,6 +104,9 @@ class HttpServer:
     ) -> Iterable[bytes]:
         """Answer one request, as WSGI wants it."""
         view = self._views.routes.get(environ.get("PATH_INFO", ""))
+        if unquote(environ["REQUEST_URI"]).startswith("//"):
+            # waitress makes one slash of them.
+            view = None
         method = environ["REQUEST_METHOD"]
         headers = []
         if view is None:

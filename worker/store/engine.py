@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, RowRefused
 from worker.store.silence import SilenceGuard
 
 CONNECT_TIMEOUT_S = 3
+MOST_PORT = 65_535
 SERVER_SHARE = 0.9
 
 # While connecting libpq hands on the server's words but not its code.
@@ -38,13 +41,14 @@ class Database:
         self._guard = SilenceGuard(transaction_timeout_s)
         try:
             parsed = make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             # The library's own text would show the URL, password and all.
             raise ConfigurationError("DATABASE_URL: not a database URL") from None
         if parsed.drivername in {"postgres", "postgresql"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.drivername != "postgresql+psycopg":
             raise ConfigurationError(f"DATABASE_URL: scheme {parsed.drivername!r} is not PostgreSQL")
+        _check_parts(parsed)
         self._engine = create_engine(
             parsed,
             # READ COMMITTED: after ON CONFLICT has waited for another's row, the next statement must see it.
@@ -96,6 +100,19 @@ def _descriptor(connection: Connection) -> int:
     if driver_connection is None:
         raise Outage("postgresql", "the connection is gone")
     return int(driver_connection.fileno())
+
+
+def _check_parts(url: URL) -> None:
+    # While connecting, each of these would look like a server that is away.
+    if url.host is not None and "@" in url.host:
+        # Its second half would be shown as the name of a host that does not resolve.
+        raise ConfigurationError("DATABASE_URL: an @ in its user or password is not percent-encoded")
+    try:
+        make_conninfo("", **dict.fromkeys(url.query, ""))
+    except ProgrammingError:
+        raise ConfigurationError("DATABASE_URL: has an option that is not known") from None
+    if url.port is not None and not 0 < url.port <= MOST_PORT:
+        raise ConfigurationError("DATABASE_URL: its port is not between 1 and 65535")
 
 
 @contextmanager

@@ -30,13 +30,21 @@ class RedisNames(Struct, frozen=True):
 
     @property
     def settled(self) -> str:
-        """The settled marks: a sorted set of entry ids, scored by their milliseconds."""
+        """The settled marks: a sorted set of entry ids, scored by their milliseconds.
+
+        Its member `horizon` is scored by the milliseconds below which marks have been dropped.
+        """
         return f"{self.orders}:settled:{self.group}"
 
     @property
     def trimmed(self) -> str:
         """Entries that were trimmed while pending, until somebody has asked the inbox about them."""
         return f"{self.orders}:trimmed:{self.group}"
+
+    @property
+    def lost(self) -> str:
+        """How many entries were trimmed before the group read them: a hash of `total`, and of the last `new` ones."""
+        return f"{self.orders}:lost:{self.group}"
 
     def scratch(self, token: str) -> "RedisNames":
         """Return names for a rehearsal that touches no real key but matches the same patterns."""
@@ -94,18 +102,27 @@ class RedisLink:
 
 
 def _client(url: str, answer_timeout: float, client_name: str) -> Any:  # noqa: ANN401  redis-py is half typed
+    ours: dict[str, Any] = {
+        "protocol": 3,
+        "decode_responses": False,
+        "socket_timeout": answer_timeout,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": client_name,
+    }
+    if not url.startswith("unix://"):
+        ours["socket_keepalive"] = True
     try:
-        client = redis.Redis.from_url(
-            url,
-            protocol=3,
-            socket_timeout=answer_timeout,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 0),
-            client_name=client_name,
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"REDIS_URL: {error}") from None
+        client = redis.Redis.from_url(url, **ours)
+        pool = client.connection_pool
+        # Once more: options in the URL may add to ours, as for TLS, but the library lets them replace ours.
+        pool.connection_kwargs.update(ours)
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError):
+        # The library's own text may show a piece of the URL.
+        raise ConfigurationError(
+            "REDIS_URL: can't be used: an option or another part of it is not known"
+        ) from None
     client.response_callbacks.clear()
     return client
 

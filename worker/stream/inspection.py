@@ -19,12 +19,16 @@ class ConsumerState(Struct, frozen=True):
 
 
 class StreamState(Struct, frozen=True):
-    """The streams of one deployment. `lag` is None where the server can't tell (before 7.0, or after deletions)."""
+    """The streams of one deployment.
+
+    `lag` is None where the server can't tell (before 7.0, or after deletions), `lost_unread` before 7.0.
+    """
 
     version: str
     group_exists: bool
     orders: int
     lag: int | None
+    lost_unread: int | None
     pending: int
     oldest_pending_age_s: float | None
     results: int
@@ -44,12 +48,14 @@ class StreamInspector:
         names = self._names
         with outages():
             group = self._group()
-            last_id = text(self._info_stream().get("last-generated-id", b""))
+            stream = self._info_stream()
+            last_id = text(stream.get("last-generated-id", b""))
             return StreamState(
                 version=self._version(),
                 group_exists=group is not None,
                 orders=self._length(names.orders),
                 lag=_lag(group, last_id) if group is not None else None,
+                lost_unread=self._lost() if "entries-added" in stream else None,
                 pending=int(group["pending"]) if group is not None else 0,
                 oldest_pending_age_s=self._oldest_pending_age() if group is not None else None,
                 results=self._length(names.results),
@@ -83,6 +89,9 @@ class StreamInspector:
                 return None
             raise
         return next((group for group in groups if text(group["name"]) == self._names.group), None)
+
+    def _lost(self) -> int:
+        return int(self._call("HGET", self._names.lost, "total") or 0)
 
     def _oldest_pending_age(self) -> float | None:
         try:

@@ -10,6 +10,7 @@ import structlog
 
 from worker.domain.deliveries import ClaimedPage, Delivery, Settlement
 from worker.domain.errors import Outage
+from worker.domain.retention import Lost, Retained
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.scripts import source
 
@@ -17,6 +18,9 @@ log = structlog.get_logger(__name__)
 
 START = "0-0"
 _LEAVE_COUNT = -1
+# Redis does nothing else meanwhile: a few milliseconds at the most. Above the entries of any usual stream node, since
+# a node that is larger than the limit would never go.
+MOST_LET_GO_AT_ONCE = 5000
 _pack = msgspec.msgpack.Encoder().encode
 _STRING_32 = b"\xdb"
 
@@ -43,6 +47,9 @@ class OrderStream:
         self._now_ms = now_ms
         self._settle, self._claim, self._own, self._keep, self._leave = (
             link.script(source(name)) for name in ("settle", "claim", "own", "keep", "leave")
+        )
+        self._retain, self._lost, self._remove_dead = (
+            link.script(source(name)) for name in ("retain", "lost", "remove_dead")
         )
         self.groups_made = 0
 
@@ -160,6 +167,38 @@ class OrderStream:
         """Remove this consumer, unless something is still pending for it."""
         self._run(self._leave, [self._names.orders], [self._names.group, self._names.consumer])
 
+    def retain(self, *, keep_ms: int, most_results: int) -> Retained:
+        """Trim orders older than `keep_ms` that every group has acked, results beyond `most_results`, and marks.
+
+        0 keeps all orders, or all results. Marks of entries that can't come back go in either case. What any group
+        has pending or has not read stays, however old. Without our group nothing is touched.
+        """
+        names = self._names
+        keep_from = f"{max(self._now_ms() - keep_ms, 0)}-0" if keep_ms else ""
+        with outages():
+            orders, marks, results, more = self._retain(
+                [names.orders, names.settled, names.results],
+                [names.group, keep_from, most_results, MOST_LET_GO_AT_ONCE],
+            )
+        return Retained(int(orders), int(marks), int(results), bool(more))
+
+    def lost_unread(self) -> Lost | None:
+        """Count entries that were trimmed before the group read them, each once over all replicas.
+
+        None where the server can't tell (before 7.0). A gap that opened and closed between two calls is counted
+        by 7.0, and not by later versions, whose groups forget it.
+        """
+        with outages():
+            found = self._lost([self._names.orders, self._names.lost], [self._names.group])
+        return None if found is None else Lost(int(found[0]), int(found[1]))
+
+    def remove_dead(self, idle_ms: int) -> list[str]:
+        """Remove other consumers that hold nothing and were idle for so long; return their names."""
+        removed = self._run(
+            self._remove_dead, [self._names.orders], [self._names.group, self._names.consumer, idle_ms]
+        )
+        return [text(name) for name in removed or ()]
+
     def _run(self, script: Any, keys: list[str], args: Sequence[str | int | bytes]) -> Any:  # noqa: ANN401
         try:
             with outages():
@@ -176,12 +215,12 @@ class OrderStream:
             self._link, names, lease_ms=self._lease_ms, results_channel=channel, now_ms=self._now_ms
         )
         call = self._link.call
-        keys = (names.orders, names.results, names.dead_letters, names.settled, names.trimmed)
+        keys = (names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost)
         try:
             with outages():
                 call("XGROUP", "CREATE", names.orders, names.group, START, "MKSTREAM")
-                for _ in range(3):
-                    call("XADD", names.orders, "*", "type", "probe")
+                for millisecond in range(1, 4):
+                    call("XADD", names.orders, f"{millisecond}-1", "type", "probe")
             published, buried, trimmed = stage.read(3, 1)
             stage.release({trimmed.entry_id: 0})
             with outages():
@@ -197,6 +236,7 @@ class OrderStream:
                     Settlement(trimmed.entry_id, "ack"),
                 ]
             )
+            self._rehearse_retention(stage, names)
             stage.leave()
         finally:
             try:
@@ -204,6 +244,15 @@ class OrderStream:
                     call("DEL", *keys)
             except (Outage, GroupLost):
                 log.warning("probe keys left behind", keys=keys)
+
+    def _rehearse_retention(self, stage: "OrderStream", names: RedisNames) -> None:
+        stage.retain(keep_ms=1, most_results=1)
+        with outages():
+            self._link.call("XADD", names.orders, "4-1", "type", "probe")
+            self._link.call("XTRIM", names.orders, "MAXLEN", 0)
+            self._link.call("XGROUP", "CREATECONSUMER", names.orders, names.group, f"{names.consumer}-gone")
+        stage.lost_unread()
+        stage.remove_dead(0)
 
 
 def _packable(settlement: Settlement) -> tuple[str, str, Sequence[str | msgspec.Raw], str]:

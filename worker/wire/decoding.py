@@ -1,11 +1,13 @@
 """From the raw fields of an entry to an order, by hand: this runs once per order and decides about money."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from hashlib import sha256
 from typing import NoReturn, TypeAlias
 
+from worker.domain.decimals import STORED, Digits
 from worker.domain.deliveries import Delivery, size_of
 from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire import names
@@ -13,6 +15,11 @@ from worker.wire.fields import FINGERPRINT_VERSION, FieldReader, Fraction, Junk
 
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 Fields: TypeAlias = dict[str, str]
+
+MAX_DEPTH = 32
+_JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 
 class _Refused(Exception):
@@ -25,11 +32,22 @@ class _Refused(Exception):
 class Decoder:
     """Turns deliveries into orders; what it can't understand it returns as Undecodable, it never raises."""
 
-    def __init__(self, *, stream: str, order_id_field: str, max_bytes: int, max_fields: int) -> None:
+    def __init__(
+        self,
+        *,
+        stream: str,
+        order_id_field: str,
+        max_bytes: int,
+        max_fields: int,
+        max_depth: int = MAX_DEPTH,
+        digits: Digits = STORED,
+    ) -> None:
         self._stream = stream
         self._order_id_field = order_id_field
         self._max_bytes = max_bytes
         self._max_fields = max_fields
+        self._max_depth = max_depth
+        self._digits = digits
         self._known = names.ORDER_FIELDS | {order_id_field, names.REPLAY_OF}
         self._business = self._known - {"type", names.REPLAY_OF}
         self.unknown_fields = 0
@@ -42,7 +60,7 @@ class Decoder:
         except _Refused as refused:
             return Undecodable(refused.reason, refused.error)
         try:
-            return _order(order_id, delivery.entry_id, fields)
+            return _order(order_id, delivery.entry_id, fields, self._digits)
         except _Refused as refused:
             return Undecodable(refused.reason, refused.error, order_id)
 
@@ -81,7 +99,7 @@ class Decoder:
                 self.unknown_fields += 1
         if len(carriers) > 1:
             raise _Refused("ambiguous", "both payload and data")
-        fields = self._known_of(_json_object(carriers[0]))
+        fields = self._known_of(_json_object(carriers[0], self._max_depth))
         for key, text in beside.items():
             if fields.setdefault(key, text) != text:
                 raise _Refused("ambiguous", f"{key} differs inside and beside the payload")
@@ -131,7 +149,10 @@ def _refuse_unstorable(key: str, value: str) -> None:
             raise _Refused("undecodable", f"half a surrogate pair in {key}") from None
 
 
-def _json_object(raw: bytes) -> dict[str, object]:
+def _json_object(raw: bytes, max_depth: int) -> dict[str, object]:
+    # Before it is parsed: the parser recurses, and so does whatever handles what it returns.
+    if _deeper_than(max_depth, raw):
+        raise _Refused("undecodable", "the payload is nested too deeply")
     try:
         # Numbers stay text: a float would round an amount, an int of 5,000 digits would raise.
         value = json.loads(
@@ -143,12 +164,22 @@ def _json_object(raw: bytes) -> dict[str, object]:
         )
     except UnicodeDecodeError:
         raise _Refused("undecodable", "the payload is not UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else "not JSON"
-        raise _Refused("undecodable", f"the payload is {why}") from None
+    except ValueError:
+        raise _Refused("undecodable", "the payload is not JSON") from None
     if not isinstance(value, dict):
         raise _Refused("undecodable", "the payload is not a JSON object")
     return value
+
+
+def _deeper_than(depth: int, raw: bytes) -> bool:
+    """Whether brackets stand within brackets deeper than this. Never recurses; linear in the size at any depth."""
+    if raw.count(b"[") + raw.count(b"{") <= depth:
+        return False
+    left = _JSON_STRING.sub(b"", raw).translate(_BRACKETS, _NO_BRACKETS)
+    for _ in range(depth):
+        # Each round takes away the innermost level; what then is left was deeper, or was never closed.
+        left = left.replace(b"[]", b"")
+    return b"[]" in left or left.count(b"[") > depth
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -162,11 +193,11 @@ def _no_constant(name: str) -> NoReturn:
     raise _Refused("undecodable", f"{name} in the payload")
 
 
-def _order(order_id: str, entry_id: str, fields: Fields) -> Order | UnsoundOrder:
+def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Order | UnsoundOrder:
     if fields.get("type", "order") != "order":
         raise _Refused("undecodable", "its type is not order")
     labels = Labels(*_labels(fields))
-    read = FieldReader(fields)
+    read = FieldReader(fields, digits)
     symbol = read.symbol()
     side = read.side()
     quantity = read.amount("quantity", required=True)

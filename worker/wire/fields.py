@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from worker.domain.decimals import NotExact, canonical
+from worker.domain.decimals import Digits, NotExact, canonical
 
 FINGERPRINT_VERSION = b"\x01"
 
@@ -32,8 +32,9 @@ class FieldReader:
     where it is absent. The fingerprint is made of it.
     """
 
-    def __init__(self, fields: Mapping[str, str]) -> None:
+    def __init__(self, fields: Mapping[str, str], digits: Digits) -> None:
         self._fields = fields
+        self._digits = digits
         self.canonical: list[str | None] = []
         self.faults: list[str] = []
 
@@ -61,7 +62,7 @@ class FieldReader:
         if value is None and not required:
             self.canonical.append(None)
             return None
-        text, fault = _exact(value)
+        text, fault = _exact(value, self._digits)
         if text is not None and (text == "0" or text.startswith("-")):
             text, fault = None, "is not greater than zero"
         if text is not None:
@@ -75,7 +76,7 @@ class FieldReader:
         if value is None:
             self.canonical.append(None)
             return None
-        text, fault = _exact(value)
+        text, fault = _exact(value, self._digits)
         if text is not None and not _within_hundred(text):
             text, fault = None, "is not between 0 and 100"
         if text is not None:
@@ -92,13 +93,13 @@ class FieldReader:
         self.faults.append(f"{name} {fault if value is not None else _MISSING}")
 
 
-def _exact(value: str | None) -> tuple[str | None, str]:
+def _exact(value: str | None, digits: Digits) -> tuple[str | None, str]:
     if value is None:
         return None, _MISSING
     if isinstance(value, Junk):
         return None, "is not a decimal number"
     try:
-        return canonical(value), ""
+        return canonical(value, digits), ""
     except NotExact as fault:
         return None, str(fault)
 

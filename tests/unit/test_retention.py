@@ -1,0 +1,193 @@
+"""When retention has its turn in the loop, what it asks of the stream, and what it says."""
+
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.builders import flat
+from tests.fakes import Bench, FakeClock
+from worker.consumer import Retention
+from worker.consumer.retention import EVERY_S
+from worker.domain.retention import Lost, Retained
+
+STEPS = ["lost_unread", "retain", "remove_dead"]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench(orders_keep_s=60)
+    yield made
+    made.lease.stop()
+
+
+def rounds(bench: Bench) -> int:
+    return bench.orders.faults.steps.count("retain")
+
+
+def test_round_is_done_at_first_and_then_only_when_it_is_due(bench: Bench) -> None:
+    bench.retention.tidy_up()
+    bench.clock.advance(EVERY_S - 0.1)
+    bench.retention.tidy_up()
+    before = list(bench.orders.faults.steps)
+
+    bench.clock.advance(0.1)
+    bench.retention.tidy_up()
+
+    assert before == STEPS
+    assert bench.orders.faults.steps == STEPS * 2
+
+
+def test_old_orders_and_their_marks_go_while_the_loop_runs(bench: Bench) -> None:
+    bench.submit("a", "b", "c")
+    bench.run_until(lambda: bench.clock.seconds >= FakeClock().seconds + 60 + 2 * EVERY_S)
+
+    assert len(bench.stream.entries) == 1, "the last delivered one keeps its place"
+    assert len(bench.stream.results) == 3
+
+
+def test_retention_does_not_keep_what_is_in_hand_waiting(bench: Bench) -> None:
+    bench.submit("a")
+    bench.worker.in_hand = bench.intake.take()
+
+    bench.worker.tidy_up()
+
+    assert rounds(bench) == 0
+
+
+def test_retention_does_not_keep_what_was_claimed_waiting(bench: Bench) -> None:
+    for i in range(3):
+        bench.stream.add(*flat(order_id=f"order-{i}"))
+    other = Bench(bench.stream, bench.store.table, consumer="worker-2")
+    taken = other.intake.take()
+    other.orders.charge({each.entry_id: 3 for each in taken})
+    bench.clock.advance(31)
+
+    bench.worker.in_hand = bench.intake.take()
+    bench.worker.work_through()
+    bench.worker.tidy_up()
+
+    assert bench.intake.waiting
+    assert rounds(bench) == 0
+
+
+def test_retention_has_its_turn_under_load(bench: Bench) -> None:
+    def add_another(step: str) -> None:
+        if step == "settle" and bench.clock.seconds < FakeClock().seconds + 5 * EVERY_S:
+            bench.clock.advance(1)
+            bench.submit(f"order-{bench.clock.seconds}")
+
+    bench.orders.faults.on_step = add_another
+    bench.submit("first")
+
+    bench.run_until(lambda: True)
+
+    assert rounds(bench) >= 5
+
+
+def test_retention_has_no_turn_in_a_drain(bench: Bench) -> None:
+    bench.drain.request()
+
+    bench.worker.tidy_up()
+
+    assert rounds(bench) == 0
+
+
+def test_outage_of_retention_is_waited_out_and_the_next_round_comes_when_due(bench: Bench) -> None:
+    bench.orders.faults.plant("retain")
+    bench.submit("a")
+
+    bench.run_until(lambda: rounds(bench) == 2)
+
+    assert bench.tally.outages == 1
+    assert bench.rows.keys() == {"a"}
+
+
+def test_step_that_always_fails_does_not_keep_the_loop_from_its_orders(bench: Bench) -> None:
+    bench.orders.faults.plant("retain", times=1000)
+    bench.submit(*(f"order-{i}" for i in range(300)))
+
+    bench.run_until(lambda: bench.done)
+
+    assert len(bench.rows) == 300
+    assert bench.tally.outages <= 1 + (bench.clock.seconds - FakeClock().seconds) / EVERY_S
+
+
+class Scripted:
+    """A port that answers what a test says."""
+
+    def __init__(self) -> None:
+        self.lost: Lost | None = Lost(0, 0)
+        self.done = Retained()
+        self.removed: list[str] = []
+        self.asked: list[dict[str, int]] = []
+
+    def lost_unread(self) -> Lost | None:
+        return self.lost
+
+    def retain(self, **limits: int) -> Retained:
+        self.asked.append(limits)
+        return self.done
+
+    def remove_dead(self, idle_ms: int) -> list[str]:
+        self.asked.append({"idle_ms": idle_ms})
+        return self.removed
+
+
+def scripted(*, lease_ms: int = 30_000, keep_s: int = 60) -> tuple[Scripted, Retention, FakeClock]:
+    port, clock = Scripted(), FakeClock()
+    made = Retention(
+        port,  # type: ignore[arg-type]
+        orders_keep_s=keep_s,
+        results_maxlen=7,
+        lease_ms=lease_ms,
+        clock=clock.monotonic,
+    )
+    return port, made, clock
+
+
+@pytest.mark.parametrize(("lease_ms", "idle_ms"), [(30_000, 600_000), (100_000, 1_000_000)])
+def test_consumers_are_dead_after_ten_leases_and_ten_minutes_at_least(lease_ms: int, idle_ms: int) -> None:
+    port, retention, _ = scripted(lease_ms=lease_ms)
+
+    retention.tidy_up()
+
+    assert port.asked == [{"keep_ms": 60_000, "most_results": 7}, {"idle_ms": idle_ms}]
+
+
+def test_next_round_follows_at_once_while_more_can_go() -> None:
+    port, retention, _ = scripted()
+    port.done = Retained(orders=5000, more=True)
+    retention.tidy_up()
+    port.done = Retained(orders=10)
+
+    for _ in range(3):
+        retention.tidy_up()
+
+    assert len(port.asked) == 2 * 2
+
+
+def test_what_was_lost_unread_is_one_warning_that_says_what_to_do() -> None:
+    port, retention, clock = scripted()
+    port.lost = Lost(3, 8)
+
+    with capture_logs() as logs:
+        retention.tidy_up()
+        port.lost = Lost(0, 8)
+        clock.advance(EVERY_S)
+        retention.tidy_up()
+
+    (warning,) = (line for line in logs if line["log_level"] == "warning")
+    assert (warning["new"], warning["total"]) == (3, 8)
+    assert "MAXLEN" in warning["to_do"]
+    assert "WORKER_ORDERS_KEEP_S" in warning["to_do"]
+
+
+def test_server_that_can_not_tell_what_was_lost_is_no_warning() -> None:
+    port, retention, _ = scripted()
+    port.lost = None
+
+    with capture_logs() as logs:
+        retention.tidy_up()
+
+    assert logs == []

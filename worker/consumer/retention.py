@@ -1,0 +1,67 @@
+"""Keeps the streams from growing for ever, and finds what others trimmed too early."""
+
+import structlog
+
+from worker.consumer.ports import Monotonic, Orders
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 10.0
+
+# A consumer that lives asks at least once per read, which blocks for a minute at most; in an outage it may be silent
+# for longer. Removing one that comes back costs nothing, since it holds nothing: Redis makes it anew.
+DEAD_AFTER_LEASES = 10
+DEAD_AFTER_AT_LEAST_S = 600
+
+
+class Retention:
+    """Every replica has its turns. All of them do the same, and what one has done the next finds done."""
+
+    def __init__(
+        self,
+        stream: Orders,
+        *,
+        orders_keep_s: int,
+        results_maxlen: int,
+        lease_ms: int,
+        clock: Monotonic,
+    ) -> None:
+        self._stream = stream
+        self._keep_ms = orders_keep_s * 1000
+        self._most_results = results_maxlen
+        self._dead_after_ms = max(DEAD_AFTER_LEASES * lease_ms, DEAD_AFTER_AT_LEAST_S * 1000)
+        self._clock = clock
+        self._due = clock()
+
+    def tidy_up(self) -> None:
+        """Do a bounded round of work where it is due. Raises Outage."""
+        if self._clock() < self._due:
+            return
+        # Before it is tried: what fails for good (a right that was taken away) must not keep the loop from its orders.
+        self._due = self._clock() + EVERY_S
+        self._report_lost()
+        self._trim()
+        self._remove_dead()
+
+    def _report_lost(self) -> None:
+        lost = self._stream.lost_unread()
+        if lost is not None and lost.new:
+            log.warning(
+                "orders were trimmed before they were read, and are lost",
+                new=lost.new,
+                total=lost.total,
+                to_do="producers must not trim below what the group has read: let them raise MAXLEN, or add "
+                "without it and leave trimming to WORKER_ORDERS_KEEP_S",
+            )
+
+    def _trim(self) -> None:
+        done = self._stream.retain(keep_ms=self._keep_ms, most_results=self._most_results)
+        if done.more:
+            self._due = self._clock()
+        if done.orders or done.marks or done.results:
+            log.info("let go", orders=done.orders, marks=done.marks, results=done.results)
+
+    def _remove_dead(self) -> None:
+        removed = self._stream.remove_dead(self._dead_after_ms)
+        if removed:
+            log.info("removed dead consumers", consumers=removed)

@@ -1,0 +1,54 @@
+-- Counts entries that were trimmed before the group read them, and moves the group's read counter past them, so that
+-- none is counted twice, by whichever replica, and lag is right again.
+-- KEYS: orders, lost entries
+-- ARGV: group
+-- Returns {newly lost, lost in all}, or nothing where it can't be known (before 7.0, without the group).
+local function named(list)
+  local found = {}
+  for i = 1, #list, 2 do found[list[i]] = list[i + 1] end
+  return found
+end
+
+local function less(one, other)
+  if #one ~= #other then return #one < #other end
+  return one < other
+end
+
+local function earlier(one, other)
+  local one_ms, one_seq = string.match(one, '^(%d+)-(%d+)$')
+  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
+  if one_ms == other_ms then return less(one_seq, other_seq) end
+  return less(one_ms, other_ms)
+end
+
+if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
+local stream, group = named(redis.call('XINFO', 'STREAM', KEYS[1])), nil
+for _, each in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  each = named(each)
+  if each['name'] == ARGV[1] then group = each end
+end
+if not group or not stream['entries-added'] then return nil end
+
+local total = tonumber(redis.call('HGET', KEYS[2], 'total') or 0)
+local delivered, first = group['last-delivered-id'], stream['first-entry']
+local unread
+if delivered == stream['last-generated-id'] then
+  unread = 0
+elseif not first or earlier(delivered, first[1]) then
+  unread = stream['length']
+else
+  -- Something that was read is still here, so nothing after it has been trimmed.
+  return {0, total}
+end
+
+local place, read = stream['entries-added'] - unread, group['entries-read']
+if read and read >= place then return {0, total} end
+local new = 0
+-- A group that has no counter yet begins to count here: what went before it was made is not its loss.
+if read then
+  new = place - read
+  total = redis.call('HINCRBY', KEYS[2], 'total', new)
+  redis.call('HSET', KEYS[2], 'after', delivered, 'new', new)
+end
+redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], delivered, 'ENTRIESREAD', place)
+return {new, total}
