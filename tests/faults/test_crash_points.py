@@ -1,6 +1,7 @@
 """A replica is stopped at each point, in every way; another finishes, and nothing is lost or doubled."""
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ CRASH_POINTS = (
     "settle done, reply lost",
     "in drain",
 )
+LEASE_S = 1
 NEEDS_ABANDONED = ("in claim", "after charge")
 
 
@@ -77,7 +79,9 @@ def test_no_order_is_lost_or_doubled_when_a_replica_is_stopped_beyond_its_lease(
     with victim(deployment, tmp_path, point, "stop", batch_size=16) as sleeping:
         reach(sleeping, point)
         eventually(sleeping.is_stopped)
+        asleep_since = time.monotonic()
         finish(deployment, tmp_path)
+        eventually(lambda: time.monotonic() - asleep_since > 3 * LEASE_S)
         sleeping.signal(signal.SIGCONT)
         # Stopped while it executed it has outlived its deadline, too, and may leave for that.
         assert sleeping.drain() in ({0, EXIT_STOPPED} if point == "in execute" else {0})

@@ -3,7 +3,9 @@
 import shutil
 from pathlib import Path
 
-from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+import redis
+
+from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
 from tests.processes import workers
 from worker.local import LocalRedis
@@ -74,3 +76,34 @@ def test_settled_entries_have_no_second_effect_when_an_old_snapshot_is_restored(
 
     assert own_deployment.rows() == before
     assert_invariants(own_deployment)
+
+
+def test_settled_entries_have_no_second_effect_when_a_lagging_replica_is_promoted(
+    own_deployment: Deployment, own_redis: LocalRedis, tmp_path: Path
+) -> None:
+    lagging = LocalRedis(tmp_path / "lagging")
+    lagging.start()
+    copy = redis.Redis.from_url(lagging.url)
+    copy.config_set("masterauth", own_redis.password)
+    copy.replicaof("127.0.0.1", own_redis.port)
+    own_deployment.submit(numbered_orders(400))
+    eventually(lambda: copy.exists(own_deployment.orders) and copy.xlen(own_deployment.orders) == 400)
+    with workers(own_deployment, tmp_path, 1, batch_size=10) as (replica,):
+        eventually(lambda: copy.exists(own_deployment.results) and copy.xlen(own_deployment.results) > 50)
+        copy.replicaof("NO", "ONE")
+        eventually(own_deployment.all_settled)
+        assert replica.drain() == 0
+    before = own_deployment.rows()
+    servers = Servers(lagging.url, own_deployment.servers.database_url)
+
+    with Deployment(servers, "own", "postgres", own_deployment.accepted) as promoted:
+        assert 50 < promoted.redis.xlen(promoted.results) < 400
+        with workers(promoted, tmp_path, 1) as (replica,):
+            eventually(promoted.all_settled)
+            assert replica.drain() == 0
+
+        assert promoted.rows() == before
+        assert len(promoted.published()) == 400
+        assert_invariants(promoted, replica.tally)
+    copy.close()
+    lagging.stop()
