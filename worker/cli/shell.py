@@ -1,0 +1,77 @@
+"""What all commands share: exit codes, errors as one line, settings, progress."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import NoReturn, ParamSpec
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from worker import bootstrap
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Stopped
+from worker.settings import Settings, read_settings, unknown_names
+
+EXIT_FOUND = 1
+EXIT_UNREACHABLE = 3
+EXIT_CONFIGURATION = 78
+EXIT_INTERRUPTED = 130
+
+URLS = {"redis": "REDIS_URL", "postgresql": "DATABASE_URL"}
+
+P = ParamSpec("P")
+
+
+def leave(code: int, text: str) -> NoReturn:
+    """End with an exit code and a text on standard error, each line marked as ours."""
+    for line in text.splitlines():
+        click.echo(f"worker: {line}", err=True)
+    sys.exit(code)
+
+
+def translated(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn the errors a person can do something about into one line and an exit code."""
+
+    @wraps(command)
+    def with_exit_code(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ConfigurationError as error:
+            leave(EXIT_CONFIGURATION, str(error))
+        except AccessDenied as error:
+            leave(EXIT_CONFIGURATION, f"{URLS[error.server]}: access refused: {error.reason}")
+        except Outage as error:
+            leave(EXIT_UNREACHABLE, str(error))
+        except Stopped as error:
+            leave(bootstrap.EXIT_STOPPED, str(error))
+
+    return with_exit_code
+
+
+def settings_of_environment() -> Settings:
+    """Return the settings; a name that is no setting is a warning."""
+    settings = read_settings(os.environ)
+    for warning in unknown_names(os.environ):
+        click.echo(f"worker: warning: {warning}", err=True)
+    return settings
+
+
+def progress_bar() -> Progress:
+    """Return a bar on standard error, for work that takes a while."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
