@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 # Stands for an order id that the test chooses; no order id may hold it.
-ID = "@ID@"
+ID = "@ORDER-ID@"
 
 Content = Mapping[str, object]
 
@@ -27,7 +27,8 @@ class Case(NamedTuple):
         return f"{self.response}: {shown}"
 
     def named(self, order_id: str) -> tuple[bytes, ...]:
-        """Return the raw fields for an order id."""
+        """Return the raw fields for an order id as long as its stand-in: the size of an entry decides, too."""
+        assert len(order_id) == len(ID)
         return tuple(part.replace(ID.encode(), order_id.encode()) for part in self.fields)
 
     def said_again(self, **changes: str) -> "Case":

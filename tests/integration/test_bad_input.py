@@ -55,11 +55,11 @@ def told(*replicas: Replica) -> Counter[str]:
 
 def test_every_entry_gets_the_response_of_its_class_and_no_other(deployment: Deployment) -> None:
     drawn = generated(GENERATED)
-    entries = [case.named(f"case-{n}") for n, case in enumerate(drawn)]
+    entries = [case.named(f"case-{n:05}") for n, case in enumerate(drawn)]
     entries += [flat(**order) for order in numbered_orders(GOOD)]
     orders = [(n, case) for n, case in enumerate(drawn) if case.content is not None]
-    again = [case.said_again().named(f"case-{n}") for n, case in orders]
-    changed = [case.said_again(quantity="1234567.890123").named(f"case-{n}") for n, case in orders]
+    again = [case.said_again().named(f"case-{n:05}") for n, case in orders]
+    changed = [case.said_again(quantity="1234567.890123").named(f"case-{n:05}") for n, case in orders]
     order = random.Random(1)  # noqa: S311  an order to shuffle into, nothing secret
     order.shuffle(entries)
     later = again + changed

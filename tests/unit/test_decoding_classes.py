@@ -24,14 +24,14 @@ def response(fields: tuple[bytes, ...]) -> str:
 @settings(max_examples=500, deadline=None)
 @given(case=cases())
 def test_entry_of_every_class_gets_its_response(case: Case) -> None:
-    assert response(case.named("o-1")) == case.response
+    assert response(case.named("case-00001")) == case.response
 
 
 @given(case=sound())
 def test_sound_order_of_any_spelling_is_kept_exactly(case: Case) -> None:
     assert case.content is not None
 
-    found = decoder().decode(delivery("5-1", case.named("o-1")))
+    found = decoder().decode(delivery("5-1", case.named("case-00001")))
 
     assert isinstance(found, Order)
     assert Fraction(found.quantity) == Fraction(str(case.content["quantity"]))
@@ -43,7 +43,7 @@ def test_sound_order_of_any_spelling_is_kept_exactly(case: Case) -> None:
 def test_order_said_again_is_the_same_and_with_another_quantity_is_not(case: Case) -> None:
     prints = []
     for each in (case, case.said_again(), case.said_again(quantity="1234567.890123")):
-        found = decoder().decode(delivery("5-1", each.named("o-1")))
+        found = decoder().decode(delivery("5-1", each.named("case-00001")))
         assert isinstance(found, Order | UnsoundOrder)
         prints.append(found.fingerprint)
 
