@@ -20,7 +20,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check migrate status image up down clean clean-local
+.PHONY: help run test check migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ migrate: $(VENV)/.installed-local ## bring the tables up to date, in DATABASE_UR
 
 status: $(VENV)/.installed-local ## what is waiting, pending, dead, by the given or the local servers
 	@$(LOCAL) $(BIN)/python -m worker status $(ARGS)
+
+replay: $(VENV)/.installed-local ## what is stuck, and with ARGS='--all --yes' make it claimable, by the given or the local servers
+	@$(LOCAL) $(BIN)/python -m worker replay $(or $(ARGS),--all --dry-run)
 
 image: ## the container image orders-worker:VERSION (BASE=image to build it on)
 	docker build --network host --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \

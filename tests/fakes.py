@@ -368,7 +368,7 @@ class FakeStore:
             for record in sorted(records, key=lambda each: each.order_id):
                 if not _storable(record) or self.refuses(record):
                     raise RowRefused("the row breaks a constraint")
-                taken = record.order_id in self.table.rows or record.order_id in written
+                taken = record.order_id in written or not self._free(record)
                 if not taken and record.entry_id not in owners and not self.table.of_entry(record.entry_id):
                     written[record.order_id] = record
                     owners.add(record.entry_id)
@@ -382,6 +382,10 @@ class FakeStore:
         with self.faults.at("find"), self.table.lock:
             found = [row for row in self.table.rows.values() if row.entry_id in entry_ids]
             return {row.entry_id: _read_back(row) for row in found}
+
+    def _free(self, record: OrderRecord) -> bool:
+        row = self.table.rows.get(record.order_id)
+        return row is None or (row.status is Status.DEAD and row.entry_id == record.replay_of)
 
     def _standing(self, record: OrderRecord) -> OrderRecord:
         return _read_back(self.table.of_entry(record.entry_id) or self.table.rows[record.order_id])
@@ -408,7 +412,7 @@ def id_order(entry_id: str) -> tuple[int, int]:
 
 
 def _read_back(row: OrderRecord) -> OrderRecord:
-    return replace(row, trades=tuple(sorted(row.trades, key=lambda trade: trade.trade_id)))
+    return replace(row, trades=tuple(sorted(row.trades, key=lambda trade: trade.trade_id)), replay_of=None)
 
 
 def _storable(record: OrderRecord) -> bool:

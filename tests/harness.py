@@ -213,6 +213,7 @@ def assert_invariants(deployment: Deployment, *tallies: Tally) -> None:
     assert len(letters) == len(deployment.letters()), "I2: an entry has two dead letters"
     _assert_results_are_rows(rows, results)
     _assert_effects(rows.values())
+    _assert_replays(deployment)
     _assert_every_entry_ended(deployment, by_entry, {result["entry_id"] for result in results}, set(letters))
 
 
@@ -240,6 +241,29 @@ def _assert_effects(rows: Iterable[OrderRecord]) -> None:
         assert traded == row.filled_quantity, (
             f"I3: trades of {row.order_id} do not sum to its filled quantity"
         )
+
+
+def _assert_replays(deployment: Deployment) -> None:
+    kept: Any = deployment.redis.hgetall(f"{deployment.dead_letters}:state")
+    states = {letter_id.decode(): json.loads(state) for letter_id, state in kept.items()}
+    replays = {
+        letter_id: state["replayed_as"] for letter_id, state in states.items() if "replayed_as" in state
+    }
+    assert len(set(replays.values())) == len(replays), "I12: one entry replays two letters"
+    origins = {
+        letter_id: dict(fields)["entry_id"]
+        for letter_id, fields in deployment.entries(deployment.dead_letters)
+    }
+    carried = {
+        entry_id: dict(fields)["replay_of"]
+        for entry_id, fields in deployment.entries(deployment.orders)
+        if "replay_of" in dict(fields)
+    }
+    buried = {origin for letter_id, origin in origins.items() if letter_id in replays}
+    again = Counter(origin for origin in carried.values() if origin in buried)
+    assert set(again.values()) <= {1}, f"I12: replayed more than once: {again.most_common(3)}"
+    for letter_id, entry_id in replays.items():
+        assert carried.get(entry_id, origins[letter_id]) == origins[letter_id], f"I12: {letter_id}"
 
 
 def _assert_every_entry_ended(

@@ -1,17 +1,31 @@
 """The composition root: the only room that knows all concrete types, and how each command begins."""
 
-from worker.bootstrap.commands import migrate, schema, snapshot, submitter
+from worker.bootstrap.commands import (
+    Witnesses,
+    dead_letters,
+    migrate,
+    pending_entries,
+    schema,
+    snapshot,
+    submitter,
+    witnesses,
+)
 from worker.bootstrap.connections import database_from_environment
-from worker.bootstrap.replica import EXIT_STOPPED, Replica, replica, run
+from worker.bootstrap.replica import EXIT_STOPPED, Replica, decoder_of, replica, run
 
 __all__ = [
     "EXIT_STOPPED",
     "Replica",
+    "Witnesses",
     "database_from_environment",
+    "dead_letters",
+    "decoder_of",
     "migrate",
+    "pending_entries",
     "replica",
     "run",
     "schema",
     "snapshot",
     "submitter",
+    "witnesses",
 ]

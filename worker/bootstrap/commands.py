@@ -4,12 +4,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from msgspec import Struct
+
+from worker import wire
 from worker.bootstrap.connections import database, redis_link, redis_names
+from worker.bootstrap.replica import decoder_of
 from worker.bootstrap.vitals import questions
 from worker.domain.errors import Outage
 from worker.settings import Settings
 from worker.store import StoreInspector, migrations
-from worker.stream import StreamInspector, Submitter
+from worker.stream import DeadLetters, PendingEntries, StreamInspector, Submitter, Trail
+
+
+class Witnesses(Struct, frozen=True):
+    """Whoever knows something of the life of an order."""
+
+    trail: Trail
+    letters: DeadLetters
+    pending: PendingEntries
+    store: StoreInspector
+    decoder: wire.Decoder
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:
@@ -30,6 +44,37 @@ def submitter(settings: Settings) -> Iterator[Submitter]:
     with redis_link(settings, "submit") as link:
         link.ping()
         yield Submitter(link, settings.orders_stream)
+
+
+@contextmanager
+def pending_entries(settings: Settings) -> Iterator[PendingEntries]:
+    """Open the pending list of the group."""
+    with redis_link(settings, "pending") as link:
+        link.ping()
+        yield PendingEntries(link, redis_names(settings), lease_ms=settings.lease_ms)
+
+
+@contextmanager
+def dead_letters(settings: Settings) -> Iterator[DeadLetters]:
+    """Open the dead letters, and the orders stream to replay them to."""
+    with redis_link(settings, "dead") as link:
+        link.ping()
+        yield DeadLetters(link, redis_names(settings))
+
+
+@contextmanager
+def witnesses(settings: Settings) -> Iterator[Witnesses]:
+    """Open everything that is asked about one order."""
+    names = redis_names(settings)
+    with redis_link(settings, "show") as link, database(settings, "show") as opened:
+        link.ping()
+        yield Witnesses(
+            trail=Trail(link, names),
+            letters=DeadLetters(link, names),
+            pending=PendingEntries(link, names, lease_ms=settings.lease_ms),
+            store=StoreInspector(opened),
+            decoder=decoder_of(settings),
+        )
 
 
 def snapshot(settings: Settings) -> dict[str, Any]:

@@ -107,6 +107,18 @@ def _executor(settings: Settings) -> Executor:
     )
 
 
+def decoder_of(settings: Settings) -> wire.Decoder:
+    """Return the decoder with the limits that are set."""
+    return wire.Decoder(
+        stream=settings.orders_stream,
+        order_id_field=settings.order_id_field,
+        max_bytes=settings.max_entry_bytes,
+        max_fields=settings.max_entry_fields,
+        max_depth=settings.max_entry_depth,
+        digits=Digits(settings.max_integer_digits, settings.max_fraction_digits),
+    )
+
+
 def _assemble(
     settings: Settings, names: RedisNames, stream: Orders, store: Store, executor: Executor
 ) -> tuple[Worker, wire.Decoder, Deadlines]:
@@ -119,14 +131,7 @@ def _assemble(
         clock=clock,
         leave=_leave,
     )
-    decoder = wire.Decoder(
-        stream=settings.orders_stream,
-        order_id_field=settings.order_id_field,
-        max_bytes=settings.max_entry_bytes,
-        max_fields=settings.max_entry_fields,
-        max_depth=settings.max_entry_depth,
-        digits=Digits(settings.max_integer_digits, settings.max_fraction_digits),
-    )
+    decoder = decoder_of(settings)
     renderer = wire.Renderer(
         stream=settings.orders_stream,
         consumer=names.consumer,

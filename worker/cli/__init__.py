@@ -3,7 +3,11 @@
 import click
 
 from worker import __version__
+from worker.cli.dead import dead
+from worker.cli.life import show
 from worker.cli.overview import status
+from worker.cli.pending import pending
+from worker.cli.replay import replay
 from worker.cli.service import migrate, run
 from worker.cli.submission import submit
 
@@ -14,7 +18,7 @@ def main() -> None:
     """Execute orders from a Redis stream, each once, and publish one result for each."""
 
 
-for command in (run, migrate, submit, status):
+for command in (run, migrate, submit, status, pending, replay, show, dead):
     main.add_command(command)
 
 __all__ = ["main"]

@@ -199,7 +199,13 @@ class Handling:
         if row.status is Status.DEAD and row.symbol is None:
             raise Outage("postgresql", why)
         bare = OrderRecord(
-            row.order_id, row.entry_id, row.fingerprint, Status.DEAD, row.executed_at, error_message=why
+            row.order_id,
+            row.entry_id,
+            row.fingerprint,
+            Status.DEAD,
+            row.executed_at,
+            error_message=why,
+            replay_of=row.replay_of,
         )
         return self._record([Attempt(attempt.delivery, bare)])
 

@@ -45,7 +45,10 @@ NO_LABELS = Labels()
 
 
 class Order(Struct, frozen=True):
-    """An order that can be executed. Amounts are exact, finite and greater than zero."""
+    """An order that can be executed. Amounts are exact, finite and greater than zero.
+
+    `replay_of` is the entry that was buried and that this one stands for.
+    """
 
     order_id: str
     entry_id: str
@@ -56,6 +59,7 @@ class Order(Struct, frozen=True):
     price: Decimal | None
     stop_loss_pct: Decimal | None
     labels: Labels
+    replay_of: str | None = None
 
 
 class UnsoundOrder(Struct, frozen=True):
@@ -71,6 +75,7 @@ class UnsoundOrder(Struct, frozen=True):
     price: Decimal | None
     stop_loss_pct: Decimal | None
     labels: Labels
+    replay_of: str | None = None
 
 
 class Undecodable(Struct, frozen=True):
@@ -118,6 +123,8 @@ class OrderRecord(Struct, frozen=True):
     average_price: Decimal | None = None
     error_message: str | None = None
     trades: tuple[Trade, ...] = ()
+    # The entry whose DEAD row this one may take over; not stored.
+    replay_of: str | None = None
 
 
 ERROR_MESSAGE_LIMIT = 1000
@@ -147,4 +154,5 @@ def record_execution(order: Order | UnsoundOrder, execution: Execution, at: date
         error_message=None if execution.error_message is None else storable(execution.error_message),
         # A result names the first trade; the store keeps them by id, not in the executor's order.
         trades=tuple(sorted(execution.trades, key=attrgetter("trade_id"))),
+        replay_of=order.replay_of,
     )

@@ -2,6 +2,6 @@
 
 from worker.store.engine import Database
 from worker.store.orders import OrderStore
-from worker.store.queries import StoreInspector
+from worker.store.queries import OrderRow, StoreInspector
 
-__all__ = ["Database", "OrderStore", "StoreInspector"]
+__all__ = ["Database", "OrderRow", "OrderStore", "StoreInspector"]

@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    update,
 )
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -60,9 +61,14 @@ def _rows_of(name: str, table: Any, columns: Sequence[str]) -> TableValuedAlias:
     }
     return (
         func.json_to_recordset(cast(bindparam(name, type_=Text()), JSON))
-        .table_valued(*(column(each, plain_types[type(table.c[each].type)]) for each in columns))
+        .table_valued(*(column(each, plain_types[type(_column(table, each).type)]) for each in columns))
         .render_derived(name="incoming", with_types=True)
     )
+
+
+def _column(table: Any, name: str) -> Any:  # noqa: ANN401  a Table and a Column
+    # Whom a replay stands for is asked for and never kept: it is spelled like the entry it names.
+    return table.c["entry_id" if name == "replay_of" else name]
 
 
 _new_orders = _rows_of("orders", orders, _ORDER_COLUMNS)
@@ -70,6 +76,21 @@ _insert_orders = (
     upsert(orders)
     .from_select(_ORDER_COLUMNS, select(*_new_orders.c))
     .on_conflict_do_nothing()
+    .returning(orders.c.entry_id)
+)
+_replays = _rows_of("replays", orders, (*_ORDER_COLUMNS, "replay_of"))
+_owned = orders.alias("owned")
+# Of two replays of one entry, or a replay and its own repetition, only the first finds the row still dead and owned by
+# what was buried; the other waits for it, and then matches nothing.
+_take_over = (
+    update(orders)
+    .values({name: _replays.c[name] for name in _ORDER_COLUMNS} | {"recorded_at": func.now()})
+    .where(
+        orders.c.order_id == _replays.c.order_id,
+        orders.c.entry_id == _replays.c.replay_of,
+        orders.c.status == Status.DEAD,
+        ~select(_owned.c.order_id).where(_owned.c.entry_id == _replays.c.entry_id).exists(),
+    )
     .returning(orders.c.entry_id)
 )
 _new_trades = _rows_of("trades", trades, _TRADE_COLUMNS)
@@ -91,10 +112,13 @@ class OrderStore:
 
         That is the record itself (the same object) where it was written, else what stood there before: the
         row of its entry, else of its order. Waits for a transaction of another replica that is writing the
-        same order.
+        same order. A replay takes over the row of its order where that is DEAD and belongs to what it replays.
         """
+        replays = [record for record in records if record.replay_of is not None]
         with self._database.transaction() as connection:
-            written = set(connection.scalars(_insert_orders, {"orders": _order_rows(records)}))
+            taken = _taken_over(connection, replays) if replays else set[str]()
+            new = [record for record in records if record.entry_id not in taken] if taken else records
+            written = taken | set(connection.scalars(_insert_orders, {"orders": _order_rows(new)}))
             filled = [record for record in records if record.trades and record.entry_id in written]
             if filled:
                 connection.execute(_insert_trades, {"trades": _trade_rows(filled)})
@@ -109,6 +133,14 @@ class OrderStore:
         return {record.entry_id: record for record in found}
 
 
+def _taken_over(connection: Connection, replays: Sequence[OrderRecord]) -> set[str]:
+    # One row can change once in a statement: of several replays in a batch the first on the stream gets it.
+    first: dict[str, OrderRecord] = {}
+    for record in replays:
+        first.setdefault(record.order_id, record)
+    return set(connection.scalars(_take_over, {"replays": _replay_rows(first.values())}))
+
+
 def _encode(rows: Sequence[Mapping[str, object]]) -> str:
     try:
         return _encoder.encode(rows).decode()
@@ -117,36 +149,43 @@ def _encode(rows: Sequence[Mapping[str, object]]) -> str:
         raise RowRefused(f"{type(error).__name__}: {error}") from error
 
 
-def _order_rows(records: Sequence[OrderRecord]) -> str:
+def _order_rows(records: Iterable[OrderRecord]) -> str:
+    return _encode([_order_row(record) for record in _in_order(records)])
+
+
+def _replay_rows(records: Iterable[OrderRecord]) -> str:
+    return _encode([_order_row(record) | {"replay_of": record.replay_of} for record in _in_order(records)])
+
+
+def _in_order(records: Iterable[OrderRecord]) -> list[OrderRecord]:
     # Sorted, so that two replicas with orders in common never wait for each other in a circle. The sort is
     # stable and the statement keeps its order: of two entries with one order the first on the stream owns it.
-    ordered = sorted(records, key=attrgetter("order_id"))
-    rows = [
-        dict(
-            zip(
-                _ORDER_COLUMNS,
-                (
-                    record.order_id,
-                    record.entry_id,
-                    "\\x" + record.fingerprint.hex(),
-                    record.status,
-                    record.executed_at,
-                    record.symbol,
-                    record.side,
-                    record.quantity,
-                    record.price,
-                    record.stop_loss_pct,
-                    *(getattr(record.labels, name) for name in _LABELS),
-                    record.filled_quantity,
-                    record.average_price,
-                    record.error_message,
-                ),
-                strict=True,
-            )
+    return sorted(records, key=attrgetter("order_id"))
+
+
+def _order_row(record: OrderRecord) -> dict[str, object]:
+    return dict(
+        zip(
+            _ORDER_COLUMNS,
+            (
+                record.order_id,
+                record.entry_id,
+                "\\x" + record.fingerprint.hex(),
+                record.status,
+                record.executed_at,
+                record.symbol,
+                record.side,
+                record.quantity,
+                record.price,
+                record.stop_loss_pct,
+                *(getattr(record.labels, name) for name in _LABELS),
+                record.filled_quantity,
+                record.average_price,
+                record.error_message,
+            ),
+            strict=True,
         )
-        for record in ordered
-    ]
-    return _encode(rows)
+    )
 
 
 def _trade_rows(records: Iterable[OrderRecord]) -> str:

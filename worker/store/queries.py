@@ -32,6 +32,18 @@ class RecentOrder(Struct, frozen=True):
     executed_at: datetime
 
 
+class OrderRow(Struct, frozen=True):
+    """What the life of one order shows of its row."""
+
+    order_id: str
+    entry_id: str
+    status: str
+    filled_quantity: Decimal
+    error_message: str | None
+    executed_at: datetime
+    recorded_at: datetime
+
+
 class StoreState(Struct, frozen=True):
     """The database of one deployment. Counts above 10,000 are PostgreSQL's own estimate."""
 
@@ -53,6 +65,16 @@ class StoreInspector:
         query = select(*columns).order_by(orders.c.recorded_at.desc(), orders.c.entry_id.desc()).limit(limit)
         with self._database.transaction() as connection:
             return [RecentOrder(*row) for row in connection.execute(query)]
+
+    def row(self, identifier: str) -> OrderRow | None:
+        """Return the row of this order id, else the row that this entry owns."""
+        columns = [orders.c[name] for name in OrderRow.__struct_fields__]
+        with self._database.transaction() as connection:
+            for key in (orders.c.order_id, orders.c.entry_id):
+                found = connection.execute(select(*columns).where(key == identifier)).first()
+                if found is not None:
+                    return OrderRow(*found)
+        return None
 
     def state(self) -> StoreState:
         """Return how many rows there are; bounded in cost however many that is."""

@@ -1,8 +1,26 @@
 """Speaks Redis: reading, keeping, settling and inspecting the entries of one consumer group."""
 
 from worker.stream.connection import RedisLink, RedisNames
+from worker.stream.dead_letters import Closing, DeadLetters, LetterState, StoredLetter
 from worker.stream.inspection import StreamInspector
 from worker.stream.orders import OrderStream
+from worker.stream.pending import PendingEntries, PendingEntry, Readied
 from worker.stream.submission import Submitter
+from worker.stream.trail import Found, Trail
 
-__all__ = ["OrderStream", "RedisLink", "RedisNames", "StreamInspector", "Submitter"]
+__all__ = [
+    "Closing",
+    "DeadLetters",
+    "Found",
+    "LetterState",
+    "OrderStream",
+    "PendingEntries",
+    "PendingEntry",
+    "Readied",
+    "RedisLink",
+    "RedisNames",
+    "StoredLetter",
+    "StreamInspector",
+    "Submitter",
+    "Trail",
+]

@@ -46,6 +46,11 @@ class RedisNames(Struct, frozen=True):
         """How many entries were trimmed before the group read them: a hash of `total`, and of the last `new` ones."""
         return f"{self.orders}:lost:{self.group}"
 
+    @property
+    def letter_states(self) -> str:
+        """How each dead letter that is closed was closed: a hash of letter ids and JSON."""
+        return f"{self.dead_letters}:state"
+
     def scratch(self, token: str) -> "RedisNames":
         """Return names for a rehearsal that touches no real key but matches the same patterns."""
         return RedisNames(

@@ -75,7 +75,7 @@ class StreamInspector:
 
     def _info_stream(self) -> dict[str, Any]:
         try:
-            return _named(self._call("XINFO", "STREAM", self._names.orders))
+            return named(self._call("XINFO", "STREAM", self._names.orders))
         except redis.ResponseError as error:
             if "no such key" in str(error):
                 return {}
@@ -83,7 +83,7 @@ class StreamInspector:
 
     def _group(self) -> dict[str, Any] | None:
         try:
-            groups = [_named(group) for group in self._call("XINFO", "GROUPS", self._names.orders)]
+            groups = [named(group) for group in self._call("XINFO", "GROUPS", self._names.orders)]
         except redis.ResponseError as error:
             if "no such key" in str(error):
                 return None
@@ -103,14 +103,15 @@ class StreamInspector:
 
     def _consumers(self) -> tuple[ConsumerState, ...]:
         found = [
-            _named(each) for each in self._call("XINFO", "CONSUMERS", self._names.orders, self._names.group)
+            named(each) for each in self._call("XINFO", "CONSUMERS", self._names.orders, self._names.group)
         ]
         return tuple(
             ConsumerState(text(each["name"]), int(each["pending"]), int(each["idle"])) for each in found
         )
 
 
-def _named(reply: Any) -> dict[str, Any]:  # noqa: ANN401  replies are untyped
+def named(reply: Any) -> dict[str, Any]:  # noqa: ANN401  replies are untyped
+    """Return a reply of names and values as a dict, in whichever form the server sends it."""
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {text(name): value for name, value in pairs}
 

@@ -1,12 +1,20 @@
 """The only place that knows field names on the streams: entries become orders, rows become results."""
 
 from worker.wire.decoding import Decoder
+from worker.wire.letters import Letter, NotReplayable, Replay, is_order_id, read_letter, replay_of, shown
 from worker.wire.rendering import Renderer, order_fields, result_copy, result_fields
 
 __all__ = [
     "Decoder",
+    "Letter",
+    "NotReplayable",
     "Renderer",
+    "Replay",
+    "is_order_id",
     "order_fields",
+    "read_letter",
+    "replay_of",
     "result_copy",
     "result_fields",
+    "shown",
 ]

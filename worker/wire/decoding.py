@@ -100,6 +100,9 @@ class Decoder:
         if len(carriers) > 1:
             raise _Refused("ambiguous", "both payload and data")
         fields = self._known_of(_json_object(carriers[0], self._max_depth))
+        if names.REPLAY_OF in beside:
+            # Put there by a replay, which may have given the order another id: the payload keeps its bytes.
+            return fields | beside
         for key, text in beside.items():
             if fields.setdefault(key, text) != text:
                 raise _Refused("ambiguous", f"{key} differs inside and beside the payload")
@@ -216,6 +219,7 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Orde
             price=_decimal(price),
             stop_loss_pct=_decimal(stop_loss_pct),
             labels=labels,
+            replay_of=fields.get(names.REPLAY_OF),
         )
     return Order(
         order_id,
@@ -227,6 +231,7 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Orde
         _decimal(price),
         _decimal(stop_loss_pct),
         labels,
+        fields.get(names.REPLAY_OF),
     )
 
 

@@ -1,0 +1,142 @@
+"""Which dead letters a person means, and what is to be edited in them."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+import click
+from msgspec import Struct
+
+from worker import wire
+from worker.ops import escaped
+from worker.stream import DeadLetters, StoredLetter
+
+LATEST_PART = 2**64 - 1
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+NEVER_EDITED = {"replay_of"}
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+class LetterId(click.ParamType[str]):
+    """The id of an entry: milliseconds, a hyphen, a number."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the id as it is, or fail as a usage error."""
+        parts = re.fullmatch(r"([0-9]{1,20})-([0-9]{1,20})", value, re.ASCII)
+        if parts is None or max(int(part) for part in parts.groups()) > LATEST_PART:
+            self.fail(f"{escaped(value)!r} is no id like 1700000000000-0", param, ctx)
+        milliseconds, sequence = parts.groups()
+        return f"{int(milliseconds)}-{int(sequence)}"
+
+
+class Ago(click.ParamType[float]):
+    """A time span up to now: seconds, or 10m, 2h, 1d."""
+
+    name = "span"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds, or fail as a usage error."""
+        parts = re.fullmatch(r"([0-9]{1,9})([smhd]?)", str(value), re.ASCII)
+        if parts is None:
+            self.fail(f"{escaped(str(value))!r} is no time span like 90, 10m, 2h or 1d", param, ctx)
+        return float(int(parts[1]) * SECONDS[parts[2]])
+
+
+class Edit(click.ParamType[tuple[str, str]]):
+    """A field and what it is to be."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: str | tuple[str, str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Return name and value, or fail as a usage error."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, new = value.partition("=")
+        if not sign or not name or name in NEVER_EDITED or not _is_unicode(value):
+            self.fail(f"{escaped(value)!r} is no field to set, as quantity=1 is", param, ctx)
+        if name == "order_id" and not wire.is_order_id(new):
+            self.fail("an order id is 1 to 128 characters of A-Z a-z 0-9 . _ : / -", param, ctx)
+        return name, new
+
+
+class Wanted(Struct, frozen=True):
+    """Which letters a person means."""
+
+    ids: tuple[str, ...]
+    reasons: tuple[str, ...]
+    since_s: float | None
+    limit: int | None
+    state: str = "open"
+
+    def among(self, letters: DeadLetters) -> Iterator[StoredLetter]:
+        """Yield the letters that fit, oldest first, at most `limit`; ids are not looked at."""
+        return islice(self._fitting(letters), self.limit)
+
+    def chosen(self, letters: DeadLetters) -> list[str]:
+        """Return ids alone: what they hold is read again, one by one, when its turn comes."""
+        if self.ids:
+            return list(dict.fromkeys(self.ids))[: self.limit]
+        return [letter.letter_id for letter in self.among(letters)]
+
+    def _fitting(self, letters: DeadLetters) -> Iterator[StoredLetter]:
+        since_ms = 0 if self.since_s is None else max(0, int((time.time() - self.since_s) * 1000))
+        for letter in letters.walk(since_ms):
+            fits = self.state in {"all", letter.state} or (self.state == "closed" and letter.closed)
+            if fits and (not self.reasons or wire.read_letter(letter.fields).reason in self.reasons):
+                yield letter
+
+
+def wanted_of(
+    ids: tuple[str, ...],
+    reasons: tuple[str, ...],
+    since_s: float | None,
+    limit: int | None,
+    *,
+    everything: bool,
+) -> Wanted:
+    """Return what is meant, or end as a usage error where nothing or two things are."""
+    filtered = bool(reasons) or since_s is not None
+    if ids and (filtered or everything):
+        raise click.UsageError("either ids, or --reason, --since, --all")
+    if not (ids or filtered or everything):
+        raise click.UsageError("say which: ids, --reason, --since or --all")
+    return Wanted(ids, reasons, since_s, limit)
+
+
+def selecting(command: F) -> F:
+    """Add the options that choose among letters."""
+    for option in (
+        click.option("--limit", type=click.IntRange(min=1), help="At most so many."),
+        click.option("--since", "since_s", type=Ago(), help="Buried since then: seconds, or 10m, 2h, 1d."),
+        click.option("--reason", "reasons", multiple=True, help="Of this reason; may be repeated."),
+    ):
+        command = option(command)
+    return command
+
+
+def changing(command: F) -> F:
+    """Add the ids and options of a command that closes letters."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print a JSON object."),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing."),
+        click.option("--all", "everything", is_flag=True, help="All that are open."),
+        click.argument("ids", nargs=-1, type=LetterId()),
+    ):
+        command = option(command)
+    return selecting(command)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

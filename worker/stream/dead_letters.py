@@ -1,0 +1,111 @@
+"""The dead letters, and the state of each that is closed: walked page by page, closed by one script each."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.scripts import source
+
+PAGE = 500
+OPEN = "open"
+
+
+class LetterState(Struct, frozen=True, omit_defaults=True):
+    """How a letter was closed: `state` is replayed or discarded; a letter that is open has none.
+
+    `changed` maps the fields that a replay edited to what they were before (None: absent) and what they became.
+    """
+
+    state: str
+    by: str
+    at: str
+    changed: Mapping[str, tuple[str | None, str]] = {}
+    fresh: bool = False
+    replayed_as: str | None = None
+
+
+class StoredLetter(Struct, frozen=True):
+    """One entry of the dead letter stream, names and values in turn, with how it was closed."""
+
+    letter_id: str
+    fields: tuple[bytes, ...]
+    closed: LetterState | None
+
+    @property
+    def state(self) -> str:
+        """open, replayed or discarded."""
+        return OPEN if self.closed is None else self.closed.state
+
+
+class Closing(Struct, frozen=True):
+    """What came of closing a letter: `ours` where this call did it; no state where there is no such letter."""
+
+    ours: bool
+    state: LetterState | None
+
+
+class DeadLetters:
+    """Every step may be repeated: a letter is closed once. Raises Outage where Redis can't be used."""
+
+    def __init__(self, link: RedisLink, names: RedisNames) -> None:
+        self._link = link
+        self._names = names
+        self._replay, self._discard = (
+            link.script(source(name)) for name in ("replay_letter", "discard_letter")
+        )
+
+    def walk(self, since_ms: int = 0) -> Iterator[StoredLetter]:
+        """Yield the letters buried from a unix time in milliseconds on, oldest first, a page in memory."""
+        first = f"{since_ms}-0"
+        while True:
+            with outages():
+                page = self._link.call("XRANGE", self._names.dead_letters, first, "+", "COUNT", PAGE)
+            if not page:
+                return
+            yield from self._with_states(page)
+            first = f"({text(page[-1][0])}"
+
+    def find(self, letter_id: str) -> StoredLetter | None:
+        """Return one letter, or None where there is none of this id."""
+        with outages():
+            page = self._link.call("XRANGE", self._names.dead_letters, letter_id, letter_id)
+        return next(self._with_states(page), None)
+
+    def replay(self, letter_id: str, state: LetterState, fields: Sequence[str | bytes]) -> Closing:
+        """Close a letter and add an entry to the orders stream, in one step, unless the letter is closed."""
+        names = self._names
+        keys = [names.dead_letters, names.letter_states, names.orders]
+        with outages():
+            return _closing(self._replay(keys, [letter_id, _state_text(state), *fields]))
+
+    def discard(self, letter_id: str, state: LetterState) -> Closing:
+        """Close a letter without adding anything, unless it is closed."""
+        keys = [self._names.dead_letters, self._names.letter_states]
+        with outages():
+            return _closing(self._discard(keys, [letter_id, _state_text(state)]))
+
+    def _with_states(self, page: Sequence[Any]) -> Iterator[StoredLetter]:
+        if not page:
+            return
+        ids = [text(letter_id) for letter_id, _ in page]
+        with outages():
+            states = self._link.call("HMGET", self._names.letter_states, *ids)
+        for letter_id, (_, fields), state in zip(ids, page, states, strict=True):
+            yield StoredLetter(letter_id, tuple(fields), None if state is None else _state(state))
+
+
+def _state_text(state: LetterState) -> str:
+    return json.dumps(msgspec.to_builtins(state))
+
+
+def _state(raw: bytes) -> LetterState:
+    return msgspec.json.decode(raw, type=LetterState)
+
+
+def _closing(reply: Any) -> Closing:  # noqa: ANN401  replies are untyped
+    how, state = text(reply[0]), reply[1]
+    return Closing(how == "done", None if how == "gone" else _state(state))

@@ -1,0 +1,70 @@
+"""What the streams still know of one entry; every search is bounded, and says so."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from worker.stream.connection import RedisLink, RedisNames, outages, text
+
+PAGE = 500
+MOST_SEARCHED = 20_000
+
+
+class Found(Struct, frozen=True):
+    """One entry of a stream, names and values in turn."""
+
+    entry_id: str
+    fields: tuple[bytes, ...]
+
+
+class Trail:
+    """Reads only. Raises Outage where Redis can't be used."""
+
+    def __init__(self, link: RedisLink, names: RedisNames) -> None:
+        self._link = link
+        self._names = names
+
+    def order(self, entry_id: str) -> Found | None:
+        """Return an entry of the orders stream, None where it is not there (any more)."""
+        with outages():
+            page = self._link.call("XRANGE", self._names.orders, entry_id, entry_id)
+        return _found(page[0]) if page else None
+
+    def is_settled(self, entry_id: str) -> bool | None:
+        """Whether the entry is marked as settled; None where marks as old as it have been dropped."""
+        with outages():
+            mark, horizon = self._link.call_all(
+                ["ZSCORE", self._names.settled, member] for member in (entry_id, "horizon")
+            )
+        if mark is not None:
+            return True
+        return None if int(entry_id.partition("-")[0]) < float(horizon or 0) else False
+
+    def latest_order(self, fits: Callable[[Found], bool]) -> Found | None:
+        """Return the newest order that fits among the last ones."""
+        return self._search("XREVRANGE", self._names.orders, "+", "-", fits)
+
+    def result(self, fits: Callable[[Found], bool], *, from_ms: int) -> Found | None:
+        """Return the first result that fits among those published from a unix time in milliseconds on."""
+        return self._search("XRANGE", self._names.results, f"{max(from_ms, 0)}-0", "+", fits)
+
+    def _search(
+        self, command: str, key: str, first: str, last: str, fits: Callable[[Found], bool]
+    ) -> Found | None:
+        searched = 0
+        while searched < MOST_SEARCHED:
+            with outages():
+                page: Any = self._link.call(command, key, first, last, "COUNT", PAGE)
+            for each in map(_found, page):
+                if fits(each):
+                    return each
+            if len(page) < PAGE:
+                return None
+            searched += len(page)
+            first = f"({text(page[-1][0])}"
+        return None
+
+
+def _found(entry: Any) -> Found:  # noqa: ANN401  replies are untyped
+    return Found(text(entry[0]), tuple(entry[1]))
