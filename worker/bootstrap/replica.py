@@ -132,15 +132,7 @@ def _assemble(
         leave=_leave,
     )
     decoder = decoder_of(settings)
-    renderer = wire.Renderer(
-        stream=settings.orders_stream,
-        consumer=names.consumer,
-        version=__version__,
-        copies=settings.results_channel is not None,
-        max_bytes=settings.max_entry_bytes,
-        max_fields=settings.max_entry_fields,
-        clock=time.time,
-    )
+    renderer = _renderer(settings, names.consumer)
     limits = {"batch_size": settings.batch_size, "block_ms": settings.block_ms, "lease_ms": settings.lease_ms}
     intake = Intake(stream, lease, tally, **limits, clock=clock)
     handling = Handling(
@@ -160,6 +152,18 @@ def _assemble(
     life = SignOfLife(clock)
     worker = Worker(stream, store, intake, handling, renderer, lease, retention, drain, tally, life)
     return worker, decoder, deadlines
+
+
+def _renderer(settings: Settings, consumer: str) -> wire.Renderer:
+    return wire.Renderer(
+        stream=settings.orders_stream,
+        consumer=consumer,
+        version=__version__,
+        copies=settings.results_channel is not None,
+        max_bytes=settings.max_entry_bytes,
+        max_fields=settings.max_entry_fields,
+        clock=time.time,
+    )
 
 
 def _pages(
