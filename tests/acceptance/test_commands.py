@@ -256,5 +256,10 @@ def test_interrupted_submit_says_how_far_it_came(deployment: Deployment) -> None
 
     assert running.returncode == 130
     lines = [line for line in said.decode().splitlines() if line.startswith("worker: ")]
-    assert lines == ["worker: interrupted", "worker: 500 orders were added"]
+    # Redis may have had them before the command heard of it.
+    assert lines[0] == "worker: interrupted"
+    assert lines[1] in {
+        "worker: 500 orders were added",
+        "worker: 0 orders were added; of the 500 after them any part may have been",
+    }
     assert b"Traceback" not in said
