@@ -8,7 +8,7 @@ import pytest
 
 from tests.accounts import users
 from tests.harness import Deployment
-from tests.processes import ROOT
+from tests.processes import ROOT, free_port
 
 ODD = "p@ss/w:o#r?d% é+'"
 
@@ -60,3 +60,19 @@ def test_file_of_a_url_that_can_not_be_used_is_one_line(
     assert done.returncode == 78
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"worker: {variable}")
+
+
+def test_run_ends_with_one_line_when_a_key_of_another_type_stands_at_the_streams_name(
+    deployment: Deployment,
+) -> None:
+    deployment.redis.set(deployment.orders, "no stream")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", "run"],
+        cwd=ROOT, env=deployment.process_environment(health_port=free_port()), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert "WRONGTYPE" in line
