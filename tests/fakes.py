@@ -100,7 +100,6 @@ class FakeStream:
         self.clock = clock
         self.entries: dict[str, tuple[bytes, ...]] = {}
         self.group: Group | None = None
-        self.groups_made = 0
         self.others: dict[str, Group] = {}
         self.added = 0
         self.settled: set[str] = set()
@@ -123,7 +122,6 @@ class FakeStream:
     def make_group(self) -> Group:
         if self.group is None:
             self.group = Group()
-            self.groups_made += 1
         return self.group
 
     def letter(self, entry_id: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Worker processes under test: the real command, or the victim that stops at a chosen point."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -125,3 +126,23 @@ def victim(
         yield process
     finally:
         process.end()
+
+
+def said_to_nobody(deployment: Deployment, command: Sequence[str]) -> str:
+    """Run a command whose output nobody reads, and return what it said on standard error."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", *command],
+        cwd=ROOT, env=deployment.process_environment(), stdout=writing, stderr=subprocess.PIPE, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    return done.stderr
+
+
+def assert_quiet(said: str) -> None:
+    """Assert that a closed pipe is nothing to talk about."""
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
+    assert "Exception" not in said

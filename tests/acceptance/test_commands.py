@@ -1,7 +1,6 @@
 """The real commands as a person or a supervisor runs them."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness import SAMPLE_FILE, Deployment, assert_invariants, eventually, numbered_orders
-from tests.processes import ROOT, free_port, workers
+from tests.processes import ROOT, assert_quiet, free_port, said_to_nobody, workers
 
 
 def worker(
@@ -201,19 +200,9 @@ def test_run_ends_with_one_line_when_a_server_refuses_the_password(
     "command", [["status"], ["status", "--json"], ["submit", str(SAMPLE_FILE)], ["--help"]]
 )
 def test_command_is_quiet_when_nobody_reads_on(deployment: Deployment, command: list[str]) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
+    said = said_to_nobody(deployment, command)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "worker", *command],
-        cwd=ROOT, env=deployment.process_environment(), stdout=writing, stderr=subprocess.PIPE, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
-
-    os.close(writing)
-    assert "Traceback" not in done.stderr
-    assert "BrokenPipe" not in done.stderr
-    assert "Exception" not in done.stderr
+    assert_quiet(said)
 
 
 def test_replica_works_on_quietly_when_nobody_reads_its_logs(deployment: Deployment) -> None:

@@ -51,7 +51,6 @@ class OrderStream:
         self._retain, self._lost, self._remove_dead = (
             link.script(source(name)) for name in ("retain", "lost", "remove_dead")
         )
-        self.groups_made = 0
 
     def ensure_group(self) -> None:
         """Make the group where it is missing, at 0: at `$` it would skip the backlog."""
@@ -63,7 +62,6 @@ class OrderStream:
                 if not str(error).startswith("BUSYGROUP"):
                     raise
             else:
-                self.groups_made += 1
                 log.warning("group made", stream=names.orders, group=names.group, reads_from=START)
 
     def ping(self) -> None:
