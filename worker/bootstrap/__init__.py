@@ -1,5 +1,6 @@
 """The composition root: the only room that knows all concrete types, and how each command begins."""
 
+from worker.bootstrap.bridging import bridge
 from worker.bootstrap.commands import (
     Witnesses,
     dead_letters,
@@ -17,6 +18,7 @@ __all__ = [
     "EXIT_STOPPED",
     "Replica",
     "Witnesses",
+    "bridge",
     "database_from_environment",
     "dead_letters",
     "decoder_of",

@@ -1,5 +1,8 @@
 """Speaks Redis: reading, keeping, settling and inspecting the entries of one consumer group."""
 
+from worker.stream.backlog import Backlog
+from worker.stream.bridge import Bridge
+from worker.stream.channel import Channel
 from worker.stream.connection import RedisLink, RedisNames
 from worker.stream.dead_letters import Closing, DeadLetters, LetterState, StoredLetter
 from worker.stream.inspection import StreamInspector
@@ -9,6 +12,9 @@ from worker.stream.submission import Submitter
 from worker.stream.trail import Found, Trail
 
 __all__ = [
+    "Backlog",
+    "Bridge",
+    "Channel",
     "Closing",
     "DeadLetters",
     "Found",

@@ -47,6 +47,21 @@ class RedisNames(Struct, frozen=True):
         return f"{self.orders}:lost:{self.group}"
 
     @property
+    def repairs(self) -> str:
+        """Repairs at work: a sorted set of their tokens, scored by when each must have been heard of again, in ms."""
+        return f"{self.orders}:repairs:{self.group}"
+
+    @property
+    def published_again(self) -> str:
+        """What repairs at work have published though a mark said it had been: a sorted set of entry ids."""
+        return f"{self.orders}:again:{self.group}"
+
+    @property
+    def repaired(self) -> str:
+        """The last repair that came to its end: a hash of what it did, for people."""
+        return f"{self.orders}:repaired:{self.group}"
+
+    @property
     def letter_states(self) -> str:
         """How each dead letter that is closed was closed: a hash of letter ids and JSON."""
         return f"{self.dead_letters}:state"
@@ -94,6 +109,12 @@ class RedisLink:
             for command in commands:
                 pipeline.execute_command(*command)
             return list(pipeline.execute())
+
+    def own_connection(self) -> Any:  # noqa: ANN401  redis-py is half typed
+        """Return a connection, not open yet, that nothing else uses, for a subscription; the caller closes it."""
+        pool = self._commands.connection_pool
+        # In RESP2 what is published comes as plain replies; in RESP3 the library would log each.
+        return pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
 
     def ping(self) -> None:
         """Return when Redis answers and takes commands; raises Outage otherwise."""

@@ -1,0 +1,264 @@
+"""The bridge on a channel in memory: what it keeps, what it gives up, and what it says."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from tests.harness import eventually
+from worker.domain.errors import Outage, Stopped
+from worker.stream import Backlog, Bridge
+from worker.stream.backlog import OVERHEAD_BYTES, Batch
+from worker.stream.channel import Heard, Subscription
+
+DOWN = Outage("redis", "down")
+
+
+class ChannelInMemory:
+    """A channel that one bridge hears, and what it added. What is put into `says` is heard, or raised."""
+
+    def __init__(self, *, bridges: int = 1) -> None:
+        self.says: deque[bytes | Exception] = deque()
+        self.early: list[bytes] = []
+        self.added: list[bytes] = []
+        self.cut_while_joining: deque[list[Heard] | Exception] = deque()
+        self.refuses = False
+        self.asked = 0
+        self.heard_at = 0.0
+        self._bridges = bridges
+        self._milestones = 0
+
+    @contextmanager
+    def subscribed(self) -> Iterator["ChannelInMemory"]:
+        yield self
+
+    def set_milestone(self) -> int:
+        self._milestones += 1
+        return self._bridges
+
+    def read(self, wait_s: float) -> Sequence[Heard]:
+        if self._milestones and self.cut_while_joining:
+            first = self.cut_while_joining.popleft()
+            if isinstance(first, Exception):
+                self._milestones = 0
+                raise first
+            return first
+        if self._milestones:
+            found = [Heard(False, message) for message in self.early]
+            self.early = []
+            found += [Heard(True, b"%032x" % n) for n in range(self._milestones)]
+            self._milestones = 0
+            return found
+        if not self.says:
+            threading.Event().wait(min(wait_s, 0.01))
+            return []
+        said = self.says.popleft()
+        if isinstance(said, Exception):
+            raise said
+        return [Heard(False, said)]
+
+    def finish(self) -> Sequence[Heard]:
+        return [Heard(False, said) for said in self.says if isinstance(said, bytes)]
+
+    def add(self, batch: Batch) -> int:
+        self.asked += 1
+        if self.refuses:
+            raise DOWN
+        self.added += batch.messages
+        return len(batch.messages)
+
+
+@contextmanager
+def running(
+    channel: ChannelInMemory, *, most_bytes: int = 1_000_000, drain_s: float = 10
+) -> Iterator[tuple[Bridge, list[BaseException]]]:
+    bridge = Bridge(channel, Backlog(most_bytes), drain_s=drain_s)
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            bridge.run()
+        except Stopped as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield bridge, ended
+    finally:
+        bridge.leave()
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+def events(logs: list[Any], name: str) -> list[Any]:
+    return [entry for entry in logs if entry["event"] == name]
+
+
+def test_what_is_heard_is_added_in_order() -> None:
+    channel = ChannelInMemory()
+    messages = [b"%d" % n for n in range(2000)]
+    channel.says.extend(messages)
+
+    with running(channel) as (bridge, _):
+        eventually(lambda: channel.added == messages)
+
+    assert (bridge.account.received, bridge.account.added, bridge.account.lost) == (2000, 2000, 0)
+
+
+def test_what_is_heard_while_nothing_can_be_added_is_kept() -> None:
+    channel = ChannelInMemory()
+    channel.refuses = True
+    channel.says.extend([b"a", b"b", DOWN, b"c"])
+
+    with running(channel):
+        eventually(lambda: not channel.says and channel.asked > 2)
+        channel.refuses = False
+        eventually(lambda: channel.added == [b"a", b"b", b"c"])
+
+
+def test_what_has_no_room_is_lost_and_said_and_what_comes_after_it_is_not() -> None:
+    channel = ChannelInMemory()
+    channel.refuses = True
+    large = b"\x1b[2J\xff" + bytes(5000)
+    with capture_logs() as logs, running(channel, most_bytes=2 * OVERHEAD_BYTES + 2) as (bridge, _):
+        channel.says.extend([b"a", b"b", large])
+        eventually(lambda: bridge.account.lost == 1)
+        channel.refuses = False
+        eventually(lambda: channel.added == [b"a", b"b"])
+        eventually(lambda: events(logs, "there is room again"))
+        channel.says.append(b"c")
+        eventually(lambda: channel.added == [b"a", b"b", b"c"])
+
+    (lost,) = events(logs, "message lost")
+    assert (lost["log_level"], lost["size"]) == ("error", len(large))
+    assert lost["message"].startswith("\x1b[2J\\xff")
+    assert len(lost["message"]) < 2100
+
+
+@pytest.mark.parametrize(("bridges", "lost"), [(1, 1), (2, 0)])
+def test_what_came_before_the_first_milestone_is_lost_unless_another_bridge_was_there(
+    bridges: int, lost: int
+) -> None:
+    channel = ChannelInMemory(bridges=bridges)
+    channel.early = [b"early"]
+    channel.says.append(b"a")
+
+    with capture_logs() as logs, running(channel) as (bridge, _):
+        eventually(lambda: channel.added == [b"a"])
+
+    assert (bridge.account.lost, bridge.account.left_to_others) == (lost, 1 - lost)
+    assert len(events(logs, "message lost")) == lost
+
+
+def test_what_came_before_a_cut_before_the_first_milestone_is_accounted_for() -> None:
+    channel = ChannelInMemory()
+    channel.says.append(b"a")
+
+    with capture_logs() as logs, running(channel) as (bridge, _):
+        eventually(lambda: channel.added == [b"a"] and bridge.hears)
+        channel.cut_while_joining.extend([[Heard(False, b"early")], DOWN])
+        channel.says.append(DOWN)
+        eventually(lambda: bridge.account.lost == 1)
+        channel.says.append(b"b")
+        eventually(lambda: channel.added == [b"a", b"b"])
+
+    assert [lost["message"] for lost in events(logs, "message lost")] == ["early"]
+
+
+def test_cut_is_said_with_how_long_it_lasted() -> None:
+    channel = ChannelInMemory()
+    channel.says.extend([b"a", DOWN, b"b"])
+
+    with capture_logs() as logs, running(channel) as (bridge, _):
+        eventually(lambda: channel.added == [b"a", b"b"])
+
+    (again,) = events(logs, "hearing the channel again")
+    assert (again["log_level"], again["gap_s"] > 0, bridge.account.gaps) == ("warning", True, 1)
+
+
+def test_what_was_published_before_the_end_is_added() -> None:
+    channel = ChannelInMemory()
+    channel.refuses = True
+
+    with running(channel) as (bridge, ended):
+        channel.says.append(b"a")
+        eventually(lambda: channel.asked > 0)
+        channel.says.extend(b"%d" % n for n in range(100))
+        bridge.leave()
+        channel.refuses = False
+
+    assert len(channel.added) == 101
+    assert ended == []
+
+
+def test_what_could_not_be_added_before_the_drain_timeout_is_in_the_log() -> None:
+    channel = ChannelInMemory()
+    channel.refuses = True
+
+    with capture_logs() as logs, running(channel, drain_s=0.1) as (bridge, ended):
+        channel.says.extend([b"a", b"b"])
+        eventually(lambda: bridge.account.received == 2)
+
+    assert [lost["message"] for lost in events(logs, "message lost")] == ["a", "b"]
+    assert "2 messages were lost" in str(ended[0])
+
+
+def test_bridge_that_is_deaf_by_a_bug_adds_what_it_has_and_ends() -> None:
+    channel = ChannelInMemory()
+    channel.says.extend([b"a", ZeroDivisionError("a bug")])
+
+    with capture_logs() as logs, running(channel) as (_, ended):
+        eventually(lambda: ended)
+
+    assert channel.added == [b"a"]
+    assert events(logs, "the channel is not heard any more")
+
+
+class CutConnection:
+    """Says two messages, is cut, and would then connect anew without a word, as the library's own does."""
+
+    def __init__(self) -> None:
+        self.says: deque[Any] = deque(
+            [[b"subscribe"], [b"subscribe"], [b"message", b"a", b"1"], [b"message", b"a", b"2"],
+             redis.ConnectionError("cut"), [b"message", b"a", b"4"]]
+        )  # fmt: skip
+
+    def connect(self) -> None:
+        pass
+
+    def send_command(self, *_command: str) -> None:
+        pass
+
+    def can_read(self, timeout: float) -> bool:  # noqa: ARG002  the library's signature
+        if isinstance(self.says[0], Exception):
+            raise self.says.popleft()
+        return True
+
+    def read_response(self) -> Any:
+        return self.says.popleft()
+
+
+def test_what_came_before_a_cut_is_heard_and_nothing_after_it() -> None:
+    subscription = Subscription(CutConnection(), "a", "milestones")
+
+    heard = subscription.read(1)
+    for _ in range(2):
+        with pytest.raises(Outage, match="cut"):
+            subscription.read(1)
+
+    assert [each.data for each in heard] == [b"1", b"2"]
+
+
+def test_start_fails_when_the_channel_cannot_be_heard() -> None:
+    class Away(ChannelInMemory):
+        def set_milestone(self) -> int:
+            raise DOWN
+
+    with pytest.raises(Outage):
+        Bridge(Away(), Backlog(1000), drain_s=1).run()

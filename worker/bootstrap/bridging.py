@@ -1,0 +1,27 @@
+"""Puts the bridge from a Pub/Sub channel together, and runs it."""
+
+import signal
+
+import structlog
+
+from worker import __version__
+from worker.bootstrap.connections import redis_link
+from worker.domain.errors import ConfigurationError
+from worker.settings import Settings
+from worker.stream import Backlog, Bridge, Channel
+
+log = structlog.get_logger(__name__)
+
+
+def bridge(settings: Settings, channel: str, *, most_bytes: int) -> None:
+    """Run the bridge until SIGTERM or SIGINT. Raises ConfigurationError, Outage at the start, and Stopped."""
+    if channel == settings.results_channel:
+        raise ConfigurationError("--channel: is WORKER_RESULTS_CHANNEL, where results go, not orders")
+    with redis_link(settings, "bridge") as link:
+        source = Channel(link, channel, settings.orders_stream)
+        source.rehearse()
+        running = Bridge(source, Backlog(most_bytes), drain_s=settings.drain_timeout_s)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: running.leave())
+        log.info("bridge started", version=__version__, channel=channel, stream=settings.orders_stream)
+        running.run()

@@ -1,0 +1,155 @@
+"""A legacy Pub/Sub channel: hearing it in order, milestones in that order, and adding what was heard exactly once."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import structlog
+
+from worker.domain.errors import ConfigurationError, Outage
+from worker.stream.backlog import Batch
+from worker.stream.connection import ANSWER_TIMEOUT_S, RedisLink, outages, text
+from worker.stream.scripts import source
+
+log = structlog.get_logger(__name__)
+
+# Longer than any process sleeps with messages in hand and then goes on: see docs/decisions/0010-bridge.md.
+REMEMBERED_MS = 7 * 86_400_000
+PING_AFTER_S = 2.0
+READ_MESSAGES = 1000
+
+
+class Heard(NamedTuple):
+    """A message, or a milestone between messages."""
+
+    is_milestone: bool
+    data: bytes
+
+
+class Subscription:
+    """What is published from now on, in the order in which Redis published it. A failed one is never used again."""
+
+    def __init__(self, connection: Any, channel: str, milestones: str) -> None:  # noqa: ANN401  redis-py is half typed
+        self._connection = connection
+        self._milestones = milestones.encode()
+        self._channels = (channel, milestones)
+        self._open = len(self._channels)
+        self._failure: Outage | None = None
+        self.heard_at = time.monotonic()
+        self._pinged_at: float | None = None
+        with outages():
+            connection.connect()
+            connection.send_command("SUBSCRIBE", *self._channels)
+            for _ in self._channels:
+                connection.read_response()
+
+    def read(self, wait_s: float) -> list[Heard]:
+        """Return what has come, waiting for the first only. Raises Outage: once all that came before was returned."""
+        if self._failure is not None:
+            raise self._failure
+        found: list[Heard] = []
+        try:
+            with outages():
+                self._read_into(found, wait_s)
+            if not found:
+                self._ask_whether_it_lives()
+        except Outage as outage:
+            # What came before the cut is heard: it must not go with it. Nor may this connection be read again, the
+            # library would connect anew without a word.
+            self._failure = outage
+            if not found:
+                raise
+        return found
+
+    def finish(self) -> list[Heard]:
+        """Unsubscribe, and return all that was published before Redis did so, or the connection was cut."""
+        found: list[Heard] = []
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        try:
+            with outages():
+                self._connection.send_command("UNSUBSCRIBE", *self._channels)
+            while self._open and time.monotonic() < deadline:
+                found += self.read(0.1)
+        except Outage as outage:
+            log.warning("cut off while leaving the channel", reason=outage.reason)
+        return found
+
+    def _read_into(self, found: list[Heard], wait_s: float) -> None:
+        connection = self._connection
+        while (
+            self._open and len(found) < READ_MESSAGES and connection.can_read(timeout=0 if found else wait_s)
+        ):
+            reply = connection.read_response()
+            self.heard_at, self._pinged_at = time.monotonic(), None
+            if reply[0] == b"message":
+                found.append(Heard(reply[1] == self._milestones, reply[2]))
+            elif reply[0] == b"unsubscribe":
+                self._open -= 1
+
+    def _ask_whether_it_lives(self) -> None:
+        now = time.monotonic()
+        # From the question on: a process that was stopped for long is no sign of a dead connection.
+        if self._pinged_at is not None and now - self._pinged_at > ANSWER_TIMEOUT_S:
+            raise Outage("redis", f"nothing was heard for {now - self.heard_at:.1f} s")
+        if self._pinged_at is None and now - self.heard_at > PING_AFTER_S:
+            with outages():
+                self._connection.send_command("PING")
+            self._pinged_at = now
+
+
+class Channel:
+    """One channel, and the stream that what is published on it is added to."""
+
+    def __init__(self, link: RedisLink, name: str, orders: str) -> None:
+        self.name = name
+        self._link = link
+        self._orders = orders
+        # In the same subscription, so that every bridge hears a milestone between the same two messages.
+        self._milestones = f"{orders}:bridge:{name}"
+        self._add = link.script(source("bridge"))
+
+    def rehearse(self) -> None:
+        """Run the script once on scratch keys: a missing permission shows before the first order."""
+        with outages():
+            kind = text(self._link.call("TYPE", self._orders))
+        if kind not in {"none", "stream"}:
+            raise ConfigurationError(f"WORKER_ORDERS_STREAM: {self._orders} is no stream but a {kind}")
+        token = secrets.token_hex(16)
+        stage = Channel(self._link, self.name, f"{self._orders}:probe:{token}")
+        try:
+            stage.add(Batch(token, 1, [b"probe"]))
+        finally:
+            with outages():
+                self._link.call("DEL", stage._orders, stage._added_of(token))
+
+    @contextmanager
+    def subscribed(self) -> Iterator[Subscription]:
+        """Hear the channel. Nothing that is heard before the next milestone has a number."""
+        connection = self._link.own_connection()
+        try:
+            yield Subscription(connection, self.name, self._milestones)
+        finally:
+            connection.disconnect()
+
+    def set_milestone(self) -> int:
+        """Begin a stretch for every bridge of this channel, and return how many there are."""
+        with outages():
+            return int(self._link.call("PUBLISH", self._milestones, secrets.token_hex(16)))
+
+    def add(self, batch: Batch) -> int:
+        """Add what was not added yet by any bridge, each message as it is, and return how many those were.
+
+        Repeatable: where it fails, whatever part of it was added is known to Redis.
+        """
+        with outages():
+            return int(
+                self._add(
+                    [self._orders, self._added_of(batch.stretch)],
+                    [REMEMBERED_MS, batch.first, *batch.messages],
+                )
+            )
+
+    def _added_of(self, stretch: str) -> str:
+        return f"{self._orders}:bridge:{stretch}"
