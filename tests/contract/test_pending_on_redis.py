@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.conftest import LEASE_MS, RealStreams
-from tests.harness import Deployment
+from tests.harness import Deployment, eventually
 from worker.stream import OrderStream, PendingEntries, PendingEntry, Readied, RedisLink, RedisNames
 
 
@@ -167,3 +167,18 @@ def test_nothing_is_pending_without_the_group(
 
     assert (all_of(listed), listed.find([entry_id]), listed.consumers()) == ([], [None], [])
     assert listed.make_claimable(found) == Readied(left=1)
+
+
+def test_replica_is_heard_of_whenever_it_looks_for_abandoned_entries_in_vain(
+    deployment: Deployment, real_streams: RealStreams, listed: PendingEntries
+) -> None:
+    idle = real_streams.consumer("idle")
+    idle.claim("0-0", 10)
+    eventually(lambda: listed.consumers()[0].idle_ms > 100)
+
+    idle.claim("0-0", 10)
+
+    (heard,) = listed.consumers()
+    assert (heard.name, heard.pending) == ("idle", 0)
+    assert heard.idle_ms < 100
+    assert deployment.pending() == 0

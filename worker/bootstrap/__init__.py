@@ -7,11 +7,11 @@ from worker.bootstrap.commands import (
     migrate,
     pending_entries,
     schema,
-    snapshot,
     submitter,
     witnesses,
 )
 from worker.bootstrap.connections import database_from_environment
+from worker.bootstrap.overview import snapshot
 from worker.bootstrap.replica import EXIT_STOPPED, Replica, decoder_of, replica, run
 
 __all__ = [

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.replica import decoder_of
-from worker.bootstrap.vitals import questions
-from worker.domain.errors import Outage
 from worker.settings import Settings
 from worker.store import StoreInspector, migrations
-from worker.stream import DeadLetters, PendingEntries, StreamInspector, Submitter, Trail
+from worker.stream import DeadLetters, PendingEntries, Submitter, Trail
 
 
 class Witnesses(Struct, frozen=True):
@@ -75,16 +72,3 @@ def witnesses(settings: Settings) -> Iterator[Witnesses]:
             store=StoreInspector(opened),
             decoder=decoder_of(settings),
         )
-
-
-def snapshot(settings: Settings) -> dict[str, Any]:
-    """Return what the streams and the database look like now. A server that is away has an error instead."""
-    found: dict[str, Any] = {}
-    with redis_link(settings, "status") as link, database(settings, "status") as opened:
-        asked = questions(StreamInspector(link, redis_names(settings)), StoreInspector(opened), opened)
-        for server, question in asked.items():
-            try:
-                found[server] = {"connected": True, **question()}
-            except Outage as outage:
-                found[server] = {"connected": False, "error": outage.reason}
-    return found

@@ -1,39 +1,144 @@
-"""`worker status`."""
+"""`worker status`: the first thing that a person on call types."""
 
 import json
 import sys
-from typing import Any
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NoReturn
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from worker import bootstrap
-from worker.cli.shell import EXIT_UNREACHABLE, settings_of_environment, translated
+from worker.cli.shell import (
+    EXIT_CONFIGURATION,
+    EXIT_FOUND,
+    EXIT_INTERRUPTED,
+    EXIT_UNREACHABLE,
+    settings_of_environment,
+    translated,
+)
+from worker.ops import Condition, facts_of, judge, lines_of, sentence_of
+from worker.settings import Settings
+
+EVERY_S = 2.0
+LEAST_S, MOST_S = 0.1, 3600.0
+_EXIT = {"unreachable": EXIT_UNREACHABLE, "refused": EXIT_CONFIGURATION}
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, given: float | None) -> float | None:
+    if given is not None and not LEAST_S <= given <= MOST_S:
+        raise click.BadParameter(f"must be from {LEAST_S} to {MOST_S:g} seconds")
+    return given
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.option(
+    "--watch", "every_s", is_flag=False, flag_value=EVERY_S, type=float, callback=_seconds, metavar="[SECONDS]",
+    help=f"Look again and again, every {EVERY_S:g} seconds unless told otherwise, until Ctrl-C.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object; with --watch one in each line.")
 @translated
-def status(*, as_json: bool) -> None:
-    """Show the streams, the group and the database as they are now."""
-    found = bootstrap.snapshot(settings_of_environment())
+def status(*, every_s: float | None, as_json: bool) -> None:
+    """Say whether anything needs a person, and what to run next; then show how everything stands.
+
+    Changes nothing, and costs the servers the same however much is stored: what is looked at only in part says so.
+    A consumer counts as gone by the rule of `worker pending`.
+
+    Exit codes: 0 nothing needs a person, 1 something does, 3 a server is unreachable, 78 a setting is bad or a
+    server refuses access; with --watch 130, when it is ended by Ctrl-C.
+    """
+    settings = settings_of_environment()
+    if every_s is not None:
+        _watch(settings, every_s, as_json=as_json)
+    look = Look(settings)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(look.everything, indent=2))
+    elif sys.stdout.isatty():
+        Console().print(look)
     else:
-        Console().print(_status_table(found))
-    if not all(server["connected"] for server in found.values()):
-        sys.exit(EXIT_UNREACHABLE)
+        click.echo(look.text)
+    sys.exit(look.exit_code)
 
 
-def _status_table(found: dict[str, dict[str, Any]]) -> Table:
-    table = Table("server", "what", "value", title="orders worker")
-    for server, details in found.items():
-        for name, value in details.items():
-            if name == "consumers":
-                for consumer in value:
-                    held = f"{consumer['pending']} pending, idle {consumer['idle_ms'] / 1000:.1f} s"
-                    table.add_row(server, f"consumer {consumer['name']}", held)
-            else:
-                table.add_row(server, name.replace("_", " "), "-" if value is None else str(value))
-    return table
+class Look:
+    """What was found at one time, and what it means."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._found = bootstrap.snapshot(settings)
+        self._conditions = judge(facts_of(self._found))
+        self._sentence = sentence_of(self._conditions)
+        self._lines = lines_of(self._found, self._conditions)
+
+    @property
+    def exit_code(self) -> int:
+        """What the worst condition means to whoever called the command."""
+        worst = self._conditions[0]
+        return _EXIT.get(worst.name, EXIT_FOUND) if worst.needs_person else 0
+
+    @property
+    def everything(self) -> dict[str, Any]:
+        """All of it, for programs."""
+        worst = self._conditions[0]
+        verdict = {
+            "sentence": self._sentence,
+            "needs_person": worst.needs_person,
+            "conditions": [_described(each) for each in self._conditions],
+        }
+        return {**self._found, "verdict": verdict}
+
+    @property
+    def text(self) -> str:
+        """All of it for people, where there is no terminal: one line each, however long."""
+        lines = [f"{label:<14} {text}".rstrip() for label, text in self._lines]
+        return "\n".join([self._sentence, "", *lines])
+
+    def __rich__(self) -> Group:
+        """All of it for a terminal."""
+        style = "bold red" if self._conditions[0].needs_person else "bold green"
+        table = Table.grid(padding=(0, 2))
+        for label, text in self._lines:
+            # Not as markup: brackets in a name are brackets.
+            table.add_row(Text(label, style="dim"), Text(text, overflow="fold"))
+        return Group(Text(self._sentence, style=style), Text(), table)
+
+
+def _described(condition: Condition) -> dict[str, Any]:
+    return {
+        "name": condition.name,
+        "text": condition.text,
+        "command": condition.command,
+        "needs_person": condition.needs_person,
+    }
+
+
+def _watch(settings: Settings, every_s: float, *, as_json: bool) -> NoReturn:
+    """Look until somebody interrupts; a server that is away is shown, and looked for again."""
+    try:
+        if as_json:
+            _repeat(every_s, lambda look: click.echo(json.dumps(look.everything)), settings)
+        if not sys.stdout.isatty():
+            _repeat(every_s, lambda look: click.echo(f"{_now()}\n{look.text}\n"), settings)
+        with Live(auto_refresh=False) as live:
+            footer = f"every {every_s:g} s, Ctrl-C ends"
+
+            def redraw(look: Look) -> None:
+                live.update(Group(look, Text(f"{_now()}, {footer}", style="dim")), refresh=True)
+
+            _repeat(every_s, redraw, settings)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _repeat(every_s: float, show: Callable[[Look], None], settings: Settings) -> NoReturn:
+    while True:
+        show(Look(settings))
+        time.sleep(every_s)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(" ", "seconds").replace("+00:00", " UTC")

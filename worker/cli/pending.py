@@ -190,7 +190,7 @@ HEADING = f"{'entry':<22} {'since (UTC)':<23} {'idle':>12} {'times':>6}  consume
 
 
 def _is_gone(consumer: ConsumerState, settings: Settings) -> bool:
-    return consumer.idle_ms > max(2 * settings.lease_ms, 2 * settings.block_ms)
+    return consumer.is_gone(lease_ms=settings.lease_ms, block_ms=settings.block_ms)
 
 
 def _up_to(limit: int, pages: Iterator[list[PendingEntry]]) -> Iterator[PendingEntry | None]:

@@ -1,17 +1,24 @@
 """What people and pages ask the database; reads only."""
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from msgspec import Struct
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from worker.store.engine import Database
 from worker.store.tables import orders, trades
 
 # Beyond this a count would cost more than anybody learns from it; PostgreSQL's own book is close enough.
 EXACT_COUNT_LIMIT = 10_000
-_LIVE_ROWS = text("SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = to_regclass(:name)")
+# Of the last hour so many rows are counted, the newest: one range of the index on recorded_at.
+MOST_OUTCOMES = 100_000
+# The first follows every insert and is lost in a crash, the second is as old as the last analyze and survives it.
+_LIVE_ROWS = text(
+    "SELECT greatest(s.n_live_tup, c.reltuples::bigint) FROM pg_class c"
+    " JOIN pg_stat_user_tables s ON s.relid = c.oid WHERE c.oid = to_regclass(:name)"
+)
 
 
 class RecentOrder(Struct, frozen=True):
@@ -53,6 +60,20 @@ class StoreState(Struct, frozen=True):
     counts_exact: bool
 
 
+class Outcomes(Struct, frozen=True):
+    """Rows by status, of the last hour, or of its newest 100,000 where these are not `all`; and those without an outcome.
+
+    `submitted` are the orders among those asked about that were handed to a venue which has not answered, one of
+    them by name.
+    """
+
+    last_hour: Mapping[str, int]
+    all: bool
+    submitted: int
+    oldest_submitted_age_s: float | None
+    a_submitted: str | None
+
+
 class StoreInspector:
     """Asks PostgreSQL about the rows. Raises Outage where it does not answer."""
 
@@ -90,3 +111,38 @@ class StoreInspector:
                     count = max(count, connection.scalar(_LIVE_ROWS, {"name": table.name}) or 0)
                 counts[table.name] = count
         return StoreState(str(version).partition(" ")[0], counts["orders"], counts["trades"], exact)
+
+    def outcomes(self, pending: Sequence[str]) -> Outcomes:
+        """Return what became of the orders of the last hour, and what stands of those whose entries are pending.
+
+        An order without an outcome is never acked, so its entry is pending: no index is needed to find it.
+        """
+        with self._database.transaction() as connection:
+            counts = self._last_hour(connection)
+            age = func.extract("epoch", func.now() - func.min(orders.c.recorded_at))
+            found = connection.execute(
+                select(func.count(), age, func.min(orders.c.order_id)).where(
+                    orders.c.entry_id.in_(pending), orders.c.status == "SUBMITTED"
+                )
+            ).one()
+        submitted, age_s, one = found
+        return Outcomes(
+            last_hour=counts,
+            all=sum(counts.values()) < MOST_OUTCOMES,
+            submitted=submitted,
+            oldest_submitted_age_s=None if age_s is None else float(age_s),
+            a_submitted=one,
+        )
+
+    def _last_hour(self, connection: Connection) -> dict[str, int]:
+        newest = (
+            select(orders.c.status)
+            .where(orders.c.recorded_at >= func.now() - timedelta(hours=1))
+            .order_by(orders.c.recorded_at.desc())
+            .limit(MOST_OUTCOMES)
+            .subquery()
+        )
+        counted = (
+            select(newest.c.status, func.count()).group_by(newest.c.status).order_by(func.count().desc())
+        )
+        return dict(connection.execute(counted).all())

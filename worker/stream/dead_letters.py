@@ -69,6 +69,17 @@ class DeadLetters:
             yield from self._with_states(page)
             first = f"({text(page[-1][0])}"
 
+    def latest(self) -> Iterator[StoredLetter]:
+        """Yield all letters, newest first, a page in memory."""
+        last = "+"
+        while True:
+            with outages():
+                page = self._link.call("XREVRANGE", self._names.dead_letters, last, "-", "COUNT", PAGE)
+            if not page:
+                return
+            yield from self._with_states(page)
+            last = f"({text(page[-1][0])}"
+
     def find(self, letter_id: str) -> StoredLetter | None:
         """Return one letter, or None where there is none of this id."""
         with outages():

@@ -17,6 +17,13 @@ class ConsumerState(Struct, frozen=True):
     pending: int
     idle_ms: int
 
+    def is_gone(self, *, lease_ms: int, block_ms: int) -> bool:
+        """Whether it was not heard of for longer than any that is at work: its process has ended, hangs, or is cut off.
+
+        At work it asks at every read, and every quarter of a lease, when it renews and scans.
+        """
+        return self.idle_ms > 2 * max(lease_ms, block_ms)
+
 
 class StreamState(Struct, frozen=True):
     """The streams of one deployment.
@@ -102,9 +109,14 @@ class StreamInspector:
         return None if oldest is None else max(0.0, time.time() - entry_milliseconds(text(oldest)) / 1000)
 
     def _consumers(self) -> tuple[ConsumerState, ...]:
-        found = [
-            named(each) for each in self._call("XINFO", "CONSUMERS", self._names.orders, self._names.group)
-        ]
+        try:
+            reply = self._call("XINFO", "CONSUMERS", self._names.orders, self._names.group)
+        except redis.ResponseError as error:
+            # Gone since it was asked for.
+            if "NOGROUP" in str(error) or "no such key" in str(error):
+                return ()
+            raise
+        found = map(named, reply)
         return tuple(
             ConsumerState(text(each["name"]), int(each["pending"]), int(each["idle"])) for each in found
         )

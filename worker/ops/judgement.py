@@ -1,0 +1,160 @@
+"""Whether anything needs a person, and what to do about it: facts in, conditions out, the worst first."""
+
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+LOOK_AGAIN = "worker status --watch"
+# A replica that is idle takes what comes at once; Redis before 7.2 may not have heard of it for long.
+AT_ONCE_S = 5
+
+
+class Away(Struct, frozen=True):
+    """A server that can't be used: it does not answer, or `answers` and can't do what it is asked, or refuses us."""
+
+    server: str
+    reason: str
+    answers: bool = False
+    refused: bool = False
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What is judged. Where a server is away, its facts are as if all were well."""
+
+    away: tuple[Away, ...] = ()
+    schema: str = "current"
+    group: str = "execution"
+    group_exists: bool = True
+    entries: int = 0
+    waiting: int = 0
+    waiting_exact: bool = True
+    oldest_waiting_age_s: float | None = None
+    pending: int = 0
+    stuck: int = 0
+    longest_untouched_s: float | None = None
+    several_leases_s: float = 90
+    alive: int = 0
+    lost_unread: int = 0
+    open_letters: Mapping[str, int] = {}
+    all_letters: bool = True
+    submitted: int = 0
+    oldest_submitted_age_s: float | None = None
+    a_submitted: str | None = None
+    repairs: int = 0
+
+
+class Condition(Struct, frozen=True):
+    """One thing that holds: `name` for programs, `text` for people, what to run next where there is something."""
+
+    name: str
+    text: str
+    command: str | None = None
+    needs_person: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """Text and command in one line."""
+        return f"{self.text}: {self.command}" if self.command else f"{self.text.rstrip('.')}."
+
+
+def judge(facts: Facts) -> list[Condition]:
+    """Return every condition that holds, the worst first; at least one."""
+    return [*_servers(facts), *_people(facts), *_by_itself(facts)] or [_well(facts)]
+
+
+def _servers(facts: Facts) -> Iterator[Condition]:
+    for each in sorted(facts.away, key=lambda away: away.refused):
+        if each.refused:
+            name, what = "refused", "refuses access"
+        else:
+            name, what = "unreachable", "answers, but not as it should" if each.answers else "does not answer"
+        yield Condition(name, f"{each.server} {what}: {each.reason}")
+    if facts.schema == "behind":
+        yield Condition("schema_behind", "The database schema is behind this version", "worker migrate")
+
+
+def _people(facts: Facts) -> Iterator[Condition]:
+    if not facts.group_exists and facts.entries:
+        there = f"{counted(facts.entries, 'entry', 'entries')} on the orders stream"
+        text = f"Group {facts.group} is missing, nobody reads {there}; a replica makes it anew"
+        yield Condition("group_missing", text, "worker run")
+    elif _nobody_works(facts):
+        yield Condition("nobody_works", f"{_work(facts)} and nobody works, no replica is alive", "worker run")
+    if facts.lost_unread:
+        were = "was" if facts.lost_unread == 1 else "were"
+        lost = (
+            f"{counted(facts.lost_unread, 'order')} {were} trimmed before anybody had read them, and are lost"
+        )
+        yield Condition("lost_unread", f"{lost}; ask the producers what they sent")
+    if facts.stuck:
+        untouched = f"for {span(facts.longest_untouched_s or 0)}, the longest"
+        stuck = (
+            f"{counted(facts.stuck, 'pending order')} untouched for more than {span(facts.several_leases_s)}"
+        )
+        yield Condition("stuck", f"{stuck} ({untouched})", "worker pending")
+    if facts.open_letters:
+        least = "" if facts.all_letters else "at least "
+        count = f"{least}{counted(sum(facts.open_letters.values()), 'open dead letter')}"
+        yield Condition("dead_letters", f"{count} ({by_number(facts.open_letters)})", "worker dead list")
+    age_s = facts.oldest_submitted_age_s or 0
+    if facts.submitted and age_s > facts.several_leases_s:
+        orders = f"{counted(facts.submitted, 'order')} handed to the venue without an answer"
+        yield Condition("submitted", f"{orders}, for {span(age_s)}", f"worker show {facts.a_submitted}")
+
+
+def _by_itself(facts: Facts) -> Iterator[Condition]:
+    if facts.repairs:
+        text = "A repair is running" if facts.repairs == 1 else f"{facts.repairs} repairs are running"
+        yield Condition("repair_running", text, LOOK_AGAIN, needs_person=False)
+    if facts.waiting and not _nobody_works(facts):
+        text = f"Backlog, being worked off: {_work(facts)}, {_replicas(facts)}"
+        yield Condition("backlog", text, LOOK_AGAIN, needs_person=False)
+
+
+def _well(facts: Facts) -> Condition:
+    pending = f", {facts.pending:,} pending" if facts.pending else ""
+    return Condition("well", f"All well: nothing is waiting{pending}, {_replicas(facts)}", needs_person=False)
+
+
+def _nobody_works(facts: Facts) -> bool:
+    if facts.alive:
+        return False
+    age_s = facts.oldest_waiting_age_s
+    return bool(facts.pending or (facts.waiting and (age_s is None or age_s > AT_ONCE_S)))
+
+
+def _replicas(facts: Facts) -> str:
+    return f"{counted(facts.alive, 'replica')} alive" if facts.alive else "no replica was heard of lately"
+
+
+def _work(facts: Facts) -> str:
+    if not facts.waiting:
+        return f"{counted(facts.pending, 'order')} {'is' if facts.pending == 1 else 'are'} pending"
+    least = "" if facts.waiting_exact else "at least "
+    age = (
+        "" if facts.oldest_waiting_age_s is None else f" (the oldest for {span(facts.oldest_waiting_age_s)})"
+    )
+    return f"{least}{counted(facts.waiting, 'order')} {'waits' if facts.waiting == 1 else 'wait'}{age}"
+
+
+def by_number(counts: Mapping[str, int]) -> str:
+    """Return counts as people say them: 2 conflict, 1 poison."""
+    return ", ".join(f"{count:,} {name or '-'}" for name, count in counts.items())
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun."""
+    return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
+
+
+def span(seconds: float) -> str:
+    """Return a time span in no more than two units."""
+    whole = int(seconds)
+    if whole < MINUTE:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"  # noqa: PLR2004  one digit more for what is short
+    for unit, name, smaller, part in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min")):
+        if whole >= unit:
+            rest = whole % unit // smaller
+            return f"{whole // unit} {name} {rest} {part}" if rest else f"{whole // unit} {name}"
+    return f"{whole // MINUTE} min {whole % MINUTE} s" if whole % MINUTE else f"{whole // MINUTE} min"

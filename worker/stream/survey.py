@@ -1,0 +1,181 @@
+"""A longer look at the streams, for people: bounded in cost however long they are, and nothing is changed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from msgspec import Struct
+
+from worker.domain.deliveries import entry_milliseconds, size_of
+from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.inspection import named
+
+PAGE = 500
+MOST_COUNTED = 20_000
+MOST_BYTES = 8_388_608
+MOST_PENDING_LOOKED_AT = 1000
+# A replica claims what was untouched for one lease at its next scan. What was untouched for this many is stuck.
+STUCK_LEASES = 3
+MOST_SHOWN = 200
+
+
+class Waiting(Struct, frozen=True):
+    """Entries that nobody has taken yet; at least so many where the number is not `exact`."""
+
+    waiting: int = 0
+    waiting_exact: bool = True
+    oldest_waiting_age_s: float | None = None
+
+
+class OldestPending(Struct, frozen=True):
+    """The first pending entries by id: how many of them nobody has touched for several leases."""
+
+    entry_ids: tuple[str, ...] = ()
+    stuck: int = 0
+    longest_untouched_s: float | None = None
+
+
+class Kept(Struct, frozen=True):
+    """What retention has left; the horizon is the age below which settled marks are kept, None before any has gone."""
+
+    first_order_age_s: float | None
+    settled_marks: int
+    horizon_age_s: float | None
+    trimmed_pending: int
+
+
+class LastRepair(Struct, frozen=True):
+    """The last repair that came to its end, in its own words; empty where it did not say."""
+
+    at: str
+    by: str
+    how: str
+    looked_at: str
+    published: str
+    buried: str
+    made_pending: str
+    left_alone: str
+
+
+class Survey(Struct, frozen=True):
+    """The streams of one deployment, looked at for longer. Not of one instant."""
+
+    waiting: Waiting
+    oldest: OldestPending
+    lost_unnoticed: int
+    kept: Kept
+    repairs_running: int
+    last_repair: LastRepair | None
+
+
+class Surveyor:
+    """Asks Redis. Raises Outage where it does not answer; without the stream or the group there is nothing to see."""
+
+    def __init__(self, link: RedisLink, names: RedisNames, *, lease_ms: int) -> None:
+        self._link = link
+        self._names = names
+        self._lease_ms = lease_ms
+
+    def survey(self) -> Survey:
+        """Return what is seen now. Ages are by the clock of Redis, which also made the ids."""
+        with outages():
+            seconds, micros = self._link.call("TIME")
+            now_ms = int(seconds) * 1000 + int(micros) // 1000
+            stream, group = self._infos()
+            return Survey(
+                waiting=self._waiting(stream, group, now_ms) if group else Waiting(),
+                oldest=self._oldest_pending() if group else OldestPending(),
+                lost_unnoticed=_lost_unnoticed(stream, group) if group else 0,
+                kept=self._kept(stream, now_ms),
+                repairs_running=int(self._link.call("ZCOUNT", self._names.repairs, now_ms, "+inf")),
+                last_repair=self._last_repair(),
+            )
+
+    def _infos(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        try:
+            stream = named(self._link.call("XINFO", "STREAM", self._names.orders))
+            groups = map(named, self._link.call("XINFO", "GROUPS", self._names.orders))
+        except redis.ResponseError as error:
+            if "no such key" in str(error):
+                return {}, {}
+            raise
+        return stream, next((each for each in groups if text(each["name"]) == self._names.group), {})
+
+    def _waiting(self, stream: dict[str, Any], group: dict[str, Any], now_ms: int) -> Waiting:
+        delivered, length = text(group["last-delivered-id"]), int(stream["length"])
+        if delivered == text(stream["last-generated-id"]):
+            return Waiting()
+        after = f"({delivered}"
+        oldest = self._link.call("XRANGE", self._names.orders, after, "+", "COUNT", 1)
+        if not oldest:
+            return Waiting()
+        age_s = _age_s(now_ms, text(oldest[0][0]))
+        if _parts(text(stream["first-entry"][0])) > _parts(delivered):
+            return Waiting(length, True, age_s)
+        if group.get("lag") is not None:
+            return Waiting(min(int(group["lag"]), length), True, age_s)
+        return Waiting(*self._counted(after), age_s)
+
+    def _counted(self, after: str) -> tuple[int, bool]:
+        """Count entries the slow way, and say whether these are all."""
+        count, size = 0, 0
+        while count < MOST_COUNTED and size < MOST_BYTES:
+            page = self._link.call("XRANGE", self._names.orders, after, "+", "COUNT", PAGE)
+            count += len(page)
+            if len(page) < PAGE:
+                return count, True
+            size += sum(size_of(fields) for _, fields in page)
+            after = f"({text(page[-1][0])}"
+        return count, False
+
+    def _oldest_pending(self) -> OldestPending:
+        names = self._names
+        try:
+            # Without IDLE: that would have Redis search the whole list where nothing fits.
+            page: Sequence[Any] = self._link.call(
+                "XPENDING", names.orders, names.group, "-", "+", MOST_PENDING_LOOKED_AT
+            )
+        except redis.ResponseError as error:
+            if "NOGROUP" in str(error):
+                return OldestPending()
+            raise
+        idle = [int(idle_ms) for _, _, idle_ms, _ in page]
+        return OldestPending(
+            entry_ids=tuple(text(entry_id) for entry_id, *_ in page),
+            stuck=sum(each > STUCK_LEASES * self._lease_ms for each in idle),
+            longest_untouched_s=max(idle) / 1000 if idle else None,
+        )
+
+    def _kept(self, stream: dict[str, Any], now_ms: int) -> Kept:
+        first, settled = stream.get("first-entry"), self._names.settled
+        horizon = self._link.call("ZSCORE", settled, "horizon")
+        return Kept(
+            first_order_age_s=_age_s(now_ms, text(first[0])) if first else None,
+            settled_marks=int(self._link.call("ZCARD", settled)) - (horizon is not None),
+            horizon_age_s=None if horizon is None else max(0.0, now_ms - float(horizon)) / 1000,
+            trimmed_pending=int(self._link.call("ZCARD", self._names.trimmed)),
+        )
+
+    def _last_repair(self) -> LastRepair | None:
+        said = self._link.call("HMGET", self._names.repaired, *LastRepair.__struct_fields__)
+        if not any(said):
+            return None
+        return LastRepair(*("" if each is None else text(each)[:MOST_SHOWN] for each in said))
+
+
+def _lost_unnoticed(stream: dict[str, Any], group: dict[str, Any]) -> int:
+    """Return how many entries were trimmed unread since a replica last counted them, as lost.lua will count."""
+    read, first = group.get("entries-read"), stream["first-entry"]
+    delivered = text(group["last-delivered-id"])
+    if read is None or (first and _parts(text(first[0])) <= _parts(delivered)):
+        return 0
+    unread = 0 if delivered == text(stream["last-generated-id"]) else int(stream["length"])
+    return max(0, int(stream["entries-added"]) - unread - int(read))
+
+
+def _parts(entry_id: str) -> tuple[int, ...]:
+    return tuple(map(int, entry_id.split("-")))
+
+
+def _age_s(now_ms: int, entry_id: str) -> float:
+    return max(0.0, (now_ms - entry_milliseconds(entry_id)) / 1000)
