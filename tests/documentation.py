@@ -11,12 +11,13 @@ PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 Everything comes from the environment and is read once, before anything connects. A bad value ends the start
-with exit code 78 and one line per bad variable, all at once. `REDIS_URL` and `DATABASE_URL` may stand in a
-file instead, named by `REDIS_URL_FILE` and `DATABASE_URL_FILE`. A `WORKER_` variable that does not exist is
-a warning with the nearest name.
+with exit code 78 and one line per bad variable, all at once. `REDIS_URL`, `DATABASE_URL` and `WORKER_VENUE_URL`
+may stand in a file instead, named by `REDIS_URL_FILE`, `DATABASE_URL_FILE` and `WORKER_VENUE_URL_FILE`. A
+`WORKER_` variable that does not exist is a warning with the nearest name.
 
-Two rules join settings: the three streams must differ, and `WORKER_LEASE_MS` must be longer than
-`WORKER_TRANSACTION_TIMEOUT_S` and than `WORKER_EXECUTE_TIMEOUT_S`.
+Three rules join settings: the three streams must differ, `WORKER_LEASE_MS` must be longer than
+`WORKER_TRANSACTION_TIMEOUT_S` and than `WORKER_EXECUTE_TIMEOUT_S`, and `WORKER_EXECUTOR=venue` needs a
+`WORKER_VENUE_URL`.
 
 | variable | default | meaning |
 |---|---|---|

@@ -20,6 +20,7 @@ from worker.wire import Renderer
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START = "0-0"
 LOOKED_AT_PER_CLAIMED = 10
+OUTCOME = ("status", "executed_at", "filled_quantity", "average_price", "error_message", "trades")
 
 
 class FakeClock:
@@ -130,7 +131,7 @@ class FakeStream:
 
 
 class FakeOrders:
-    """One consumer's port to a FakeStream. `when_idle` is called by every read that finds nothing."""
+    """One consumer's port to a FakeStream. Every read that finds nothing waits, and calls `when_idle`."""
 
     def __init__(self, stream: FakeStream, consumer: str, *, lease_ms: int) -> None:
         self.stream = stream
@@ -138,6 +139,10 @@ class FakeOrders:
         self.when_idle: Callable[[], None] = lambda: None
         self._consumer = consumer
         self._lease_ms = lease_ms
+
+    @property
+    def consumer(self) -> str:
+        return self._consumer
 
     @property
     def _now_ms(self) -> int:
@@ -376,6 +381,24 @@ class FakeStore:
                 for record in records
             ]
 
+    def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        with self.faults.at("resolve"), self.table.lock:
+            written: dict[str, OrderRecord] = {}
+            for record in records:
+                row = self.table.rows.get(record.order_id)
+                if row is None or row.entry_id != record.entry_id or row.status is not Status.SUBMITTED:
+                    continue
+                outcome = {name: getattr(record, name) for name in OUTCOME}
+                resolved = replace(row, **outcome, replay_of=None)
+                if not _storable(resolved) or self.refuses(record):
+                    raise RowRefused("the row breaks a constraint")
+                written[record.order_id] = resolved
+            self.table.rows |= written
+            return [record if self._is_of(record, written) else self._standing(record) for record in records]
+
+    def _is_of(self, record: OrderRecord, written: Mapping[str, OrderRecord]) -> bool:
+        return record.order_id in written and written[record.order_id].entry_id == record.entry_id
+
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         with self.faults.at("find"), self.table.lock:
             found = [row for row in self.table.rows.values() if row.entry_id in entry_ids]
@@ -402,6 +425,28 @@ class FakeExecutor:
     def execute(self, order: Order) -> Execution:
         self.executed.append(order.order_id)
         return self.instead.get(order.order_id, self.execute_by_default)(order)
+
+
+class FakeVenue(FakeExecutor):
+    """An executor with effects: `book` has every order that was ever sent, `asked` every question."""
+
+    pure = False
+
+    def __init__(self, execute: Callable[[Order], Execution]) -> None:
+        super().__init__(execute)
+        self.book: dict[str, Execution] = {}
+        self.asked: list[str] = []
+        self.find_instead: dict[str, Callable[[str], Execution | None]] = {}
+
+    def execute(self, order: Order) -> Execution:
+        execution = super().execute(order)
+        assert order.order_id not in self.book, f"{order.order_id} was sent twice"
+        self.book[order.order_id] = execution
+        return execution
+
+    def find(self, order_id: str) -> Execution | None:
+        self.asked.append(order_id)
+        return self.find_instead.get(order_id, self.book.get)(order_id)
 
 
 def id_order(entry_id: str) -> tuple[int, int]:
@@ -458,12 +503,13 @@ class Bench:
         max_deliveries: int = 5,
         max_order_age_s: float = 0,
         orders_keep_s: int = 0,
+        executor: FakeExecutor | None = None,
     ) -> None:
         self.stream = stream if stream is not None else FakeStream(FakeClock())
         self.clock = clock = self.stream.clock
         self.orders = FakeOrders(self.stream, consumer, lease_ms=lease_ms)
         self.store = FakeStore(table if table is not None else FakeTable())
-        self.executor = FakeExecutor(filled)
+        self.executor = executor if executor is not None else FakeExecutor(filled)
         self.drain, self.tally = Drain(), Tally()
         self.executing: list[str | None] = []
         renderer = Renderer(
@@ -494,6 +540,7 @@ class Bench:
             self.lease,
             max_deliveries=max_deliveries,
             max_order_age_s=max_order_age_s,
+            execute_timeout_s=lease_ms / 3000,
             now=clock.now,
             executing=lambda order: self.executing.append(None if order is None else order.order_id),
         )

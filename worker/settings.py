@@ -13,9 +13,12 @@ from worker.domain.errors import ConfigurationError
 PREFIX = "WORKER_"
 SHOWN = 80
 UNPREFIXED = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
+# Never shown, and each may stand in a file instead.
+SECRETS = ("redis_url", "database_url", "venue_url")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 _DATABASE_SCHEMES = ("postgres://", "postgresql://", "postgresql+psycopg://")
+_VENUE_SCHEMES = ("http://", "https://")
 
 
 def _key(value: str) -> str:
@@ -51,8 +54,23 @@ def _redis(url: SecretStr) -> SecretStr:
     return url
 
 
+def _venue(url: SecretStr) -> SecretStr:
+    _one_of(_VENUE_SCHEMES, url)
+    try:
+        parts = urlsplit(url.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "can't be read: its port is no port, or its password is not percent-encoded"
+        ) from None
+    if not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must name a host, and have neither a query nor a fragment")
+    return url
+
+
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(lambda url: _one_of(_DATABASE_SCHEMES, url))]
+VenueUrl = Annotated[SecretStr, AfterValidator(_venue)]
 KeyName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_key)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
@@ -122,7 +140,10 @@ class Settings(BaseModel):
         le=1_000_000_000,
         description="Results kept besides those that a group has not acked (0: all)",
     )
-    executor: str = Field("paper", min_length=1, description="paper, or package.module:Name")
+    executor: str = Field("paper", min_length=1, description="paper, venue, or package.module:Name")
+    venue_url: VenueUrl | None = Field(
+        None, description="Where the venue executor sends orders: http:// or https://"
+    )
     paper_success_rate: float = Field(
         0.95, ge=0, le=1, allow_inf_nan=False, description="Share of orders that the paper executor fills"
     )
@@ -154,6 +175,8 @@ class Settings(BaseModel):
                 faults.append(
                     f"WORKER_LEASE_MS: must be longer than WORKER_{name} ({self.lease_ms} ms against {seconds:g} s)"
                 )
+        if self.executor == "venue" and self.venue_url is None:
+            faults.append("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -167,14 +190,14 @@ def variable(field: str) -> str:
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return the settings in an environment.
 
-    A URL may stand in the file that REDIS_URL_FILE or DATABASE_URL_FILE names. Raises ConfigurationError with
+    A URL may stand in the file that REDIS_URL_FILE, DATABASE_URL_FILE or WORKER_VENUE_URL_FILE names. Raises ConfigurationError with
     one line per bad variable, all at once, no secret in any of them.
     """
     faults: list[str] = []
     values = {}
     for field in Settings.model_fields:
         name = variable(field)
-        if field in UNPREFIXED:
+        if field in SECRETS:
             secret = _secret(name, environment, faults)
             if secret is not None:
                 values[field] = secret
@@ -196,7 +219,11 @@ def _disagreements(values: Mapping[str, str], error: ValidationError) -> list[st
     bad = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
     if not bad:
         return []
-    stand_ins = {"redis_url": _REDIS_SCHEMES[0], "database_url": _DATABASE_SCHEMES[0]}
+    stand_ins = {
+        "redis_url": _REDIS_SCHEMES[0],
+        "database_url": _DATABASE_SCHEMES[0],
+        **({"venue_url": f"{_VENUE_SCHEMES[0]}venue"} if "venue_url" in bad else {}),
+    }
     try:
         Settings.model_validate(
             {**stand_ins, **{name: value for name, value in values.items() if name not in bad}}
@@ -209,6 +236,7 @@ def _disagreements(values: Mapping[str, str], error: ValidationError) -> list[st
 def unknown_names(environment: Mapping[str, str]) -> list[str]:
     """Return a warning for each WORKER_ variable that does not exist, with the nearest that does."""
     known = {variable(field) for field in Settings.model_fields}
+    known |= {f"{variable(field)}_FILE" for field in SECRETS}
     warnings = []
     for name in sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
         near = difflib.get_close_matches(name, known, n=1)
@@ -248,6 +276,6 @@ def _lines(error: ValidationError, already: Iterable[str]) -> list[str]:
         if name in named:
             continue
         message = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
-        shown = "" if field in UNPREFIXED else f", not {_shortened(repr(fault['input']))}"
+        shown = "" if field in SECRETS else f", not {_shortened(repr(fault['input']))}"
         lines.append(f"{name}: {message[:1].lower()}{message[1:]}{shown}")
     return lines

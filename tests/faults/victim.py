@@ -1,22 +1,23 @@
 """A worker process whose ports stop it at one chosen point: killed, failing, hanging or stopped.
 
-Run as `python -m tests.faults.victim POINT WAY`, with the settings of a worker in its environment. It acts
-the first time the point is reached, and says so on standard error.
+Run as `python -m tests.faults.victim POINT WAY [N]`, with the settings of a worker in its environment. It acts
+the first (or n-th) time the point is reached, and says so on standard error.
 """
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import httpx
 from sqlalchemy import Engine, event
 
 from worker.bootstrap import replica
 from worker.domain.deliveries import Delivery, Settlement
 from worker.domain.errors import Outage
-from worker.domain.orders import Execution, Order, OrderRecord
+from worker.domain.orders import Execution, Order, OrderRecord, Status
 from worker.ops import configure_logs
 from worker.settings import read_settings
 
@@ -26,15 +27,17 @@ REACHED = "crash point reached"
 class Saboteur:
     """Does to this process what was asked for, once."""
 
-    def __init__(self, point: str, way: str) -> None:
+    def __init__(self, point: str, way: str, turn: int = 1) -> None:
         self.point = point
         self.way = way
-        self.done = False
+        self.turn = turn
 
     def at(self, point: str) -> None:
-        if point != self.point or self.done:
+        if point != self.point:
             return
-        self.done = True
+        self.turn -= 1
+        if self.turn != 0:
+            return
         sys.stderr.write(f"{REACHED}: {point}\n")
         sys.stderr.flush()
         match self.way:
@@ -99,17 +102,22 @@ class Store(Passing):
     def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         standing: list[OrderRecord] = self._inner.record(records)
         self._saboteur.at("after COMMIT")
+        if any(record.status is Status.SUBMITTED for record in records):
+            self._saboteur.at("after intent")
+        return standing
+
+    def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        self._saboteur.at("before outcome")
+        standing: list[OrderRecord] = self._inner.resolve(records)
+        self._saboteur.at("after outcome")
         return standing
 
 
 class Executor(Passing):
-    @property
-    def pure(self) -> bool:
-        return True
-
     def execute(self, order: Order) -> Execution:
         self._saboteur.at("in execute")
         execution: Execution = self._inner.execute(order)
+        self._saboteur.at("after answer")
         return execution
 
 
@@ -129,17 +137,33 @@ def _watch_commit(saboteur: Saboteur) -> None:
     event.listen(Engine, "before_cursor_execute", note_writes)
 
 
-def main(point: str, way: str) -> None:
+def _watch_sends(saboteur: Saboteur) -> None:
+    # Between the last byte of a request and the first of its answer no code of ours runs, but for this.
+    send = httpx.Client.send
+
+    def traced(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+        def at(event_name: str, _info: Any) -> None:
+            if request.method == "POST" and event_name == "http11.send_request_body.complete":
+                saboteur.at("after send")
+
+        request.extensions = {**request.extensions, "trace": at}
+        return send(client, request, **options)
+
+    httpx.Client.send = traced  # type: ignore[method-assign,assignment]
+
+
+def main(point: str, way: str, turn: int = 1, *, environment: Mapping[str, str] = os.environ) -> None:
     """Run the worker of the environment until the point is reached, or a signal comes."""
-    saboteur = Saboteur(point, way)
+    saboteur = Saboteur(point, way, turn)
 
     def wrap(kind: type[Passing]) -> Callable[[Any], Any]:
         return lambda inner: kind(inner, saboteur)
 
     _watch_commit(saboteur)
+    _watch_sends(saboteur)
     configure_logs(level="INFO", form="json")
     with replica(
-        read_settings(os.environ),
+        read_settings(environment),
         wrap_stream=wrap(Stream),
         wrap_store=wrap(Store),
         wrap_executor=wrap(Executor),
@@ -149,4 +173,4 @@ def main(point: str, way: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.builders import record
 from tests.fakes import Bench
-from worker.domain.deliveries import Dead, Outcome, Settled
+from worker.domain.deliveries import Dead, Delivery, Outcome, Settled
 from worker.domain.errors import Outage
 from worker.domain.orders import Status
 
@@ -186,3 +186,17 @@ def trimmed_while_pending(bench: Bench) -> str:
     bench.intake.take()
     bench.clock.advance(31)
     return entry_id
+
+
+def test_trimmed_entry_is_buried_though_another_order_has_the_id_made_of_its_own() -> None:
+    bench = Bench()
+    (entry_id,) = bench.submit("")
+    bench.submit(f"orders:{entry_id}")
+    taken = bench.intake.take()
+    bench.handling.handle(taken[1:])
+
+    (outcome,) = bench.handling.handle([Delivery(entry_id, (), 0, False)])
+
+    assert isinstance(outcome, Dead)
+    assert (outcome.reason, outcome.order_id) == ("trimmed", None)
+    assert [row.status for row in bench.rows.values()] == [Status.FILLED]

@@ -68,6 +68,10 @@ BAD: dict[str, list[str]] = {
     "WORKER_RESULTS_CHANNEL": [""],
     "WORKER_GROUP": ["", "\x1b[31m"],
     "WORKER_EXECUTOR": [""],
+    "WORKER_VENUE_URL": [
+        "", "venue:80", "ftp://host", "http://", "http://me:hid/den@host", "http://host:99999", "http://host?k=hidden",
+        "http://host#x", "http://host\n",
+    ],
     "REDIS_URL": [
         "", "http://host", "host:6379", "(unset)", "redis://host:hidden/0", "redis://:hid/den@host", "redis://[::1",
         "redis://host:99999", "redis://host/first", "redis://:hidden@host\n", "redis://:hid%00den@host",
@@ -236,3 +240,28 @@ def test_misspelled_variable_is_a_warning_with_the_nearest_name() -> None:
 
 def test_known_variables_are_no_warning() -> None:
     assert unknown_names({variable(name): "x" for name in Settings.model_fields}) == []
+
+
+def test_venue_without_an_address_is_refused_together_with_other_faults() -> None:
+    lines = faults(WORKER_EXECUTOR="venue", WORKER_BATCH_SIZE="0")
+
+    assert sorted(line.partition(":")[0] for line in lines) == ["WORKER_BATCH_SIZE", "WORKER_VENUE_URL"]
+    assert "WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue" in lines
+
+
+def test_bad_address_of_the_venue_is_named_once_and_not_shown() -> None:
+    assert faults(WORKER_EXECUTOR="venue", WORKER_VENUE_URL="mail:hidden") == [
+        "WORKER_VENUE_URL: must begin with one of http://, https://"
+    ]
+
+
+def test_address_of_the_venue_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("https://me:hidden@venue/api\n", encoding="utf-8")
+
+    made = accepted(WORKER_EXECUTOR="venue", WORKER_VENUE_URL_FILE=str(file))
+
+    assert made.venue_url is not None
+    assert made.venue_url.get_secret_value() == "https://me:hidden@venue/api"
+    assert "hidden" not in f"{made!r}{made}{made.model_dump()}"
+    assert unknown_names({"WORKER_VENUE_URL_FILE": str(file)}) == []

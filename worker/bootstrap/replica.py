@@ -13,11 +13,12 @@ import structlog
 
 from worker import __version__, wire
 from worker.bootstrap.connections import database, redis_link, redis_names
+from worker.bootstrap.execution import batch_size_of, close, executor_of
 from worker.bootstrap.vitals import WorkerVitals, questions
 from worker.consumer import Deadlines, Drain, Handling, Intake, Lease, Retention, SignOfLife, Tally, Worker
-from worker.consumer.ports import Executor, Orders, Store
+from worker.consumer.ports import Executor, Orders, Store, is_pure
 from worker.domain.decimals import Digits
-from worker.execution import load
+from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
 from worker.store import Database, OrderStore, StoreInspector, migrations
@@ -76,9 +77,10 @@ def replica(
     The wraps let a test stand between the loop and its ports. Raises ConfigurationError, SchemaBehind, or
     Outage where a server does not answer.
     """
-    executor = wrap_executor(_executor(settings))
+    executor = wrap_executor(executor_of(settings))
     names = redis_names(settings)
     with ExitStack() as opened:
+        opened.callback(close, executor)
         link = opened.enter_context(redis_link(settings, "loop"))
         asking_link = opened.enter_context(redis_link(settings, "checks"))
         loop_database = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS))
@@ -97,14 +99,6 @@ def replica(
         checks, views = _pages(settings, names, asking_link, asked_database, WorkerVitals(worker, decoder))
         server = HttpServer(views, host=settings.health_host, port=settings.health_port)
         yield Replica(worker, names, decoder, deadlines, checks, server)
-
-
-def _executor(settings: Settings) -> Executor:
-    return load(
-        settings.executor,
-        paper_success_rate=settings.paper_success_rate,
-        paper_latency_s=settings.paper_latency_ms / 1000,
-    )
 
 
 def decoder_of(settings: Settings) -> wire.Decoder:
@@ -133,14 +127,21 @@ def _assemble(
     )
     decoder = decoder_of(settings)
     renderer = _renderer(settings, names.consumer)
-    limits = {"batch_size": settings.batch_size, "block_ms": settings.block_ms, "lease_ms": settings.lease_ms}
-    intake = Intake(stream, lease, tally, **limits, clock=clock)
+    intake = Intake(
+        stream, lease, tally,
+        batch_size=batch_size_of(settings, executor),
+        block_ms=settings.block_ms,
+        lease_ms=settings.lease_ms,
+        clock=clock,
+    )  # fmt: skip
+    life = SignOfLife(clock)
     handling = Handling(
         stream, store, executor, decoder, renderer, lease,
         max_deliveries=settings.max_deliveries,
         max_order_age_s=settings.max_order_age_s,
+        execute_timeout_s=settings.execute_timeout_s,
         now=lambda: datetime.now(UTC),
-        executing=deadlines.executing,
+        executing=deadlines.executing if is_pure(executor) else _both(deadlines, life),
     )  # fmt: skip
     retention = Retention(
         stream,
@@ -149,9 +150,17 @@ def _assemble(
         lease_ms=settings.lease_ms,
         clock=clock,
     )
-    life = SignOfLife(clock)
     worker = Worker(stream, store, intake, handling, renderer, lease, retention, drain, tally, life)
     return worker, decoder, deadlines
+
+
+def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOrder | None], None]:
+    def executing(order: Order | UnsoundOrder | None) -> None:
+        # A group of executions over a network may outlast what the loop is given between two stations.
+        life.give()
+        deadlines.executing(order)
+
+    return executing
 
 
 def _renderer(settings: Settings, consumer: str) -> wire.Renderer:

@@ -5,7 +5,7 @@ from threading import Event, Thread
 
 from worker.consumer.drain import Drain
 from worker.consumer.ports import Monotonic
-from worker.domain.orders import Order
+from worker.domain.orders import Order, UnsoundOrder
 
 LOOK_EVERY_S = 0.1
 
@@ -30,7 +30,7 @@ class Deadlines:
         self._drain_s = drain_s
         self._clock = clock
         self._leave = leave
-        self._executing: tuple[Order, float] | None = None
+        self._executing: tuple[Order | UnsoundOrder, float] | None = None
         self._draining_since: float | None = None
         self._over = Event()
         self._thread = Thread(target=self._run, name="deadlines", daemon=True)
@@ -43,7 +43,7 @@ class Deadlines:
         """Watch no more."""
         self._over.set()
 
-    def executing(self, order: Order | None) -> None:
+    def executing(self, order: Order | UnsoundOrder | None) -> None:
         """Note which order is being executed from now on, if any."""
         self._executing = None if order is None else (order, self._clock())
 

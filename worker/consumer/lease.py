@@ -31,10 +31,10 @@ class Lease:
         self._thread.start()
 
     def stop(self) -> None:
-        """Renew no more."""
+        """Renew no more; a renewal under way is waited for, which ends at the timeouts of its connection."""
         self._leaving.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=1)
+            self._thread.join()
 
     def check(self) -> None:
         """Raise Stopped where the thread has died: what is in hand could be taken away unnoticed."""
@@ -59,10 +59,13 @@ class Lease:
             self._held -= gone
             self._lost -= gone
 
-    def lost(self, deliveries: Iterable[Delivery]) -> set[str]:
-        """Return which of these somebody else holds or has settled, asking first if the last renewal is too old."""
+    def lost(self, deliveries: Iterable[Delivery], *, for_s: float = 0.0) -> set[str]:
+        """Return which of these somebody else holds or has settled.
+
+        Asks first if the last renewal is too old to keep them for another `for_s` seconds.
+        """
         # A process that was stopped wakes up here before its renewal thread had a turn.
-        if self._clock() - self._renewed_at > self._lease_s:
+        if self._clock() - self._renewed_at > self._lease_s - for_s:
             self.renew()
         with self._lock:
             return {delivery.entry_id for delivery in deliveries if delivery.entry_id in self._lost}

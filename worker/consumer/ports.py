@@ -28,7 +28,7 @@ class Orders(Protocol):
         """Take a page of abandoned entries; nothing is charged."""
 
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
-        """Return entries that arrived unseen."""
+        """Return entries that arrived unseen, with what they are charged with on the stream."""
 
     def trimmed(self, count: int) -> list[str]:
         """Return entries that were trimmed while pending, whose owners have had their time."""
@@ -67,12 +67,19 @@ class Store(Protocol):
     def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         """Commit rows; return the row that stands for each, the very record where it was written now."""
 
+    def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        """Commit outcomes of SUBMITTED rows that these entries own; return what stands for each, as `record` does."""
+
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows these entries own."""
 
 
 class Executor(Protocol):
-    """Turns an order into an execution. Pure: the same order gives the same execution in any process."""
+    """Turns an order into an execution.
+
+    Either it declares `pure = True`: the same order gives the same execution in any process, so that executing again
+    is invisible. Or its effects lie outside the worker's transaction, and it is an `OutsideExecutor`, too.
+    """
 
     @property
     def pure(self) -> bool:
@@ -80,6 +87,18 @@ class Executor(Protocol):
 
     def execute(self, order: Order) -> Execution:
         """Execute. Raises VenueUnavailable before any effect; anything else it raises is charged to the order."""
+
+
+class OutsideExecutor(Executor, Protocol):
+    """An executor whose venue can be asked what became of an order."""
+
+    def find(self, order_id: str) -> Execution | None:
+        """Return what the venue made of an order, None where it never took it; VenueUnavailable: it can't tell."""
+
+
+def is_pure(executor: Executor) -> bool:
+    """Whether an executor declares it; who says nothing has effects outside."""
+    return getattr(executor, "pure", False) is True
 
 
 class Decoder(Protocol):

@@ -156,3 +156,20 @@ def record_execution(order: Order | UnsoundOrder, execution: Execution, at: date
         trades=tuple(sorted(execution.trades, key=attrgetter("trade_id"))),
         replay_of=order.replay_of,
     )
+
+
+def intended_order(row: OrderRecord) -> Order:
+    """Return the order whose intent a SUBMITTED row is: such a row holds all of it."""
+    if row.symbol is None or row.side is None or row.quantity is None:
+        raise ValueError(f"the row of order {row.order_id} is not complete")
+    return Order(
+        order_id=row.order_id,
+        entry_id=row.entry_id,
+        fingerprint=row.fingerprint,
+        symbol=row.symbol,
+        side=row.side,
+        quantity=row.quantity,
+        price=row.price,
+        stop_loss_pct=row.stop_loss_pct,
+        labels=row.labels,
+    )

@@ -1,6 +1,7 @@
-"""Turns an order into an execution: the paper executor, and the registry that finds others."""
+"""Turns an order into an execution: the paper and the venue executor, and the registry that finds others."""
 
 from worker.execution.paper import PaperExecutor
 from worker.execution.registry import load
+from worker.execution.venue import VenueExecutor
 
-__all__ = ["PaperExecutor", "load"]
+__all__ = ["PaperExecutor", "VenueExecutor", "load"]

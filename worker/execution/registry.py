@@ -6,10 +6,11 @@ from typing import Protocol, cast
 from worker.domain.errors import ConfigurationError
 from worker.domain.orders import Execution, Order
 from worker.execution.paper import PaperExecutor
+from worker.execution.venue import VenueExecutor
 
 
 class Executor(Protocol):
-    """What an executor offers."""
+    """What every executor offers; one that is not pure has `find(order_id)`, too."""
 
     @property
     def pure(self) -> bool:
@@ -19,25 +20,41 @@ class Executor(Protocol):
         """Execute one order."""
 
 
-def load(name: str, *, paper_success_rate: float, paper_latency_s: float) -> Executor:
-    """Return the executor called `paper`, or make one of `package.module:Name`, called without arguments.
+def load(
+    name: str,
+    *,
+    paper_success_rate: float,
+    paper_latency_s: float,
+    venue_url: str | None,
+    execute_timeout_s: float,
+) -> Executor:
+    """Return the executor called `paper` or `venue`, or make one of `package.module:Name`, called without arguments.
 
-    Raises ConfigurationError where there is none, or where it does not declare `pure = True`: with effects
-    outside the transaction, executing an order again after a crash would repeat them.
+    Raises ConfigurationError where there is none, or where it neither declares `pure = True` nor offers `find`: an
+    order may have been sent before a crash, and somebody must be able to tell.
     """
     if name == "paper":
         return PaperExecutor(success_rate=paper_success_rate, latency_s=paper_latency_s)
+    if name == "venue":
+        if venue_url is None:
+            raise ConfigurationError("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
+        return VenueExecutor(venue_url, timeout_s=execute_timeout_s)
     module_name, colon, attribute = name.partition(":")
     if not (module_name and colon and attribute):
-        raise ConfigurationError(f"WORKER_EXECUTOR: {name!r} is neither paper nor package.module:Name")
+        raise ConfigurationError(
+            f"WORKER_EXECUTOR: {name!r} is neither paper nor venue nor package.module:Name"
+        )
     try:
         executor = getattr(import_module(module_name), attribute)()
     except Exception as error:
         raise ConfigurationError(
             f"WORKER_EXECUTOR: {name!r} can't be loaded: {type(error).__name__}: {error}"
         ) from error
-    if getattr(executor, "pure", False) is not True or not callable(getattr(executor, "execute", None)):
+    if not callable(getattr(executor, "execute", None)):
+        raise ConfigurationError(f"WORKER_EXECUTOR: {name!r} has no execute method")
+    if getattr(executor, "pure", False) is not True and not callable(getattr(executor, "find", None)):
         raise ConfigurationError(
-            f"WORKER_EXECUTOR: {name!r} must have an execute method and declare pure = True"
+            f"WORKER_EXECUTOR: {name!r} must declare pure = True or offer find(order_id): after a crash"
+            " an order is either executed again unseen, or its venue is asked for it first"
         )
     return cast("Executor", executor)

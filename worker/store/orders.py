@@ -1,6 +1,6 @@
 """The orders table as inbox and outbox: records executions, finds what stands already."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -93,6 +93,19 @@ _take_over = (
     )
     .returning(orders.c.entry_id)
 )
+_OUTCOME_COLUMNS = ("status", "executed_at", "filled_quantity", "average_price", "error_message")
+_outcomes = _rows_of("outcomes", orders, ("order_id", "entry_id", *_OUTCOME_COLUMNS))
+# Whatever is no intent of this entry any more stands as it is: somebody else has resolved it.
+_resolve = (
+    update(orders)
+    .values({name: _outcomes.c[name] for name in _OUTCOME_COLUMNS} | {"recorded_at": func.now()})
+    .where(
+        orders.c.order_id == _outcomes.c.order_id,
+        orders.c.entry_id == _outcomes.c.entry_id,
+        orders.c.status == Status.SUBMITTED,
+    )
+    .returning(orders.c.entry_id)
+)
 _new_trades = _rows_of("trades", trades, _TRADE_COLUMNS)
 _insert_trades = insert(trades).from_select(_TRADE_COLUMNS, select(*_new_trades.c))
 
@@ -119,18 +132,40 @@ class OrderStore:
             taken = _taken_over(connection, replays) if replays else set[str]()
             new = [record for record in records if record.entry_id not in taken] if taken else records
             written = taken | set(connection.scalars(_insert_orders, {"orders": _order_rows(new)}))
-            filled = [record for record in records if record.trades and record.entry_id in written]
-            if filled:
-                connection.execute(_insert_trades, {"trades": _trade_rows(filled)})
-            others = [record for record in records if record.entry_id not in written]
-            standing = _standing(connection, others) if others else {}
-        return [standing.get(id(record), record) for record in records]
+            return _with_trades(connection, records, written)
+
+    def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        """Write the outcomes of orders in one transaction and return, in the same places, the row that stands for each.
+
+        Only a row that says SUBMITTED and belongs to the same entry gets its outcome (status, time, amounts, error,
+        trades; the rest of it stays). That returns the very record; any other row stands as it is and is returned.
+        """
+        with self._database.transaction() as connection:
+            # Locked in one order everywhere, since an update joins its rows in any: no deadlocks between replicas.
+            named = orders.c.order_id.in_([record.order_id for record in records])
+            connection.execute(
+                select(orders.c.order_id).where(named).order_by(orders.c.order_id).with_for_update()
+            )
+            written = set(connection.scalars(_resolve, {"outcomes": _order_rows(records)}))
+            return _with_trades(connection, records, written)
 
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Ask the inbox: return the rows that these entries own, by entry id."""
         with self._database.transaction() as connection:
             found = _select(connection, orders.c.entry_id.in_(entry_ids))
         return {record.entry_id: record for record in found}
+
+
+def _with_trades(
+    connection: Connection, records: Sequence[OrderRecord], written: Container[str]
+) -> list[OrderRecord]:
+    """Write the trades of the records that were written, and return what stands for each record."""
+    filled = [record for record in records if record.trades and record.entry_id in written]
+    if filled:
+        connection.execute(_insert_trades, {"trades": _trade_rows(filled)})
+    others = [record for record in records if record.entry_id not in written]
+    standing = _standing(connection, others) if others else {}
+    return [standing.get(id(record), record) for record in records]
 
 
 def _taken_over(connection: Connection, replays: Sequence[OrderRecord]) -> set[str]:

@@ -1,0 +1,161 @@
+"""Executing with effects that no transaction takes back: intent, execution, outcome."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from msgspec.structs import replace
+
+from worker.consumer.lease import Lease
+from worker.consumer.ports import Executor, Store
+from worker.consumer.recording import Attempt, Recording, dead_record
+from worker.consumer.tasks import AnyOrder, Task, Terms, final, log, warn_of
+from worker.domain.deliveries import Delivery, Outcome, Retry
+from worker.domain.errors import Outage
+from worker.domain.orders import (
+    Execution,
+    OrderRecord,
+    Status,
+    UnsoundOrder,
+    intended_order,
+    record_execution,
+)
+
+UNKNOWN = "its outcome at the venue is unknown"
+REFUSED_REMARK = "the venue may have executed it: "
+
+
+class OutsideWay:
+    """Commits a SUBMITTED row for each order, then executes one at a time, then commits the outcomes.
+
+    Whatever may have been sent before is asked for at the venue, and sent only where the venue doesn't know it.
+    """
+
+    def __init__(self, store: Store, executor: Executor, lease: Lease, terms: Terms) -> None:
+        self._executor = executor
+        # Rows may stand SUBMITTED from another executor when this one is pure, and can't be asked.
+        self._find: Callable[[str], Execution | None] = getattr(executor, "find", _can_not_tell)
+        self._lease = lease
+        self._terms = terms
+        self._intents = Recording(lease, store.record)
+        self._results = Recording(lease, store.resolve, remark=REFUSED_REMARK)
+        self._answers: dict[str, OrderRecord] = {}
+
+    def keep_answers_of(self, deliveries: Iterable[Delivery]) -> None:
+        """Forget what the venue said of any other delivery than these, which are in hand again or for the first time."""
+        if self._answers:
+            ids = {delivery.entry_id for delivery in deliveries}
+            self._answers = {entry: row for entry, row in self._answers.items() if entry in ids}
+
+    def has_answer(self, entry_id: str) -> bool:
+        """Whether the outcome of this entry was found out here, and has not been settled yet."""
+        return entry_id in self._answers
+
+    def carry_out(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
+        outcomes: list[Outcome] = []
+        submitted = [task for task in tasks if task.submitted]
+        submitted += self._submit([task for task in tasks if not task.submitted], outcomes)
+        attempts: list[Attempt] = []
+        try:
+            for task in submitted:
+                attempts += self._come_to_outcome(task, partial(self._outcome, task), outcomes)
+        except Outage:
+            # What the venue has said is committed now: should this process die or drain, nobody needs to ask again.
+            self._results.record(attempts)
+            raise
+        return outcomes + [stands.outcome for stands in self._results.record(attempts)]
+
+    def _submit(self, tasks: Sequence[Task], outcomes: list[Outcome]) -> list[Task]:
+        """Commit the intents; return the tasks whose intent is ours, now or from before."""
+        attempts: list[Attempt] = []
+        for task in tasks:
+            attempts += self._come_to_outcome(task, partial(self._first_record, task), outcomes)
+        by_entry = {task.delivery.entry_id: task for task in tasks}
+        ours = []
+        for stands in self._intents.record(attempts):
+            if not stands.submitted:
+                outcomes.append(stands.outcome)
+                continue
+            task = by_entry[stands.attempt.delivery.entry_id]
+            new = stands.record is stands.attempt.record and stands.record.replay_of is None
+            order = intended_order(stands.record)
+            ours.append(replace(task, order=order, submitted=True, begun=task.begun or not new))
+        return ours
+
+    def _first_record(self, task: Task) -> OrderRecord:
+        """Return the intent of an order, or the final row of one that is not going to be sent."""
+        order, now = task.order, self._terms.now()
+        if isinstance(order, UnsoundOrder) and task.hopeless is not None:
+            return dead_record(order, task.hopeless, now)
+        refusal = None if task.hopeless is not None else self._terms.refusal(order)
+        if refusal is None:
+            return record_execution(order, Execution(Status.SUBMITTED), now)
+        # What it replays may have been sent when it still was acceptable.
+        found = self._ask(order) if order.replay_of is not None else None
+        return record_execution(order, found or Execution(Status.REJECTED, error_message=refusal), now)
+
+    def _outcome(self, task: Task) -> OrderRecord | None:
+        """Return the outcome of a SUBMITTED order; None where it is not sent because others own it by now."""
+        entry_id, order = task.delivery.entry_id, task.order
+        if entry_id not in self._answers:
+            execution = self._ask(order) if task.begun or task.hopeless is not None else None
+            if execution is None and task.hopeless is not None:
+                return dead_record(order, f"{task.hopeless}; the venue does not know it", self._terms.now())
+            if execution is None and self._others_own(task.delivery):
+                log.warning("lease lost before it was sent", order_id=order.order_id)
+                return None
+            self._answers[entry_id] = self._record(order, execution or self._send(order))
+        return self._answers[entry_id]
+
+    def _come_to_outcome(
+        self, task: Task, act: Callable[[], OrderRecord | None], outcomes: list[Outcome]
+    ) -> list[Attempt]:
+        try:
+            record = act()
+        except Outage:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, it is charged to this order alone
+            record = self._after_failure(task, error, outcomes)
+        return [] if record is None else [Attempt(task.delivery, record)]
+
+    def _after_failure(self, task: Task, error: Exception, outcomes: list[Outcome]) -> OrderRecord | None:
+        why = warn_of(task.order, task.delivery, error)
+        # Whoever is hopeless has not been charged on the stream: this failure is counted here alone.
+        charges = task.delivery.count_before + 1
+        if charges < self._terms.max_deliveries:
+            outcomes.append(Retry(replace(task.delivery, count=charges, charged=False), why))
+            return None
+        # Whatever it raised, the order may have reached the venue.
+        try:
+            found = self._ask(task.order)
+            if found is not None:
+                return self._record(task.order, found)
+            why = f"{why}; the venue does not know it"
+        except Outage:
+            raise
+        except Exception as unanswered:  # noqa: BLE001  the letter says so
+            warn_of(task.order, task.delivery, unanswered)
+            why = f"{UNKNOWN}: {why}"
+        return dead_record(task.order, f"failed: {why}", self._terms.now())
+
+    def _others_own(self, delivery: Delivery) -> bool:
+        # Ours has to be beyond doubt until the venue has answered: the next owner will ask it for the order.
+        return bool(self._lease.lost([delivery], for_s=self._terms.execute_timeout_s))
+
+    def _ask(self, order: AnyOrder) -> Execution | None:
+        found = self._terms.watched(order, lambda asked: self._find(asked.order_id))
+        if found is not None:
+            log.info("found at the venue", order_id=order.order_id, status=found.status)
+        return None if found is None else final(found)
+
+    def _send(self, order: AnyOrder) -> Execution:
+        if isinstance(order, UnsoundOrder):
+            raise TypeError(f"order {order.order_id} is not sound")
+        return final(self._terms.watched(order, self._executor.execute))
+
+    def _record(self, order: AnyOrder, execution: Execution) -> OrderRecord:
+        return record_execution(order, execution, self._terms.now())
+
+
+def _can_not_tell(order_id: str) -> Execution | None:
+    raise LookupError(f"order {order_id} was submitted by an executor with find, this one has none")

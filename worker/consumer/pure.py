@@ -1,0 +1,60 @@
+"""Executing where executing again is invisible: everything first, then one transaction."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from worker.consumer.lease import Lease
+from worker.consumer.ports import Executor, Store
+from worker.consumer.recording import Attempt, Recording, dead_record
+from worker.consumer.tasks import AnyOrder, Task, Terms, final, warn_of
+from worker.domain.deliveries import Outcome, Retry
+from worker.domain.errors import Outage
+from worker.domain.orders import Execution, Status, UnsoundOrder, record_execution
+
+
+class PureWay:
+    """Executes, then records all of it with one insert: what a crash takes away comes out the same again."""
+
+    def __init__(self, store: Store, executor: Executor, lease: Lease, terms: Terms) -> None:
+        self._executor = executor
+        self._terms = terms
+        self._rows = Recording(lease, store.record)
+
+    def carry_out(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
+        outcomes: list[Outcome] = []
+        attempts = self._execute([task for task in tasks if task.hopeless is None], outcomes)
+        attempts += [
+            Attempt(task.delivery, dead_record(task.order, task.hopeless, self._terms.now()))
+            for task in tasks
+            if task.hopeless is not None
+        ]
+        return outcomes + [stands.outcome for stands in self._rows.record(attempts)]
+
+    def _execute(self, tasks: Sequence[Task], outcomes: list[Outcome]) -> list[Attempt]:
+        at = self._terms.now()
+        attempts = []
+        for task in tasks:
+            try:
+                record = record_execution(task.order, self._execute_one(task.order), at)
+            except Outage:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, it is charged to this order alone
+                attempts += self._after_failure(task, error, outcomes)
+            else:
+                attempts.append(Attempt(task.delivery, record))
+        return attempts
+
+    def _execute_one(self, order: AnyOrder) -> Execution:
+        refusal = self._terms.refusal(order)
+        if refusal is not None or isinstance(order, UnsoundOrder):
+            return Execution(Status.REJECTED, error_message=refusal)
+        return final(self._terms.watched(order, self._executor.execute))
+
+    def _after_failure(self, task: Task, error: Exception, outcomes: list[Outcome]) -> list[Attempt]:
+        why = warn_of(task.order, task.delivery, error)
+        if task.delivery.count < self._terms.max_deliveries:
+            outcomes.append(Retry(replace(task.delivery, charged=False), why))
+            return []
+        return [Attempt(task.delivery, dead_record(task.order, f"failed: {why}", self._terms.now()))]

@@ -1,0 +1,121 @@
+"""From attempts to the rows that stand: what is lost to others is left out, what is refused is found by halving."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeAlias
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from worker.consumer.lease import Lease
+from worker.consumer.tasks import AnyOrder
+from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled
+from worker.domain.errors import Outage, RowRefused
+from worker.domain.orders import Execution, OrderRecord, Status, record_execution
+
+log = structlog.get_logger(__name__)
+
+Write: TypeAlias = Callable[[Sequence[OrderRecord]], list[OrderRecord]]
+
+
+class Attempt(Struct, frozen=True):
+    """A delivery and the row it should become."""
+
+    delivery: Delivery
+    record: OrderRecord
+
+
+class Stands(Struct, frozen=True):
+    """An attempt and the row that stands for it now."""
+
+    attempt: Attempt
+    record: OrderRecord
+
+    @property
+    def submitted(self) -> bool:
+        """Whether this very entry owns a row that has no outcome yet."""
+        row, attempt = self.record, self.attempt
+        return (
+            row.status is Status.SUBMITTED
+            and row.entry_id == attempt.delivery.entry_id
+            and row.fingerprint == attempt.record.fingerprint
+        )
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the row means for the delivery."""
+        attempt = self.attempt
+        written = self.record is attempt.record
+        if not attempt.record.fingerprint and self.record.entry_id != attempt.delivery.entry_id:
+            # Given up without knowing its content, so nobody can say that it is the order of that row.
+            reason, _, error = (attempt.record.error_message or "failed").partition(": ")
+            return Dead(attempt.delivery, reason, error, None)
+        return judge(attempt.delivery, attempt.record.fingerprint, self.record, written=written)
+
+
+class Recording:
+    """Writes attempts that are still ours. `remark` is what the letter of a refused row says besides."""
+
+    def __init__(self, lease: Lease, write: Write, *, remark: str = "") -> None:
+        self._lease = lease
+        self._write = write
+        self._remark = remark
+
+    def record(self, attempts: Sequence[Attempt]) -> list[Stands]:
+        """Commit the rows of the attempts whose lease is not lost, and return what stands for each of these."""
+        lost = self._lease.lost(attempt.delivery for attempt in attempts)
+        if lost:
+            log.warning("lease lost, left to the new owner", entries=len(lost))
+        return self._record([attempt for attempt in attempts if attempt.delivery.entry_id not in lost])
+
+    def _record(self, attempts: Sequence[Attempt]) -> list[Stands]:
+        if not attempts:
+            return []
+        try:
+            standing = self._write([attempt.record for attempt in attempts])
+        except RowRefused as refused:
+            if len(attempts) == 1:
+                return self._record_refused(attempts[0], refused)
+            # Halving finds one culprit among n rows in about 2 log2(n) transactions.
+            middle = len(attempts) // 2
+            return self._record(attempts[:middle]) + self._record(attempts[middle:])
+        return [Stands(attempt, record) for attempt, record in zip(attempts, standing, strict=True)]
+
+    def _record_refused(self, attempt: Attempt, refused: RowRefused) -> list[Stands]:
+        why = f"database_rejected: {self._remark}{refused}"
+        row = attempt.record
+        if row.status is Status.DEAD and row.symbol is None:
+            raise Outage("postgresql", why)
+        bare = OrderRecord(
+            row.order_id,
+            row.entry_id,
+            row.fingerprint,
+            Status.DEAD,
+            row.executed_at,
+            error_message=why,
+            replay_of=row.replay_of,
+        )
+        return self._record([Attempt(attempt.delivery, bare)])
+
+
+def dead_record(order: AnyOrder, why: str, at: datetime) -> OrderRecord:
+    """Return the row of an order that is given up."""
+    return record_execution(order, Execution(Status.DEAD, error_message=why), at)
+
+
+def judge(delivery: Delivery, fingerprint: bytes, record: OrderRecord, *, written: bool) -> Outcome:
+    """Return what the row that stands for an order means for a delivery of it."""
+    owns = record.entry_id == delivery.entry_id
+    if owns and record.status is Status.DEAD:
+        reason, _, error = (record.error_message or "failed").partition(": ")
+        return Dead(delivery, reason, error, record.order_id)
+    # Where nothing is known of the content (trimmed, undecodable) the row says which entry it belongs to.
+    if fingerprint and record.fingerprint != fingerprint:
+        return Dead(delivery, "conflict", "the order came before with other content", record.order_id)
+    if not owns:
+        return Duplicate(delivery, record.order_id)
+    if record.status is Status.SUBMITTED:
+        # Met by a pure executor where one with outside effects began: its next delivery asks the inbox first.
+        return Retry(replace(delivery, charged=False), "its row is SUBMITTED")
+    return Settled(delivery, record, answered=not written)

@@ -1,0 +1,78 @@
+"""What the two ways of executing share: a task, who is watched while it is executed, who is still ours."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+import structlog
+from msgspec import Struct
+
+from worker.consumer.age import out_of_time
+from worker.consumer.ports import WallClock
+from worker.domain.deliveries import Delivery, Outcome
+from worker.domain.orders import WITH_RESULT, Execution, Order, UnsoundOrder
+
+log = structlog.get_logger(__name__)
+
+AnyOrder: TypeAlias = Order | UnsoundOrder
+Watched = TypeVar("Watched", bound=Order | UnsoundOrder)
+Answer = TypeVar("Answer")
+
+
+class Task(Struct, frozen=True):
+    """A delivery that has to come to an outcome.
+
+    `hopeless` says why it is given up instead of being executed. `begun`: an earlier execution may have come to
+    some effect. `submitted`: its own row stands with status SUBMITTED, and the order is made of that.
+    """
+
+    delivery: Delivery
+    order: AnyOrder
+    hopeless: str | None = None
+    begun: bool = False
+    submitted: bool = False
+
+
+class Way(Protocol):
+    """A way of executing."""
+
+    def carry_out(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
+
+
+class Terms(Struct, frozen=True):
+    """On which terms orders are executed, whichever way."""
+
+    max_deliveries: int
+    max_order_age_s: float
+    now: WallClock
+    execute_timeout_s: float
+    executing: Callable[[AnyOrder | None], None]
+
+    def refusal(self, order: AnyOrder) -> str | None:
+        """Return why an order without a row is rejected unexecuted, or None where it may be executed."""
+        if isinstance(order, UnsoundOrder):
+            return order.why
+        # Judged here alone: whoever has a row is answered from it, however old it is by now.
+        return out_of_time(order, self.now(), self.max_order_age_s) if self.max_order_age_s else None
+
+    def watched(self, order: Watched, act: Callable[[Watched], Answer]) -> Answer:
+        """Return what `act` makes of an order, watched meanwhile; raises what it raises."""
+        self.executing(order)
+        try:
+            return act(order)
+        finally:
+            self.executing(None)
+
+
+def final(execution: Execution) -> Execution:
+    """Return an execution that is one; raises ValueError for a status that is not an executor's to give."""
+    if execution.status not in WITH_RESULT:
+        raise ValueError(f"an executor can't decide that an order is {execution.status}")
+    return execution
+
+
+def warn_of(order: AnyOrder, delivery: Delivery, error: Exception) -> str:
+    """Log what an executor raised, and return it as text."""
+    why = f"{type(error).__name__}: {error}"
+    log.warning("executor failed", order_id=order.order_id, deliveries=delivery.count, error=why)
+    return why

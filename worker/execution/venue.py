@@ -1,0 +1,172 @@
+"""Executes at a trading venue over HTTP: sends an order once, and finds out what became of it where that is unclear.
+
+The venue's side of the contract is in docs/write-an-executor.md.
+"""
+
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
+
+from worker.domain.errors import VenueUnavailable
+from worker.domain.orders import Execution, Order, Status
+from worker.execution.answers import MalformedAnswer, order_text, read_execution, read_reason
+
+# Both halves of an execution, sending and asking, end well before the worker's own deadline ends the process.
+SHARE_OF_TIMEOUT = 0.8
+FIND_ATTEMPTS = 3
+FIRST_WAIT_S = 0.05
+LONGEST_ANSWER = 1 << 20
+
+# By the contract nothing was accepted; wrong credentials are no order's fault either.
+_AWAY = frozenset(
+    {
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+    }
+)
+_ACCEPTED = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
+# What is in conflict or came late may have been accepted the first time.
+_UNCLEAR = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY})
+_CLIENT_ERRORS = range(400, 500)
+_NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class OutcomeUnknown(Exception):
+    """The order may or may not have reached the venue; what was asked since does not settle it."""
+
+
+class _Answer:
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status = status
+        self.body = body
+
+
+class VenueExecutor:
+    """Sends each order by POST with its order id as idempotency key; `find` asks by GET.
+
+    Only `find` is ever repeated. Not for several threads at once.
+    """
+
+    pure = False
+
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        self._budget_s = timeout_s * SHARE_OF_TIMEOUT
+        self._client = httpx.Client(
+            # Without the credentials: the library logs the URL of every request.
+            base_url=urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
+            auth=httpx.BasicAuth(user, password) if user or password else None,
+            # No proxy from the environment: what a proxy answers says nothing of what the venue accepted.
+            trust_env=False,
+            verify=ssl.create_default_context(),
+        )
+
+    def execute(self, order: Order) -> Execution:
+        """Send an order. Raises VenueUnavailable where the venue did not take it, OutcomeUnknown where that is unclear."""
+        deadline = time.monotonic() + self._budget_s
+        try:
+            answer = self._request(
+                "POST",
+                "orders",
+                within_s=self._budget_s / 2,
+                content=order_text(order),
+                headers={"Idempotency-Key": order.order_id, "Content-Type": "application/json"},
+            )
+        except _NOTHING_SENT as error:
+            raise VenueUnavailable(_said(error)) from error
+        except httpx.HTTPError as error:
+            return self._found_out(order, _said(error), deadline)
+        if answer.status in _AWAY:
+            raise VenueUnavailable(f"answered {answer.status}")
+        if answer.status in _ACCEPTED:
+            return read_execution(answer.body, order.order_id)
+        if answer.status in _CLIENT_ERRORS and answer.status not in _UNCLEAR:
+            return Execution(Status.REJECTED, error_message=read_reason(answer.body, answer.status))
+        return self._found_out(order, f"answered {answer.status}", deadline)
+
+    def find(self, order_id: str) -> Execution | None:
+        """Return what became of an order, None where the venue doesn't know it. Raises VenueUnavailable."""
+        return self._find(order_id, within_s=self._budget_s)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _found_out(self, order: Order, why: str, deadline: float) -> Execution:
+        try:
+            found = self._find(order.order_id, within_s=deadline - time.monotonic())
+        except VenueUnavailable as unavailable:
+            raise OutcomeUnknown(f"{why}; then asked for the order: {unavailable.reason}") from unavailable
+        if found is None:
+            # It may still be on its way: the next delivery asks again before it sends.
+            raise OutcomeUnknown(f"{why}; the venue does not know the order yet")
+        return found
+
+    def _find(self, order_id: str, *, within_s: float) -> Execution | None:
+        deadline = time.monotonic() + within_s
+        asking = Retrying(
+            retry=retry_if_exception_type(VenueUnavailable),
+            stop=stop_after_attempt(FIND_ATTEMPTS) | stop_after_delay(within_s / 2),
+            wait=wait_exponential(multiplier=FIRST_WAIT_S, max=within_s / 8),
+            reraise=True,
+        )
+        return asking(lambda: self._ask(order_id, within_s=deadline - time.monotonic()))
+
+    def _ask(self, order_id: str, *, within_s: float) -> Execution | None:
+        try:
+            answer = self._request("GET", f"orders/{quote(order_id, safe='')}", within_s=within_s)
+        except httpx.HTTPError as error:
+            raise VenueUnavailable(_said(error)) from error
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        if answer.status == HTTPStatus.OK:
+            return read_execution(answer.body, order_id)
+        if answer.status in _AWAY or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise VenueUnavailable(f"answered {answer.status} when asked for an order")
+        raise MalformedAnswer(f"answered {answer.status} when asked for order {order_id}")
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        within_s: float,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> _Answer:
+        within_s = max(within_s, 0.001)
+        deadline = time.monotonic() + within_s
+        # Each phase has a part of it, and the body may not go on dripping beyond the whole.
+        timeout = httpx.Timeout(within_s / 4, read=within_s / 2)
+        request = self._client.stream(method, path, content=content, headers=headers, timeout=timeout)
+        with _as_http_errors(), request as response:
+            body = b""
+            for chunk in response.iter_bytes():
+                body += chunk
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout("the answer takes too long")
+                if len(body) > LONGEST_ANSWER:
+                    raise MalformedAnswer(f"the answer is longer than {LONGEST_ANSWER} bytes")
+        return _Answer(response.status_code, body)
+
+
+@contextmanager
+def _as_http_errors() -> Iterator[None]:
+    try:
+        yield
+    except (httpx.StreamError, httpx.InvalidURL) as error:
+        raise httpx.HTTPError(str(error)) from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
