@@ -10,8 +10,19 @@ from threading import RLock
 from msgspec.structs import replace
 
 from tests.builders import decoder, filled, flat, pairs
-from worker.consumer import Drain, Handling, Intake, Lease, Retention, SignOfLife, Tally, Worker
-from worker.domain.deliveries import ClaimedPage, Delivery, Outcome, Settlement
+from tests.repair_fakes import FakeEvidence, FakeMending, FakeRows
+from worker.consumer import (
+    Drain,
+    Handling,
+    Intake,
+    Lease,
+    Repair,
+    Retention,
+    SignOfLife,
+    Tally,
+    Worker,
+)
+from worker.domain.deliveries import ClaimedPage, Delivery, Outcome, Settlement, Settling
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
 from worker.domain.retention import Lost, Retained
@@ -104,6 +115,9 @@ class FakeStream:
         self.others: dict[str, Group] = {}
         self.added = 0
         self.settled: set[str] = set()
+        self.restored_ms: dict[str, int] = {}
+        self.again: set[str] = set()
+        self.repairs: dict[str, int] = {}
         self.horizon_ms = 0
         self.lost = 0
         self.trimmed: dict[str, int] = {}
@@ -119,6 +133,15 @@ class FakeStream:
         self.entries[entry_id] = fields
         self.added += 1
         return entry_id
+
+    def awaits(self, entry_id: str) -> bool:
+        """Whether an entry is there that the group will be given."""
+        delivered = (0, 0) if self.group is None else self.group.delivered
+        return entry_id in self.entries and id_order(entry_id) > delivered
+
+    def is_old(self, entry_id: str) -> bool:
+        """Whether marks of its age have been dropped."""
+        return id_order(entry_id)[0] < self.horizon_ms
 
     def make_group(self) -> Group:
         if self.group is None:
@@ -136,7 +159,9 @@ class FakeOrders:
     def __init__(self, stream: FakeStream, consumer: str, *, lease_ms: int) -> None:
         self.stream = stream
         self.faults = Faults("redis")
+        self.wait: Callable[[float], None] = stream.clock.advance
         self.when_idle: Callable[[], None] = lambda: None
+        self.groups_lost = 0
         self._consumer = consumer
         self._lease_ms = lease_ms
 
@@ -160,7 +185,7 @@ class FakeOrders:
         with self.faults.at("read"):
             group = self.stream.group
             if group is None:
-                self.stream.make_group()
+                self._make_anew()
                 return []
             new = [entry_id for entry_id in self.stream.entries if id_order(entry_id) > group.delivered][
                 :count
@@ -174,7 +199,7 @@ class FakeOrders:
                 group.pending[entry_id] = Pending(self._consumer, self._now_ms, 1)
                 group.delivered = id_order(entry_id)
             if not new:
-                self.stream.clock.advance(max(block_ms, 1) / 1000)
+                self.wait(max(block_ms, 1) / 1000)
                 self.when_idle()
             return [Delivery(entry_id, self.stream.entries[entry_id], 1, True) for entry_id in new]
 
@@ -182,7 +207,7 @@ class FakeOrders:
         with self.faults.at("claim"):
             group = self.stream.group
             if group is None:
-                self.stream.make_group()
+                self._make_anew()
                 return ClaimedPage(START, [])
             ahead = sorted(
                 (each for each in group.pending if id_order(each) >= id_order(cursor)), key=id_order
@@ -213,7 +238,7 @@ class FakeOrders:
                 elif entry_id not in known:
                     charged = group.pending[entry_id].count
                     fields = self.stream.entries[entry_id]
-                    found.append(Delivery(entry_id, fields, 0 if charged == 1 else charged, False))
+                    found.append(Delivery(entry_id, fields, charged, False))
             return found[:count]
 
     def trimmed(self, count: int) -> list[str]:
@@ -234,12 +259,14 @@ class FakeOrders:
         with self.faults.at("release"):
             self._keep(counts, idle_ms=self._lease_ms)
 
-    def settle(self, settlements: Sequence[Settlement]) -> int:
+    def settle(self, settlements: Sequence[Settlement]) -> Settling:
         with self.faults.at("settle"):
-            new = 0
+            new, old = 0, []
             for each in settlements:
-                settled = each.entry_id in self.stream.settled or self._long_settled(each.entry_id)
-                if each.action != "ack" and not settled:
+                settled = each.entry_id in self.stream.settled
+                if each.action != "ack" and self._long_settled(each.entry_id):
+                    old.append(each.entry_id)
+                elif each.action != "ack" and not settled:
                     self.stream.settled.add(each.entry_id)
                     new += 1
                     if each.action == "publish":
@@ -249,7 +276,7 @@ class FakeOrders:
                 if self.stream.group is not None:
                     self.stream.group.pending.pop(each.entry_id, None)
                 self.stream.trimmed.pop(each.entry_id, None)
-            return new
+            return Settling(new, tuple(old))
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         with self.faults.at("retain"):
@@ -297,18 +324,23 @@ class FakeOrders:
             if not self._mine(group):
                 group.consumers.discard(self._consumer)
 
+    def _make_anew(self) -> None:
+        self.groups_lost += 1
+        self.stream.make_group()
+
     def _mine(self, group: Group) -> list[str]:
         return [entry_id for entry_id, each in group.pending.items() if each.consumer == self._consumer]
 
     def _long_settled(self, entry_id: str) -> bool:
-        below = id_order(entry_id)[0] < self.stream.horizon_ms
+        below = self.stream.is_old(entry_id)
         pending = self.stream.group is not None and entry_id in self.stream.group.pending
         return below and not pending and entry_id not in self.stream.trimmed
 
     def _drop_marks(self, group: Group) -> int:
         first = min(map(id_order, self.stream.entries), default=group.needs)
         before = min(first, group.needs)[0]
-        dropped = {entry_id for entry_id in self.stream.settled if id_order(entry_id)[0] < before}
+        kept_ms = self.stream.restored_ms
+        dropped = {each for each in self.stream.settled if kept_ms.get(each, id_order(each)[0]) < before}
         self.stream.settled -= dropped
         if dropped:
             self.stream.horizon_ms = max(self.stream.horizon_ms, before)
@@ -318,7 +350,7 @@ class FakeOrders:
         group = self.stream.group
         if group is None:
             if counts:
-                self.stream.make_group()
+                self._make_anew()
             return list(counts)
         lost = []
         for entry_id, count in counts.items():
@@ -504,6 +536,7 @@ class Bench:
         max_order_age_s: float = 0,
         orders_keep_s: int = 0,
         executor: FakeExecutor | None = None,
+        repair_window_s: int = 900,
     ) -> None:
         self.stream = stream if stream is not None else FakeStream(FakeClock())
         self.clock = clock = self.stream.clock
@@ -551,6 +584,17 @@ class Bench:
             lease_ms=lease_ms,
             clock=clock.monotonic,
         )
+        self.mending = FakeMending(self.orders)
+        self.repair = Repair(
+            FakeEvidence(self.orders),
+            self.mending,
+            FakeRows(self.store, clock),
+            renderer,
+            consumer=consumer,
+            window_s=repair_window_s,
+            clock=clock.monotonic,
+            now=clock.now,
+        )
         self.worker = Worker(
             self.orders,
             self.store,
@@ -559,6 +603,7 @@ class Bench:
             renderer,
             self.lease,
             self.retention,
+            self.repair,
             self.drain,
             self.tally,
             SignOfLife(clock.monotonic),

@@ -12,6 +12,7 @@ from worker.domain.errors import ConfigurationError
 
 PREFIX = "WORKER_"
 SHOWN = 80
+MOST_SECRET = 65_536
 UNPREFIXED = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
 # Never shown, and each may stand in a file instead.
 SECRETS = ("redis_url", "database_url", "venue_url")
@@ -140,6 +141,12 @@ class Settings(BaseModel):
         le=1_000_000_000,
         description="Results kept besides those that a group has not acked (0: all)",
     )
+    repair_window_s: int = Field(
+        900,
+        ge=0,
+        le=31_536_000,
+        description="At start, and after Redis was away, what was committed so lately and lost there is given back, s (0: nothing)",
+    )
     executor: str = Field("paper", min_length=1, description="paper, venue, or package.module:Name")
     venue_url: VenueUrl | None = Field(
         None, description="Where the venue executor sends orders: http:// or https://"
@@ -257,11 +264,17 @@ def _secret(name: str, environment: Mapping[str, str], faults: list[str]) -> str
         faults.append(f"{name}: given twice, {file_name} is set too")
         return None
     try:
-        return Path(environment[file_name]).read_text(encoding="utf-8").strip()
+        with Path(environment[file_name]).open(encoding="utf-8") as file:
+            # A device like /dev/zero never ends.
+            text = file.read(MOST_SECRET + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not text"
         faults.append(f"{file_name}: can't be read: {why}")
         return None
+    if len(text) > MOST_SECRET:
+        faults.append(f"{file_name}: can't be read: is longer than {MOST_SECRET} characters")
+        return None
+    return text.strip()
 
 
 def _lines(error: ValidationError, already: Iterable[str]) -> list[str]:

@@ -7,9 +7,12 @@ import pytest
 
 from tests.fakes import FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable, Group, Pending, id_order
 from tests.harness import Deployment
+from tests.repair_fakes import FakeEvidence, FakeMending
 from worker.consumer.ports import Orders, Store
+from worker.consumer.repair import Evidence, Mending
 from worker.store import OrderStore
-from worker.stream import OrderStream, RedisLink, RedisNames
+from worker.stream import Mending as RedisMending
+from worker.stream import OrderStream, RedisLink, RedisNames, StreamEvidence
 from worker.stream.connection import text
 
 LEASE_MS = 30_000
@@ -20,6 +23,12 @@ class Streams(Protocol):
 
     def consumer(self, name: str, *, channel: str | None = None) -> Orders:
         """Return the port of one consumer."""
+
+    def evidence(self) -> Evidence:
+        """Return what tells how entries stand."""
+
+    def mending(self, name: str, *, channel: str | None = None) -> Mending:
+        """Return what gives back to the streams, in the name of a consumer."""
 
     def add(self, *fields: bytes) -> str:
         """Add an entry of these names and values."""
@@ -78,6 +87,13 @@ class FakeStreams:
     def consumer(self, name: str, *, channel: str | None = None) -> Orders:
         assert channel is None, "the fake has no channels"
         return FakeOrders(self.stream, name, lease_ms=LEASE_MS)
+
+    def evidence(self) -> Evidence:
+        return FakeEvidence(FakeOrders(self.stream, "looking", lease_ms=LEASE_MS))
+
+    def mending(self, name: str, *, channel: str | None = None) -> Mending:
+        assert channel is None, "the fake has no channels"
+        return FakeMending(FakeOrders(self.stream, name, lease_ms=LEASE_MS))
 
     def add(self, *fields: bytes) -> str:
         return self.stream.add(*fields)
@@ -150,16 +166,34 @@ class RealStreams:
         self._redis = deployment.redis
         self._now_ms = 1_700_000_000_000
         self._last = (0, 0)
-        self._link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
+        self.link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
 
     def close(self) -> None:
-        self._link.close()
+        self.link.close()
+
+    def names(self, consumer: str) -> RedisNames:
+        it = self._deployment
+        return RedisNames(it.orders, it.results, it.dead_letters, it.group, consumer)
 
     def consumer(self, name: str, *, channel: str | None = None) -> OrderStream:
-        it = self._deployment
-        names = RedisNames(it.orders, it.results, it.dead_letters, it.group, name)
         return OrderStream(
-            self._link, names, lease_ms=LEASE_MS, results_channel=channel, now_ms=lambda: self._now_ms
+            self.link,
+            self.names(name),
+            lease_ms=LEASE_MS,
+            results_channel=channel,
+            now_ms=lambda: self._now_ms,
+        )
+
+    def evidence(self) -> StreamEvidence:
+        return StreamEvidence(self.link, self.names("looking"))
+
+    def mending(self, name: str, *, channel: str | None = None) -> RedisMending:
+        return RedisMending(
+            self.link,
+            self.names(name),
+            lease_ms=LEASE_MS,
+            results_channel=channel,
+            now_ms=lambda: self._now_ms,
         )
 
     def add(self, *fields: bytes) -> str:

@@ -6,7 +6,7 @@ from worker.domain.deliveries import Delivery, Settlement
 FIELDS = (b"symbol", b"A", b"note", b"\xff\x00", b"note", b"twice")
 
 
-def test_own_pending_finds_what_arrived_unseen_uncharged(streams: Streams) -> None:
+def test_own_pending_finds_what_arrived_unseen(streams: Streams) -> None:
     known, unseen, of_another = (streams.add(*FIELDS) for _ in range(3))
     one = streams.consumer("one")
     one.read(2, 1)
@@ -14,7 +14,7 @@ def test_own_pending_finds_what_arrived_unseen_uncharged(streams: Streams) -> No
 
     found = one.own_pending(10, known={known})
 
-    assert found == [Delivery(unseen, FIELDS, 0, False)]
+    assert found == [Delivery(unseen, FIELDS, 1, False)]
     assert of_another in streams.pending()
 
 

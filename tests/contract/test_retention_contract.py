@@ -151,7 +151,7 @@ def test_nothing_is_trimmed_after_our_group_was_made_anew_and_marks_still_tell(s
 
     one.retain(keep_ms=KEEP_MS, most_results=0)
     again = [each.entry_id for each in one.read(10, 1)]
-    new = one.settle([publication(each) for each in again])
+    new = one.settle([publication(each) for each in again]).new
 
     assert again == entry_ids
     assert new == 0
@@ -199,8 +199,8 @@ def test_entry_whose_mark_was_dropped_is_not_settled_again_by_a_late_sleeper(str
     streams.pass_time(1)
     owner.retain(keep_ms=KEEP_MS, most_results=0)
 
-    published = sleeper.settle([publication(entry_id)])
-    buried = sleeper.settle([burial(entry_id)])
+    published = sleeper.settle([publication(entry_id)]).new
+    buried = sleeper.settle([burial(entry_id)]).new
 
     assert entry_id not in streams.marks()
     assert (published, buried) == (0, 0)
@@ -217,7 +217,7 @@ def test_late_sleeper_settles_nothing_again_while_the_group_is_missing(streams: 
     one.retain(keep_ms=KEEP_MS, most_results=0)
     streams.destroy_group()
 
-    new = streams.consumer("sleeper").settle([publication(entry_id)])
+    new = streams.consumer("sleeper").settle([publication(entry_id)]).new
 
     assert new == 0
     assert len(streams.results()) == 2
@@ -237,8 +237,8 @@ def test_trimmed_entry_that_was_noted_is_settled_however_old_it_is(streams: Stre
     streams.pass_time(1)
     one.retain(keep_ms=KEEP_MS, most_results=0)
 
-    first = one.settle([burial(trimmed)])
-    second = one.settle([burial(trimmed)])
+    first = one.settle([burial(trimmed)]).new
+    second = one.settle([burial(trimmed)]).new
 
     assert (first, second) == (1, 0)
 

@@ -11,7 +11,7 @@ from tests.contract.test_settlement_contract import publication
 from tests.harness import Deployment
 from worker.domain.errors import Outage
 from worker.domain.retention import Lost
-from worker.stream import OrderStream, RedisLink, RedisNames, StreamInspector
+from worker.stream import OrderStream, RedisLink, RedisNames, Rehearsal, StreamInspector
 from worker.stream import orders as module
 
 
@@ -105,7 +105,7 @@ def test_new_stream_whose_ids_are_older_than_the_horizon_is_settled(
     deployment.redis.execute_command("XADD", deployment.orders, "5-0", "symbol", "A")  # type: ignore[no-untyped-call]
 
     one.read(1, 1)
-    new = [one.settle([publication("5-0")]) for _ in range(2)]
+    new = [one.settle([publication("5-0")]).new for _ in range(2)]
 
     assert new == [1, 0]
     assert len(real_streams.results()) == 3
@@ -182,7 +182,7 @@ def test_rehearsal_misses_each_right_that_retention_needs(
 
     try:
         with pytest.raises(Outage):
-            OrderStream(link, names, lease_ms=1000, results_channel=None).rehearse()
+            Rehearsal(link, names, lease_ms=1000, results_channel=None).run()
     finally:
         link.close()
         deployment.redis.acl_deluser(user)

@@ -28,7 +28,7 @@ def taken(streams: Streams, count: int = 1) -> tuple[Orders, list[str]]:
 def test_settle_publishes_and_acks(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
 
-    new = one.settle([publication(entry_id, status="FILLED", note="é\n'")])
+    new = one.settle([publication(entry_id, status="FILLED", note="é\n'")]).new
 
     assert new == 1
     assert streams.results() == [{"entry_id": entry_id, "status": "FILLED", "note": "é\n'"}]
@@ -38,7 +38,7 @@ def test_settle_publishes_and_acks(streams: Streams) -> None:
 def test_settle_publishes_once_however_often_it_is_called(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
 
-    new = [one.settle([publication(entry_id)]) for _ in range(3)]
+    new = [one.settle([publication(entry_id)]).new for _ in range(3)]
 
     assert new == [1, 0, 0]
     assert len(streams.results()) == 1
@@ -47,7 +47,7 @@ def test_settle_publishes_once_however_often_it_is_called(streams: Streams) -> N
 def test_settle_publishes_once_when_the_batch_repeats_an_entry(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
 
-    new = one.settle([publication(entry_id), publication(entry_id)])
+    new = one.settle([publication(entry_id), publication(entry_id)]).new
 
     assert new == 1
     assert len(streams.results()) == 1
@@ -66,7 +66,7 @@ def test_settle_buries_bytes_as_they_are(streams: Streams) -> None:
 
     new = one.settle(
         [burial(entry_id, "reason", "undecodable", b"orig:\xff", b"\x00\xfe\n", b"orig:long", b"x" * 70_000)]
-    )
+    ).new
 
     assert new == 1
     (letter,) = streams.letters()
@@ -79,7 +79,7 @@ def test_settle_buries_bytes_as_they_are(streams: Streams) -> None:
 def test_settle_buries_once_however_often_it_is_called(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
 
-    new = [one.settle([burial(entry_id)]) for _ in range(2)]
+    new = [one.settle([burial(entry_id)]).new for _ in range(2)]
 
     assert new == [1, 0]
     assert len(streams.letters()) == 1
@@ -99,8 +99,8 @@ def test_entry_never_has_both_a_result_and_a_letter(streams: Streams, first: str
 def test_ack_publishes_nothing_and_leaves_no_mark(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
 
-    acked = one.settle([Settlement(entry_id, "ack")])
-    later = one.settle([publication(entry_id)])
+    acked = one.settle([Settlement(entry_id, "ack")]).new
+    later = one.settle([publication(entry_id)]).new
 
     assert (acked, later) == (0, 1)
     assert streams.pending() == {}
@@ -109,7 +109,7 @@ def test_ack_publishes_nothing_and_leaves_no_mark(streams: Streams) -> None:
 def test_settle_works_for_an_entry_that_is_not_pending(streams: Streams) -> None:
     entry_id = streams.add(*FIELDS)
 
-    new = streams.consumer("one").settle([publication(entry_id)])
+    new = streams.consumer("one").settle([publication(entry_id)]).new
 
     assert new == 1
 
@@ -125,7 +125,10 @@ def test_settle_acks_an_entry_that_another_consumer_holds(streams: Streams) -> N
 def test_two_consumers_that_settle_the_same_entry_publish_once(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
 
-    new = [one.settle([publication(entry_id)]), streams.consumer("two").settle([publication(entry_id)])]
+    new = [
+        one.settle([publication(entry_id)]).new,
+        streams.consumer("two").settle([publication(entry_id)]).new,
+    ]
 
     assert new == [1, 0]
 
@@ -137,7 +140,7 @@ def test_mark_survives_the_loss_of_the_group(streams: Streams) -> None:
     one.read(10, 1)
     again = one.read(10, 1)
 
-    new = one.settle([publication(each.entry_id) for each in again])
+    new = one.settle([publication(each.entry_id) for each in again]).new
 
     assert [each.entry_id for each in again] == entry_ids
     assert new == 0
@@ -149,7 +152,7 @@ def test_settle_without_a_group_still_publishes(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
     streams.destroy_group()
 
-    new = one.settle([publication(entry_id)])
+    new = one.settle([publication(entry_id)]).new
 
     assert new == 1
 
@@ -159,7 +162,7 @@ def test_entry_trimmed_in_hand_is_still_published_once(streams: Streams) -> None
     streams.delete(entry_id)
     one.renew([entry_id])
 
-    new = [one.settle([publication(entry_id)]) for _ in range(2)]
+    new = [one.settle([publication(entry_id)]).new for _ in range(2)]
     streams.pass_time(LEASE_MS)
 
     assert new == [1, 0]
@@ -168,13 +171,13 @@ def test_entry_trimmed_in_hand_is_still_published_once(streams: Streams) -> None
 
 
 def test_settle_of_nothing_does_nothing(streams: Streams) -> None:
-    assert streams.consumer("one").settle([]) == 0
+    assert streams.consumer("one").settle([]).new == 0
 
 
 def test_settle_takes_a_whole_batch(streams: Streams) -> None:
     one, entry_ids = taken(streams, 1000)
 
-    new = one.settle([publication(each, client_id="c" * 200) for each in entry_ids])
+    new = one.settle([publication(each, client_id="c" * 200) for each in entry_ids]).new
 
     assert new == 1000
     assert len(streams.results()) == 1000

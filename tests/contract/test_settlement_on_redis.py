@@ -11,7 +11,7 @@ from tests.contract.test_settlement_contract import burial, publication
 from tests.harness import Deployment
 from worker.domain.deliveries import Settlement
 from worker.domain.errors import Outage
-from worker.stream import OrderStream, RedisLink, RedisNames
+from worker.stream import OrderStream, RedisLink, RedisNames, Rehearsal
 
 CHANNEL = "copies"
 
@@ -32,7 +32,7 @@ def test_refused_result_takes_its_mark_back(
         one.settle([publication(entry_id)])
     still_pending = real_streams.pending()
     deployment.redis.delete(deployment.results)
-    new = one.settle([publication(entry_id)])
+    new = one.settle([publication(entry_id)]).new
 
     assert still_pending == {entry_id: ("one", 1)}
     assert new == 1
@@ -50,7 +50,7 @@ def test_refused_letter_takes_its_mark_back_and_leaves_what_was_settled_before_i
     with pytest.raises(Outage, match="WRONGTYPE"):
         one.settle(batch)
     deployment.redis.delete(deployment.dead_letters)
-    new = one.settle(batch)
+    new = one.settle(batch).new
 
     assert new == 1
     assert (len(real_streams.results()), len(real_streams.letters())) == (1, 1)
@@ -66,7 +66,7 @@ def test_letter_of_more_fields_than_a_command_takes_does_not_leave_a_mark_withou
 
     with pytest.raises(Outage):
         one.settle([too_many])
-    new = one.settle([burial(entry_id, "reason", "too_large")])
+    new = one.settle([burial(entry_id, "reason", "too_large")]).new
 
     assert new == 1
 
@@ -103,7 +103,7 @@ def test_script_is_sent_again_when_the_server_forgot_it(
     one.settle([publication(first)])
     deployment.redis.script_flush()
 
-    new = one.settle([publication(second)])
+    new = one.settle([publication(second)]).new
 
     assert new == 1
 
@@ -137,7 +137,7 @@ def test_rehearsal_leaves_nothing_behind_and_touches_no_real_key(
     entry_id = real_streams.add(b"symbol", b"A")
     keys = sorted(deployment.redis.scan_iter(match=f"{deployment.name}*"))
 
-    one.rehearse()
+    Rehearsal(real_streams.link, real_streams.names("one"), lease_ms=1000, results_channel=CHANNEL).run()
 
     assert sorted(deployment.redis.scan_iter(match=f"{deployment.name}*")) == keys
     assert real_streams.pending() == {}

@@ -15,7 +15,7 @@ import httpx
 from sqlalchemy import Engine, event
 
 from worker.bootstrap import replica
-from worker.domain.deliveries import Delivery, Settlement
+from worker.domain.deliveries import Delivery, Settlement, Settling
 from worker.domain.errors import Outage
 from worker.domain.orders import Execution, Order, OrderRecord, Status
 from worker.ops import configure_logs
@@ -76,9 +76,9 @@ class Stream(Passing):
             self._saboteur.at("after read")
         return found
 
-    def settle(self, settlements: Sequence[Settlement]) -> int:
+    def settle(self, settlements: Sequence[Settlement]) -> Settling:
         self._saboteur.at("settle sent, never arrived")
-        settled: int = self._inner.settle(settlements)
+        settled: Settling = self._inner.settle(settlements)
         self._saboteur.at("settle done, reply lost")
         return settled
 

@@ -180,6 +180,35 @@ def test_failed_read_is_followed_by_a_look_for_what_arrived_unseen() -> None:
     ]
 
 
+def test_failed_claim_is_followed_by_a_look_for_what_arrived_unseen() -> None:
+    bench = Bench()
+    entry_ids = abandoned(bench, [0, 1, 2])
+    bench.orders.faults.plant("claim", reply_lost=True)
+    with pytest.raises(Outage):
+        bench.intake.take()
+
+    taken = [each for _ in range(3) for each in bench.intake.take()]
+
+    assert sorted((each.entry_id, each.count) for each in taken) == list(
+        zip(entry_ids, [0, 1, 2], strict=True)
+    )
+
+
+def test_what_a_claim_took_unseen_keeps_its_charge_when_a_read_failed_as_well() -> None:
+    bench = Bench()
+    (entry_id,) = abandoned(bench, [1])
+    bench.orders.faults.plant("claim", reply_lost=True)
+    with pytest.raises(Outage):
+        bench.intake.take()
+    bench.orders.faults.plant("read", reply_lost=True)
+    with pytest.raises(Outage):
+        bench.intake._read()  # noqa: SLF001  both replies are lost before anybody looks
+
+    (taken,) = bench.intake.take()
+
+    assert (taken.entry_id, taken.count) == (entry_id, 1)
+
+
 def test_unseen_entries_are_looked_for_until_none_are_left() -> None:
     bench = Bench(batch_size=2)
     entry_ids = bench.submit("a", "b", "c", "d", "e")

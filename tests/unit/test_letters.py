@@ -163,3 +163,28 @@ def test_replay_has_the_fingerprint_of_what_it_replays() -> None:
     assert isinstance(again, Order)
     assert isinstance(first, Order)
     assert again.fingerprint == first.fingerprint
+
+
+def test_payload_with_a_key_twice_is_edited_only_as_a_whole() -> None:
+    twice = letter(b"payload", b'{"symbol": "A", "side": "BUY", "quantity": "1", "quantity": "2"}')
+
+    with pytest.raises(NotReplayable, match="a key stands in its payload twice"):
+        replayed(twice, reason="x")
+
+
+def test_payload_in_another_encoding_is_edited_only_as_a_whole() -> None:
+    content = '{"symbol": "A", "side": "BUY", "quantity": "1"}'
+
+    with pytest.raises(NotReplayable, match="not JSON"):
+        replayed(letter(b"payload", content.encode("utf-16")), reason="x")
+
+
+@pytest.mark.parametrize("edit", [{"reason": "\udcff"}, {"\udcff": "x"}, {"order_id": "\udcff"}])
+def test_edit_that_is_not_unicode_is_refused(edit: dict[str, str]) -> None:
+    with pytest.raises(NotReplayable, match="not Unicode"):
+        replayed(letter(*ORIGINAL), **edit)
+
+
+def test_order_id_is_not_edited_away() -> None:
+    with pytest.raises(NotReplayable, match="edited so it is no order"):
+        replayed(letter(*ORIGINAL), order_id="")

@@ -45,6 +45,23 @@ def test_entry_that_was_handed_back_is_claimable_by_others_at_once(bench: Bench)
     assert (taken.count, taken.charged) == (0, False)
 
 
+def test_nothing_is_renewed_any_more_when_it_is_handed_back(bench: Bench) -> None:
+    bench.submit("a")
+    renewing: list[bool] = []
+
+    def watch(step: str) -> None:
+        if step == "read":
+            bench.drain.request()
+        if step == "release":
+            renewing.append(bench.lease.renewing)
+
+    bench.orders.faults.on_step = watch
+
+    bench.worker.run()
+
+    assert renewing == [False]
+
+
 def test_retry_that_waits_is_handed_back_with_its_charge(bench: Bench) -> None:
     (entry_id,) = bench.submit("a")
     bench.executor.instead["a"] = _raise

@@ -3,6 +3,7 @@
 import gc
 import http.client
 import json
+import logging
 import socket
 import time
 import warnings
@@ -157,6 +158,13 @@ def test_broken_request_is_refused_and_the_next_one_answered(port: int, raw: byt
 
     assert status in {b"400", b"413", b"414", b"431", b"501", b""}
     assert ask(port, "/health")[0] == 200
+
+
+def test_url_that_is_none_is_no_error_in_the_log(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    assert send(port, b"GET http://[::1/ HTTP/1.0\r\n\r\n") == b""
+    assert ask(port, "/health")[0] == 200
+
+    assert [told for told in caplog.records if told.levelno >= logging.ERROR] == []
 
 
 DRIPS = {

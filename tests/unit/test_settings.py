@@ -207,6 +207,12 @@ def test_file_that_can_not_be_read_is_named_and_nothing_of_it_shown(tmp_path: Pa
     assert "hidden" not in line
 
 
+def test_file_that_never_ends_is_refused() -> None:
+    assert faults(REDIS_URL="(unset)", REDIS_URL_FILE="/dev/zero") == [
+        "REDIS_URL_FILE: can't be read: is longer than 65536 characters"
+    ]
+
+
 def test_file_with_a_bad_url_is_refused_without_showing_it(tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.write_text("hidden", encoding="utf-8")

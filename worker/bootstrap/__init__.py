@@ -1,5 +1,6 @@
 """The composition root: the only room that knows all concrete types, and how each command begins."""
 
+from worker.bootstrap.auditing import Auditor, Wish, auditor
 from worker.bootstrap.bridging import bridge
 from worker.bootstrap.commands import (
     Witnesses,
@@ -16,8 +17,11 @@ from worker.bootstrap.replica import EXIT_STOPPED, Replica, decoder_of, replica,
 
 __all__ = [
     "EXIT_STOPPED",
+    "Auditor",
     "Replica",
+    "Wish",
     "Witnesses",
+    "auditor",
     "bridge",
     "database_from_environment",
     "dead_letters",

@@ -15,14 +15,33 @@ from worker import __version__, wire
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
 from worker.bootstrap.vitals import WorkerVitals, questions
-from worker.consumer import Deadlines, Drain, Handling, Intake, Lease, Retention, SignOfLife, Tally, Worker
+from worker.consumer import (
+    Deadlines,
+    Drain,
+    Handling,
+    Intake,
+    Lease,
+    Repair,
+    Retention,
+    SignOfLife,
+    Tally,
+    Worker,
+)
 from worker.consumer.ports import Executor, Orders, Store, is_pure
 from worker.domain.decimals import Digits
 from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
-from worker.store import Database, OrderStore, StoreInspector, migrations
-from worker.stream import OrderStream, RedisLink, RedisNames, StreamInspector
+from worker.store import Database, OrderStore, StoreEvidence, StoreInspector, migrations
+from worker.stream import (
+    Mending,
+    OrderStream,
+    RedisLink,
+    RedisNames,
+    Rehearsal,
+    StreamEvidence,
+    StreamInspector,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -90,10 +109,11 @@ def replica(
         stream = OrderStream(
             link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel
         )
-        stream.rehearse()
+        Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
         stream.ensure_group()
+        repair = _repair(settings, names, link, loop_database)
         made = _assemble(
-            settings, names, wrap_stream(stream), wrap_store(OrderStore(loop_database)), executor
+            settings, names, wrap_stream(stream), wrap_store(OrderStore(loop_database)), executor, repair
         )
         worker, decoder, deadlines = made
         checks, views = _pages(settings, names, asking_link, asked_database, WorkerVitals(worker, decoder))
@@ -114,7 +134,7 @@ def decoder_of(settings: Settings) -> wire.Decoder:
 
 
 def _assemble(
-    settings: Settings, names: RedisNames, stream: Orders, store: Store, executor: Executor
+    settings: Settings, names: RedisNames, stream: Orders, store: Store, executor: Executor, repair: Repair
 ) -> tuple[Worker, wire.Decoder, Deadlines]:
     clock, drain, tally = time.monotonic, Drain(), Tally()
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
@@ -126,7 +146,7 @@ def _assemble(
         leave=_leave,
     )
     decoder = decoder_of(settings)
-    renderer = _renderer(settings, names.consumer)
+    renderer = renderer_of(settings, names.consumer)
     intake = Intake(
         stream, lease, tally,
         batch_size=batch_size_of(settings, executor),
@@ -150,8 +170,21 @@ def _assemble(
         lease_ms=settings.lease_ms,
         clock=clock,
     )
-    worker = Worker(stream, store, intake, handling, renderer, lease, retention, drain, tally, life)
+    worker = Worker(stream, store, intake, handling, renderer, lease, retention, repair, drain, tally, life)
     return worker, decoder, deadlines
+
+
+def _repair(settings: Settings, names: RedisNames, link: RedisLink, opened: Database) -> Repair:
+    return Repair(
+        StreamEvidence(link, names, most_results=settings.results_maxlen),
+        Mending(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel),
+        StoreEvidence(opened),
+        renderer_of(settings, names.consumer),
+        consumer=names.consumer,
+        window_s=settings.repair_window_s,
+        clock=time.monotonic,
+        now=lambda: datetime.now(UTC),
+    )
 
 
 def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOrder | None], None]:
@@ -163,7 +196,8 @@ def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOr
     return executing
 
 
-def _renderer(settings: Settings, consumer: str) -> wire.Renderer:
+def renderer_of(settings: Settings, consumer: str) -> wire.Renderer:
+    """Return what writes results and dead letters, in the name of a consumer."""
     return wire.Renderer(
         stream=settings.orders_stream,
         consumer=consumer,

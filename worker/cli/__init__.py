@@ -3,6 +3,7 @@
 import click
 
 from worker import __version__
+from worker.cli.audit import audit
 from worker.cli.bridge import bridge
 from worker.cli.dead import dead
 from worker.cli.life import show
@@ -19,7 +20,7 @@ def main() -> None:
     """Execute orders from a Redis stream, each once, and publish one result for each."""
 
 
-for command in (run, migrate, submit, status, pending, replay, show, dead, bridge):
+for command in (run, migrate, submit, status, pending, replay, show, dead, audit, bridge):
     main.add_command(command)
 
 __all__ = ["main"]

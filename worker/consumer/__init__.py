@@ -6,7 +6,20 @@ from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
 from worker.consumer.lease import Lease
 from worker.consumer.loop import Worker
+from worker.consumer.repair import Repair, note_of
 from worker.consumer.retention import Retention
 from worker.consumer.tally import SignOfLife, Tally
 
-__all__ = ["Deadlines", "Drain", "Handling", "Intake", "Lease", "Retention", "SignOfLife", "Tally", "Worker"]
+__all__ = [
+    "Deadlines",
+    "Drain",
+    "Handling",
+    "Intake",
+    "Lease",
+    "Repair",
+    "Retention",
+    "SignOfLife",
+    "Tally",
+    "Worker",
+    "note_of",
+]

@@ -3,6 +3,7 @@
 from collections import deque
 
 import structlog
+from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Monotonic, Orders
@@ -47,7 +48,8 @@ class Intake:
         self._next_scan = clock()
         self._waiting: deque[Delivery] = deque()
         self._retries: list[tuple[float, Delivery]] = []
-        self._unseen = False
+        self._read_unseen = False
+        self._claimed_unseen = False
 
     @property
     def waiting(self) -> bool:
@@ -56,7 +58,7 @@ class Intake:
 
     def take(self) -> list[Delivery]:
         """Return the next group, empty where nothing came within BLOCK_MS. Raises Outage."""
-        if not self._waiting and self._unseen:
+        if not self._waiting and (self._read_unseen or self._claimed_unseen):
             self._take_unseen()
         if not self._waiting and self._clock() >= self._next_scan:
             self._claim_page()
@@ -99,18 +101,27 @@ class Intake:
             return self._hold(self._stream.read(self._batch_size, int(block_s * 1000)))
         except Outage:
             # The server may have handed out entries whose names never arrived here.
-            self._unseen = True
+            self._read_unseen = True
             raise
 
     def _take_unseen(self) -> None:
         found = self._stream.own_pending(self._batch_size, known=self._lease.held)
+        if not self._claimed_unseen:
+            # The read that was never seen charged 1 for an execution that never began. Where a claim was not seen
+            # either, 1 may as well be what its last owner began, and stays: rather that than one execution too many.
+            found = [replace(each, count=0) if each.count == 1 else each for each in found]
         self._queue(found)
-        self._unseen = len(found) == self._batch_size
+        if len(found) < self._batch_size:
+            self._read_unseen = self._claimed_unseen = False
         if found:
             log.info("took entries that arrived unseen", count=len(found))
 
     def _claim_page(self) -> None:
-        page = self._stream.claim(self._cursor, self._batch_size)
+        try:
+            page = self._stream.claim(self._cursor, self._batch_size)
+        except Outage:
+            self._claimed_unseen = True
+            raise
         self._cursor = page.cursor
         held = self._lease.held
         found = [delivery for delivery in page.deliveries if delivery.entry_id not in held]

@@ -38,8 +38,13 @@ class Lease:
 
     def check(self) -> None:
         """Raise Stopped where the thread has died: what is in hand could be taken away unnoticed."""
-        if not self._thread.is_alive():
+        if not self.renewing:
             raise Stopped("the lease renewal thread has ended")
+
+    @property
+    def renewing(self) -> bool:
+        """Whether the thread lives that renews what is in hand."""
+        return self._thread.is_alive()
 
     @property
     def held(self) -> frozenset[str]:

@@ -22,6 +22,7 @@ from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Orders, Renderer, Store
+from worker.consumer.repair import Repair
 from worker.consumer.retention import Retention
 from worker.consumer.tally import SignOfLife, Tally, kind
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled, Settlement
@@ -45,6 +46,7 @@ class Worker:
         renderer: Renderer,
         lease: Lease,
         retention: Retention,
+        repair: Repair,
         drain: Drain,
         tally: Tally,
         life: SignOfLife,
@@ -56,12 +58,15 @@ class Worker:
         self.renderer = renderer
         self.lease = lease
         self.retention = retention
+        self.repair = repair
         self.drain = drain
         self.tally = tally
         self.life = life
         self.in_hand: list[Delivery] = []
         self.outcomes: list[Outcome] | None = None
         self.outage: Outage | None = None
+        self.idle = False
+        self.groups_lost = stream.groups_lost
 
     def run(self) -> None:
         """Work until a drain is requested, then hand back what was not begun."""
@@ -70,11 +75,11 @@ class Worker:
             try:
                 self.refill()
                 self.work_through()
+                self.mend()
                 self.tidy_up()
             except Outage as outage:
                 self.wait_out(outage)
         self.hand_back()
-        self.lease.stop()
 
     def refill(self) -> None:
         """Take the next group in hand, unless an outage left the last one there."""
@@ -82,6 +87,7 @@ class Worker:
         self.lease.check()
         if not self.in_hand:
             self.in_hand = self.intake.take()
+            self.idle = not self.in_hand
 
     def work_through(self) -> None:
         """Bring what is in hand to its outcomes, and settle them."""
@@ -92,6 +98,14 @@ class Worker:
         if not self.drain.hurried:
             self.settle(self.outcomes)
 
+    def mend(self) -> None:
+        """Let the repair go on, anew where Redis has lost the group: its marks and results may be lost with it."""
+        if self.stream.groups_lost != self.groups_lost:
+            self.groups_lost = self.stream.groups_lost
+            self.repair.want()
+        if not self.drain.requested:
+            self.repair.go_on(idle=self.idle)
+
     def tidy_up(self) -> None:
         """Let retention have its turn, unless somebody in hand would wait for it."""
         if not (self.in_hand or self.intake.waiting or self.drain.requested):
@@ -101,7 +115,11 @@ class Worker:
         """Publish or bury, and ack, in one step. Until it has worked the outcomes are kept and settled again."""
         self.life.give()
         # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
-        self.stream.settle([part for outcome in outcomes for part in self.settlement(outcome)])
+        settlements = [(outcome, part) for outcome in outcomes for part in self.settlement(outcome)]
+        long_settled = set(self.stream.settle([part for _, part in settlements]).long_settled)
+        for outcome, part in settlements:
+            if part.entry_id in long_settled:
+                self.repair.doubts.add(outcome, part)
         retries = [outcome.delivery for outcome in outcomes if isinstance(outcome, Retry)]
         for delivery in retries:
             self.intake.postpone(delivery)
@@ -161,6 +179,9 @@ class Worker:
         if isinstance(outage, Outage):
             self.outage = outage
             log.warning("outage", server=outage.server, reason=outage.reason, attempt=state.attempt_number)
+            if outage.server == "redis":
+                # What comes back may be an older snapshot, or a replica that lagged behind.
+                self.repair.want()
         if self.in_hand and self.outcomes is None:
             self.in_hand = [replace(each, count=each.count_before, charged=False) for each in self.in_hand]
             try:
@@ -173,6 +194,9 @@ class Worker:
         try:
             if self.outcomes is not None and not self.drain.hurried:
                 self.settle(self.outcomes)
+            self.repair.doubts.settle()
+            # Before anything is released: a renewal that is under way would make it wait for another lease.
+            self.lease.stop()
             left = self.in_hand + self.intake.leftovers()
             self.stream.release({each.entry_id: each.count_before for each in left})
             self.lease.let_go(each.entry_id for each in left)
@@ -180,6 +204,7 @@ class Worker:
             self.in_hand = []
             self.stream.leave()
         except Outage as outage:
+            self.lease.stop()
             log.warning("could not hand back, others take over after the lease", reason=str(outage))
         else:
             log.info("drained", **asdict(self.tally))

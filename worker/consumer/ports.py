@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from worker.domain.deliveries import ClaimedPage, Delivery, Settlement
+from worker.domain.deliveries import ClaimedPage, Delivery, Settlement, Settling
 from worker.domain.orders import Execution, Order, OrderRecord, Undecodable, UnsoundOrder
 from worker.domain.retention import Lost, Retained
 
@@ -14,6 +14,10 @@ WallClock: TypeAlias = Callable[[], datetime]
 
 class Orders(Protocol):
     """The orders stream, as one consumer of its group sees it. Every step but `read` is repeatable."""
+
+    @property
+    def groups_lost(self) -> int:
+        """How often the group was found missing."""
 
     def ensure_group(self) -> None:
         """Make the group, reading from the beginning, where it is missing."""
@@ -42,8 +46,8 @@ class Orders(Protocol):
     def release(self, counts: Mapping[str, int]) -> None:
         """Hand entries back for anybody to claim at once."""
 
-    def settle(self, settlements: Sequence[Settlement]) -> int:
-        """Publish, bury and ack in one step; return how many entries were not settled before."""
+    def settle(self, settlements: Sequence[Settlement]) -> Settling:
+        """Publish, bury and ack in one step."""
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         """Let go of old orders and results that no group needs, and of the marks of what can't come back; 0: keep."""

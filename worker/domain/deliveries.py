@@ -69,12 +69,26 @@ Outcome: TypeAlias = Settled | Duplicate | Dead | Retry
 
 
 class Settlement(Struct, frozen=True):
-    """One entry's part of a settle: publish or bury these fields unless the entry is settled already; ack."""
+    """One entry's part of a settle: publish or bury these fields unless the entry is settled already; ack.
+
+    A repair may also `mark` it alone, or `republish` or `rebury` it though it counts as settled.
+    """
 
     entry_id: str
-    action: Literal["publish", "bury", "ack"]
+    action: Literal["publish", "bury", "ack", "mark", "republish", "rebury"]
     fields: Sequence[str | bytes] = ()
     copy: str = ""
+
+
+class Settling(Struct, frozen=True):
+    """What a settle did: how many entries were not settled before, and which it took for settled long ago.
+
+    These are older than any mark that is kept, and nobody held them: they were settled while this process slept, or
+    else Redis has lost what it knew of them.
+    """
+
+    new: int = 0
+    long_settled: tuple[str, ...] = ()
 
 
 def size_of(fields: Sequence[bytes]) -> int:

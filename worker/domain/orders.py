@@ -1,11 +1,15 @@
 """Orders, what became of them, and the row that remembers both."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import reduce
 from operator import attrgetter
 
 from msgspec import Struct
+
+from worker.domain.decimals import EXACT
 
 ZERO = Decimal(0)
 
@@ -93,6 +97,11 @@ class Trade(Struct, frozen=True):
     quantity: Decimal
     price: Decimal
     commission: Decimal
+
+
+def quantity_of(trades: Iterable[Trade]) -> Decimal:
+    """Return what trades add up to. Exactly: a plain sum keeps 28 digits, an amount may have 50."""
+    return reduce(EXACT.add, (trade.quantity for trade in trades), ZERO)
 
 
 class Execution(Struct, frozen=True):

@@ -38,7 +38,12 @@ class _Channel(HTTPChannel):
     def received(self, data: bytes) -> bool:
         # Before the request is handed over: from then on the thread that answers sets the time.
         self.last_activity = self._answered_at
-        return bool(super().received(data))
+        try:
+            return bool(super().received(data))
+        except ValueError:
+            # A URL that the library can't take apart, like http://[::1/. It would log where in its code that was.
+            self.handle_close()
+            return False
 
     def service(self) -> None:
         self._answered_at = time.time()

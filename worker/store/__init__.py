@@ -1,7 +1,8 @@
 """Speaks SQL: the rows of orders and trades, the inbox, the schema."""
 
 from worker.store.engine import Database
+from worker.store.evidence import StoreEvidence
 from worker.store.orders import OrderStore
 from worker.store.queries import OrderRow, StoreInspector
 
-__all__ = ["Database", "OrderRow", "OrderStore", "StoreInspector"]
+__all__ = ["Database", "OrderRow", "OrderStore", "StoreEvidence", "StoreInspector"]

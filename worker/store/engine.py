@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
@@ -24,9 +25,17 @@ _REFUSALS = (
     "permission denied",
 )
 
-_TIMEOUTS = text(
+_OF_STATEMENTS = (
     "SELECT set_config('statement_timeout', :limit, true), set_config('lock_timeout', :limit, true),"
-    " set_config('idle_in_transaction_session_timeout', :limit, true)"
+    " set_config('idle_in_transaction_session_timeout', :limit, true),"
+)
+# None of the three runs while the server waits for the rest of a statement whose sender has vanished: it would hold the
+# locks on its rows until TCP gives up, hours later. From 17 on the whole transaction has a limit; before, TCP gets one.
+_WITH_TRANSACTION_TIMEOUT = 170_000
+_TIMEOUTS = text(f"{_OF_STATEMENTS} set_config('transaction_timeout', :limit, true)")
+_TIMEOUTS_BEFORE_17 = text(
+    f"{_OF_STATEMENTS} set_config('tcp_user_timeout', :limit, true), set_config('tcp_keepalives_idle', :silence, true),"
+    " set_config('tcp_keepalives_interval', :silence, true), set_config('tcp_keepalives_count', '3', true)"
 )
 
 
@@ -38,6 +47,7 @@ class Database:
     ) -> None:
         # The server gives up first, so that its reason is heard; the guard is for one that says nothing.
         self._limit = {"limit": str(int(transaction_timeout_s * 1000 * SERVER_SHARE))}
+        self._silence = {"silence": str(max(1, int(transaction_timeout_s / 4)))}
         self._guard = SilenceGuard(transaction_timeout_s)
         try:
             parsed = make_url(url)
@@ -73,11 +83,18 @@ class Database:
         with (
             outages(),
             self._engine.connect() as connection,
-            self._guard.watch(_descriptor(connection)),
+            _given_up_in_an_outage(connection),
+            self._guard.watch(_driver(connection).fileno()),
             connection.begin(),
         ):
-            connection.execute(_TIMEOUTS, self._limit)
+            self._limit_time(connection)
             yield connection
+
+    def _limit_time(self, connection: Connection) -> None:
+        if _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT:
+            connection.execute(_TIMEOUTS, self._limit)
+        else:
+            connection.execute(_TIMEOUTS_BEFORE_17, self._limit | self._silence)
 
     @contextmanager
     def patient_transaction(self) -> Iterator[Connection]:
@@ -95,11 +112,24 @@ class Database:
         self._engine.dispose()
 
 
-def _descriptor(connection: Connection) -> int:
+@contextmanager
+def _given_up_in_an_outage(connection: Connection) -> Iterator[None]:
+    try:
+        yield
+    except (IntegrityError, DataError):
+        raise
+    except SQLAlchemyError:
+        # A session keeps what its role or database had set when it began: one that began while the database was
+        # read-only stays so, and one of a primary that was demoted stays there.
+        connection.invalidate()
+        raise
+
+
+def _driver(connection: Connection) -> Any:  # noqa: ANN401  SQLAlchemy does not say which driver
     driver_connection = connection.connection.driver_connection
     if driver_connection is None:
         raise Outage("postgresql", "the connection is gone")
-    return int(driver_connection.fileno())
+    return driver_connection
 
 
 def _check_parts(url: URL) -> None:

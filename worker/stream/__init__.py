@@ -5,9 +5,12 @@ from worker.stream.bridge import Bridge
 from worker.stream.channel import Channel
 from worker.stream.connection import RedisLink, RedisNames
 from worker.stream.dead_letters import Closing, DeadLetters, LetterState, StoredLetter
+from worker.stream.evidence import StreamEvidence
 from worker.stream.inspection import StreamInspector
+from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
 from worker.stream.pending import PendingEntries, PendingEntry, Readied
+from worker.stream.rehearsal import Rehearsal
 from worker.stream.submission import Submitter
 from worker.stream.trail import Found, Trail
 
@@ -19,13 +22,16 @@ __all__ = [
     "DeadLetters",
     "Found",
     "LetterState",
+    "Mending",
     "OrderStream",
     "PendingEntries",
     "PendingEntry",
     "Readied",
     "RedisLink",
     "RedisNames",
+    "Rehearsal",
     "StoredLetter",
+    "StreamEvidence",
     "StreamInspector",
     "Submitter",
     "Trail",

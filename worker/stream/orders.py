@@ -8,8 +8,7 @@ import msgspec
 import redis
 import structlog
 
-from worker.domain.deliveries import ClaimedPage, Delivery, Settlement
-from worker.domain.errors import Outage
+from worker.domain.deliveries import ClaimedPage, Delivery, Settlement, Settling
 from worker.domain.retention import Lost, Retained
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.scripts import source
@@ -48,6 +47,7 @@ class OrderStream:
         self._settle, self._claim, self._own, self._keep, self._leave = (
             link.script(source(name)) for name in ("settle", "claim", "own", "keep", "leave")
         )
+        self.groups_lost = 0
         self._retain, self._lost, self._remove_dead = (
             link.script(source(name)) for name in ("retain", "lost", "remove_dead")
         )
@@ -76,7 +76,7 @@ class OrderStream:
             with outages():
                 reply = self._link.read(*command, "BLOCK", max(block_ms, 1), "STREAMS", names.orders, ">")
         except GroupLost:
-            self.ensure_group()
+            self._make_anew()
             return []
         if not reply:
             return []
@@ -96,7 +96,7 @@ class OrderStream:
         return ClaimedPage(text(reply[0]), [_uncharged(entry) for entry in reply[1]])
 
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
-        """Return up to `count` entries that are pending for this consumer and not `known`: arrived unseen."""
+        """Return up to `count` entries that are pending for this consumer and not `known`, as charged as they are."""
         names = self._names
         first, found = "-", list[Delivery]()
         while len(found) < count:
@@ -107,7 +107,7 @@ class OrderStream:
             )
             if not page:
                 break
-            found += [_unseen(entry) for entry in page if entry[2] and text(entry[0]) not in known]
+            found += [_uncharged(entry) for entry in page if entry[2] and text(entry[0]) not in known]
             first = _next_id(text(page[-1][0]))
         return found[:count]
 
@@ -150,16 +150,15 @@ class OrderStream:
         )
         return list(counts) if lost is None else [text(entry_id) for entry_id in lost]
 
-    def settle(self, settlements: Sequence[Settlement]) -> int:
-        """Publish or bury what is not settled yet, ack all, in one step; return how many were new."""
+    def settle(self, settlements: Sequence[Settlement]) -> Settling:
+        """Publish or bury what is not settled yet, ack all, in one step."""
         names = self._names
-        packed = _pack([_packable(each) for each in settlements])
         with outages():
-            published, buried, _ = self._settle(
+            published, buried, old = self._settle(
                 [names.orders, names.results, names.dead_letters, names.settled, names.trimmed],
-                [names.group, self._channel, packed],
+                [names.group, self._channel, packed(settlements)],
             )
-        return int(published) + int(buried)
+        return Settling(int(published) + int(buried), tuple(map(text, old)))
 
     def leave(self) -> None:
         """Remove this consumer, unless something is still pending for it."""
@@ -202,55 +201,17 @@ class OrderStream:
             with outages():
                 return script(keys, args)
         except GroupLost:
-            self.ensure_group()
+            self._make_anew()
             return None
 
-    def rehearse(self) -> None:
-        """Run every command of every script once on scratch keys: a missing permission shows before the first order."""
-        names = self._names.scratch(f"{self._now_ms():x}-{self._names.consumer}")
-        channel = f"{self._channel}:probe" if self._channel else None
-        stage = OrderStream(
-            self._link, names, lease_ms=self._lease_ms, results_channel=channel, now_ms=self._now_ms
-        )
-        call = self._link.call
-        keys = (names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost)
-        try:
-            with outages():
-                call("XGROUP", "CREATE", names.orders, names.group, START, "MKSTREAM")
-                for millisecond in range(1, 4):
-                    call("XADD", names.orders, f"{millisecond}-1", "type", "probe")
-            published, buried, trimmed = stage.read(3, 1)
-            stage.release({trimmed.entry_id: 0})
-            with outages():
-                call("XDEL", names.orders, trimmed.entry_id)
-            stage.claim(START, 1)
-            stage.own_pending(2, known=())
-            stage.charge({published.entry_id: 1})
-            stage.trimmed(1)
-            stage.settle(
-                [
-                    Settlement(published.entry_id, "publish", ("type", "probe"), ""),
-                    Settlement(buried.entry_id, "bury", ("type", b"\xff")),
-                    Settlement(trimmed.entry_id, "ack"),
-                ]
-            )
-            self._rehearse_retention(stage, names)
-            stage.leave()
-        finally:
-            try:
-                with outages():
-                    call("DEL", *keys)
-            except (Outage, GroupLost):
-                log.warning("probe keys left behind", keys=keys)
+    def _make_anew(self) -> None:
+        self.groups_lost += 1
+        self.ensure_group()
 
-    def _rehearse_retention(self, stage: "OrderStream", names: RedisNames) -> None:
-        stage.retain(keep_ms=1, most_results=1)
-        with outages():
-            self._link.call("XADD", names.orders, "4-1", "type", "probe")
-            self._link.call("XTRIM", names.orders, "MAXLEN", 0)
-            self._link.call("XGROUP", "CREATECONSUMER", names.orders, names.group, f"{names.consumer}-gone")
-        stage.lost_unread()
-        stage.remove_dead(0)
+
+def packed(settlements: Sequence[Settlement]) -> bytes:
+    """Return settlements as the scripts read them."""
+    return _pack([_packable(each) for each in settlements])
 
 
 def _packable(settlement: Settlement) -> tuple[str, str, Sequence[str | msgspec.Raw], str]:
@@ -265,12 +226,6 @@ def _packable(settlement: Settlement) -> tuple[str, str, Sequence[str | msgspec.
 def _uncharged(entry: Any) -> Delivery:  # noqa: ANN401  replies are untyped
     entry_id, count, fields = entry
     return Delivery(text(entry_id), tuple(fields), int(count), False)
-
-
-def _unseen(entry: Any) -> Delivery:  # noqa: ANN401  replies are untyped
-    delivery = _uncharged(entry)
-    # The read that was never seen charged 1 for an execution that never began.
-    return msgspec.structs.replace(delivery, count=0) if delivery.count == 1 else delivery
 
 
 def _next_id(entry_id: str) -> str:

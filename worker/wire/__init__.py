@@ -3,6 +3,7 @@
 from worker.wire.decoding import Decoder
 from worker.wire.letters import Letter, NotReplayable, Replay, is_order_id, read_letter, replay_of, shown
 from worker.wire.rendering import Renderer, order_fields, result_copy, result_fields
+from worker.wire.results import Spelling
 
 __all__ = [
     "Decoder",
@@ -10,6 +11,7 @@ __all__ = [
     "NotReplayable",
     "Renderer",
     "Replay",
+    "Spelling",
     "is_order_id",
     "order_fields",
     "read_letter",

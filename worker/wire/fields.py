@@ -42,7 +42,8 @@ class FieldReader:
         """Return the symbol as sent, or None where it is unusable."""
         value = self._fields.get("symbol")
         if value is not None and not isinstance(value, Junk) and _SYMBOL.fullmatch(value):
-            return self._usable(value)
+            # A JSON 1.5 is a kind of str, and rows are made of str alone.
+            return self._usable(str(value))
         self._unusable("symbol", value, "is not a symbol")
         return None
 

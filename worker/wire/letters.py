@@ -82,7 +82,9 @@ def replay_of(letter: Letter, edits: Mapping[str, str], decoder: Decoder) -> Rep
     for name, value in edits.items():
         if name != "order_id":
             changed[name] = (_edit(pairs, name, value), value)
-    order_id = edits.get("order_id") or letter.order_id or _identity(letter, pairs, decoder)
+    order_id = edits.get("order_id")
+    if order_id is None:
+        order_id = letter.order_id or _identity(letter, pairs, decoder)
     if "order_id" in edits:
         changed["order_id"] = (letter.order_id, edits["order_id"])
     if order_id is not None:
@@ -97,6 +99,8 @@ def replay_of(letter: Letter, edits: Mapping[str, str], decoder: Decoder) -> Rep
 
 
 def _refuse_hopeless(letter: Letter, edits: Mapping[str, str]) -> None:
+    if not all(_is_unicode(part) for edit in edits.items() for part in edit):
+        raise NotReplayable("what is to be edited is not Unicode")
     if not letter.originals:
         why = "was too large to be kept" if "sha256" in letter.notes else "was deleted before it was read"
         raise NotReplayable(f"{letter.reason}: its fields are gone, the entry {why}")
@@ -105,6 +109,14 @@ def _refuse_hopeless(letter: Letter, edits: Mapping[str, str]) -> None:
             f"conflict: the order {letter.order_id} came before with other content; "
             "give it an id of its own with --set order_id=..."
         )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse_worse(decoded: Order | UnsoundOrder | Undecodable, order_id: str | None) -> None:
@@ -148,7 +160,15 @@ def _put(pairs: Pairs, name: bytes, value: bytes) -> None:
 def _edited(payload: bytes, name: str, value: str) -> tuple[bytes, str | None]:
     try:
         # Numbers become text of the same digits: to the decoder they are the same.
-        found = json.loads(payload, parse_float=str, parse_int=str, parse_constant=_no_constant)
+        found = json.loads(
+            payload.decode(),
+            object_pairs_hook=_without_repeats,
+            parse_float=str,
+            parse_int=str,
+            parse_constant=_no_constant,
+        )
+    except NotReplayable:
+        raise
     except (ValueError, RecursionError):
         raise NotReplayable("its payload is not JSON: it can only be edited as a whole") from None
     if not isinstance(found, dict):
@@ -156,6 +176,14 @@ def _edited(payload: bytes, name: str, value: str) -> tuple[bytes, str | None]:
     before = found.get(name)
     found[name] = value
     return json.dumps(found).encode(), before if isinstance(before, str | None) else json.dumps(before)
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # Of two quantities one would be dropped without a word, since only the last is kept.
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise NotReplayable("a key stands in its payload twice: it can only be edited as a whole")
+    return found
 
 
 def _no_constant(name: str) -> None:

@@ -3,24 +3,8 @@
 -- KEYS: orders, lost entries
 -- ARGV: group
 -- Returns {newly lost, lost in all}, or nothing where it can't be known (before 7.0, without the group).
-local function named(list)
-  local found = {}
-  for i = 1, #list, 2 do found[list[i]] = list[i + 1] end
-  return found
-end
-
-local function less(one, other)
-  if #one ~= #other then return #one < #other end
-  return one < other
-end
-
-local function earlier(one, other)
-  local one_ms, one_seq = string.match(one, '^(%d+)-(%d+)$')
-  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
-  if one_ms == other_ms then return less(one_seq, other_seq) end
-  return less(one_ms, other_ms)
-end
-
+-- include: named
+-- include: ids
 if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
 local stream, group = named(redis.call('XINFO', 'STREAM', KEYS[1])), nil
 for _, each in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do

@@ -2,11 +2,11 @@
 -- KEYS: orders
 -- ARGV: group, consumer, least idle ms
 -- Returns the names removed.
+-- include: named
 local removed = {}
 if redis.call('EXISTS', KEYS[1]) == 0 then return removed end
-for _, pairs_of_consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local consumer = {}
-  for i = 1, #pairs_of_consumer, 2 do consumer[pairs_of_consumer[i]] = pairs_of_consumer[i + 1] end
+for _, each in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local consumer = named(each)
   -- Removing a consumer destroys what is pending for it.
   if consumer['name'] ~= ARGV[2] and consumer['pending'] == 0 and consumer['idle'] >= tonumber(ARGV[3]) then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer['name'])

@@ -5,30 +5,19 @@
 local own, keep_from, most_results, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local last_of_all = '18446744073709551615-18446744073709551615'
 
--- As text: the parts of an id go beyond what a Lua number holds exactly.
-local function less(one, other)
-  if #one ~= #other then return #one < #other end
-  return one < other
-end
-
-local function earlier(one, other)
-  local one_ms, one_seq = string.match(one, '^(%d+)-(%d+)$')
-  local other_ms, other_seq = string.match(other, '^(%d+)-(%d+)$')
-  local first
-  if one_ms == other_ms then first = less(one_seq, other_seq) else first = less(one_ms, other_ms) end
-  return first and one or other
-end
+-- include: named
+-- include: ids
+local function first_of(one, other) return earlier(one, other) and one or other end
 
 -- Returns the first id that each group of a stream still needs, by name: its oldest pending, or its last delivered.
 local function needed(key)
   local first = {}
   if redis.call('EXISTS', key) == 0 then return first end
-  for _, pairs_of_group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-    local group = {}
-    for i = 1, #pairs_of_group, 2 do group[pairs_of_group[i]] = pairs_of_group[i + 1] end
+  for _, each in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+    local group = named(each)
     local oldest = redis.call('XPENDING', key, group['name'])[2]
     local delivered = group['last-delivered-id']
-    first[group['name']] = oldest and earlier(oldest, delivered) or delivered
+    first[group['name']] = oldest and first_of(oldest, delivered) or delivered
   end
   return first
 end
@@ -40,7 +29,7 @@ if not orders_needed[own] then return {0, 0, 0, 0} end
 local trimmed, more = 0, 0
 if keep_from ~= '' then
   local limit = keep_from
-  for _, id in pairs(orders_needed) do limit = earlier(limit, id) end
+  for _, id in pairs(orders_needed) do limit = first_of(limit, id) end
   -- Whole nodes first, since only that takes a LIMIT; what is left of the last one is less than a node.
   local step
   repeat
@@ -53,7 +42,7 @@ end
 local results = 0
 if most_results > 0 then
   local limit = last_of_all
-  for _, id in pairs(needed(KEYS[3])) do limit = earlier(limit, id) end
+  for _, id in pairs(needed(KEYS[3])) do limit = first_of(limit, id) end
   local excess = redis.call('XLEN', KEYS[3]) - most_results
   if excess > 0 then
     results = redis.call('XTRIM', KEYS[3], 'MINID', '~', limit, 'LIMIT', math.min(excess, most))
@@ -65,7 +54,7 @@ end
 -- delivered id only: a group made anew begins at 0, and has nothing pending yet.
 local horizon = orders_needed[own]
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-if first then horizon = earlier(horizon, first[1]) end
+if first then horizon = first_of(horizon, first[1]) end
 local before = string.match(horizon, '^%d+')
 local dropped = 0
 if redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. before) > 0 then

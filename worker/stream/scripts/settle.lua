@@ -1,28 +1,22 @@
 -- Publishes or buries each entry unless it is settled already, and acks it whatever the pending list says.
 -- KEYS: orders, results, dead letters, settled marks, trimmed entries
 -- ARGV: group, channel (may be empty), packed list of {entry id, action, fields, copy}
--- Returns {published, buried, acked}. Repeatable: the mark makes it one result ever.
+-- Returns {published, buried, ids taken for settled long ago}. Repeatable: the mark makes it one result ever.
 local group, channel = ARGV[1], ARGV[2]
 local settlements = cmsgpack.unpack(ARGV[3])
 local some_trimmed = redis.call('EXISTS', KEYS[5]) == 1
-local published, buried, acked = 0, 0, 0
-local horizon = tonumber(redis.call('ZSCORE', KEYS[4], 'horizon') or 0)
-
--- Below the horizon retention has dropped the marks: what is neither pending nor noted there was settled long ago.
-local function long_settled(id)
-  if tonumber(string.match(id, '^%d+')) >= horizon then return false end
-  -- The group may be gone just now; then nothing is pending, and the batch must not fail for it.
-  local pending = redis.pcall('XPENDING', KEYS[1], group, id, id, 1)
-  return (pending.err or #pending == 0) and not redis.call('ZSCORE', KEYS[5], id)
-end
-
+local published, buried, old = 0, 0, {}
+-- include: standing
 for _, settlement in ipairs(settlements) do
   -- Asked before anything is marked: unpack would fail beyond redis.pcall and leave a mark without its entry.
   if #settlement[3] > 7000 then return redis.error_reply('ERR too many fields for one entry') end
 end
 for _, settlement in ipairs(settlements) do
   local id, action = settlement[1], settlement[2]
-  local open = action ~= 'ack' and not long_settled(id)
+  local open = action ~= 'ack'
+  if open and long_settled(id) then
+    open, old[#old + 1] = false, id
+  end
   if open and redis.call('ZADD', KEYS[4], 'NX', string.match(id, '^%d+'), id) == 1 then
     local target = action == 'publish' and KEYS[2] or KEYS[3]
     local added = redis.pcall('XADD', target, '*', unpack(settlement[3]))
@@ -38,7 +32,7 @@ for _, settlement in ipairs(settlements) do
       buried = buried + 1
     end
   end
-  acked = acked + redis.call('XACK', KEYS[1], group, id)
+  redis.call('XACK', KEYS[1], group, id)
   if some_trimmed then redis.call('ZREM', KEYS[5], id) end
 end
-return {published, buried, acked}
+return {published, buried, old}

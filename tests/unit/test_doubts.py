@@ -1,0 +1,98 @@
+"""A result that counts as settled long ago, though it was never given out, is looked for and then given out, once."""
+
+import pytest
+
+from tests.fakes import Bench
+from worker.domain.deliveries import Settlement
+from worker.domain.errors import Outage
+
+FAR_ABOVE = 10**15
+
+
+def held_through_a_loss(bench: Bench, order_id: str) -> str:
+    """An order in hand of which Redis knows nothing any more, and whose time it has put behind itself."""
+    (entry_id,) = bench.submit(order_id)
+    bench.worker.lease.start()
+    bench.worker.refill()
+    assert bench.stream.group is not None
+    bench.stream.group.pending.clear()
+    bench.stream.entries.clear()
+    bench.stream.horizon_ms = FAR_ABOVE
+    return entry_id
+
+
+def published(bench: Bench) -> list[str]:
+    return [result["order_id"] for result in bench.stream.results]
+
+
+def test_result_of_an_order_that_redis_has_lost_goes_out() -> None:
+    bench = Bench()
+    held_through_a_loss(bench, "a")
+
+    bench.worker.work_through()
+    before = published(bench)
+    bench.worker.mend()
+    bench.worker.mend()
+
+    assert (before, published(bench)) == ([], ["a"])
+
+
+def test_result_that_others_have_published_meanwhile_does_not_go_out_again() -> None:
+    bench = Bench()
+    entry_id = held_through_a_loss(bench, "a")
+    bench.stream.results.append({"order_id": "a", "entry_id": entry_id})
+
+    bench.worker.work_through()
+    bench.worker.mend()
+
+    assert published(bench) == ["a"]
+
+
+def test_letter_of_an_entry_that_redis_has_lost_goes_out() -> None:
+    bench = Bench()
+    bench.stream.add(b"payload", b"{nonsense")
+    bench.worker.lease.start()
+    bench.worker.refill()
+    assert bench.stream.group is not None
+    bench.stream.group.pending.clear()
+    bench.stream.horizon_ms = FAR_ABOVE
+
+    bench.worker.work_through()
+    assert bench.stream.letters == []
+    bench.worker.mend()
+    bench.worker.mend()
+
+    (letter,) = bench.stream.letters
+    assert "undecodable" in letter
+
+
+@pytest.mark.parametrize("step", ["begin", "named", "restore", "end"])
+def test_doubt_stays_when_redis_is_away(step: str) -> None:
+    bench = Bench()
+    held_through_a_loss(bench, "a")
+    bench.worker.work_through()
+    bench.orders.faults.plant(step, reply_lost=True)
+
+    with pytest.raises(Outage):
+        bench.worker.mend()
+    bench.worker.mend()
+
+    assert published(bench) == ["a"]
+
+
+def test_doubt_is_settled_before_a_drain_ends() -> None:
+    bench = Bench()
+    held_through_a_loss(bench, "a")
+    bench.worker.outcomes = bench.handling.handle(bench.worker.in_hand)
+    bench.drain.request()
+
+    bench.worker.hand_back()
+
+    assert published(bench) == ["a"]
+
+
+def test_ack_alone_leaves_no_doubt() -> None:
+    bench = Bench()
+    settled = bench.orders.settle([Settlement("1-1", "ack")])
+
+    assert settled.long_settled == ()

@@ -1,0 +1,140 @@
+"""What the evidence on one order or entry proves: pure, and only of what nobody is at work on."""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, PublishedResult, Remedy
+from worker.domain.orders import (
+    WITH_RESULT,
+    Order,
+    OrderRecord,
+    Status,
+    Undecodable,
+    UnsoundOrder,
+    quantity_of,
+)
+
+
+class Case(Struct, frozen=True):
+    """A row with all that is known of it. `differs` names the fields in which its result is not the row's.
+
+    `in_range` is false where its entry is older than what is audited, `visible` where its result may have been trimmed.
+    """
+
+    row: OrderRecord
+    fate: Fate
+    result: PublishedResult | None
+    letter: BuriedEntry | None
+    differs: Sequence[str] = ()
+    in_range: bool = True
+    visible: bool = True
+
+    def finding(self, invariant: Invariant, what: str, remedy: Remedy | None = None) -> Finding:
+        """Return a finding on this row."""
+        return Finding(invariant, self.row.entry_id, self.row.order_id, what, remedy)
+
+
+def of_row(case: Case) -> Iterator[Finding]:
+    """Return what is wrong with an order that has a row."""
+    row, result = case.row, case.result
+    filled = quantity_of(row.trades)
+    if filled != row.filled_quantity:
+        what = f"its trades add up to {filled}, its row says {row.filled_quantity} was filled"
+        yield case.finding("I3", what)
+    if result is not None:
+        yield from _of_result(case, result)
+    if case.fate.in_flight or not case.in_range:
+        return
+    if row.status is Status.SUBMITTED:
+        yield case.finding(
+            "I1", "it was submitted, and nobody holds its entry to find out what became of it", "readopt"
+        )
+    elif row.status is Status.DEAD:
+        yield from _of_dead(case)
+    else:
+        yield from _of_outcome(case)
+
+
+def _of_result(case: Case, result: PublishedResult) -> Iterator[Finding]:
+    row = case.row
+    if result.times > 1:
+        yield case.finding("I4", f"{result.times} results were published, the first is {result.result_id}")
+    if row.status not in WITH_RESULT:
+        yield case.finding("I4", f"its row is {row.status}, but {result.result_id} is a result of it")
+    elif case.differs:
+        names = ", ".join(case.differs)
+        yield case.finding("I5", f"its result {result.result_id} differs from its row in: {names}")
+
+
+def _of_dead(case: Case) -> Iterator[Finding]:
+    if case.letter is None:
+        remedy: Remedy = "bury" if case.fate.settled is False else "rebury"
+        yield case.finding("I2", "its row is DEAD, but there is no dead letter of it", remedy)
+    elif case.letter.times > 1:
+        yield case.finding(
+            "I2", f"{case.letter.times} dead letters of its entry, the first is {case.letter.letter_id}"
+        )
+
+
+def _of_outcome(case: Case) -> Iterator[Finding]:
+    row, fate = case.row, case.fate
+    if case.letter is not None:
+        yield case.finding(
+            "I2", f"its row is {row.status}, but its entry was buried as {case.letter.letter_id}"
+        )
+    if case.result is None:
+        if fate.settled is False:
+            yield case.finding("I4", f"it is {row.status}, and its result was never published", "publish")
+        elif case.visible:
+            why = "was published once and is gone" if fate.marked else "is not there, and too old to tell why"
+            yield case.finding("I4", f"it is {row.status}, and its result {why}", "republish")
+    elif fate.settled is False:
+        yield case.finding("I4", "its settled mark is gone: another delivery would publish again", "mark")
+
+
+def of_entry(
+    entry_id: str,
+    decoded: Order | UnsoundOrder | Undecodable,
+    fate: Fate,
+    standing: bytes | None,
+    letter: BuriedEntry | None,
+) -> Finding | None:
+    """Return what is wrong with an entry that owns no row; `standing` is the fingerprint of its order's row, if any."""
+    if letter is not None:
+        return _of_buried(entry_id, fate, letter)
+    if fate.in_flight or (not isinstance(decoded, Undecodable) and standing == decoded.fingerprint):
+        return None
+    remedy: Remedy | None = None if fate.marked else "readopt"
+    if isinstance(decoded, Undecodable):
+        what = f"it is {decoded.reason}, and has no dead letter"
+    elif standing is not None:
+        what = "it conflicts with its order's row, and has no dead letter"
+    elif fate.marked:
+        # Executed anew it gets its row back; the mark keeps a second result from going out.
+        what, remedy = "it was settled, but its row is gone", "readopt"
+    else:
+        what = "it was acked without a row or a dead letter"
+    return Finding("I1", entry_id, decoded.order_id, what, remedy)
+
+
+def _of_buried(entry_id: str, fate: Fate, letter: BuriedEntry) -> Finding | None:
+    if letter.times > 1:
+        return Finding(
+            "I2", entry_id, None, f"{letter.times} dead letters of it, the first is {letter.letter_id}"
+        )
+    if fate.settled is False and not fate.in_flight:
+        return Finding(
+            "I2", entry_id, None, "its settled mark is gone: another delivery would bury it again", "mark"
+        )
+    return None
+
+
+def only_redone(result_timestamp: str, case_differs: Sequence[str], row: OrderRecord) -> bool:
+    """Whether a result differs in nothing but that its row was executed again later, as after a loss of rows."""
+    executed = int(row.executed_at.timestamp())
+    return (
+        list(case_differs) == ["timestamp"]
+        and result_timestamp.isdigit()
+        and int(result_timestamp) < executed
+    )

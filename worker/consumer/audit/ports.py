@@ -1,0 +1,168 @@
+"""What an audit needs of the rooms around it. What speaks to a server raises Outage when that is away."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from worker.domain.deliveries import Settlement
+from worker.domain.evidence import BuriedEntry, Fate, PublishedResult
+from worker.domain.orders import OrderRecord
+
+
+class Entry(Protocol):
+    """One entry of a stream, names and values in turn."""
+
+    @property
+    def entry_id(self) -> str:
+        """Its id."""
+
+    @property
+    def fields(self) -> tuple[bytes, ...]:
+        """Names and values in turn."""
+
+
+class Extent(Protocol):
+    """How far a stream reaches."""
+
+    @property
+    def first(self) -> str:
+        """The first id, `0-0` where it is empty."""
+
+    @property
+    def last(self) -> str:
+        """The last id, `0-0` where it is empty."""
+
+    @property
+    def length(self) -> int:
+        """How many entries there are."""
+
+
+class Streams(Protocol):
+    """What the streams hold."""
+
+    def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
+        """Tell how entries stand, all of them at one instant."""
+
+    def orders(self) -> Extent:
+        """Return how far the orders stream reaches."""
+
+    def results(self) -> Extent:
+        """Return how far the results reach."""
+
+    def letters(self) -> Extent:
+        """Return how far the dead letters reach."""
+
+    def order_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
+        """Yield the orders from one id up to another."""
+
+    def result_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
+        """Yield the results from one id up to another; an id with `(` before it is left out."""
+
+    def letter_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
+        """Yield the dead letters from one id up to another; an id with `(` before it is left out."""
+
+    def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
+        """Return the fields of those that are on the orders stream."""
+
+    def result(self, result_id: str) -> tuple[bytes, ...]:
+        """Return the fields of one result, none where it is gone."""
+
+
+class Rows(Protocol):
+    """What the table holds."""
+
+    def now(self) -> datetime:
+        """Return the time of the database."""
+
+    def expected_rows(self) -> int:
+        """Return about how many rows there are."""
+
+    def pages(self, *, from_entry: str, recorded_until: datetime) -> Iterator[list[OrderRecord]]:
+        """Yield the rows recorded up to a time whose entry ids are not before one, in the order of their spelling."""
+
+    def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        """Return the order ids of the rows that these entries own, by entry id."""
+
+    def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the fingerprints of those of the orders that have a row."""
+
+    def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows of orders, by order id."""
+
+
+class Memory(Protocol):
+    """What was seen and must be remembered, outside of memory."""
+
+    def add_results(self, results: Iterable[tuple[str, str, bytes]]) -> None:
+        """Remember results: order id, result id and digest, in the order of the stream."""
+
+    def add_letters(self, letters: Iterable[tuple[str, str]]) -> None:
+        """Remember dead letters: the entry that was buried, and the letter's id."""
+
+    def make_searchable(self) -> None:
+        """Call once, when most of it has been added and before anything is asked for."""
+
+    def results(self, order_ids: Sequence[str]) -> dict[str, PublishedResult]:
+        """Return what is remembered of the results of these orders, and note that somebody asked."""
+
+    def letters(self, entry_ids: Sequence[str]) -> dict[str, BuriedEntry]:
+        """Return what is remembered of the dead letters of these entries."""
+
+    def suspect_orders(self, order_ids: Iterable[str]) -> None:
+        """Remember orders that must be looked at again."""
+
+    def suspect_entries(self, entry_ids: Iterable[str]) -> None:
+        """Remember entries that must be looked at again."""
+
+    def suspect_unseen_results(self) -> None:
+        """Remember the orders that have a result and that nobody has asked for."""
+
+    def suspected_orders(self, count: int) -> Iterator[list[str]]:
+        """Yield the orders to look at again, so many at a time."""
+
+    def suspected_entries(self, count: int) -> Iterator[list[str]]:
+        """Yield the entries to look at again, so many at a time."""
+
+    def suspects(self) -> int:
+        """Return how many there are to look at again."""
+
+
+class Spelling(Protocol):
+    """What the fields on the streams say."""
+
+    def result_of(self, fields: Sequence[bytes]) -> tuple[str, bytes]:
+        """Return the order that a result names (empty: none) and the digest of all it says."""
+
+    def digest_of(self, record: OrderRecord) -> bytes:
+        """Return the digest of the result that a row would have."""
+
+    def buried_entry(self, fields: Sequence[bytes]) -> str:
+        """Return the entry that a dead letter buries, empty where it names none."""
+
+    def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
+        """Return the names of the fields in which a result differs from that of a row."""
+
+    def timestamp(self, fields: Sequence[bytes]) -> str:
+        """Return when a result says that its order was executed."""
+
+
+class Mending(Protocol):
+    """Gives back what was lost. Every step is repeatable, and harmless beside others that do the same."""
+
+    def begin(self) -> None:
+        """Announce a repair, before anything is looked at that it will rely on."""
+
+    def go_on(self) -> None:
+        """Announce that it is still at work."""
+
+    def end(self) -> None:
+        """Take the announcement back."""
+
+    def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands; return which were."""
+
+    def readopt(self, entry_ids: Sequence[str]) -> list[str]:
+        """Make entries pending again that nobody holds; return those that were made."""
+
+    def note(self, report: Mapping[str, str]) -> None:
+        """Leave a note of the last repair, for people."""

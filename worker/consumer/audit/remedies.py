@@ -1,0 +1,104 @@
+"""Does about findings what can be done: each finding is looked at once more in the very step that mends it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from msgspec.structs import replace
+
+from worker.consumer.audit.ports import Mending, Rows, Streams
+from worker.consumer.ports import Monotonic, Renderer
+from worker.consumer.repair import settlement_of
+from worker.domain.deliveries import Settlement
+from worker.domain.evidence import Finding, Repaired
+
+HEARD_OF_EVERY_S = 10.0
+AGAIN: dict[str, Literal["republish", "rebury"]] = {"republish": "republish", "rebury": "rebury"}
+
+
+class Remedies:
+    """Repairs what was found. Repeatable, and exact beside others that repair the same. Raises Outage."""
+
+    def __init__(
+        self,
+        mending: Mending,
+        streams: Streams,
+        rows: Rows,
+        renderer: Renderer,
+        *,
+        republish: bool,
+        clock: Monotonic,
+    ) -> None:
+        self._mending = mending
+        self._streams = streams
+        self._rows = rows
+        self._renderer = renderer
+        self._republish = republish
+        self._clock = clock
+        self._heard_of_at = clock()
+        self.done = Repaired()
+
+    def keep_on(self) -> None:
+        """Let others know now and then that this repair is still at work, however long the looking takes."""
+        if self._clock() - self._heard_of_at > HEARD_OF_EVERY_S:
+            self._heard_of_at = self._clock()
+            self._mending.go_on()
+
+    def can_mend(self, finding: Finding) -> bool:
+        """Whether anything is to be done about a finding; what was published once, only where that is asked for."""
+        return finding.remedy is not None and (finding.remedy not in AGAIN or self._republish)
+
+    def apply(self, findings: Sequence[Finding]) -> list[bool]:
+        """Do what can be done and return, in the same places, which of them are mended now."""
+        self.keep_on()
+        mended = self._readopt(findings) | self._restore(findings)
+        self.done.looked_at += len(findings)
+        self.done.left_alone += len(findings) - len(mended)
+        return [place in mended for place in range(len(findings))]
+
+    def _readopt(self, findings: Sequence[Finding]) -> set[int]:
+        wanted = {
+            place: each.entry_id
+            for place, each in enumerate(findings)
+            if each.remedy == "readopt" and each.entry_id is not None
+        }
+        made = set(self._mending.readopt(list(wanted.values()))) if wanted else set()
+        mended = {place for place, entry_id in wanted.items() if entry_id in made}
+        self.done.made_pending += len(mended)
+        return mended
+
+    def _restore(self, findings: Sequence[Finding]) -> set[int]:
+        settlements = dict(self._settlements(findings))
+        if not settlements:
+            return set()
+        flags = self._mending.restore(list(settlements.values()))
+        mended = {place for place, done in zip(settlements, flags, strict=True) if done}
+        for place in mended:
+            match settlements[place].action:
+                case "bury" | "rebury":
+                    self.done.buried += 1
+                case "mark":
+                    self.done.marked += 1
+                case _:
+                    self.done.published += 1
+        return mended
+
+    def _settlements(self, findings: Sequence[Finding]) -> Iterator[tuple[int, Settlement]]:
+        wanted = {
+            place: each
+            for place, each in enumerate(findings)
+            if each.remedy not in {None, "mark", "readopt"} and self.can_mend(each)
+        }
+        for place, finding in enumerate(findings):
+            if finding.remedy == "mark" and finding.entry_id is not None:
+                yield place, Settlement(finding.entry_id, "mark")
+        if not wanted:
+            return
+        rows = self._rows.rows([each.order_id for each in wanted.values() if each.order_id is not None])
+        fields = self._streams.entries([row.entry_id for row in rows.values()]) if rows else {}
+        for place, finding in wanted.items():
+            row = rows.get(finding.order_id or "")
+            # A replay may have taken the row over since: then it is no more what was judged.
+            if row is None or row.entry_id != finding.entry_id:
+                continue
+            settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer)
+            yield place, replace(settlement, action=AGAIN.get(finding.remedy or "", settlement.action))

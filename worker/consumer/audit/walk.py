@@ -1,0 +1,262 @@
+"""Walks through orders, table, results and dead letters, and names what breaks an invariant.
+
+Whatever looks wrong at first is only suspected. What is suspected is looked at again in the direction of the flow: who
+holds the entry, then its row, then results and letters up to their present end. Whatever nobody held before must by
+then be where it belongs, so replicas at work cause no false alarm.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+
+from worker.consumer.audit.judgement import Case, of_entry, of_row, only_redone
+from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, Streams
+from worker.consumer.ports import Decoder
+from worker.domain.deliveries import Delivery, entry_milliseconds
+from worker.domain.evidence import Fate, Finding
+from worker.domain.orders import WITH_RESULT, OrderRecord, Undecodable, quantity_of
+
+LOOKED_AT_TOGETHER = 500
+LOOKED_AT_AGAIN = 5
+
+Progress = Callable[[str, int, int], None]
+
+
+class Seen(Struct):
+    """What an audit has seen; what it could not see is named as such."""
+
+    orders: int = 0
+    in_flight: int = 0
+    duplicates: int = 0
+    rows: int = 0
+    results: int = 0
+    letters: int = 0
+    redone: int = 0
+    unsteady: int = 0
+    results_out_of_range: int = 0
+    findings: int = 0
+
+
+class Range(Struct):
+    """From where on each store was seen. Ids compare by their milliseconds."""
+
+    since_ms: int
+    orders: Extent
+    results: Extent
+    letters: Extent
+    results_trimmed: bool
+
+    def holds(self, entry_id: str) -> bool:
+        """Whether an entry is not older than what is audited."""
+        return entry_milliseconds(entry_id) >= self.since_ms
+
+    def shows_result_of(self, entry_id: str) -> bool:
+        """Whether the result of an entry can't have been trimmed: it was published after the first that is there."""
+        if not self.results_trimmed:
+            return True
+        return entry_milliseconds(entry_id) > entry_milliseconds(self.results.first)
+
+
+class Audit:
+    """One audit. `findings` may be asked for once. Raises Outage; nothing is changed by it."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        rows: Rows,
+        memory: Memory,
+        spelling: Spelling,
+        decoder: Decoder,
+        *,
+        since_ms: int,
+        results_maxlen: int,
+        progress: Progress,
+    ) -> None:
+        self._streams = streams
+        self._rows = rows
+        self._memory = memory
+        self._spelling = spelling
+        self._decoder = decoder
+        self._progress = progress
+        self.seen = Seen()
+        results = streams.results()
+        # Retention leaves at least as many as it is told to: with fewer, none has been trimmed by it.
+        trimmed = 0 < results_maxlen <= results.length
+        self.range = Range(since_ms, streams.orders(), results, streams.letters(), trimmed)
+        self._recorded_until = rows.now()
+        self._last_result, self._last_letter = self.range.results.last, self.range.letters.last
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what breaks an invariant, each once, as it is proven."""
+        self._remember_results()
+        self._remember_letters()
+        self._memory.make_searchable()
+        self._walk_orders()
+        self._walk_rows()
+        self._memory.suspect_unseen_results()
+        for finding in self._look_again():
+            self.seen.findings += 1
+            yield finding
+
+    def _remember_results(self) -> None:
+        first, last, total = f"{self.range.since_ms}-0", self._last_result, self.range.results.length
+        for page in self._streams.result_pages(first, last):
+            self._add_results(page)
+            self._progress("results", self.seen.results, total)
+
+    def _add_results(self, page: Sequence[Entry]) -> None:
+        said = ((self._spelling.result_of(each.fields), each.entry_id) for each in page)
+        self._memory.add_results((order_id, result_id, digest) for (order_id, digest), result_id in said)
+        self.seen.results += len(page)
+
+    def _remember_letters(self) -> None:
+        first, last, total = f"{self.range.since_ms}-0", self._last_letter, self.range.letters.length
+        for page in self._streams.letter_pages(first, last):
+            self._add_letters(page)
+            self._progress("dead letters", self.seen.letters, total)
+
+    def _add_letters(self, page: Sequence[Entry]) -> None:
+        self._memory.add_letters((self._spelling.buried_entry(each.fields), each.entry_id) for each in page)
+        self.seen.letters += len(page)
+
+    def _walk_orders(self) -> None:
+        first, total = f"{self.range.since_ms}-0", self.range.orders.length
+        for page in self._streams.order_pages(first, self.range.orders.last):
+            self._suspect_among(page)
+            self.seen.orders += len(page)
+            self._progress("orders", self.seen.orders, total)
+
+    def _suspect_among(self, page: Sequence[Entry]) -> None:
+        fates = self._streams.fates([each.entry_id for each in page])
+        landed = [each for each in page if not fates[each.entry_id].in_flight]
+        self.seen.in_flight += len(page) - len(landed)
+        owned = self._rows.owned([each.entry_id for each in landed])
+        unmarked = (each.entry_id for each in landed if fates[each.entry_id].settled is False)
+        self._memory.suspect_orders(owned[each] for each in unmarked if each in owned)
+        rest = {each.entry_id: each.fields for each in landed if each.entry_id not in owned}
+        judged = list(self._judge_entries(rest, fates))
+        self.seen.duplicates += sum(finding is None for _, finding in judged)
+        self._memory.suspect_entries(entry_id for entry_id, finding in judged if finding is not None)
+
+    def _judge_entries(
+        self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate]
+    ) -> Iterator[tuple[str, Finding | None]]:
+        """Yield what is wrong with entries that own no row, leaving out those that are buried as they should be."""
+        if not entries:
+            return
+        letters = self._memory.letters(list(entries))
+        decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in entries}
+        wanted = [each.order_id for each in decoded.values() if not isinstance(each, Undecodable)]
+        standing = self._rows.fingerprints(wanted) if wanted else {}
+        for entry_id, order in decoded.items():
+            of_order = None if isinstance(order, Undecodable) else standing.get(order.order_id)
+            letter = letters.get(entry_id)
+            finding = of_entry(entry_id, order, fates[entry_id], of_order, letter)
+            if finding is not None or letter is None:
+                yield entry_id, finding
+
+    def _walk_rows(self) -> None:
+        # Spelled with as many digits as ids have now; older ones are left out below.
+        from_entry = f"{self.range.since_ms}-" if self.range.since_ms else ""
+        total = self._rows.expected_rows()
+        for page in self._rows.pages(from_entry=from_entry, recorded_until=self._recorded_until):
+            rows = [row for row in page if self.range.holds(row.entry_id)]
+            results = self._memory.results([row.order_id for row in rows])
+            letters = self._memory.letters([row.entry_id for row in rows])
+            self._memory.suspect_orders(
+                row.order_id
+                for row in rows
+                if row.entry_id in letters
+                or row.status not in WITH_RESULT
+                or (result := results.get(row.order_id)) is None
+                or result.times > 1
+                or result.digest != self._spelling.digest_of(row)
+                or quantity_of(row.trades) != row.filled_quantity
+            )
+            self.seen.rows += len(rows)
+            self._progress("rows", self.seen.rows, total)
+
+    def _look_again(self) -> Iterator[Finding]:
+        done, total = 0, self._memory.suspects()
+        for entry_ids in self._memory.suspected_entries(LOOKED_AT_TOGETHER):
+            yield from self._look_at_entries(entry_ids)
+            done += len(entry_ids)
+            self._progress("suspects", done, total)
+        for order_ids in self._memory.suspected_orders(LOOKED_AT_TOGETHER):
+            yield from self._look_at_orders(order_ids)
+            done += len(order_ids)
+            self._progress("suspects", done, total)
+
+    def _look_at_entries(self, entry_ids: Sequence[str]) -> Iterator[Finding]:
+        fates = self._streams.fates(entry_ids)
+        entries = self._streams.entries(entry_ids)
+        owned = self._rows.owned(entry_ids)
+        self._catch_up()
+        rest = {each: fields for each, fields in entries.items() if each not in owned}
+        for _, finding in self._judge_entries(rest, fates):
+            if finding is not None:
+                yield finding
+
+    def _look_at_orders(self, order_ids: Sequence[str]) -> Iterator[Finding]:
+        unsteady = list(order_ids)
+        for _ in range(LOOKED_AT_AGAIN):
+            before = self._rows.rows(unsteady)
+            fates = self._streams.fates([row.entry_id for row in before.values()]) if before else {}
+            self._catch_up()
+            # A result is published after its row is written, so where one shows up its row must be looked at again.
+            after = self._rows.rows(unsteady)
+            steady = [each for each in unsteady if before.get(each) == after.get(each)]
+            yield from self._judge_orders(steady, after, fates)
+            unsteady = [each for each in unsteady if before.get(each) != after.get(each)]
+            if not unsteady:
+                return
+        self.seen.unsteady += len(unsteady)
+
+    def _judge_orders(
+        self, order_ids: Sequence[str], rows: dict[str, OrderRecord], fates: dict[str, Fate]
+    ) -> Iterator[Finding]:
+        results = self._memory.results(order_ids)
+        letters = self._memory.letters([rows[each].entry_id for each in order_ids if each in rows])
+        for order_id in order_ids:
+            row, result = rows.get(order_id), results.get(order_id)
+            if row is not None:
+                in_range = self.range.holds(row.entry_id)
+                visible = self.range.shows_result_of(row.entry_id)
+                case = Case(
+                    row, fates[row.entry_id], result, letters.get(row.entry_id), (), in_range, visible
+                )
+                yield from of_row(self._compared(case))
+            elif result is not None:
+                what = f"the result {result.result_id} has no row"
+                yield Finding(
+                    "I4", None, order_id or None, what if order_id else f"{what}: it names no order"
+                )
+
+    def _compared(self, case: Case) -> Case:
+        if case.result is None:
+            fate = case.fate
+            self.seen.results_out_of_range += (
+                fate.settled is not False and not case.visible and not fate.in_flight
+            )
+            return case
+        if case.row.status not in WITH_RESULT or case.result.digest == self._spelling.digest_of(case.row):
+            return case
+        fields = self._streams.result(case.result.result_id)
+        differs = self._spelling.differences(fields, case.row) if fields else []
+        if only_redone(self._spelling.timestamp(fields), differs, case.row):
+            self.seen.redone += 1
+            differs = []
+        return Case(case.row, case.fate, case.result, case.letter, differs, case.in_range, case.visible)
+
+    def _catch_up(self) -> None:
+        """Remember what was published and buried since the last look."""
+        results, letter = self._streams.results(), self._streams.letters().last
+        result = results.last
+        if entry_milliseconds(results.first) > entry_milliseconds(self._last_result) > 0:
+            # Some came and were trimmed between two looks.
+            self.range.results, self.range.results_trimmed = results, True
+        for page in self._streams.result_pages(f"({self._last_result}", result):
+            self._add_results(page)
+        for page in self._streams.letter_pages(f"({self._last_letter}", letter):
+            self._add_letters(page)
+        self._last_result, self._last_letter = result, letter

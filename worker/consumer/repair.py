@@ -1,0 +1,161 @@
+"""Gives back to Redis what it has lost: what a row means on the stream, and the repair each replica does by itself."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from worker.consumer import doubts
+from worker.consumer.ports import Monotonic, Renderer, WallClock
+from worker.domain.deliveries import Delivery, Settlement
+from worker.domain.evidence import Fate, Owner, Repaired
+from worker.domain.orders import OrderRecord, Status
+
+log = structlog.get_logger(__name__)
+
+# Rows a page: a few milliseconds of each server.
+PAGE = 1000
+# How long an idle loop goes on at a time; a busy one does a page between two batches.
+IDLE_STRETCH_S = 0.25
+
+
+class Evidence(doubts.Evidence, Protocol):
+    """What the streams hold."""
+
+    def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
+        """Tell how entries stand, all of them at one instant."""
+
+    def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
+        """Return the fields of those that are on the orders stream."""
+
+
+class Mending(doubts.Mending, Protocol):
+    """What gives back to the streams, what is not settled as far as Redis knows and in nobody's hands."""
+
+    def note(self, report: Mapping[str, str]) -> None:
+        """Leave a note of the last repair, for people."""
+
+
+class Rows(Protocol):
+    """What a repair asks of the table."""
+
+    def now(self) -> datetime:
+        """Return the time of the database."""
+
+    def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
+        """Return the first rows with an outcome that were recorded after one and up to a time, the oldest first."""
+
+    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows that entries own, by entry id."""
+
+
+def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Renderer) -> Settlement:
+    """Return what settles the entry of a row with an outcome; its fields are those of the entry, where they are kept."""
+    delivery = Delivery(row.entry_id, fields, 0, False)
+    if row.status is not Status.DEAD:
+        return renderer.result(delivery, row)
+    reason, _, error = (row.error_message or "failed").partition(": ")
+    return renderer.letter(delivery, reason=reason, error=error, order_id=row.order_id)
+
+
+class Repair:
+    """Publishes what was committed lately and is not settled as far as Redis knows: page by page, beside the work.
+
+    It begins with the replica, and anew whenever Redis was away or has lost the group. The mark makes it harmless
+    however many replicas do the same.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        mending: Mending,
+        rows: Rows,
+        renderer: Renderer,
+        *,
+        consumer: str,
+        window_s: int,
+        clock: Monotonic,
+        now: WallClock,
+    ) -> None:
+        self._evidence = evidence
+        self._mending = mending
+        self._rows = rows
+        self._renderer = renderer
+        self._consumer = consumer
+        self._window_s = window_s
+        self._clock = clock
+        self._now = now
+        self._after: Owner | None = None
+        self._until: datetime | None = None
+        self._wanted = window_s > 0
+        self._done = Repaired()
+        self.doubts = doubts.Doubts(evidence, mending)
+
+    def want(self) -> None:
+        """Begin anew with the next turn: Redis may have lost what it had."""
+        self._wanted = self._window_s > 0
+
+    def go_on(self, *, idle: bool) -> None:
+        """Do a page, or as many as fit into a stretch where nobody waits. Raises Outage; the page is done again then."""
+        self.doubts.settle()
+        if self._wanted:
+            self._begin()
+        ends_at = self._clock() + IDLE_STRETCH_S
+        while self._after is not None and self._page() and idle and self._clock() < ends_at:
+            pass
+
+    def _begin(self) -> None:
+        self._until = self._rows.now()
+        self._after = Owner(self._until - timedelta(seconds=self._window_s), "")
+        self._done = Repaired()
+        self._wanted = False
+
+    def _page(self) -> bool:
+        """Repair the next page; return whether there may be another."""
+        if self._after is None or self._until is None:
+            return False
+        page = self._rows.recorded(self._after, self._until, PAGE)
+        fates = self._evidence.fates([each.entry_id for each in page]) if page else {}
+        lost = [
+            each.entry_id
+            for each in page
+            if fates[each.entry_id].settled is False and not fates[each.entry_id].in_flight
+        ]
+        if lost:
+            self._restore(lost)
+        self._done.looked_at += len(page)
+        if len(page) < PAGE:
+            self._end()
+            return False
+        self._after = page[-1]
+        return True
+
+    def _restore(self, entry_ids: Sequence[str]) -> None:
+        rows = list(self._rows.rows_of_entries(entry_ids).values())
+        fields = self._evidence.entries([row.entry_id for row in rows])
+        settlements = [settlement_of(row, fields.get(row.entry_id, ()), self._renderer) for row in rows]
+        for row, settlement, done in zip(rows, settlements, self._mending.restore(settlements), strict=True):
+            if done:
+                log.warning(
+                    "repaired", action=settlement.action, entry_id=row.entry_id, order_id=row.order_id
+                )
+                self._done.published += settlement.action == "publish"
+                self._done.buried += settlement.action == "bury"
+            else:
+                self._done.left_alone += 1
+
+    def _end(self) -> None:
+        self._after = None
+        report = note_of(self._done, by=self._consumer, how="replica", at=self._now())
+        self._mending.note(report)
+        log.info("repair ended", window_s=self._window_s, **{name: report[name] for name in COUNTS})
+
+
+COUNTS = ("looked_at", "published", "buried", "marked", "made_pending", "left_alone")
+
+
+def note_of(done: Repaired, *, by: str, how: str, at: datetime) -> dict[str, str]:
+    """Return the note that a repair leaves."""
+    counts = {name: str(getattr(done, name)) for name in COUNTS}
+    return {"at": at.isoformat(timespec="seconds"), "by": by, "how": how, **counts}

@@ -1,0 +1,88 @@
+"""What the table holds of many orders, page by page, for audits and repairs; reads only."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import bindparam, func, select, text, tuple_
+
+from worker.domain.evidence import Owner
+from worker.domain.orders import OrderRecord, Status
+from worker.store.engine import Database
+from worker.store.orders import OrderStore
+from worker.store.tables import orders
+
+PAGE = 500
+_EXPECTED_ROWS = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('orders')")
+
+
+class StoreEvidence:
+    """Raises Outage where PostgreSQL does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rows = OrderStore(database)
+
+    def now(self) -> datetime:
+        """Return the time of the database."""
+        with self._database.transaction() as connection:
+            at: datetime = connection.execute(select(func.now())).scalar_one()
+            return at
+
+    def expected_rows(self) -> int:
+        """Return about how many rows there are."""
+        with self._database.transaction() as connection:
+            return int(connection.scalar(_EXPECTED_ROWS) or 0)
+
+    def pages(self, *, from_entry: str, recorded_until: datetime) -> Iterator[list[OrderRecord]]:
+        """Yield the rows recorded up to a time whose entry ids are not before one, in the order of their spelling."""
+        query = (
+            select(orders.c.entry_id)
+            .where(orders.c.entry_id > bindparam("after"), orders.c.recorded_at <= recorded_until)
+            .where(orders.c.entry_id >= from_entry)
+            .order_by(orders.c.entry_id)
+            .limit(PAGE)
+        )
+        after = ""
+        while True:
+            with self._database.transaction() as connection:
+                page = connection.scalars(query, {"after": after}).all()
+            if not page:
+                return
+            found = self._rows.find(page)
+            yield [found[entry_id] for entry_id in page if entry_id in found]
+            after = page[-1]
+
+    def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        """Return the order ids of the rows that these entries own, by entry id."""
+        query = select(orders.c.entry_id, orders.c.order_id).where(orders.c.entry_id.in_(entry_ids))
+        with self._database.transaction() as connection:
+            return {row.entry_id: row.order_id for row in connection.execute(query)}
+
+    def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the fingerprints of those of the orders that have a row."""
+        query = select(orders.c.order_id, orders.c.fingerprint).where(orders.c.order_id.in_(order_ids))
+        with self._database.transaction() as connection:
+            return {order_id: bytes(fingerprint) for order_id, fingerprint in connection.execute(query)}
+
+    def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows of orders, by order id."""
+        query = select(orders.c.entry_id).where(orders.c.order_id.in_(order_ids))
+        with self._database.transaction() as connection:
+            owners = connection.scalars(query).all()
+        return {row.order_id: row for row in self.rows_of_entries(owners).values()}
+
+    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows that entries own, by entry id."""
+        return self._rows.find(entry_ids) if entry_ids else {}
+
+    def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
+        """Return the first rows with an outcome that were recorded after one and up to a time, the oldest first."""
+        query = (
+            select(orders.c.recorded_at, orders.c.entry_id)
+            .where(tuple_(orders.c.recorded_at, orders.c.entry_id) > (after.recorded_at, after.entry_id))
+            .where(orders.c.recorded_at <= until, orders.c.status != Status.SUBMITTED)
+            .order_by(orders.c.recorded_at, orders.c.entry_id)
+            .limit(count)
+        )
+        with self._database.transaction() as connection:
+            return [Owner(*row) for row in connection.execute(query)]

@@ -1,0 +1,86 @@
+"""Runs every command of every script of a replica once, on scratch keys that match the same patterns as the real ones."""
+
+import time
+
+import structlog
+
+from worker.domain.deliveries import Settlement
+from worker.domain.errors import Outage
+from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
+from worker.stream.evidence import StreamEvidence
+from worker.stream.mending import Mending
+from worker.stream.orders import START, OrderStream
+
+log = structlog.get_logger(__name__)
+
+# Far below any real id, so that retention lets go of all of it.
+PUBLISHED, BURIED, TRIMMED, LOST = "1-1", "2-1", "3-1", "5-1"
+
+
+class Rehearsal:
+    """A missing permission shows at start, before the first order. Raises Outage."""
+
+    def __init__(
+        self, link: RedisLink, names: RedisNames, *, lease_ms: int, results_channel: str | None
+    ) -> None:
+        self._link = link
+        self._names = names.scratch(f"{time.time_ns():x}-{names.consumer}")
+        channel = f"{results_channel}:probe" if results_channel else None
+        self._stage = OrderStream(link, self._names, lease_ms=lease_ms, results_channel=channel)
+        self._mending = Mending(link, self._names, lease_ms=lease_ms, results_channel=channel)
+        self._evidence = StreamEvidence(link, self._names)
+
+    def run(self) -> None:
+        """Rehearse; whatever comes of it, the scratch keys go again."""
+        names = self._names
+        keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost]
+        keys += [names.repaired]
+        try:
+            self._work()
+            self._let_go()
+            self._repair()
+            self._stage.leave()
+        finally:
+            try:
+                with outages():
+                    self._link.call("DEL", *keys)
+            except (Outage, GroupLost):
+                log.warning("probe keys left behind", keys=keys)
+
+    def _work(self) -> None:
+        names, stage = self._names, self._stage
+        with outages():
+            self._link.call("XGROUP", "CREATE", names.orders, names.group, START, "MKSTREAM")
+            for entry_id in (PUBLISHED, BURIED, TRIMMED):
+                self._link.call("XADD", names.orders, entry_id, "type", "probe")
+        stage.read(3, 1)
+        stage.release({TRIMMED: 0})
+        with outages():
+            self._link.call("XDEL", names.orders, TRIMMED)
+        stage.claim(START, 1)
+        stage.own_pending(2, known=())
+        stage.charge({PUBLISHED: 1})
+        stage.trimmed(1)
+        stage.settle(
+            [
+                Settlement(PUBLISHED, "publish", ("type", "probe"), ""),
+                Settlement(BURIED, "bury", ("type", b"\xff")),
+                Settlement(TRIMMED, "ack"),
+            ]
+        )
+
+    def _let_go(self) -> None:
+        names = self._names
+        self._stage.retain(keep_ms=1, most_results=1)
+        with outages():
+            self._link.call("XADD", names.orders, "4-1", "type", "probe")
+            self._link.call("XTRIM", names.orders, "MAXLEN", 0)
+            self._link.call("XGROUP", "CREATECONSUMER", names.orders, names.group, f"{names.consumer}-gone")
+        self._stage.lost_unread()
+        self._stage.remove_dead(0)
+
+    def _repair(self) -> None:
+        self._evidence.fates([LOST])
+        self._evidence.entries([LOST])
+        self._mending.restore([Settlement(LOST, "publish", ("type", "probe"), "")])
+        self._mending.note({"how": "probe"})

@@ -1,0 +1,57 @@
+"""From results back to rows: whom a result names, and whether it says what the row says."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from worker.domain.orders import OrderRecord
+from worker.wire.letters import shown
+from worker.wire.rendering import result_fields
+
+DIGEST_BYTES = 16
+
+
+class Spelling:
+    """What the fields on the streams say, to whoever compares them."""
+
+    def result_of(self, fields: Sequence[bytes]) -> tuple[str, bytes]:
+        """Return the order that a result names (empty: none) and the digest of all it says."""
+        named = (value for name, value in _pairs(fields) if name == b"order_id")
+        return shown(next(named, b"")), _digest(fields)
+
+    def digest_of(self, record: OrderRecord) -> bytes:
+        """Return the digest of the result that a row would have."""
+        return _digest([part.encode() for part in result_fields(record)])
+
+    def buried_entry(self, fields: Sequence[bytes]) -> str:
+        """Return the entry that a dead letter buries, empty where it names none."""
+        named = (value for name, value in _pairs(fields) if name == b"entry_id")
+        return shown(next(named, b""))
+
+    def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
+        """Return the names of the fields in which a result differs from that of a row, `order of fields` if in none."""
+        said = {shown(name): shown(value) for name, value in _pairs(fields)}
+        expected = dict(_text_pairs(result_fields(record)))
+        names = [name for name in {**expected, **said} if said.get(name) != expected.get(name)]
+        if names or list(fields) == [part.encode() for part in result_fields(record)]:
+            return names
+        return ["order of fields"]
+
+    def timestamp(self, fields: Sequence[bytes]) -> str:
+        """Return when a result says that its order was executed."""
+        return shown(dict(_pairs(fields)).get(b"timestamp", b""))
+
+
+def _pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    return list(zip(fields[::2], fields[1::2], strict=True))
+
+
+def _text_pairs(fields: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(fields[::2], fields[1::2], strict=True))
+
+
+def _digest(fields: Sequence[bytes]) -> bytes:
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    for part in fields:
+        digest.update(len(part).to_bytes(4, "big"))
+        digest.update(part)
+    return digest.digest()
