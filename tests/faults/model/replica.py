@@ -1,0 +1,143 @@
+"""One simulated replica, put together from the real consumer as worker/bootstrap puts one together."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from tests.builders import decoder
+from tests.fakes import FakeClock, FakeOrders, FakeStore
+from tests.repair_fakes import FakeEvidence, FakeMending, FakeRows
+from worker.consumer import (
+    Drain,
+    Handling,
+    Intake,
+    Lease,
+    Repair,
+    Retention,
+    SignOfLife,
+    Tally,
+    Worker,
+)
+from worker.consumer.ports import Executor, Orders, Store
+from worker.wire import Renderer
+
+Step = Callable[[str, str, Callable[[], Any], tuple[Any, ...]], Any]
+
+
+def _sound(_server: str, port: Any) -> Any:
+    return port
+
+
+class Parts(Struct, frozen=True):
+    """What a replica is made of; a test of the model puts something defective in the place of a part.
+
+    `between` stands between the worker and its port to a server, on the worker's side of the faults.
+    """
+
+    orders: type[FakeOrders] = FakeOrders
+    store: type[FakeStore] = FakeStore
+    intake: type[Intake] = Intake
+    worker: type[Worker] = Worker
+    between: Callable[[str, Any], Any] = _sound
+
+
+class Limits(Struct, frozen=True):
+    """The settings that a history chooses."""
+
+    batch_size: int
+    block_ms: int
+    lease_ms: int
+    max_deliveries: int
+    keep_s: int
+    repair_window_s: int = 900
+
+
+class Stepped:
+    """A port whose every call, whatever it is called, is a step of the history."""
+
+    def __init__(self, server: str, port: object, step: Step) -> None:
+        self._server = server
+        self._port = port
+        self._step = step
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._port, name)
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **options: Any) -> Any:
+            return self._step(self._server, name, lambda: found(*args, **options), args)
+
+        self.__dict__[name] = call
+        return call
+
+
+def assemble(
+    parts: Parts,
+    limits: Limits,
+    clock: FakeClock,
+    orders_port: FakeOrders,
+    store_port: FakeStore,
+    executor_port: object,
+    step: Step,
+) -> Worker:
+    """Return a worker whose ports are stepped."""
+
+    def stepped(server: str, port: object) -> Any:
+        return parts.between(server, Stepped(server, port, step))
+
+    consumer = orders_port.consumer
+    orders: Orders = stepped("redis", orders_port)
+    rows: Store = stepped("postgresql", store_port)
+    executor: Executor = stepped("venue", executor_port)
+    drain, tally = Drain(), Tally()
+    renderer = Renderer(
+        stream="orders",
+        consumer=consumer,
+        version="model",
+        copies=False,
+        max_bytes=65536,
+        max_fields=64,
+        clock=clock.monotonic,
+    )
+    lease = Lease(orders, lease_ms=limits.lease_ms, clock=clock.monotonic)
+    intake = parts.intake(
+        orders,
+        lease,
+        tally,
+        batch_size=limits.batch_size,
+        block_ms=limits.block_ms,
+        lease_ms=limits.lease_ms,
+        clock=clock.monotonic,
+    )
+    handling = Handling(
+        orders,
+        rows,
+        executor,
+        decoder(),
+        renderer,
+        lease,
+        max_deliveries=limits.max_deliveries,
+        max_order_age_s=0,
+        execute_timeout_s=limits.lease_ms / 3000,
+        now=clock.now,
+        executing=lambda _order: None,
+    )
+    retention = Retention(
+        orders, orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic
+    )
+    repair = Repair(
+        stepped("redis", FakeEvidence(orders_port)),
+        stepped("redis", FakeMending(orders_port)),
+        stepped("postgresql", FakeRows(store_port, clock)),
+        renderer,
+        consumer=consumer,
+        window_s=limits.repair_window_s,
+        clock=clock.monotonic,
+        now=clock.now,
+    )
+    life = SignOfLife(clock.monotonic)
+    return parts.worker(
+        orders, rows, intake, handling, renderer, lease, retention, repair, drain, tally, life
+    )

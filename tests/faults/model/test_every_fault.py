@@ -1,0 +1,42 @@
+"""Two workers, two entries: each fault at each step."""
+
+import os
+from itertools import islice
+
+import pytest
+
+from tests.faults.model.exhaustive import small_worlds, with_another_fault, with_another_turn
+from tests.faults.model.history import broken, report
+from tests.faults.model.plan import Plan
+
+WORLDS = small_worlds()
+# Two faults in every small world are a million histories. Every so many first ones are followed by every so many second
+# ones; MODEL_EVERY=1 runs all.
+EVERY = int(os.environ.get("MODEL_EVERY", "40"))
+
+every_world = pytest.mark.parametrize(
+    "plan",
+    WORLDS,
+    ids=["-".join((*(kind for _, kind in plan.entries), str(plan.batch_size))) for plan in WORLDS],
+)
+
+
+@every_world
+def test_nothing_is_lost_or_done_twice_with_one_fault_at_any_step(plan: Plan) -> None:
+    for struck in with_another_fault(plan):
+        assert not broken(struck), report(struck)
+
+
+@every_world
+def test_nothing_is_lost_or_done_twice_whenever_another_thread_has_its_turn(plan: Plan) -> None:
+    for preempted in with_another_turn(plan):
+        assert not broken(preempted), report(preempted)
+
+
+@pytest.mark.timeout(0 if EVERY < 40 else 120)
+def test_nothing_is_lost_or_done_twice_with_two_faults_at_any_steps() -> None:
+    once = (struck for plan in WORLDS for struck in with_another_fault(plan))
+    for first in islice(once, 0, None, EVERY):
+        # Not always from the beginning: the kinds of fault follow each other in the same order at every step.
+        for second in islice(with_another_fault(first), first.faults[0].step % EVERY, None, EVERY):
+            assert not broken(second), report(second)
