@@ -102,6 +102,12 @@ def submit_and_forget(deployment: Deployment) -> None:
         )
 
 
+def submit_and_lose(deployment: Deployment) -> None:
+    entry_id = deployment.rows()["order-7"].entry_id
+    submit_and_forget(deployment)
+    deployment.redis.xdel(deployment.orders, entry_id)
+
+
 def bury_beside_its_row(deployment: Deployment) -> None:
     entry_id = deployment.rows()["order-7"].entry_id
     deployment.redis.xadd(deployment.dead_letters, {"entry_id": entry_id, "reason": "poison"})
@@ -128,6 +134,7 @@ def test_nothing_is_found_where_nothing_is_wrong(settled: Deployment) -> None:
         (delete_letter, ["I1"], "has no dead letter"),
         (lose_marks, ["I2", "I4"], "its settled mark is gone"),
         (submit_and_forget, ["I1", "I4"], "nobody holds its entry"),
+        (submit_and_lose, ["I1", "I4"], "its entry is gone: ask the venue"),
         (bury_beside_its_row, ["I2"], "but its entry was buried"),
     ],
 )

@@ -82,6 +82,7 @@ def test_entry_that_nobody_holds_is_made_pending_once_and_claimable_at_once(
     one.settle([Settlement(entry_id, "ack")])
 
     made = [real_streams.mending("two").readopt([entry_id]) for _ in range(2)]
+    assert real_streams.pending() == {entry_id: ("repair", 0)}
     (claimed,) = real_streams.consumer("three").claim("0-0", 10).deliveries
 
     assert made == [[entry_id], []]

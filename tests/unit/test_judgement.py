@@ -25,6 +25,13 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"alive": 0, "waiting": 12_000, "oldest_waiting_age_s": 11_100.0},
         "12,000 orders wait (the oldest for 3 h 5 min) and nobody works, no replica is alive: worker run",
     ),
+    "standstill": (
+        {"waiting": 12_000, "oldest_waiting_age_s": 400.0, "last_recorded_age_s": 300.0},
+        (
+            "12,000 orders wait (the oldest for 6 min 40 s), 2 replicas alive, and no order was recorded for 5 min; "
+            "see why in their logs and /ready."
+        ),
+    ),
     "lost_unread": (
         {"lost_unread": 7},
         "7 orders were trimmed before anybody had read them, and are lost; ask the producers what they sent.",
@@ -50,7 +57,12 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 BY_ITSELF = {"repair_running", "backlog", "well"}
 # Contradict each other: who works off a backlog is alive, and who has no group has nothing pending.
-APART = {("group_missing", "nobody_works"), ("nobody_works", "backlog")}
+APART = {("group_missing", "nobody_works"), ("nobody_works", "backlog"), ("standstill", "backlog")}
+# Where a server is away, or the tables are old, nothing can be recorded; without a group nobody is alive in it.
+APART |= {
+    (worse, "standstill")
+    for worse in ("unreachable", "refused", "schema_behind", "group_missing", "nobody_works")
+}
 
 
 def facts(*names: str) -> Facts:
@@ -83,7 +95,7 @@ def test_everything_at_once_is_told_in_order() -> None:
 
     # Without a group nobody is alive in it, so nothing is being worked off either.
     assert [each.name for each in found] == [
-        name for name in everything if name not in {"nobody_works", "backlog"}
+        name for name in everything if name not in {"nobody_works", "standstill", "backlog"}
     ]
 
 
@@ -105,6 +117,18 @@ def test_everything_at_once_is_told_in_order() -> None:
         (
             Facts(waiting=20_000, waiting_exact=False),
             "at least 20,000 orders wait and nobody works, no replica is alive: worker run",
+        ),
+        (
+            Facts(alive=1, pending=2, oldest_pending_age_s=91.0),
+            "2 orders are pending, 1 replica alive, and no order was recorded ever; see why in their logs and /ready.",
+        ),
+        (
+            Facts(alive=1, pending=2, oldest_pending_age_s=89.0),
+            "All well: nothing is waiting, 2 pending, 1 replica alive.",
+        ),
+        (
+            Facts(alive=1, pending=2, oldest_pending_age_s=500.0, last_recorded_age_s=89.0),
+            "All well: nothing is waiting, 2 pending, 1 replica alive.",
         ),
         (Facts(group_exists=False), "All well: nothing is waiting, no replica was heard of lately."),
         (

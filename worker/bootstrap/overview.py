@@ -76,8 +76,9 @@ def _consumers(consumers: list[dict[str, Any]], settings: Settings) -> dict[str,
         each | {"gone": ConsumerState(**each).is_gone(lease_ms=settings.lease_ms, block_ms=settings.block_ms)}
         for each in consumers
     ]
-    gone = sum(each["gone"] for each in marked)
-    return {"consumers": marked, "consumers_alive": len(marked) - gone, "consumers_gone": gone}
+    replicas = [each for each in marked if ConsumerState(each["name"], 0, 0).is_replica]
+    gone = sum(each["gone"] for each in replicas)
+    return {"consumers": marked, "consumers_alive": len(replicas) - gone, "consumers_gone": gone}
 
 
 def _surveyed(found: Survey, settings: Settings) -> dict[str, Any]:

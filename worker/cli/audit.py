@@ -132,7 +132,7 @@ class Report:
         self._would = would
         self._republish = republish
         self._counts = Counter[str]()
-        self._mended = 0
+        self._mended = self._mendable = 0
 
     @property
     def left(self) -> int:
@@ -146,6 +146,7 @@ class Report:
             for finding, done in zip(batch, mended, strict=True):
                 self._counts[finding.invariant] += 1
                 self._mended += done
+                self._mendable += finding.remedy is not None and (self._republish or not _is_again(finding))
                 self._say(finding, done=done)
 
     def _say(self, finding: Finding, *, done: bool) -> None:
@@ -162,7 +163,7 @@ class Report:
             return ""
         if done:
             return f": {DONE[finding.remedy]}"
-        if finding.remedy in {"republish", "rebury"} and not self._republish:
+        if _is_again(finding) and not self._republish:
             return ": --repair --republish gives it out again"
         return f": would be {DONE[finding.remedy]}" if self._would else ""
 
@@ -199,24 +200,29 @@ class Report:
             return
         for invariant, count in sorted(self._counts.items()):
             click.echo(f"{invariant} ({MEANINGS[invariant]}): {count} found")
-        click.echo(f"{self._mended} mended, {self.left} left")
+        would = f", {self._mendable} of them would be mended" if self._would else ""
+        click.echo(f"{self._mended} mended, {self.left} left{would}")
+
+
+def _is_again(finding: Finding) -> bool:
+    return finding.remedy in {"republish", "rebury"}
 
 
 def _out_of_range(auditor: Auditor) -> Iterator[str]:
     seen, limits = auditor.audit.seen, auditor.audit.range
     if limits.since_ms:
         yield f"out of range: what entered before {_time(limits.since_ms)} (--since)"
-    if limits.orders.length:
-        yield f"out of range: entries trimmed from orders, those before {limits.orders.first}, but for their rows"
+    if seen.trimmed:
+        yield f"out of range: the entries of {seen.trimmed} rows, which are no more on the orders stream"
     if seen.results_out_of_range:
         yield (
             f"out of range: {seen.results_out_of_range} rows whose results may have been trimmed,"
             f" those before {limits.results.first}"
         )
     if seen.redone:
-        yield f"note: {seen.redone} rows were executed again after their results were published, to the same outcome"
+        yield f"note: rows executed again after their results were published, to the same outcome: {seen.redone}"
     if seen.unsteady:
-        yield f"note: {seen.unsteady} orders changed whenever they were looked at, and were left out"
+        yield f"note: orders left out, since they changed whenever they were looked at: {seen.unsteady}"
 
 
 def _batches(findings: Iterable[Finding]) -> Iterator[Sequence[Finding]]:

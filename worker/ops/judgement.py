@@ -1,5 +1,6 @@
 """Whether anything needs a person, and what to do about it: facts in, conditions out, the worst first."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
@@ -41,6 +42,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     submitted: int = 0
     oldest_submitted_age_s: float | None = None
     a_submitted: str | None = None
+    oldest_pending_age_s: float | None = None
+    last_recorded_age_s: float | None = None
     repairs: int = 0
 
 
@@ -81,6 +84,10 @@ def _people(facts: Facts) -> Iterator[Condition]:
         yield Condition("group_missing", text, "worker run")
     elif _nobody_works(facts):
         yield Condition("nobody_works", f"{_work(facts)} and nobody works, no replica is alive", "worker run")
+    elif (standstill := _standstill_s(facts)) is not None:
+        since = "ever" if standstill == math.inf else f"for {span(standstill)}"
+        text = f"{_work(facts)}, {_replicas(facts)}, and no order was recorded {since}; see why in their logs and /ready"
+        yield Condition("standstill", text)
     if facts.lost_unread:
         were = "was" if facts.lost_unread == 1 else "were"
         lost = (
@@ -107,7 +114,7 @@ def _by_itself(facts: Facts) -> Iterator[Condition]:
     if facts.repairs:
         text = "A repair is running" if facts.repairs == 1 else f"{facts.repairs} repairs are running"
         yield Condition("repair_running", text, LOOK_AGAIN, needs_person=False)
-    if facts.waiting and not _nobody_works(facts):
+    if facts.waiting and not _nobody_works(facts) and _standstill_s(facts) is None:
         text = f"Backlog, being worked off: {_work(facts)}, {_replicas(facts)}"
         yield Condition("backlog", text, LOOK_AGAIN, needs_person=False)
 
@@ -122,6 +129,14 @@ def _nobody_works(facts: Facts) -> bool:
         return False
     age_s = facts.oldest_waiting_age_s
     return bool(facts.pending or (facts.waiting and (age_s is None or age_s > AT_ONCE_S)))
+
+
+def _standstill_s(facts: Facts) -> float | None:
+    """Return for how long replicas that are alive have recorded nothing while orders wait, None where they get on."""
+    waited_s = max(facts.oldest_waiting_age_s or 0, facts.oldest_pending_age_s or 0)
+    still_s = math.inf if facts.last_recorded_age_s is None else facts.last_recorded_age_s
+    too_long = min(waited_s, still_s) > facts.several_leases_s
+    return still_s if facts.alive and too_long and not facts.away and facts.schema != "behind" else None
 
 
 def _replicas(facts: Facts) -> str:

@@ -26,7 +26,7 @@ def facts_of(found: Found) -> Facts:
             name: redis[name]
             for name in (
                 "group", "group_exists", "waiting", "waiting_exact", "oldest_waiting_age_s", "pending", "stuck",
-                "longest_untouched_s",
+                "longest_untouched_s", "oldest_pending_age_s",
             )
         }  # fmt: skip
         facts |= {
@@ -41,7 +41,7 @@ def facts_of(found: Found) -> Facts:
     outcomes = database.get("outcomes", {})
     facts |= {
         name: outcomes[name]
-        for name in ("submitted", "oldest_submitted_age_s", "a_submitted")
+        for name in ("submitted", "oldest_submitted_age_s", "a_submitted", "last_recorded_age_s")
         if name in outcomes
     }
     return Facts(**facts)

@@ -89,6 +89,7 @@ class Views:
             reasons.append("database: the schema is behind")
         if self._vitals.state != "running":
             reasons.append(self._vitals.outage or self._vitals.state)
+        reasons = list(dict.fromkeys(reasons))
         body = {"ready": not reasons, "reasons": reasons}
         return _page(HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK, body)
 

@@ -48,7 +48,12 @@ def require_current(database: Database) -> SchemaState:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema to a revision; of several callers at once one works while the others wait."""
+    """Bring the schema to a revision; of several callers at once one works while the others wait.
+
+    A schema that is newer than this version knows stays as it is: there is nothing that this version could add.
+    """
+    if schema_state(database) is SchemaState.NEWER:
+        return
     with database.patient_transaction() as connection:
         command.upgrade(_config(connection=connection), revision)
 

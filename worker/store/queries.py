@@ -72,6 +72,7 @@ class Outcomes(Struct, frozen=True):
     submitted: int
     oldest_submitted_age_s: float | None
     a_submitted: str | None
+    last_recorded_age_s: float | None
 
 
 class StoreInspector:
@@ -120,6 +121,8 @@ class StoreInspector:
         with self._database.transaction() as connection:
             counts = self._last_hour(connection)
             age = func.extract("epoch", func.now() - func.min(orders.c.recorded_at))
+            still = func.extract("epoch", func.now() - func.max(orders.c.recorded_at))
+            still_for_s = connection.scalar(select(still))
             found = connection.execute(
                 select(func.count(), age, func.min(orders.c.order_id)).where(
                     orders.c.entry_id.in_(pending), orders.c.status == "SUBMITTED"
@@ -132,6 +135,7 @@ class StoreInspector:
             submitted=submitted,
             oldest_submitted_age_s=None if age_s is None else float(age_s),
             a_submitted=one,
+            last_recorded_age_s=None if still_for_s is None else float(still_for_s),
         )
 
     def _last_hour(self, connection: Connection) -> dict[str, int]:

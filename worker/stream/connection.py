@@ -15,6 +15,10 @@ ANSWER_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 3.0
 
 
+# Holds what a repair has made pending again, until a replica claims it.
+REPAIR_CONSUMER = "repair"
+
+
 class GroupLost(Exception):
     """The stream or its group is gone: make it anew at 0, the inbox absorbs what comes again."""
 

@@ -7,7 +7,7 @@ import redis
 from msgspec import Struct
 
 from worker.domain.deliveries import entry_milliseconds
-from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
+from worker.stream.connection import REPAIR_CONSUMER, GroupLost, RedisLink, RedisNames, outages, text
 
 
 class ConsumerState(Struct, frozen=True):
@@ -16,6 +16,11 @@ class ConsumerState(Struct, frozen=True):
     name: str
     pending: int
     idle_ms: int
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether it is a worker, or was: what a repair has made pending is held by nobody who works."""
+        return self.name != REPAIR_CONSUMER
 
     def is_gone(self, *, lease_ms: int, block_ms: int) -> bool:
         """Whether it was not heard of for longer than any that is at work: its process has ended, hangs, or is cut off.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from worker.domain.deliveries import Settlement
 from worker.domain.errors import Outage
-from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
+from worker.stream.connection import REPAIR_CONSUMER, GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.orders import packed
 from worker.stream.scripts import source
 
@@ -74,7 +74,7 @@ class Mending:
         try:
             with outages():
                 made = self._readopt(
-                    [names.orders, names.trimmed], [names.group, names.consumer, self._lease_ms, *entry_ids]
+                    [names.orders, names.trimmed], [names.group, REPAIR_CONSUMER, self._lease_ms, *entry_ids]
                 )
         except GroupLost:
             # It will be made anew at the beginning, so all that is there will be delivered.

@@ -19,7 +19,7 @@ from worker.domain.orders import (
 class Case(Struct, frozen=True):
     """A row with all that is known of it. `differs` names the fields in which its result is not the row's.
 
-    `in_range` is false where its entry is older than what is audited, `visible` where its result may have been trimmed.
+    `in_range` is false where its entry is older than what is audited, `visible` where its result may have been trimmed, `there` where its entry is gone from the stream.
     """
 
     row: OrderRecord
@@ -29,6 +29,7 @@ class Case(Struct, frozen=True):
     differs: Sequence[str] = ()
     in_range: bool = True
     visible: bool = True
+    there: bool = True
 
     def finding(self, invariant: Invariant, what: str, remedy: Remedy | None = None) -> Finding:
         """Return a finding on this row."""
@@ -47,9 +48,7 @@ def of_row(case: Case) -> Iterator[Finding]:
     if case.fate.in_flight or not case.in_range:
         return
     if row.status is Status.SUBMITTED:
-        yield case.finding(
-            "I1", "it was submitted, and nobody holds its entry to find out what became of it", "readopt"
-        )
+        yield _of_submitted(case)
     elif row.status is Status.DEAD:
         yield from _of_dead(case)
     else:
@@ -65,6 +64,14 @@ def _of_result(case: Case, result: PublishedResult) -> Iterator[Finding]:
     elif case.differs:
         names = ", ".join(case.differs)
         yield case.finding("I5", f"its result {result.result_id} differs from its row in: {names}")
+
+
+def _of_submitted(case: Case) -> Finding:
+    if case.there:
+        return case.finding(
+            "I1", "it was submitted, and nobody holds its entry to find out what became of it", "readopt"
+        )
+    return case.finding("I1", "it was submitted, and its entry is gone: ask the venue what became of it")
 
 
 def _of_dead(case: Case) -> Iterator[Finding]:

@@ -8,13 +8,14 @@ then be where it belongs, so replicas at work cause no false alarm.
 from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker.consumer.audit.judgement import Case, of_entry, of_row, only_redone
 from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, Streams
 from worker.consumer.ports import Decoder
 from worker.domain.deliveries import Delivery, entry_milliseconds
 from worker.domain.evidence import Fate, Finding
-from worker.domain.orders import WITH_RESULT, OrderRecord, Undecodable, quantity_of
+from worker.domain.orders import WITH_RESULT, OrderRecord, Status, Undecodable, quantity_of
 
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
@@ -29,6 +30,7 @@ class Seen(Struct):
     in_flight: int = 0
     duplicates: int = 0
     rows: int = 0
+    trimmed: int = 0
     results: int = 0
     letters: int = 0
     redone: int = 0
@@ -174,6 +176,8 @@ class Audit:
                 or quantity_of(row.trades) != row.filled_quantity
             )
             self.seen.rows += len(rows)
+            first_ms = entry_milliseconds(self.range.orders.first)
+            self.seen.trimmed += sum(entry_milliseconds(row.entry_id) < first_ms for row in rows)
             self._progress("rows", self.seen.rows, total)
 
     def _look_again(self) -> Iterator[Finding]:
@@ -217,14 +221,16 @@ class Audit:
     ) -> Iterator[Finding]:
         results = self._memory.results(order_ids)
         letters = self._memory.letters([rows[each].entry_id for each in order_ids if each in rows])
+        open_ids = [row.entry_id for row in rows.values() if row.status is Status.SUBMITTED]
+        gone = set(open_ids).difference(self._streams.entries(open_ids) if open_ids else ())
         for order_id in order_ids:
             row, result = rows.get(order_id), results.get(order_id)
             if row is not None:
                 in_range = self.range.holds(row.entry_id)
                 visible = self.range.shows_result_of(row.entry_id)
-                case = Case(
-                    row, fates[row.entry_id], result, letters.get(row.entry_id), (), in_range, visible
-                )
+                there = row.entry_id not in gone
+                letter = letters.get(row.entry_id)
+                case = Case(row, fates[row.entry_id], result, letter, (), in_range, visible, there)
                 yield from of_row(self._compared(case))
             elif result is not None:
                 what = f"the result {result.result_id} has no row"
@@ -246,7 +252,7 @@ class Audit:
         if only_redone(self._spelling.timestamp(fields), differs, case.row):
             self.seen.redone += 1
             differs = []
-        return Case(case.row, case.fate, case.result, case.letter, differs, case.in_range, case.visible)
+        return replace(case, differs=differs)
 
     def _catch_up(self) -> None:
         """Remember what was published and buried since the last look."""
