@@ -276,3 +276,16 @@ def test_trimmed_entry_becomes_an_incident_only_after_its_owner_has_had_a_lease(
 
 def _ack(each: Delivery) -> Settlement:
     return Settlement(each.entry_id, "ack")
+
+
+def test_abandoned_entry_is_found_behind_many_that_others_hold() -> None:
+    bench = Bench(batch_size=1)
+    other = Bench(bench.stream, consumer="other", batch_size=50)
+    held = other.submit(*(f"held-{i}" for i in range(49)), "abandoned")
+    other.intake.take()
+    assert bench.stream.group is not None
+    bench.stream.group.pending[held[-1]].since_ms = 0
+
+    taken = [each.entry_id for _ in range(10) for each in bench.intake.take()]
+
+    assert taken == [held[-1]]

@@ -1,0 +1,104 @@
+"""Bugs that are planted in a copy of the tree, one at a time, to see the tests catch them."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tests.harness import Servers
+
+ROOT = Path(__file__).parents[3]
+LIST = Path(__file__).with_name("mutants.toml")
+COPIED = ("worker", "tests", "alembic", "alembic.ini", "examples", "pyproject.toml", "README.md")
+FAILED = 1
+
+
+class NoLongerApplies(Exception):
+    """What is to be changed does not stand in the file exactly once: the list has to follow the code."""
+
+
+class Edit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A piece of one file, and what comes in its place."""
+
+    file: str
+    before: str
+    after: str
+
+    def apply(self, tree: Path) -> None:
+        """Change the file. Raises NoLongerApplies."""
+        path = tree / self.file
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if text.count(self.before) != 1:
+            raise NoLongerApplies(f"{self.file}: {text.count(self.before)} times: {self.before.strip()}")
+        path.write_text(text.replace(self.before, self.after), encoding="utf-8")
+
+
+class Mutant(Struct, frozen=True, forbid_unknown_fields=True):
+    """A bug, the mechanism that it breaks, and the test that is to catch it."""
+
+    name: str
+    mechanism: str
+    caught_by: str
+    edit: tuple[Edit, ...]
+
+    def apply(self, tree: Path) -> None:
+        """Plant it. Raises NoLongerApplies."""
+        for each in self.edit:
+            each.apply(tree)
+
+    @property
+    def stage(self) -> str:
+        """Which kind of test is to catch it."""
+        return self.caught_by.split("/")[1]
+
+
+class _Listed(Struct, forbid_unknown_fields=True):
+    mutant: tuple[Mutant, ...]
+
+
+def mutants() -> tuple[Mutant, ...]:
+    """Return all that are listed."""
+    return msgspec.convert(tomllib.loads(LIST.read_text(encoding="utf-8")), _Listed).mutant
+
+
+def copy_of_the_tree(folder: Path, source: Path = ROOT) -> Path:
+    """Return a copy of everything the tests need, with what is compiled already: compiling takes longer than testing."""
+    for name in COPIED:
+        original = source / name
+        if original.is_dir():
+            shutil.copytree(original, folder / name)
+        elif original.exists():
+            shutil.copy2(original, folder / name)
+    return folder
+
+
+def run_tests(tree: Path, servers: Servers, *tests: str) -> subprocess.CompletedProcess[str]:
+    """Run tests of a copy against servers that are up, and return how that ended."""
+    environment = os.environ | {
+        "PYTHONPATH": str(tree),
+        # Whatever else is installed: a plugin that nobody asked for may take seconds.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "SERVERS": "urls",
+        "REDIS_URL": servers.redis_url,
+        "DATABASE_URL": servers.database_url,
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "pytest_timeout",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
+    return subprocess.run(
+        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
