@@ -1,0 +1,167 @@
+"""What is done to a worker process from outside, or missing around it; the real command, with its exit codes."""
+
+import json
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from tests.faults.environment.site import Site
+from tests.faults.environment.trial import recovering
+from tests.harness import assert_invariants, eventually, numbered_orders
+from tests.processes import COMMAND, WorkerProcess, workers
+
+ORDERS = 200
+LEASE_S = 1.0
+# The lease, the scan, and the start of another process on two busy cores.
+TAKEN_OVER_WITHIN_S = 15.0
+MIGRATES_AND_RUNS = """
+from worker.cli import main
+main(["migrate"], standalone_mode=False)
+main(["run"])
+"""
+RENEWS_NOT = """
+from worker.consumer.lease import Lease
+Lease._run = lambda self: None
+from worker.cli import main
+main(["run"])
+"""
+
+
+@contextmanager
+def process(site: Site, command: Sequence[str] = COMMAND, **overrides: object) -> Iterator[WorkerProcess]:
+    made = WorkerProcess(site.workers, site.folder / "worker.log", command, **overrides)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def pid(made: WorkerProcess) -> int:
+    return int(json.loads(made.get("/status")[1])["consumer"].split("-")[-2])
+
+
+def shell(line: str) -> tuple[str, ...]:
+    """Run the worker as a shell line starts it; $WORKER stands for the command."""
+    return ("/bin/sh", "-c", line.replace("$WORKER", '"$0" -m worker'), sys.executable)
+
+
+def assert_whole(site: Site, orders: int = ORDERS) -> None:
+    assert_invariants(site.deployment)
+    assert len(site.deployment.rows()) == len(site.deployment.published()) == orders
+    assert site.deployment.letters() == []
+
+
+def test_process_without_a_free_descriptor_waits_until_there_is_one(site: Site) -> None:
+    with workers(site.workers, site.folder, 1) as (replica,):
+        eventually(lambda: replica.get("/ready")[0] == 200)
+        process_id = pid(replica)
+        before = resource.prlimit(process_id, resource.RLIMIT_NOFILE)
+        resource.prlimit(process_id, resource.RLIMIT_NOFILE, (3, before[1]))
+        site.cut_redis()
+        site.end_sessions()
+        site.deployment.submit(numbered_orders(ORDERS))
+        eventually(lambda: "Too many open files" in replica.said)
+        resource.prlimit(process_id, resource.RLIMIT_NOFILE, before)
+        with recovering("process: no descriptor left") as until:
+            until(site.deployment.all_settled)
+        eventually(lambda: replica.get("/ready")[0] == 200)
+        assert replica.drain() == 0
+
+    assert_invariants(site.deployment, replica.tally)
+    assert_whole(site)
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        ("process: output full", "exec $WORKER run >/dev/full 2>/dev/full"),
+        ("process: output closed", "exec $WORKER run >&- 2>&-"),
+        ("process: nobody reads its output", "exec $WORKER run 2>&1 | exec true"),
+        ("process: no TMPDIR, no HOME", "unset HOME; TMPDIR=/nowhere exec $WORKER run"),
+    ],
+)
+def test_orders_are_executed_however_the_process_was_started(site: Site, row: str, line: str) -> None:
+    site.deployment.submit(numbered_orders(ORDERS))
+
+    with process(site, shell(line)) as replica, recovering(row) as until:
+        until(site.deployment.all_settled)
+        code = replica.drain() if "|" not in line else None
+
+    assert code in {0, None}
+    assert_whole(site)
+
+
+def test_others_take_over_from_a_process_that_was_hung_up_on(site: Site) -> None:
+    site.deployment.submit(numbered_orders(ORDERS))
+    with workers(site.workers, site.folder, 1, batch_size=10, paper_latency_ms=10) as (replica,):
+        eventually(site.deployment.published)
+        replica.signal(signal.SIGHUP)
+        assert replica.wait() == -signal.SIGHUP
+
+    with (
+        recovering("process: SIGHUP", within=TAKEN_OVER_WITHIN_S) as until,
+        workers(site.workers, site.folder, 1) as (another,),
+    ):
+        until(site.deployment.all_settled)
+        assert another.drain() == 0
+    assert_whole(site)
+
+
+def test_process_whose_renewal_thread_has_died_leaves_and_others_take_over(site: Site) -> None:
+    site.deployment.submit(numbered_orders(ORDERS))
+    with process(site, (sys.executable, "-c", RENEWS_NOT)) as replica:
+        assert replica.wait() == 70
+    assert "lease renewal thread has ended" in replica.said
+    assert "Traceback" not in replica.said
+
+    with (
+        recovering("process: renewal thread dead", within=TAKEN_OVER_WITHIN_S) as until,
+        workers(site.workers, site.folder, 1) as (another,),
+    ):
+        until(site.deployment.all_settled)
+        assert another.drain() == 0
+    assert_whole(site)
+
+
+def test_process_goes_on_when_it_was_suspended_for_longer_than_its_lease(site: Site) -> None:
+    with workers(site.workers, site.folder, 1) as (replica,):
+        replica.signal(signal.SIGSTOP)
+        eventually(replica.is_stopped)
+        site.deployment.submit(numbered_orders(ORDERS))
+        replica.signal(signal.SIGCONT)
+        with recovering("process: SIGSTOP and SIGCONT") as until:
+            until(site.deployment.all_settled)
+        assert replica.drain() == 0
+
+    assert_invariants(site.deployment, replica.tally)
+    assert_whole(site)
+
+
+@pytest.mark.timeout(180)
+def test_eight_replicas_that_migrate_and_start_at_once_on_nothing_share_the_work(site: Site) -> None:
+    site.sql(
+        "DROP TABLE trades, orders, alembic_version",
+        f"GRANT CREATE, USAGE ON SCHEMA public TO {site.name}",
+    )
+    site.deployment.submit(numbered_orders(ORDERS))
+    command = (sys.executable, "-c", MIGRATES_AND_RUNS)
+    with recovering("process: eight start at once on nothing", within=60) as until:
+        replicas = [
+            WorkerProcess(site.workers, site.folder / f"{n}.log", command, batch_size=10) for n in range(8)
+        ]
+        try:
+            until(site.deployment.all_settled)
+            eventually(lambda: all("worker started" in replica.said for replica in replicas), within=60)
+            assert [replica.drain() for replica in replicas] == [0] * 8
+        finally:
+            for replica in replicas:
+                replica.end()
+
+    assert not any("Traceback" in replica.said for replica in replicas)
+    assert sum('"group made"' in replica.said for replica in replicas) == 1
+    assert_invariants(site.deployment, *(replica.tally for replica in replicas))
+    assert_whole(site)
