@@ -18,9 +18,13 @@ TESTS ?= tests
 SERVERS ?=
 ARGS ?=
 
+# Processes that tests run in, each with servers of its own; a file stays in one of them. 0: in this one.
+JOBS ?= auto
+PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check migrate status replay image up down clean clean-local
+.PHONY: help run test check chaos migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +33,7 @@ run: $(VENV)/.installed-local ## real servers, two replicas, 500 orders, the fig
 	@$(BIN)/python -m worker.local.showcase $(if $(ONCE),--once) $(ARGS)
 
 test: $(VENV)/.installed-dev ## the whole suite (TESTS=path for a part, SERVERS=docker|embedded|urls to force)
-	SERVERS=$(SERVERS) $(BIN)/python -m pytest $(TESTS) $(ARGS)
+	SERVERS=$(SERVERS) $(BIN)/python -m pytest $(PARALLEL) $(TESTS) $(ARGS)
 
 check: $(VENV)/.installed-dev ## lint, format, types, import directions, spelling, unit tests
 	$(BIN)/ruff check .
@@ -37,7 +41,27 @@ check: $(VENV)/.installed-dev ## lint, format, types, import directions, spellin
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit
+
+# The random histories and the share of the exhaustive ones that the model goes through, the kills of the storm (its other
+# faults and its orders in proportion), its seed, and for how long the soak goes on.
+MODEL_HISTORIES ?= 50000
+MODEL_EVERY ?= 4
+KILLS ?= 1000
+STORM_SEED ?= 1
+SOAK_S ?= 300
+CHAOS_FOLDER ?= .local/chaos
+CHAOS_IMAGE ?= docs/images/chaos.svg
+
+chaos: $(VENV)/.installed-dev ## every fault test at full size, then one table and a picture (KILLS=10000, SOAK_S=3600)
+	@mkdir -p $(CHAOS_FOLDER) && rm -f $(CHAOS_FOLDER)/figures.jsonl $(CHAOS_FOLDER)/junit.xml
+	@CHAOS=1 CHAOS_REPORT=$(abspath $(CHAOS_FOLDER))/figures.jsonl SERVERS=$(SERVERS) KILLS=$(KILLS) STORM_SEED=$(STORM_SEED) \
+		SOAK_S=$(SOAK_S) MODEL_HISTORIES=$(MODEL_HISTORIES) MODEL_EVERY=$(MODEL_EVERY) \
+		$(BIN)/python -m pytest $(or $(filter-out tests,$(TESTS)),tests/faults) \
+		--junit-xml=$(CHAOS_FOLDER)/junit.xml $(ARGS); \
+	code=$$?; \
+	$(BIN)/python -m tests.faults.report $(CHAOS_FOLDER)/figures.jsonl --junit $(CHAOS_FOLDER)/junit.xml \
+		--json $(CHAOS_FOLDER)/table.json --image $(CHAOS_IMAGE) && exit $$code
 
 migrate: $(VENV)/.installed-local ## bring the tables up to date, in DATABASE_URL or else the local server
 	@$(LOCAL) $(BIN)/python -m worker migrate $(ARGS)

@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -26,12 +27,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"servers: {config.stash[VERSIONS]}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Remember what a process of pytest-xdist has run on."""
+    if "versions" in getattr(node, "workeroutput", {}):
+        node.config.stash[VERSIONS] = node.workeroutput["versions"]
+
+
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Redis and PostgreSQL for the whole run."""
     kind = chosen_kind(os.environ)
     with started(kind, tmp_path_factory.mktemp("servers")) as found:
-        pytestconfig.stash[VERSIONS] = f"{redis_version(found)}, {postgres_version(found)} ({kind})"
+        versions = f"{redis_version(found)}, {postgres_version(found)} ({kind})"
+        pytestconfig.stash[VERSIONS] = versions
+        # Read by the process that the tests are spread from, where there is one.
+        getattr(pytestconfig, "workeroutput", {})["versions"] = versions
         yield found
 
 

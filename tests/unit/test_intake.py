@@ -76,7 +76,16 @@ def test_least_charged_come_first_and_never_share_a_group_with_suspects() -> Non
     while taken := bench.intake.take():
         groups.append([each.count for each in taken])
 
-    assert groups == [[0, 0], [1, 1], [3], [2]]
+    assert groups == [[0, 0], [1, 1], [2], [3]]
+
+
+def test_most_charged_comes_last_so_that_nobody_waits_behind_what_kills_its_process() -> None:
+    bench = Bench(batch_size=100)
+    first, second, third, fourth = abandoned(bench, [4, 2, 3, 2])
+
+    taken = [bench.intake.take()[0].entry_id for _ in range(4)]
+
+    assert taken == [second, fourth, third, first]
 
 
 def test_page_is_worked_off_before_more_is_claimed() -> None:

@@ -134,8 +134,9 @@ class Intake:
             self._queue([Delivery(each, (), 0, False) for each in trimmed if each not in held])
 
     def _queue(self, deliveries: list[Delivery]) -> None:
-        # The least charged first: many at a time, before those that must run alone.
-        self._waiting.extend(sorted(self._hold(deliveries), key=lambda delivery: min(delivery.count, 2)))
+        # The least charged first: many at a time, then those that must run alone, last of all what takes the process down
+        # again and again: each time it does, whoever is behind it waits for another lease.
+        self._waiting.extend(sorted(self._hold(deliveries), key=lambda delivery: delivery.count))
 
     def _hold(self, deliveries: list[Delivery]) -> list[Delivery]:
         self._lease.hold(deliveries)

@@ -1,0 +1,1 @@
+"""Replicas, both servers and their connections fail at random moments, all through a long run of orders."""

@@ -1,0 +1,187 @@
+"""Where a replica stands: a breadcrumb in a shared file, dropped by wrappers around its ports, read after its death."""
+
+import mmap
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sqlalchemy import Engine, event
+
+from worker.domain.deliveries import Delivery
+
+
+class Step(IntEnum):
+    """What the loop was about. RENEW is told apart: another thread renews beside any of the others."""
+
+    STARTING = 0
+    IDLE = 1
+    READ = 2
+    DECODE = 3
+    INBOX = 4
+    CHARGE = 5
+    EXECUTE = 6
+    BEFORE_COMMIT = 7
+    COMMIT = 8
+    AFTER_COMMIT = 9
+    SETTLE = 10
+    SETTLED = 11
+    CLAIM = 12
+    CLAIMED = 13
+    SWEEP = 14
+    TIDY = 15
+    OUTAGE = 16
+    DRAIN = 17
+    RENEW = 18
+
+    @property
+    def text(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+# Each kind of work that a sudden end may interrupt; the rest of the steps are met as they come.
+EVERY_STEP = (
+    Step.IDLE,
+    Step.READ,
+    Step.DECODE,
+    Step.INBOX,
+    Step.CHARGE,
+    Step.EXECUTE,
+    Step.BEFORE_COMMIT,
+    Step.COMMIT,
+    Step.AFTER_COMMIT,
+    Step.SETTLE,
+    Step.CLAIM,
+    Step.RENEW,
+)
+# Over before anybody outside has seen it: who is aimed at there kills itself as soon as it gets there.
+TOO_SHORT = {Step.AFTER_COMMIT}
+_NOWHERE = 255
+_BYTES = 3
+
+
+class Crumbs:
+    """The breadcrumbs of all replicas: of each a byte for its loop, one for its renewals, one for where it is to die."""
+
+    @classmethod
+    def made(cls, file: Path, places: int) -> "Crumbs":
+        """Make the file."""
+        file.write_bytes(bytes(_BYTES * places))
+        made = cls(file)
+        for place in range(places):
+            made.clear(place)
+        return made
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        with file.open("r+b") as opened:
+            self._bytes = mmap.mmap(opened.fileno(), 0)
+
+    def drop(self, place: int, step: Step) -> None:
+        self._bytes[_BYTES * place] = step
+        if self._bytes[_BYTES * place + 2] == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def aim(self, place: int, step: Step | None) -> None:
+        """Have the replica die as soon as it comes to a step."""
+        self._bytes[_BYTES * place + 2] = _NOWHERE if step is None else step
+
+    def renewing(self, place: int, *, busy: bool) -> None:
+        self._bytes[_BYTES * place + 1] = busy
+
+    def clear(self, place: int) -> None:
+        self.aim(place, None)
+        self.drop(place, Step.STARTING)
+        self.renewing(place, busy=False)
+
+    def step(self, place: int) -> Step:
+        return Step(self._bytes[_BYTES * place])
+
+    def steps(self, place: int) -> set[Step]:
+        """What the replica is about now, or was when it ended."""
+        return {self.step(place)} | ({Step.RENEW} if self._bytes[_BYTES * place + 1] else set())
+
+
+class Marked:
+    """A port that says before and after each call where the replica stands."""
+
+    calls: ClassVar[Mapping[str, tuple[Step, Step]]] = {}
+
+    def __init__(self, inner: Any, crumbs: Crumbs, place: int) -> None:
+        self._inner = inner
+        self._crumbs = crumbs
+        self._place = place
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        return partial(self._call, value, *self.calls[name]) if name in self.calls else value
+
+    def _call(self, act: Callable[..., Any], before: Step, after: Step, *args: Any, **named: Any) -> Any:
+        self._crumbs.drop(self._place, before)
+        try:
+            answer = act(*args, **named)
+        except BaseException:
+            self._crumbs.drop(self._place, Step.OUTAGE)
+            raise
+        self._crumbs.drop(self._place, after)
+        return answer
+
+
+class MarkedStream(Marked):
+    calls: ClassVar[Mapping[str, tuple[Step, Step]]] = {
+        "claim": (Step.CLAIM, Step.CLAIMED),
+        "own_pending": (Step.SWEEP, Step.SWEEP),
+        "charge": (Step.CHARGE, Step.DECODE),
+        "settle": (Step.SETTLE, Step.SETTLED),
+        "retain": (Step.TIDY, Step.TIDY),
+        "remove_dead": (Step.TIDY, Step.TIDY),
+        "ping": (Step.OUTAGE, Step.OUTAGE),
+        "release": (Step.DRAIN, Step.DRAIN),
+        "leave": (Step.DRAIN, Step.DRAIN),
+    }
+    _busy = False
+
+    def read(self, count: int, block_ms: int) -> list[Delivery]:
+        # Nothing tells from outside when a blocking read begins to bring something: the last one is the better guess.
+        before = Step.READ if self._busy else Step.IDLE
+        found: list[Delivery] = self._call(self._inner.read, before, Step.DECODE, count, block_ms)
+        self._busy = bool(found)
+        if not found:
+            self._crumbs.drop(self._place, Step.IDLE)
+        return found
+
+    def renew(self, entry_ids: Any) -> list[str]:
+        if not entry_ids:
+            return []
+        self._crumbs.renewing(self._place, busy=True)
+        try:
+            lost: list[str] = self._inner.renew(entry_ids)
+            return lost
+        finally:
+            self._crumbs.renewing(self._place, busy=False)
+
+
+class MarkedStore(Marked):
+    calls: ClassVar[Mapping[str, tuple[Step, Step]]] = {
+        "find": (Step.INBOX, Step.DECODE),
+        "record": (Step.BEFORE_COMMIT, Step.AFTER_COMMIT),
+        "ping": (Step.OUTAGE, Step.OUTAGE),
+    }
+
+
+class MarkedExecutor(Marked):
+    calls: ClassVar[Mapping[str, tuple[Step, Step]]] = {"execute": (Step.EXECUTE, Step.EXECUTE)}
+
+
+def watch_commits(crumbs: Crumbs, place: int) -> None:
+    """Mark the step that no port shows: between the last statement of a transaction and the end of its COMMIT."""
+
+    def before_commit(_connection: Any) -> None:
+        if threading.current_thread() is threading.main_thread() and crumbs.step(place) is Step.BEFORE_COMMIT:
+            crumbs.drop(place, Step.COMMIT)
+
+    event.listen(Engine, "commit", before_commit)
