@@ -21,7 +21,7 @@ UNSETTLED = 200
 KILLS = 10
 # With four replicas, an audit and a producer on two cores everybody waits for a core now and then.
 DEFAULT_TIMES: dict[str, Any] = {"lease_ms": 30_000, "transaction_timeout_s": 10}
-BESIDE_S = 60 if os.environ.get("CHAOS") else 15
+BESIDE_S = 60 if os.environ.get("CHAOS") else 6
 
 
 @contextmanager
@@ -134,6 +134,7 @@ def test_repair_beside_replicas_that_repair_by_themselves_publishes_each_result_
         eventually(lambda: one_result_per_row(flushed))
 
 
+@pytest.mark.timeout(400)
 def test_audit_beside_four_replicas_at_full_load_finds_nothing(
     deployment: Deployment, tmp_path: Path
 ) -> None:
