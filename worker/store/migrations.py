@@ -29,7 +29,9 @@ def revisions() -> ScriptDirectory:
 def schema_state(database: Database) -> SchemaState:
     """Compare the database with the newest revision; a revision unknown here is a newer one."""
     with database.transaction() as connection:
-        here = set(MigrationContext.configure(connection).get_current_heads())
+        # Asked every second, with a table object made anew each time, that no cache of statements would ever meet again.
+        uncached = connection.execution_options(compiled_cache=None)
+        here = set(MigrationContext.configure(uncached).get_current_heads())
     scripts = revisions()
     if here == set(scripts.get_heads()):
         return SchemaState.CURRENT
