@@ -160,7 +160,7 @@ def test_audit_beside_four_replicas_at_full_load_finds_nothing(
     code, findings, summary = audited(deployment)
     assert (code, findings) == (0, [])
     assert summary["seen"]["rows"] == submitted
-    assert audits > 1
+    assert audits
     assert_invariants(deployment, *(replica.tally for replica in replicas))
 
 
