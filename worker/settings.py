@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
@@ -38,16 +38,21 @@ def _one_of(schemes: tuple[str, ...], url: SecretStr) -> SecretStr:
     return url
 
 
-def _redis(url: SecretStr) -> SecretStr:
-    _one_of(_REDIS_SCHEMES, url)
+def _parts(schemes: tuple[str, ...], url: SecretStr) -> SplitResult:
+    text = _one_of(schemes, url).get_secret_value()
     try:
-        parts = urlsplit(url.get_secret_value())
+        parts = urlsplit(text)
         _ = parts.port
     except ValueError:
         # The library's own text would show what it takes for the port: a piece of the password.
         raise ValueError(
             "can't be read: its port is no port, or its password is not percent-encoded"
         ) from None
+    return parts
+
+
+def _redis(url: SecretStr) -> SecretStr:
+    parts = _parts(_REDIS_SCHEMES, url)
     database = parts.path.strip("/")
     if parts.scheme != "unix" and database and not (database.isascii() and database.isdecimal()):
         # The library would take database 0 instead.
@@ -56,14 +61,7 @@ def _redis(url: SecretStr) -> SecretStr:
 
 
 def _venue(url: SecretStr) -> SecretStr:
-    _one_of(_VENUE_SCHEMES, url)
-    try:
-        parts = urlsplit(url.get_secret_value())
-        _ = parts.port
-    except ValueError:
-        raise ValueError(
-            "can't be read: its port is no port, or its password is not percent-encoded"
-        ) from None
+    parts = _parts(_VENUE_SCHEMES, url)
     if not parts.hostname or parts.query or parts.fragment:
         raise ValueError("must name a host, and have neither a query nor a fragment")
     return url
