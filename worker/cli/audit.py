@@ -146,7 +146,7 @@ class Report:
             for finding, done in zip(batch, mended, strict=True):
                 self._counts[finding.invariant] += 1
                 self._mended += done
-                self._mendable += finding.remedy is not None and (self._republish or not _is_again(finding))
+                self._mendable += finding.remedy is not None and (self._republish or not finding.again)
                 self._say(finding, done=done)
 
     def _say(self, finding: Finding, *, done: bool) -> None:
@@ -163,7 +163,7 @@ class Report:
             return ""
         if done:
             return f": {DONE[finding.remedy]}"
-        if _is_again(finding) and not self._republish:
+        if finding.again and not self._republish:
             return ": --repair --republish gives it out again"
         return f": would be {DONE[finding.remedy]}" if self._would else ""
 
@@ -202,10 +202,6 @@ class Report:
             click.echo(f"{invariant} ({MEANINGS[invariant]}): {count} found")
         would = f", {self._mendable} of them would be mended" if self._would else ""
         click.echo(f"{self._mended} mended, {self.left} left{would}")
-
-
-def _is_again(finding: Finding) -> bool:
-    return finding.remedy in {"republish", "rebury"}
 
 
 def _out_of_range(auditor: Auditor) -> Iterator[str]:

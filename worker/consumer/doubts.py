@@ -33,7 +33,7 @@ class Mending(Protocol):
         """Announce a repair, before anything is looked at that it will rely on."""
 
     def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Publish or bury; return what was done."""
+        """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands; return which were."""
 
     def end(self) -> None:
         """Take the announcement back."""

@@ -49,8 +49,7 @@ class Stands(Struct, frozen=True):
         written = self.record is attempt.record
         if not attempt.record.fingerprint and self.record.entry_id != attempt.delivery.entry_id:
             # Given up without knowing its content, so nobody can say that it is the order of that row.
-            reason, _, error = (attempt.record.error_message or "failed").partition(": ")
-            return Dead(attempt.delivery, reason, error, None)
+            return Dead(attempt.delivery, *attempt.record.given_up_for, None)
         return judge(attempt.delivery, attempt.record.fingerprint, self.record, written=written)
 
 
@@ -108,8 +107,7 @@ def judge(delivery: Delivery, fingerprint: bytes, record: OrderRecord, *, writte
     """Return what the row that stands for an order means for a delivery of it."""
     owns = record.entry_id == delivery.entry_id
     if owns and record.status is Status.DEAD:
-        reason, _, error = (record.error_message or "failed").partition(": ")
-        return Dead(delivery, reason, error, record.order_id)
+        return Dead(delivery, *record.given_up_for, record.order_id)
     # Where nothing is known of the content (trimmed, undecodable) the row says which entry it belongs to.
     if fingerprint and record.fingerprint != fingerprint:
         return Dead(delivery, "conflict", "the order came before with other content", record.order_id)

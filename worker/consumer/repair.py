@@ -55,7 +55,7 @@ def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Rendere
     delivery = Delivery(row.entry_id, fields, 0, False)
     if row.status is not Status.DEAD:
         return renderer.result(delivery, row)
-    reason, _, error = (row.error_message or "failed").partition(": ")
+    reason, error = row.given_up_for
     return renderer.letter(delivery, reason=reason, error=error, order_id=row.order_id)
 
 

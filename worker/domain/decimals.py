@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 INTEGER_DIGITS = 20
 FRACTION_DIGITS = 30
+# The least amount, and what results of a division are rounded to.
+FINEST = Decimal(1).scaleb(-FRACTION_DIGITS)
 
 # Wide enough for the product of two amounts; the default context keeps 28 digits and rounds the rest away.
 EXACT = Context(prec=128, rounding=ROUND_HALF_EVEN)

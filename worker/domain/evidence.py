@@ -57,6 +57,11 @@ class Finding(Struct, frozen=True):
     what: str
     remedy: Remedy | None = None
 
+    @property
+    def again(self) -> bool:
+        """Whether its remedy gives out once more what was given out before."""
+        return self.remedy in {"republish", "rebury"}
+
 
 class Owner(Struct, frozen=True):
     """A row as repairs page through them: the entry that owns it, in the order of recording."""

@@ -135,6 +135,12 @@ class OrderRecord(Struct, frozen=True):
     # The entry whose DEAD row this one may take over; not stored.
     replay_of: str | None = None
 
+    @property
+    def given_up_for(self) -> tuple[str, str]:
+        """The reason code and the error of a DEAD row, as its dead letter states them."""
+        reason, _, error = (self.error_message or "failed").partition(": ")
+        return reason, error
+
 
 ERROR_MESSAGE_LIMIT = 1000
 

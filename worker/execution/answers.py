@@ -7,10 +7,9 @@ from functools import reduce
 import msgspec
 from msgspec import Struct
 
-from worker.domain.decimals import EXACT, FRACTION_DIGITS, NotExact, canonical, plain
-from worker.domain.orders import ZERO, Execution, Order, Status, Trade
+from worker.domain.decimals import EXACT, FINEST, NotExact, canonical, plain
+from worker.domain.orders import ZERO, Execution, Order, Status, Trade, quantity_of
 
-_PRICE_STEP = Decimal(1).scaleb(-FRACTION_DIGITS)
 _FINAL = {status.value: status for status in (Status.FILLED, Status.REJECTED, Status.ERROR)}
 
 
@@ -104,7 +103,7 @@ def _amount(order_id: str, name: str, text: str) -> Decimal:
 
 
 def _check(order_id: str, status: Status, filled: Decimal, trades: Sequence[Trade]) -> None:
-    traded = reduce(EXACT.add, (trade.quantity for trade in trades), ZERO)
+    traded = quantity_of(trades)
     if traded != filled:
         raise MalformedAnswer(
             f"trades of order {order_id} add up to {plain(traded)}, filled_quantity is {plain(filled)}"
@@ -122,7 +121,6 @@ def _average(trades: Sequence[Trade]) -> Decimal | None:
         return None
     if len({trade.price for trade in trades}) == 1:
         return trades[0].price
-    quantity = reduce(EXACT.add, (trade.quantity for trade in trades), ZERO)
     paid = reduce(EXACT.add, (EXACT.multiply(trade.quantity, trade.price) for trade in trades), ZERO)
     # A mean may have no end: it is rounded where the exact amounts end.
-    return EXACT.quantize(EXACT.divide(paid, quantity), _PRICE_STEP)
+    return EXACT.quantize(EXACT.divide(paid, quantity_of(trades)), FINEST)

@@ -4,12 +4,11 @@ import time
 from decimal import Decimal
 from hashlib import blake2b
 
-from worker.domain.decimals import EXACT, FRACTION_DIGITS
+from worker.domain.decimals import EXACT, FINEST, FRACTION_DIGITS
 from worker.domain.orders import Execution, Order, Side, Status, Trade
 
 COMMISSION_RATE = Decimal("0.001")
 COMMISSION_STEP = Decimal("1e-12")
-PRICE_STEP = Decimal("1e-30")
 
 # Slippage in units of 0.00001 %: from 0.01 % to 0.05 %, always against the taker.
 _SLIPPAGE_UNIT = Decimal("1e-7")
@@ -65,4 +64,4 @@ class PaperExecutor:
         price = EXACT.multiply(reference, factor)
         # A price of 30 places has no room for its slippage: rounded, but never to nothing.
         places = -int(price.as_tuple().exponent)
-        return price if places <= FRACTION_DIGITS else max(EXACT.quantize(price, PRICE_STEP), PRICE_STEP)
+        return price if places <= FRACTION_DIGITS else max(EXACT.quantize(price, FINEST), FINEST)

@@ -1,10 +1,10 @@
 """What an audit needs of the rooms around it. What speaks to a server raises Outage when that is away."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from worker.domain.deliveries import Settlement
+from worker.consumer import repair
 from worker.domain.evidence import BuriedEntry, Fate, PublishedResult
 from worker.domain.orders import OrderRecord
 
@@ -146,23 +146,11 @@ class Spelling(Protocol):
         """Return when a result says that its order was executed."""
 
 
-class Mending(Protocol):
+class Mending(repair.Mending, Protocol):
     """Gives back what was lost. Every step is repeatable, and harmless beside others that do the same."""
-
-    def begin(self) -> None:
-        """Announce a repair, before anything is looked at that it will rely on."""
 
     def go_on(self) -> None:
         """Announce that it is still at work."""
 
-    def end(self) -> None:
-        """Take the announcement back."""
-
-    def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands; return which were."""
-
     def readopt(self, entry_ids: Sequence[str]) -> list[str]:
         """Make entries pending again that nobody holds; return those that were made."""
-
-    def note(self, report: Mapping[str, str]) -> None:
-        """Leave a note of the last repair, for people."""

@@ -1,18 +1,17 @@
 """Does about findings what can be done: each finding is looked at once more in the very step that mends it."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from msgspec.structs import replace
 
 from worker.consumer.audit.ports import Mending, Rows, Streams
+from worker.consumer.doubts import AGAIN
 from worker.consumer.ports import Monotonic, Renderer
 from worker.consumer.repair import settlement_of
 from worker.domain.deliveries import Settlement
 from worker.domain.evidence import Finding, Repaired
 
 HEARD_OF_EVERY_S = 10.0
-AGAIN: dict[str, Literal["republish", "rebury"]] = {"republish": "republish", "rebury": "rebury"}
 
 
 class Remedies:
@@ -45,7 +44,7 @@ class Remedies:
 
     def can_mend(self, finding: Finding) -> bool:
         """Whether anything is to be done about a finding; what was published once, only where that is asked for."""
-        return finding.remedy is not None and (finding.remedy not in AGAIN or self._republish)
+        return finding.remedy is not None and (self._republish or not finding.again)
 
     def apply(self, findings: Sequence[Finding]) -> list[bool]:
         """Do what can be done and return, in the same places, which of them are mended now."""
@@ -101,4 +100,4 @@ class Remedies:
             if row is None or row.entry_id != finding.entry_id:
                 continue
             settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer)
-            yield place, replace(settlement, action=AGAIN.get(finding.remedy or "", settlement.action))
+            yield place, replace(settlement, action=AGAIN[settlement.action]) if finding.again else settlement
