@@ -108,6 +108,8 @@ class LocalPostgres(LocalServer):
             "unix_socket_directories": "",
             "max_connections": "200",
             "fsync": "on",
+            # In files of the cluster: what a killed server leaves behind goes when the cluster goes.
+            "dynamic_shared_memory_type": "mmap",
         }
         argv = [str(self._programs / "postgres"), "-D", str(way.path / self.data.name)]
         for name, value in settings.items():
