@@ -11,11 +11,18 @@ import pytest
 import redis
 
 from tests.harness import Deployment, Servers
+from tests.scratch import in_memory
 from tests.servers import KINDS, chosen_kind, postgres_version, redis_version, started
 from worker.bootstrap import migrate
 from worker.local import LocalPostgres, LocalRedis
 
 VERSIONS = pytest.StashKey[str]()
+
+
+def pytest_configure() -> None:
+    memory = in_memory()
+    if memory is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_report_header() -> str:

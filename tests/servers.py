@@ -73,6 +73,9 @@ def _containers() -> Iterator[Servers]:
     )
     database = DockerContainer(os.environ.get("POSTGRES_IMAGE", POSTGRES_IMAGE)).with_exposed_ports(5432)
     database.with_env("POSTGRES_PASSWORD", PASSWORD).with_command("postgres -c max_connections=200")
+    # In memory, as the files of the embedded ones are where they can be.
+    store.with_tmpfs_mount("/data")
+    database.with_tmpfs_mount("/scratch").with_env("PGDATA", "/scratch/data")
     with store, database:
         servers = Servers(
             f"redis://:{PASSWORD}@{store.get_container_host_ip()}:{store.get_exposed_port(6379)}/0",
