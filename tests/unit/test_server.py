@@ -5,11 +5,14 @@ import http.client
 import json
 import logging
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from waitress.trigger import trigger
 
 from tests.unit.test_views import Shown
 from worker.domain.errors import ConfigurationError
@@ -26,14 +29,18 @@ def shown() -> Shown:
     return made
 
 
-@pytest.fixture
-def port(shown: Shown) -> Iterator[int]:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free: int = probe.getsockname()[1]
-    server = HttpServer(shown.views, host="127.0.0.1", port=free)
+        return free
+
+
+@pytest.fixture
+def port(shown: Shown) -> Iterator[int]:
+    server = HttpServer(shown.views, host="127.0.0.1", port=free_port())
     server.start()
-    yield free
+    yield server.port
     server.stop()
 
 
@@ -278,3 +285,21 @@ def test_address_in_use_is_a_configuration_error(port: int, shown: Shown) -> Non
 def test_host_that_is_no_address_is_a_configuration_error(shown: Shown) -> None:
     with pytest.raises(ConfigurationError, match=r"^WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: "):
         HttpServer(shown.views, host="no such host", port=8003)
+
+
+def test_server_woken_by_a_page_as_it_is_stopped_stops(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = HttpServer(shown.views, host="127.0.0.1", port=free_port())
+    server.start()
+    wake = trigger._physical_pull  # type: ignore[attr-defined]  # noqa: SLF001  the moment between two lines
+
+    def wake_too_late(self: Any) -> None:
+        wake(self)
+        (loop,) = (each for each in threading.enumerate() if each.name == "http")
+        loop.join(5)
+        wake(self)
+
+    monkeypatch.setattr(trigger, "_physical_pull", wake_too_late)
+    server.stop()
+
+    with pytest.raises(ConnectionRefusedError):
+        ask(server.port, "/health")

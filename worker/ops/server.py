@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from threading import Thread
 from typing import Any
@@ -93,9 +94,10 @@ class HttpServer:
         """Answer no more."""
         if self._thread.is_alive():
             # Closing sockets under the loop that selects on them would end it with an error.
-            next(each for each in self._sockets.values() if isinstance(each, trigger)).pull_trigger(
-                self._close
-            )
+            loop = next(each for each in self._sockets.values() if isinstance(each, trigger))
+            # Woken by a page that was done, it may have closed them before it is woken here.
+            with suppress(OSError):
+                loop.pull_trigger(self._close)
             self._thread.join(timeout=1)
         else:
             self._close()
