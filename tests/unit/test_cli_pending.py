@@ -14,7 +14,7 @@ from worker.cli.pending import PAGE_SIZE, SHOWN
 from worker.domain.errors import Outage
 from worker.settings import Settings
 from worker.stream import PendingEntry, Readied
-from worker.stream.inspection import ConsumerState
+from worker.stream.information import ConsumerState
 
 NOWHERE = {
     "REDIS_URL": "redis://:hidden@127.0.0.1:1/0",

@@ -15,7 +15,7 @@ from worker.domain.errors import AccessDenied, Outage
 from worker.settings import Settings
 from worker.store import StoreInspector
 from worker.stream import DeadLetters, StreamInspector
-from worker.stream.inspection import ConsumerState
+from worker.stream.information import ConsumerState
 from worker.stream.survey import STUCK_LEASES, Survey, Surveyor
 
 MOST_LETTERS = 20_000

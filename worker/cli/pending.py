@@ -17,7 +17,7 @@ from worker.domain.deliveries import entry_milliseconds
 from worker.ops import escaped
 from worker.settings import Settings
 from worker.stream import PendingEntries, PendingEntry
-from worker.stream.inspection import ConsumerState
+from worker.stream.information import ConsumerState
 
 PAGE_SIZE = 500
 SHOWN = 100

@@ -99,3 +99,9 @@ def size_of(fields: Sequence[bytes]) -> int:
 def entry_milliseconds(entry_id: str) -> int:
     """Return when Redis accepted the entry, in unix milliseconds, as its id says."""
     return int(entry_id.partition("-")[0])
+
+
+def entry_order(entry_id: str) -> tuple[int, int]:
+    """Return what sorts ids as a stream does."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence)

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import redis
 from msgspec import Struct
 
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
-from worker.stream.inspection import ConsumerState, named
+from worker.stream.information import ConsumerState, StreamInformation
 from worker.stream.scripts import source
 
 
@@ -44,15 +43,13 @@ class PendingEntries:
         self._link = link
         self._names = names
         self._lease_ms = lease_ms
+        self._information = StreamInformation(link, names)
         self._make_claimable = link.script(source("make_claimable"))
 
     def consumers(self) -> list[ConsumerState]:
         """Return the consumers of the group, those that hold most first."""
-        try:
-            with outages():
-                found = self._consumers()
-        except GroupLost:
-            return []
+        with outages():
+            found = self._information.consumers()
         return sorted(found, key=lambda each: (-each.pending, each.name))
 
     def page(
@@ -94,16 +91,6 @@ class PendingEntries:
         except GroupLost:
             return Readied(left=len(entries))
         return Readied(*map(int, reply))
-
-    def _consumers(self) -> list[ConsumerState]:
-        try:
-            reply = self._link.call("XINFO", "CONSUMERS", self._names.orders, self._names.group)
-        except redis.ResponseError as error:
-            if "no such key" in str(error):
-                return []
-            raise
-        found = map(named, reply)
-        return [ConsumerState(text(each["name"]), int(each["pending"]), int(each["idle"])) for each in found]
 
 
 def _entry(entry_id: bytes, consumer: bytes, idle_ms: int, deliveries: int) -> PendingEntry:

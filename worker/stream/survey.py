@@ -6,9 +6,9 @@ from typing import Any
 import redis
 from msgspec import Struct
 
-from worker.domain.deliveries import entry_milliseconds, size_of
+from worker.domain.deliveries import entry_milliseconds, entry_order, size_of
 from worker.stream.connection import RedisLink, RedisNames, outages, text
-from worker.stream.inspection import named
+from worker.stream.information import StreamInformation
 
 PAGE = 500
 MOST_COUNTED = 20_000
@@ -75,13 +75,15 @@ class Surveyor:
         self._link = link
         self._names = names
         self._lease_ms = lease_ms
+        self._information = StreamInformation(link, names)
 
     def survey(self) -> Survey:
         """Return what is seen now. Ages are by the clock of Redis, which also made the ids."""
         with outages():
             seconds, micros = self._link.call("TIME")
             now_ms = int(seconds) * 1000 + int(micros) // 1000
-            stream, group = self._infos()
+            stream = self._information.stream()
+            group = self._information.group() if stream else {}
             return Survey(
                 waiting=self._waiting(stream, group, now_ms) if group else Waiting(),
                 oldest=self._oldest_pending() if group else OldestPending(),
@@ -90,16 +92,6 @@ class Surveyor:
                 repairs_running=int(self._link.call("ZCOUNT", self._names.repairs, now_ms, "+inf")),
                 last_repair=self._last_repair(),
             )
-
-    def _infos(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        try:
-            stream = named(self._link.call("XINFO", "STREAM", self._names.orders))
-            groups = map(named, self._link.call("XINFO", "GROUPS", self._names.orders))
-        except redis.ResponseError as error:
-            if "no such key" in str(error):
-                return {}, {}
-            raise
-        return stream, next((each for each in groups if text(each["name"]) == self._names.group), {})
 
     def _waiting(self, stream: dict[str, Any], group: dict[str, Any], now_ms: int) -> Waiting:
         delivered, length = text(group["last-delivered-id"]), int(stream["length"])
@@ -110,7 +102,7 @@ class Surveyor:
         if not oldest:
             return Waiting()
         age_s = _age_s(now_ms, text(oldest[0][0]))
-        if _parts(text(stream["first-entry"][0])) > _parts(delivered):
+        if entry_order(text(stream["first-entry"][0])) > entry_order(delivered):
             return Waiting(length, True, age_s)
         if group.get("lag") is not None:
             return Waiting(min(int(group["lag"]), length), True, age_s)
@@ -167,14 +159,10 @@ def _lost_unnoticed(stream: dict[str, Any], group: dict[str, Any]) -> int:
     """Return how many entries were trimmed unread since a replica last counted them, as lost.lua will count."""
     read, first = group.get("entries-read"), stream["first-entry"]
     delivered = text(group["last-delivered-id"])
-    if read is None or (first and _parts(text(first[0])) <= _parts(delivered)):
+    if read is None or (first and entry_order(text(first[0])) <= entry_order(delivered)):
         return 0
     unread = 0 if delivered == text(stream["last-generated-id"]) else int(stream["length"])
     return max(0, int(stream["entries-added"]) - unread - int(read))
-
-
-def _parts(entry_id: str) -> tuple[int, ...]:
-    return tuple(map(int, entry_id.split("-")))
 
 
 def _age_s(now_ms: int, entry_id: str) -> float:

@@ -1,0 +1,64 @@
+"""What XINFO says of the orders stream, its group and its consumers, in whichever form the server sends it."""
+
+from typing import Any
+
+import redis
+from msgspec import Struct
+
+from worker.stream.connection import REPAIR_CONSUMER, RedisLink, RedisNames, text
+
+
+class ConsumerState(Struct, frozen=True):
+    """One consumer of the group: how much it holds, and how long ago it last asked for anything."""
+
+    name: str
+    pending: int
+    idle_ms: int
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether it is a worker, or was: what a repair has made pending is held by nobody who works."""
+        return self.name != REPAIR_CONSUMER
+
+    def is_gone(self, *, lease_ms: int, block_ms: int) -> bool:
+        """Whether it was not heard of for longer than any that is at work: its process has ended, hangs, or is cut off.
+
+        At work it asks at every read, and every quarter of a lease, when it renews and scans.
+        """
+        return self.idle_ms > 2 * max(lease_ms, block_ms)
+
+
+class StreamInformation:
+    """Asks XINFO. What does not exist, or is gone since it was asked for, is empty. Raises redis-py's errors."""
+
+    def __init__(self, link: RedisLink, names: RedisNames) -> None:
+        self._link = link
+        self._names = names
+
+    def stream(self) -> dict[str, Any]:
+        """Return what is known of the stream."""
+        return _named(self._ask("STREAM"))
+
+    def group(self) -> dict[str, Any]:
+        """Return what is known of the group."""
+        groups = map(_named, self._ask("GROUPS"))
+        return next((each for each in groups if text(each["name"]) == self._names.group), {})
+
+    def consumers(self) -> list[ConsumerState]:
+        """Return the consumers of the group."""
+        found = map(_named, self._ask("CONSUMERS", self._names.group))
+        return [ConsumerState(text(each["name"]), int(each["pending"]), int(each["idle"])) for each in found]
+
+    def _ask(self, what: str, *arguments: str) -> Any:  # noqa: ANN401  replies are untyped
+        try:
+            return self._link.call("XINFO", what, self._names.orders, *arguments)
+        except redis.ResponseError as error:
+            if any(word in str(error) for word in ("no such key", "NOGROUP")):
+                return []
+            raise
+
+
+def _named(reply: Any) -> dict[str, Any]:  # noqa: ANN401  replies are untyped
+    """Return a reply of names and values as a dict, in whichever form the server sends it."""
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {text(name): value for name, value in pairs}
