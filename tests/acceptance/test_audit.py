@@ -10,6 +10,8 @@ from sqlalchemy import text
 from tests.acceptance.test_commands import worker
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
+from worker import bootstrap
+from worker.bootstrap import Wish
 
 MIXED: list[dict[str, str]] = [
     *numbered_orders(30),
@@ -224,6 +226,39 @@ def test_results_that_retention_trimmed_are_out_of_range(settled: Deployment) ->
 
     assert (trimmed, findings, summary["seen"]["results_out_of_range"]) == (0, [], 26)
     assert (missing, len(gone)) == (1, 26)
+
+
+def keep_last_results(deployment: Deployment) -> None:
+    deployment.redis.xtrim(deployment.results, maxlen=5, approximate=False)
+
+
+def in_this_process(deployment: Deployment, progress: Callable[[str, int, int], None]) -> Any:
+    """An audit of a deployment whose results are as many as retention keeps but one."""
+    maxlen = deployment.redis.xlen(deployment.results) + 1
+    return bootstrap.auditor(deployment.settings(results_maxlen=maxlen), Wish(0, False, False), progress)
+
+
+def test_results_trimmed_before_an_audit_could_read_them_are_out_of_range(settled: Deployment) -> None:
+    with in_this_process(settled, lambda *_: None) as auditor:
+        keep_last_results(settled)
+        findings = list(auditor.audit.findings())
+
+    assert (findings, auditor.audit.seen.results_out_of_range) == ([], 26)
+    assert auditor.audit.range.results_trimmed
+
+
+def test_results_trimmed_after_an_audit_has_read_them_are_not_missed(settled: Deployment) -> None:
+    delete_result(settled)
+
+    def trim(store: str, *_: int) -> None:
+        if store == "orders":
+            keep_last_results(settled)
+
+    with in_this_process(settled, trim) as auditor:
+        (finding,) = auditor.audit.findings()
+
+    assert finding.invariant == "I4"
+    assert auditor.audit.seen.results_out_of_range == 0
 
 
 def test_repair_leaves_a_note_for_status(settled: Deployment) -> None:

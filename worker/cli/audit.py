@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from rich.progress import TaskID
 
 from worker import bootstrap
 from worker.bootstrap import Auditor, Wish
-from worker.cli.letters import Ago
+from worker.cli.letters import Ago, unix_ms
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
@@ -86,10 +85,9 @@ def audit(
     if (republish or dry_run) and not repair:
         raise click.UsageError("--republish and --dry-run go with --repair")
     settings = settings_of_environment()
-    since_ms = 0 if since_s is None else max(0, int((time.time() - since_s) * 1000))
     report = Report(as_json=as_json, would=dry_run, republish=republish)
     try:
-        carry_out(settings, Wish(since_ms, repair and not dry_run, republish), report)
+        carry_out(settings, Wish(unix_ms(since_s), repair and not dry_run, republish), report)
     except KeyboardInterrupt:
         leave(EXIT_INTERRUPTED, f"interrupted after {report.how_far()}; run it again")
     except Outage as outage:

@@ -47,6 +47,11 @@ class Ago(click.ParamType[float]):
         return float(int(parts[1]) * SECONDS[parts[2]])
 
 
+def unix_ms(ago_s: float | None) -> int:
+    """Return the unix time in milliseconds so many seconds ago, 0 for None."""
+    return 0 if ago_s is None else max(0, int((time.time() - ago_s) * 1000))
+
+
 class Edit(click.ParamType[tuple[str, str]]):
     """A field and what it is to be."""
 
@@ -59,7 +64,7 @@ class Edit(click.ParamType[tuple[str, str]]):
         if isinstance(value, tuple):
             return value
         name, sign, new = value.partition("=")
-        if not sign or not name or name in NEVER_EDITED or not _is_unicode(value):
+        if not sign or not name or name in NEVER_EDITED or not wire.is_unicode(value):
             self.fail(f"{escaped(value)!r} is no field to set, as quantity=1 is", param, ctx)
         if name == "order_id" and not wire.is_order_id(new):
             self.fail("an order id is 1 to 128 characters of A-Z a-z 0-9 . _ : / -", param, ctx)
@@ -86,8 +91,7 @@ class Wanted(Struct, frozen=True):
         return [letter.letter_id for letter in self.among(letters)]
 
     def _fitting(self, letters: DeadLetters) -> Iterator[StoredLetter]:
-        since_ms = 0 if self.since_s is None else max(0, int((time.time() - self.since_s) * 1000))
-        for letter in letters.walk(since_ms):
+        for letter in letters.walk(unix_ms(self.since_s)):
             fits = self.state in {"all", letter.state} or (self.state == "closed" and letter.closed)
             if fits and (not self.reasons or wire.read_letter(letter.fields).reason in self.reasons):
                 yield letter
@@ -132,11 +136,3 @@ def changing(command: F) -> F:
     ):
         command = option(command)
     return selecting(command)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

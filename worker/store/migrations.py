@@ -1,6 +1,7 @@
 """The schema's revisions: where a database stands, and bringing it to the newest."""
 
 from enum import Enum
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,8 +22,9 @@ class SchemaState(Enum):
     NEWER = "newer"
 
 
+@cache
 def revisions() -> ScriptDirectory:
-    """Return the revisions this version knows."""
+    """Return the revisions this version knows; they are read from their files once."""
     return ScriptDirectory.from_config(_config())
 
 

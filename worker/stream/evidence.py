@@ -22,12 +22,13 @@ class Extent(Struct, frozen=True):
     last: str
     length: int
 
+    def may_be_trimmed(self, least_kept: int) -> bool:
+        """Whether retention, which leaves so many at least (0: all of them), may have trimmed it."""
+        return 0 < least_kept <= self.length
+
 
 class StreamEvidence:
-    """Raises Outage where Redis can't be used. A stream that is not there is empty.
-
-    Retention leaves `most_results` at least (0: all of them), so with fewer none has been trimmed by it.
-    """
+    """Raises Outage where Redis can't be used. A stream that is not there is empty. Retention keeps `most_results`."""
 
     def __init__(self, link: RedisLink, names: RedisNames, *, most_results: int = 0) -> None:
         self._link = link
@@ -80,7 +81,7 @@ class StreamEvidence:
         wanted = {each.encode(): each for each in entry_ids}
         extent = self.results()
         first, last = f"{from_ms}-0", "+"
-        if 0 < self._most_results <= extent.length and entry_milliseconds(extent.first) > from_ms:
+        if extent.may_be_trimmed(self._most_results) and entry_milliseconds(extent.first) > from_ms:
             return set(entry_ids)
         named = set()
         for page in chain(self.result_pages(first, last), self.letter_pages(first, last)):

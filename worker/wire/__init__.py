@@ -1,7 +1,16 @@
 """The only place that knows field names on the streams: entries become orders, rows become results."""
 
 from worker.wire.decoding import Decoder
-from worker.wire.letters import Letter, NotReplayable, Replay, is_order_id, read_letter, replay_of, shown
+from worker.wire.letters import (
+    Letter,
+    NotReplayable,
+    Replay,
+    is_order_id,
+    is_unicode,
+    read_letter,
+    replay_of,
+    shown,
+)
 from worker.wire.rendering import Renderer, order_fields, result_copy, result_fields
 from worker.wire.results import Spelling
 
@@ -13,6 +22,7 @@ __all__ = [
     "Replay",
     "Spelling",
     "is_order_id",
+    "is_unicode",
     "order_fields",
     "read_letter",
     "replay_of",

@@ -71,6 +71,15 @@ def is_order_id(text: str) -> bool:
     return names.ORDER_ID.fullmatch(text) is not None
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: half a surrogate pair can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def replay_of(letter: Letter, edits: Mapping[str, str], decoder: Decoder) -> Replay:
     """Return the entry that replays a letter, with some fields edited.
 
@@ -99,7 +108,7 @@ def replay_of(letter: Letter, edits: Mapping[str, str], decoder: Decoder) -> Rep
 
 
 def _refuse_hopeless(letter: Letter, edits: Mapping[str, str]) -> None:
-    if not all(_is_unicode(part) for edit in edits.items() for part in edit):
+    if not all(is_unicode(part) for edit in edits.items() for part in edit):
         raise NotReplayable("what is to be edited is not Unicode")
     if not letter.originals:
         why = "was too large to be kept" if "sha256" in letter.notes else "was deleted before it was read"
@@ -109,14 +118,6 @@ def _refuse_hopeless(letter: Letter, edits: Mapping[str, str]) -> None:
             f"conflict: the order {letter.order_id} came before with other content; "
             "give it an id of its own with --set order_id=..."
         )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _refuse_worse(decoded: Order | UnsoundOrder | Undecodable, order_id: str | None) -> None:

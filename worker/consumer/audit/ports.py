@@ -36,6 +36,9 @@ class Extent(Protocol):
     def length(self) -> int:
         """How many entries there are."""
 
+    def may_be_trimmed(self, least_kept: int) -> bool:
+        """Whether retention, which leaves so many at least (0: all of them), may have trimmed it."""
+
 
 class Streams(Protocol):
     """What the streams hold."""

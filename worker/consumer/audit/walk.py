@@ -13,12 +13,14 @@ from msgspec.structs import replace
 from worker.consumer.audit.judgement import Case, of_entry, of_row, only_redone
 from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, Streams
 from worker.consumer.ports import Decoder
-from worker.domain.deliveries import Delivery, entry_milliseconds
+from worker.domain.deliveries import Delivery, entry_milliseconds, entry_order
 from worker.domain.evidence import Fate, Finding
 from worker.domain.orders import WITH_RESULT, OrderRecord, Status, Undecodable, quantity_of
 
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
+# Where an empty stream begins and ends.
+BEGINNING = "0-0"
 
 Progress = Callable[[str, int, int], None]
 
@@ -82,8 +84,8 @@ class Audit:
         self._progress = progress
         self.seen = Seen()
         results = streams.results()
-        # Retention leaves at least as many as it is told to: with fewer, none has been trimmed by it.
-        trimmed = 0 < results_maxlen <= results.length
+        trimmed = results.may_be_trimmed(results_maxlen)
+        self._results_maxlen = results_maxlen
         self.range = Range(since_ms, streams.orders(), results, streams.letters(), trimmed)
         self._recorded_until = rows.now()
         self._last_result, self._last_letter = self.range.results.last, self.range.letters.last
@@ -105,11 +107,20 @@ class Audit:
         for page in self._streams.result_pages(first, last):
             self._add_results(page)
             self._progress("results", self.seen.results, total)
+        self._notice_trimming(self.range.results.first)
 
     def _add_results(self, page: Sequence[Entry]) -> None:
         said = ((self._spelling.result_of(each.fields), each.entry_id) for each in page)
         self._memory.add_results((order_id, result_id, digest) for (order_id, digest), result_id in said)
         self.seen.results += len(page)
+
+    def _notice_trimming(self, seen_from: str) -> None:
+        """Call after results were read: some of those after an id may have been trimmed before they were."""
+        results = self._streams.results()
+        if entry_order(results.first) <= entry_order(seen_from):
+            return
+        if seen_from != BEGINNING or results.may_be_trimmed(self._results_maxlen):
+            self.range.results, self.range.results_trimmed = results, True
 
     def _remember_letters(self) -> None:
         first, last, total = f"{self.range.since_ms}-0", self._last_letter, self.range.letters.length
@@ -256,13 +267,10 @@ class Audit:
 
     def _catch_up(self) -> None:
         """Remember what was published and buried since the last look."""
-        results, letter = self._streams.results(), self._streams.letters().last
-        result = results.last
-        if entry_milliseconds(results.first) > entry_milliseconds(self._last_result) > 0:
-            # Some came and were trimmed between two looks.
-            self.range.results, self.range.results_trimmed = results, True
+        result, letter = self._streams.results().last, self._streams.letters().last
         for page in self._streams.result_pages(f"({self._last_result}", result):
             self._add_results(page)
+        self._notice_trimming(self._last_result)
         for page in self._streams.letter_pages(f"({self._last_letter}", letter):
             self._add_letters(page)
         self._last_result, self._last_letter = result, letter
