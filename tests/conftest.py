@@ -1,6 +1,7 @@
 """Servers for the suite; every test gets streams and a database of its own."""
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,14 @@ import psycopg
 import pytest
 import redis
 
-from tests.harness import Deployment, Servers
+from tests.harness import Deployment, Servers, eventually
 from tests.scratch import in_memory
 from tests.servers import KINDS, chosen_kind, postgres_version, redis_version, started
 from worker.bootstrap import migrate
 from worker.local import LocalPostgres, LocalRedis
 
 VERSIONS = pytest.StashKey[str]()
+MOST_THREADS = 50
 
 
 def pytest_configure() -> None:
@@ -39,6 +41,13 @@ def pytest_testnodedown(node: Any) -> None:
     """Remember what a process of pytest-xdist has run on."""
     if "versions" in getattr(node, "workeroutput", {}):
         node.config.stash[VERSIONS] = node.workeroutput["versions"]
+
+
+@pytest.fixture(autouse=True)
+def few_threads_are_left() -> Iterator[None]:
+    """Hundreds that wake up now and then would slow down whatever is tested after them."""
+    yield
+    eventually(lambda: threading.active_count() <= MOST_THREADS)
 
 
 @pytest.fixture(scope="session")

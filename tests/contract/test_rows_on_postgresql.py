@@ -1,5 +1,6 @@
 """What only a real PostgreSQL can show: waiting for another's transaction, silent servers, text it can't hold."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -94,6 +95,20 @@ def test_store_works_on_after_its_connection_was_cut(deployment: Deployment) -> 
     (standing,) = store.record([written])
 
     assert standing is written
+
+
+def test_closed_database_leaves_no_thread_behind(deployment: Deployment) -> None:
+    before = set(threading.enumerate())
+    opened = Database(
+        deployment.database_url, transaction_timeout_s=30, pool_size=1, application_name="closed"
+    )
+    opened.ping()
+    (guard,) = set(threading.enumerate()) - before
+
+    opened.close()
+
+    guard.join(5)
+    assert not guard.is_alive()
 
 
 def test_closed_port_is_an_outage_that_shows_no_password() -> None:

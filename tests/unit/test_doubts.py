@@ -1,5 +1,7 @@
 """A result that counts as settled long ago, though it was never given out, is looked for and then given out, once."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.fakes import Bench
@@ -7,6 +9,13 @@ from worker.domain.deliveries import Settlement
 from worker.domain.errors import Outage
 
 FAR_ABOVE = 10**15
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.worker.lease.stop()
 
 
 def held_through_a_loss(bench: Bench, order_id: str) -> str:
@@ -25,8 +34,7 @@ def published(bench: Bench) -> list[str]:
     return [result["order_id"] for result in bench.stream.results]
 
 
-def test_result_of_an_order_that_redis_has_lost_goes_out() -> None:
-    bench = Bench()
+def test_result_of_an_order_that_redis_has_lost_goes_out(bench: Bench) -> None:
     held_through_a_loss(bench, "a")
 
     bench.worker.work_through()
@@ -37,8 +45,7 @@ def test_result_of_an_order_that_redis_has_lost_goes_out() -> None:
     assert (before, published(bench)) == ([], ["a"])
 
 
-def test_result_that_others_have_published_meanwhile_does_not_go_out_again() -> None:
-    bench = Bench()
+def test_result_that_others_have_published_meanwhile_does_not_go_out_again(bench: Bench) -> None:
     entry_id = held_through_a_loss(bench, "a")
     bench.stream.results.append({"order_id": "a", "entry_id": entry_id})
 
@@ -48,8 +55,7 @@ def test_result_that_others_have_published_meanwhile_does_not_go_out_again() -> 
     assert published(bench) == ["a"]
 
 
-def test_letter_of_an_entry_that_redis_has_lost_goes_out() -> None:
-    bench = Bench()
+def test_letter_of_an_entry_that_redis_has_lost_goes_out(bench: Bench) -> None:
     bench.stream.add(b"payload", b"{nonsense")
     bench.worker.lease.start()
     bench.worker.refill()
@@ -67,8 +73,7 @@ def test_letter_of_an_entry_that_redis_has_lost_goes_out() -> None:
 
 
 @pytest.mark.parametrize("step", ["begin", "named", "restore", "end"])
-def test_doubt_stays_when_redis_is_away(step: str) -> None:
-    bench = Bench()
+def test_doubt_stays_when_redis_is_away(bench: Bench, step: str) -> None:
     held_through_a_loss(bench, "a")
     bench.worker.work_through()
     bench.orders.faults.plant(step, reply_lost=True)
@@ -80,8 +85,7 @@ def test_doubt_stays_when_redis_is_away(step: str) -> None:
     assert published(bench) == ["a"]
 
 
-def test_doubt_is_settled_before_a_drain_ends() -> None:
-    bench = Bench()
+def test_doubt_is_settled_before_a_drain_ends(bench: Bench) -> None:
     held_through_a_loss(bench, "a")
     bench.worker.outcomes = bench.handling.handle(bench.worker.in_hand)
     bench.drain.request()
@@ -91,8 +95,7 @@ def test_doubt_is_settled_before_a_drain_ends() -> None:
     assert published(bench) == ["a"]
 
 
-def test_ack_alone_leaves_no_doubt() -> None:
-    bench = Bench()
+def test_ack_alone_leaves_no_doubt(bench: Bench) -> None:
     settled = bench.orders.settle([Settlement("1-1", "ack")])
 
     assert settled.long_settled == ()

@@ -93,6 +93,7 @@ def test_busy_replica_repairs_a_page_between_two_batches() -> None:
     bench.worker.refill()
     bench.worker.work_through()
     bench.worker.mend()
+    bench.worker.lease.stop()
 
     assert len(published(bench)) == PAGE + 1
     assert "new-1" in published(bench)

@@ -110,6 +110,7 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+        self._guard.close()
 
 
 @contextmanager

@@ -4,15 +4,15 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 from time import monotonic
 
 
 class SilenceGuard:
     """Shuts a socket down when its deadline passes, so that whoever waits on it gets an error.
 
-    Whether the server did what it was asked is unknown then. One thread watches any number of sockets; it
-    starts with the first and ends with the process.
+    Whether the server did what it was asked is unknown then. One thread watches any number of sockets, from the
+    first until the guard is closed.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -36,9 +36,15 @@ class SilenceGuard:
             with self._changed:
                 self._deadlines.pop(descriptor, None)
 
+    def close(self) -> None:
+        """End the thread as soon as no socket is watched; with the next one it starts anew."""
+        with self._changed:
+            self._thread = None
+            self._changed.notify_all()
+
     def _run(self) -> None:
         with self._changed:
-            while True:
+            while self._thread is current_thread() or self._deadlines:
                 # Deadlines all lie the same time ahead, so a new one is never due before this wait ends.
                 self._changed.wait(min(self._limit_s / 10, 1.0))
                 now = monotonic()
