@@ -18,9 +18,10 @@ TESTS ?= tests
 SERVERS ?=
 ARGS ?=
 
-# Processes that tests run in, each with servers of its own; a file stays in one of them. 0: in this one.
+# Processes that tests run in, each with servers of its own; a file stays in one of them. 0: in this one. In the order of
+# collection the many short tests come last and fill what is left.
 JOBS ?= auto
-PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile
+PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

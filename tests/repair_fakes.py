@@ -8,8 +8,7 @@ from tests.builders import pairs
 from worker.domain.errors import Outage
 from worker.domain.evidence import Fate, Owner
 from worker.domain.orders import Status
-
-HEARD_OF_WITHIN_MS = 60_000
+from worker.stream.mending import HEARD_OF_WITHIN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.faults.framing import values
-from tests.faults.trials import CHAOS, SHORT_LEASES, looping, soon
+from tests.faults.scale import CHAOS
+from tests.faults.trials import SHORT_LEASES, looping, soon
 from tests.harness import Deployment, assert_invariants, numbered_orders
 from tests.processes import free_port
 from worker.domain.orders import OrderRecord

@@ -1,17 +1,18 @@
 """Audits and repairs after Redis lost everything, several at once, killed half-way, and beside replicas at full load."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
+from tests.faults.scale import CHAOS
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import PausingStore, running
 from tests.processes import ROOT, workers
@@ -21,7 +22,7 @@ UNSETTLED = 200
 KILLS = 10
 # With four replicas, an audit and a producer on two cores everybody waits for a core now and then.
 DEFAULT_TIMES: dict[str, Any] = {"lease_ms": 30_000, "transaction_timeout_s": 10}
-BESIDE_S = 60 if os.environ.get("CHAOS") else 6
+BESIDE_S = 60 if CHAOS else 6
 
 
 @contextmanager
@@ -134,33 +135,54 @@ def test_repair_beside_replicas_that_repair_by_themselves_publishes_each_result_
         eventually(lambda: one_result_per_row(flushed))
 
 
+class Load(Thread):
+    """Submits orders, as many as the replicas take, until it is ended."""
+
+    MOST_WAITING = 4000
+    AT_ONCE = 2000
+
+    def __init__(self, deployment: Deployment) -> None:
+        super().__init__(name="load")
+        self._deployment = deployment
+        self._ended = Event()
+        self.submitted = 0
+
+    def run(self) -> None:
+        while not self._ended.wait(0.01):  # the load, not a wait
+            if self._deployment.redis.xlen(self._deployment.results) > self.submitted - self.MOST_WAITING:
+                orders = numbered_orders(self.AT_ONCE)
+                self._deployment.submit(
+                    {**order, "order_id": f"order-{self.submitted + i}"} for i, order in enumerate(orders)
+                )
+                self.submitted += len(orders)
+
+    def end(self) -> None:
+        """Return when the last order is submitted."""
+        self._ended.set()
+        self.join()
+
+
 @pytest.mark.timeout(400)
 def test_audit_beside_four_replicas_at_full_load_finds_nothing(
     deployment: Deployment, tmp_path: Path
 ) -> None:
+    audits = []
+    load = Load(deployment)
     with workers(deployment, tmp_path, 4, **DEFAULT_TIMES) as replicas:
-        ends_at = time.monotonic() + BESIDE_S
-        submitted = audits = 0
-        while time.monotonic() < ends_at:
-            with auditing(deployment, "--json", **DEFAULT_TIMES) as process:
-                while process.poll() is None:
-                    if deployment.redis.xlen(deployment.results) > submitted - 4000:
-                        orders = numbered_orders(2000)
-                        deployment.submit(
-                            {**order, "order_id": f"order-{submitted + i}"} for i, order in enumerate(orders)
-                        )
-                        submitted += len(orders)
-                    time.sleep(0.01)  # the load, not a wait
-                said, why = process.communicate()
-            assert process.returncode == 0, said[:2000] + why
-            audits += 1
+        load.start()
+        try:
+            ends_at = time.monotonic() + BESIDE_S
+            while time.monotonic() < ends_at:
+                audits.append(audited(deployment, **DEFAULT_TIMES)[:2])
+        finally:
+            load.end()
         eventually(deployment.all_settled, within=60)
         assert [replica.drain() for replica in replicas] == [0, 0, 0, 0]
 
+    assert audits == [(0, [])] * len(audits)
     code, findings, summary = audited(deployment)
     assert (code, findings) == (0, [])
-    assert summary["seen"]["rows"] == submitted
-    assert audits
+    assert summary["seen"]["rows"] == load.submitted
     assert_invariants(deployment, *(replica.tally for replica in replicas))
 
 

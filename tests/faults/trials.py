@@ -1,6 +1,5 @@
 """One small run of a worker through a proxy that does harm, and what must be true of it afterwards."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,6 +12,7 @@ import redis
 
 from tests.faults.framing import Framing, PostgresWire, Resp
 from tests.faults.proxy import Plan, Proxy
+from tests.faults.scale import CHAOS
 from tests.harness import Deployment, assert_invariants, sample_orders, take_and_vanish
 from tests.processes import free_port
 from worker.bootstrap import Replica, replica
@@ -21,7 +21,6 @@ from worker.settings import read_settings
 
 SERVERS: dict[str, Callable[[], Framing]] = {"REDIS_URL": Resp, "DATABASE_URL": PostgresWire}
 MOST_STARTS = 12
-CHAOS = bool(os.environ.get("CHAOS"))
 # Whatever is left to its lease is not settled in time.
 NO_HELP_FROM_LEASES = {"lease_ms": 60_000, "block_ms": 5, "max_deliveries": 3}
 SHORT_LEASES = {

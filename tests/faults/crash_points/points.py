@@ -1,10 +1,11 @@
 """The list of crash points: what has to stand ready for each, and what can't come to pass there, with the reason."""
 
-import os
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
+
+from tests.faults.scale import CHAOS
 
 Way: TypeAlias = Literal["kill", "raise", "outage", "hang", "stop", "slow", "leave", "leave at once"]
 WAYS: tuple[Way, ...] = Way.__args__  # type: ignore[attr-defined]
@@ -12,7 +13,6 @@ WAYS: tuple[Way, ...] = Way.__args__  # type: ignore[attr-defined]
 # letters: all of it settled, a dead letter is to be replayed. lost: all of it settled, Redis has lost the results.
 Scene: TypeAlias = Literal["orders", "committed", "letters", "lost"]
 
-CHAOS = bool(os.environ.get("CHAOS"))
 SEEDS = range(3) if CHAOS else range(1)
 # Without CHAOS: this at every point, each of the others at every seventh, and outages where an answer is what gets lost.
 ALWAYS: tuple[Way, ...] = ("kill",)

@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from tests.faults.scale import CHAOS
+
 CI_SEED = 20_261_122
 MORE = 10
 
@@ -14,11 +16,10 @@ def chosen_seed(environ: Mapping[str, str]) -> int:
     """Return the seed of the run: the one asked for, else a new one under CHAOS, else always the same."""
     if environ.get("FUZZ_SEED"):
         return int(environ["FUZZ_SEED"])
-    return secrets.randbits(32) if environ.get("CHAOS") else CI_SEED
+    return secrets.randbits(32) if CHAOS else CI_SEED
 
 
 SEED = chosen_seed(os.environ)
-CHAOS = bool(os.environ.get("CHAOS"))
 
 
 def numbers(count: int) -> range:

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 
 from tests.faults.fuzz.entries import entry
-from tests.faults.fuzz.seeds import CHAOS, MORE, SEED, drawn
+from tests.faults.fuzz.seeds import MORE, SEED, drawn
 from tests.faults.reporting import record
+from tests.faults.scale import CHAOS
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import running
 from tests.processes import ROOT

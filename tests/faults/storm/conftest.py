@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.reporting import record
+from tests.faults.scale import CHAOS
 from tests.faults.storm.plan import A_TENTH, FULL, Size, sized
 from tests.faults.storm.storm import Aftermath, Storm, own_servers
 from tests.harness import Deployment
@@ -17,7 +18,7 @@ def chosen_size() -> Size:
     """Return how large the storm is to be."""
     if kills := os.environ.get("KILLS"):
         return sized(int(kills))
-    return FULL if os.environ.get("CHAOS") else A_TENTH
+    return FULL if CHAOS else A_TENTH
 
 
 @pytest.fixture(scope="module")
