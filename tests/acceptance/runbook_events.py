@@ -80,6 +80,13 @@ def _outage(scene: Scene) -> dict[str, Event]:
         scene.submit(20, 500)
         client.config_set("maxmemory", 1)
 
+    def at_rest() -> None:
+        # While it repairs, it would notice the outage before it has taken anything.
+        eventually(lambda: "repair ended" in scene.replicas["worker"].said)
+
+    def taken() -> None:
+        eventually(lambda: scene.deployment.pending() == 20)
+
     def started(server: Server) -> None:
         server.start()
 
@@ -99,7 +106,7 @@ def _outage(scene: Scene) -> dict[str, Event]:
     return {
         "a replica works": partial(scene.begin_with, 300),
         "PostgreSQL is stopped, 20 orders come": one_after_another(
-            partial(stop, scene.postgres), partial(scene.submit, 20, 300)
+            at_rest, partial(stop, scene.postgres), partial(scene.submit, 20, 300), taken
         ),
         "PostgreSQL is started": partial(started, scene.postgres),
         "Redis is stopped": partial(stop, scene.redis),
