@@ -27,7 +27,7 @@ def running(
     settings = deployment.settings(health_port=free_port(), **overrides)
     with replica(settings, wrap_stream=wrap_stream, wrap_store=wrap_store) as made:
         made.deadlines.stop()
-        thread = Thread(target=made.worker.run)
+        thread = Thread(target=made.worker.run, name="loop")
         thread.start()
         made.checks.start()
         made.server.start()

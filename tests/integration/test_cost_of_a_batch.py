@@ -1,0 +1,95 @@
+"""What a batch costs, counted instead of timed: one read, one transaction, one settle, however many orders it holds."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread
+from typing import Any
+
+import pytest
+from redis.connection import AbstractConnection
+from sqlalchemy import Engine, event
+
+from tests.harness import Deployment, eventually, numbered_orders
+from tests.inprocess import running
+
+FEW, MANY = 5, 25
+Batch = list[dict[str, str]]
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Count what the loop's thread sends to Redis, by command, and to PostgreSQL."""
+    counts = Counter[str]()
+    send: Any = AbstractConnection.send_packed_command
+
+    def note(what: str) -> None:
+        if current_thread().name == "loop":
+            counts[what] += 1
+
+    def sending(self: Any, command: Any, *args: Any, **named: Any) -> Any:
+        words = b"".join([command] if isinstance(command, bytes) else command).split(b"\r\n")
+        note(words[2].decode())
+        return send(self, command, *args, **named)
+
+    def executing(*_: Any) -> None:
+        note("statements")
+
+    def committing(_: Any) -> None:
+        note("transactions")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AbstractConnection, "send_packed_command", sending)
+        event.listen(Engine, "before_cursor_execute", executing)
+        event.listen(Engine, "commit", committing)
+        try:
+            yield counts
+        finally:
+            event.remove(Engine, "before_cursor_execute", executing)
+            event.remove(Engine, "commit", committing)
+
+
+def cost(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, batches: list[Batch]) -> Counter[str]:
+    """Return what it takes to settle batches that are all there when a replica starts."""
+    for batch in batches:
+        deployment.submit(batch)
+    with (
+        counted(monkeypatch) as counts,
+        running(deployment, batch_size=len(batches[0]), repair_window_s=0, lease_ms=600_000),
+    ):
+        eventually(deployment.all_settled)
+        return Counter(counts)
+
+
+def sound(size: int, first: int, count: int) -> list[Batch]:
+    """Batches of orders with ids of their own."""
+    orders = numbered_orders((first + count) * size)
+    return [orders[each * size : (each + 1) * size] for each in range(first, first + count)]
+
+
+def mixed(size: int, first: int, count: int) -> list[Batch]:
+    """The same, with a rejected order, one that is no order, and two that came before: in this batch, and in the last."""
+    batches = sound(size, first, count)
+    for number, batch in enumerate(batches):
+        batch[1] |= {"quantity": "0"}
+        batch[2] = {"payload": "{"}
+        batch[3] = batch[4]
+        batch[5] = batches[number - 1][6]
+    return batches
+
+
+@pytest.mark.parametrize("size", [10, 200])
+@pytest.mark.parametrize(("kind", "statements"), [(sound, 3), (mixed, 5)])
+def test_batch_costs_one_read_one_transaction_and_one_settle_however_many_it_holds(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, kind: Any, statements: int, size: int
+) -> None:
+    few = cost(deployment, monkeypatch, kind(size, 0, FEW))
+    many = cost(deployment, monkeypatch, kind(size, FEW, MANY))
+
+    more = MANY - FEW
+    costs = {what: many[what] - few[what] for what in few | many if many[what] != few[what]}
+    # Settling is a script. The statements: the limits of the transaction, the orders, their trades, and where some came
+    # before, what stands there with its trades.
+    assert costs == {
+        "XREADGROUP": more, "EVALSHA": more, "transactions": more, "statements": statements * more,
+    }  # fmt: skip
