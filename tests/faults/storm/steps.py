@@ -55,11 +55,16 @@ EVERY_STEP = (
     Step.COMMIT,
     Step.AFTER_COMMIT,
     Step.SETTLE,
+    Step.SETTLED,
     Step.CLAIM,
+    Step.CLAIMED,
+    Step.TIDY,
     Step.RENEW,
 )
 # Over before anybody outside has seen it: who is aimed at there kills itself as soon as it gets there.
-TOO_SHORT = {Step.AFTER_COMMIT}
+TOO_SHORT = {Step.AFTER_COMMIT, Step.SETTLED, Step.CLAIMED, Step.TIDY}
+# Rare, but soon to come for who is seen here.
+BEFORE = {Step.TIDY: Step.STARTING}
 _NOWHERE = 255
 _BYTES = 3
 

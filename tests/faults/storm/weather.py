@@ -12,7 +12,7 @@ import redis
 from tests.faults.storm.ends import impatient
 from tests.faults.storm.plan import Fault, Kind
 from tests.faults.storm.replicas import Place
-from tests.faults.storm.steps import TOO_SHORT
+from tests.faults.storm.steps import BEFORE, TOO_SHORT
 from tests.harness import Deployment
 from worker.local import LocalPostgres, LocalRedis
 
@@ -94,10 +94,10 @@ class Weather:
 
     def _place(self, fault: Fault) -> Place | None:
         deadline = time.monotonic() + PATIENCE_S
-        seen = fault.step is not None and fault.step not in TOO_SHORT
-        while seen and time.monotonic() < deadline:
+        step = None if fault.step is None else BEFORE.get(fault.step, fault.step)
+        while step not in {None, *TOO_SHORT} and time.monotonic() < deadline:
             for place in self._places:
-                if fault.step in place.steps() and place.can_be_struck:
+                if step in place.steps() and place.can_be_struck:
                     return place
             time.sleep(GLANCE_S)
         awake = [place for place in self._places if place.can_be_struck]
