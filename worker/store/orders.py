@@ -1,7 +1,8 @@
 """The orders table as inbox and outbox: records executions, finds what stands already."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -108,6 +109,17 @@ _resolve = (
 )
 _new_trades = _rows_of("trades", trades, _TRADE_COLUMNS)
 _insert_trades = insert(trades).from_select(_TRADE_COLUMNS, select(*_new_trades.c))
+_FILL = ("trade_id", "trade_quantity", "trade_price", "trade_commission")
+# In one statement: whoever is asked once answers of one instant.
+_with_fills = (
+    select(
+        orders,
+        trades.c.trade_id,
+        *(trades.c[name].label(f"trade_{name}") for name in ("quantity", "price", "commission")),
+    )
+    .outerjoin_from(orders, trades)
+    .order_by(orders.c.order_id, trades.c.trade_id)
+)
 
 
 class OrderStore:
@@ -258,16 +270,13 @@ def _standing(connection: Connection, records: Sequence[OrderRecord]) -> dict[in
 
 
 def _select(connection: Connection, condition: ColumnElement[bool]) -> list[OrderRecord]:
-    rows = connection.execute(select(orders).where(condition)).mappings().all()
-    fills = select(trades).where(trades.c.order_id.in_([row["order_id"] for row in rows]))
-    by_order: dict[str, list[Trade]] = {}
-    for fill in connection.execute(fills.order_by(trades.c.trade_id)).mappings():
-        trade = Trade(fill["trade_id"], fill["quantity"], fill["price"], fill["commission"])
-        by_order.setdefault(fill["order_id"], []).append(trade)
-    return [_record(row, tuple(by_order.get(row["order_id"], ()))) for row in rows]
+    rows = connection.execute(_with_fills.where(condition)).mappings()
+    return [_record(list(fills)) for _, fills in groupby(rows, key=itemgetter("order_id"))]
 
 
-def _record(row: Any, fills: tuple[Trade, ...]) -> OrderRecord:  # noqa: ANN401  a row's mapping
+def _record(fills: Sequence[Any]) -> OrderRecord:
+    """Return the row that stands beside each of its trades."""
+    row = fills[0]
     return OrderRecord(
         order_id=row["order_id"],
         entry_id=row["entry_id"],
@@ -283,5 +292,7 @@ def _record(row: Any, fills: tuple[Trade, ...]) -> OrderRecord:  # noqa: ANN401 
         filled_quantity=row["filled_quantity"],
         average_price=row["average_price"],
         error_message=row["error_message"],
-        trades=fills,
+        trades=tuple(
+            Trade(*(fill[name] for name in _FILL)) for fill in fills if fill["trade_id"] is not None
+        ),
     )
