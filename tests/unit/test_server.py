@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from waitress.trigger import trigger
 from tests.unit.test_views import Shown
 from worker.domain.errors import ConfigurationError
 from worker.ops import HttpServer
-from worker.ops.server import MOST_CONNECTIONS
+from worker.ops.server import MOST_CONNECTIONS, MOST_HEADER_BYTES
 from worker.ops.views import Page
 
 
@@ -167,8 +168,20 @@ def test_broken_request_is_refused_and_the_next_one_answered(port: int, raw: byt
     assert ask(port, "/health")[0] == 200
 
 
-def test_url_that_is_none_is_no_error_in_the_log(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    assert send(port, b"GET http://[::1/ HTTP/1.0\r\n\r\n") == b""
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET http://[::1/ HTTP/1.0\r\n\r\n",
+        # After it has asked for the rest, the library reads more headers into what it had refused.
+        b"GET / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: x\r\n\r\n" + b"x" * MOST_HEADER_BYTES,
+    ],
+    ids=["a URL that is none", "a length that is none, and too much after it"],
+)
+def test_what_the_library_can_not_read_is_no_error_in_the_log(
+    port: int, caplog: pytest.LogCaptureFixture, raw: bytes
+) -> None:
+    with suppress(ConnectionError):
+        send(port, raw)
     assert ask(port, "/health")[0] == 200
 
     assert [told for told in caplog.records if told.levelno >= logging.ERROR] == []

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import structlog
 from waitress.channel import HTTPChannel
+from waitress.parser import ParsingError
 from waitress.server import BaseWSGIServer, create_server
 from waitress.trigger import trigger
 from waitress.wasyncore import close_all
@@ -41,8 +42,9 @@ class _Channel(HTTPChannel):
         self.last_activity = self._answered_at
         try:
             return bool(super().received(data))
-        except ValueError:
-            # A URL that the library can't take apart, like http://[::1/. It would log where in its code that was.
+        except (ValueError, ParsingError):
+            # A URL that the library can't take apart, like http://[::1/, or headers that are too long, with a length that
+            # is none. It would log where in its code that was.
             self.handle_close()
             return False
 

@@ -94,7 +94,9 @@ def _effects(world: World) -> Iterator[str]:
 def _deliveries(world: World) -> Iterator[str]:
     """I8: a poison is buried after at most so many deaths, and nobody is buried for what others did."""
     # The count goes with the entry: whoever slept with it in hand while it was trimmed can't know who tried since.
-    asleep = world.struck["stops after"] + world.struck["stops before"] if world.struck["entry trimmed"] else 0
+    asleep = (
+        world.struck["stops after"] + world.struck["stops before"] if world.struck["entry trimmed"] else 0
+    )
     for entry_id, deaths in world.deaths.items():
         if deaths > world.plan.max_deliveries + asleep and not world.counts_lost:
             yield f"I8: {entry_id} took {deaths} processes down"
