@@ -25,7 +25,7 @@ PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check chaos migrate status replay image up down clean clean-local
+.PHONY: help run test check chaos bench migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,13 @@ chaos: $(VENV)/.installed-dev ## every fault test at full size, then one table a
 	code=$$?; \
 	$(BIN)/python -m tests.faults.report $(CHAOS_FOLDER)/figures.jsonl --junit $(CHAOS_FOLDER)/junit.xml \
 		--json $(CHAOS_FOLDER)/table.json --image $(CHAOS_IMAGE) && exit $$code
+
+BENCH_JSON ?= .local/bench/figures.json
+BENCH_PLOT ?= .local/bench/figures.svg
+
+bench: $(VENV)/.installed-bench ## speed beside the alternatives (QUICK=1; ARGS='--scenario latency', ARGS=--list)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,$(if $(ARGS),,--curve)) \
+		--json $(BENCH_JSON) --plot $(BENCH_PLOT) $(ARGS)
 
 migrate: $(VENV)/.installed-local ## bring the tables up to date, in DATABASE_URL or else the local server
 	@$(LOCAL) $(BIN)/python -m worker migrate $(ARGS)
@@ -103,6 +110,11 @@ $(VENV)/.installed-local: $(VENV)/.created pyproject.toml
 	@echo "Installing what \`make run\` needs into $(VENV) ..."
 	@$(INSTALL) -e '.[local]'
 	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.created pyproject.toml
+	@echo "Installing what the benchmark needs into $(VENV) ..."
+	@$(INSTALL) -e '.[bench]'
+	@touch $@ $(VENV)/.installed-local
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml
 	@echo "Installing what tests and checks need into $(VENV) ..."

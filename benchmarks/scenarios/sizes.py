@@ -1,0 +1,43 @@
+"""How much of everything: given on the command line, else what a scenario takes by itself, in full or quick."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from benchmarks.designs import DESIGNS, Design
+from benchmarks.load import Load
+
+Tell: TypeAlias = Callable[[str], None]
+
+LEAST_ORDERS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What was asked for; 0 and empty mean that it was left to the scenario."""
+
+    quick: bool = False
+    orders: int = 0
+    rounds: int = 0
+    seed: int = 1
+    designs: Sequence[Design] = DESIGNS
+    workers: Sequence[int] = ()
+
+    def of(self, full: int, quick: int) -> int:
+        """Return how many orders."""
+        return self.orders or (quick if self.quick else full)
+
+    def turns(self, full: int, quick: int) -> int:
+        """Return how many rounds."""
+        return self.rounds or (quick if self.quick else full)
+
+    def load(self, orders: int, turn: int, *, repeat_every: int = 0, junk_every: int = 0) -> Load:
+        """Return the orders of a round: in each others, and in one round the same for every case."""
+        return Load(
+            orders=orders, seed=self.seed * 1000 + turn, repeat_every=repeat_every, junk_every=junk_every
+        )
+
+
+def share_of(design: Design, orders: int) -> int:
+    """Return how many of the orders a design is given."""
+    return max(round(orders * design.share), min(orders, LEAST_ORDERS))

@@ -1,0 +1,197 @@
+"""The benchmark's arithmetic, and that it takes no figure from a run that went wrong."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import checks, cost, report
+from benchmarks.__main__ import main
+from benchmarks.arena import file_system
+from benchmarks.contest import Case, Standing, compared, hold
+from benchmarks.designs.reference import array_literal
+from benchmarks.errors import NoFigure
+from benchmarks.figures import Spread, percentile, ratio, rotated
+from benchmarks.load import NO_ORDER, Load
+from benchmarks.measure import Measured, Used
+from benchmarks.scenarios import SCENARIOS
+
+RIGHT = checks.Found(
+    rows=100,
+    filled=95,
+    trades=95,
+    results=100,
+    orders_with_result=100,
+    letters=0,
+    pending=0,
+    unread=False,
+)
+
+
+def _measured(rate: float) -> Measured:
+    return Measured(entries=1000, seconds=1000 / rate, used=Used(0.02, 0.01, 0.03, 60))
+
+
+def test_every_design_has_every_place_once_in_as_many_rounds_as_there_are_designs() -> None:
+    orders = [rotated("abc", turn) for turn in range(3)]
+
+    assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]
+    assert {"".join(each) for each in zip(*orders, strict=True)} == {"abc", "bca", "cab"}
+
+
+def test_ratio_is_of_the_medians_and_its_range_of_the_rounds() -> None:
+    share = ratio({0: 50, 1: 80, 2: 60}, {0: 100, 1: 100, 2: 80})
+
+    assert share == Spread(0.6, 0.5, 0.8)
+
+
+def test_ratio_leaves_out_rounds_that_only_one_of_both_has() -> None:
+    assert ratio({0: 50, 1: 999}, {0: 100}) == Spread(0.5, 0.5, 0.5)
+    assert ratio({1: 50}, {0: 100}) is None
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 500), (0.99, 990), (0.999, 999), (1.0, 1000)])
+def test_percentile_is_one_of_the_figures(share: float, expected: float) -> None:
+    assert percentile(range(1, 1001), share) == expected
+
+
+def test_percentile_of_few_figures_is_the_worst_of_them() -> None:
+    assert percentile([1, 2, 30], 0.999) == 30
+    assert percentile([7], 0.5) == 7
+
+
+def test_run_that_left_what_it_must_has_no_faults() -> None:
+    assert checks.faults(checks.Wanted(orders=100, results=100), RIGHT) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rows": 99},
+        {"trades": 94},
+        {"filled": 96},
+        {"results": 101},
+        {"results": 99},
+        {"orders_with_result": 99},
+        {"letters": 1},
+        {"pending": 1},
+        {"unread": True},
+    ],
+)
+def test_check_refuses_a_run_that_left_anything_else(wrong: dict[str, Any]) -> None:
+    found = replace(RIGHT, **wrong)
+
+    assert len(checks.faults(checks.Wanted(orders=100, results=100), found)) == 1
+
+
+def test_warm_up_is_counted_besides() -> None:
+    wanted = checks.Wanted(orders=80, results=85, letters=3).besides(20)
+
+    assert wanted == checks.Wanted(orders=100, results=105, letters=3)
+
+
+def test_load_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    first, again, other = (list(Load(orders=500, seed=seed)) for seed in (1, 1, 2))
+
+    assert first == again
+    assert first != other
+    assert len({order["order_id"] for order in first + other}) == 1000
+
+
+def test_load_repeats_orders_and_mixes_in_junk_as_often_as_asked() -> None:
+    load = Load(orders=100, seed=1, repeat_every=20, junk_every=20)
+    entries = list(load)
+
+    orders = [entry for entry in entries if entry != NO_ORDER]
+    assert len(entries) == load.entries == 110
+    assert len(entries) - len(orders) == load.junk == 5
+    assert len({order["order_id"] for order in orders}) == 100
+    assert load.wanted(repeats_answered=True, junk_buried=False) == checks.Wanted(orders=100, results=105)
+    assert load.wanted(repeats_answered=False, junk_buried=True) == checks.Wanted(
+        orders=100, results=100, letters=5
+    )
+
+
+def test_long_load_is_made_as_it_is_taken() -> None:
+    assert len(list(islice(Load(orders=10**9, seed=1), 3))) == 3
+
+
+def test_cases_take_turns_and_failure_names_case_and_round() -> None:
+    taken = []
+
+    def run(name: str) -> Case:
+        def measure(turn: int) -> Measured:
+            taken.append(name)
+            if name == "b" and turn == 1:
+                raise NoFigure("pending entries: 1 instead of 0")
+            return _measured(100)
+
+        return Case(name=name, against="a", run=measure)
+
+    with pytest.raises(NoFigure, match=r"^b, round 2: pending entries"):
+        hold([run("a"), run("b")], 3, lambda _: None)
+
+    assert taken == ["a", "b", "b"]
+
+
+def test_noise_floor_is_the_reference_against_itself() -> None:
+    standings = []
+    for name, rates in (("reference w=1", (100, 200)), ("reference again w=1", (110, 190))):
+        case = Case(name=name, against="reference w=1", run=lambda _: _measured(1))
+        standings.append(Standing(case, {turn: _measured(rate) for turn, rate in enumerate(rates)}))
+
+    share = compared(standings[1], standings)
+
+    assert share is not None
+    assert (share.median, share.least, share.most) == pytest.approx((1.0, 0.95, 1.1))
+    assert "w=1 1.00 (0.95..1.10)" in str(report.noise(standings))
+
+
+def test_cpu_is_told_by_entry_and_process() -> None:
+    standing = Standing(Case(name="a", run=lambda _: _measured(1)), {0: _measured(100)})
+
+    assert standing.cpu_us == pytest.approx((20, 10, 30))
+    assert standing.rate.median == pytest.approx(100)
+
+
+def test_family_of_a_process_goes_down_to_its_grandchildren() -> None:
+    table = {pid: cost.Use(parent, 1.0) for pid, parent in ((1, 0), (5, 1), (6, 5), (7, 6), (8, 1))}
+
+    assert cost.family(5, table) == [5, 6, 7]
+    assert cost.family(99, table) == []
+
+
+def test_cpu_of_ended_children_counts_and_brackets_in_a_name_do_no_harm() -> None:
+    ticks = [100, 20, 30, 4]
+    fields = ["S", "42", *["0"] * 9, *map(str, ticks), "20"]
+
+    use = cost.parse_stat(f"17 (a) b (c)) {' '.join(fields)}")
+
+    assert use == cost.Use(42, sum(ticks) / cost.TICKS_PER_S)
+
+
+def test_folder_in_memory_is_known_by_the_innermost_mount(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"tmpfs {tmp_path} tmpfs rw 0 0\nx {tmp_path}more xfs rw 0 0\n/dev/vda / ext4 rw 0 0\n")
+
+    assert file_system(tmp_path / "deeper", mounts) == "tmpfs"
+    assert file_system(Path("/"), mounts) == "ext4"
+
+
+@pytest.mark.parametrize(
+    ("values", "literal"),
+    [
+        (["a b", None, "c,{d}"], '{"a b",null,"c,{d}"}'),
+        (['say "x"', "back\\slash", "two\nlines"], '{"say \\"x\\"","back\\\\slash","two\nlines"}'),
+    ],
+)
+def test_reference_writes_arrays_that_postgresql_reads_back(values: list[str | None], literal: str) -> None:
+    assert array_literal(values) == literal
+
+
+def test_scenarios_are_listed_without_any_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(SCENARIOS)
