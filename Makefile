@@ -58,7 +58,7 @@ chaos: $(VENV)/.installed-dev ## every fault test at full size, then one table a
 	@mkdir -p $(CHAOS_FOLDER) && rm -f $(CHAOS_FOLDER)/figures.jsonl $(CHAOS_FOLDER)/junit.xml
 	@CHAOS=1 CHAOS_REPORT=$(abspath $(CHAOS_FOLDER))/figures.jsonl SERVERS=$(SERVERS) KILLS=$(KILLS) STORM_SEED=$(STORM_SEED) \
 		SOAK_S=$(SOAK_S) MODEL_HISTORIES=$(MODEL_HISTORIES) MODEL_EVERY=$(MODEL_EVERY) \
-		$(BIN)/python -m pytest $(or $(filter-out tests,$(TESTS)),tests/faults) \
+		$(BIN)/python -m pytest $(PARALLEL) $(or $(filter-out tests,$(TESTS)),tests/faults) \
 		--junit-xml=$(CHAOS_FOLDER)/junit.xml $(ARGS); \
 	code=$$?; \
 	$(BIN)/python -m tests.faults.report $(CHAOS_FOLDER)/figures.jsonl --junit $(CHAOS_FOLDER)/junit.xml \
