@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from hashlib import sha256
+from types import NoneType
 from typing import NoReturn, TypeAlias
 
 from worker.domain.decimals import STORED, Digits
@@ -17,6 +18,7 @@ Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 Fields: TypeAlias = dict[str, str]
 
 MAX_DEPTH = 32
+_PLAIN_KINDS = {str, NoneType}
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
@@ -49,6 +51,7 @@ class Decoder:
         self._max_depth = max_depth
         self._digits = digits
         self._known = names.ORDER_FIELDS | {order_id_field, names.REPLAY_OF}
+        self._keys = {name.encode(): name for name in self._known}
         self._business = self._known - {"type", names.REPLAY_OF}
         self.unknown_fields = 0
 
@@ -73,13 +76,9 @@ class Decoder:
             raise _Refused("ambiguous", "a field stands in the entry twice")
         if b"payload" in entry or b"data" in entry:
             return self._payload_fields(entry)
-        fields: Fields = {}
-        for name, value in entry.items():
-            key = name.decode("utf-8", "replace")
-            if key in self._known:
-                fields[key] = _text(key, value)
-            else:
-                self.unknown_fields += 1
+        known = self._keys
+        fields = _texts([(known[name], value) for name, value in entry.items() if name in known])
+        self.unknown_fields += len(entry) - len(fields)
         if self._business.isdisjoint(fields):
             raise _Refused("undecodable", "no field of an order in it")
         return fields
@@ -131,6 +130,17 @@ class Decoder:
         if isinstance(order_id, Junk | Fraction) or names.ORDER_ID.fullmatch(order_id) is None:
             raise _Refused("undecodable", f"{field} is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -")
         return order_id
+
+
+def _texts(pairs: Sequence[tuple[str, bytes]]) -> Fields:
+    try:
+        fields = {key: value.decode() for key, value in pairs}
+    except UnicodeDecodeError:
+        fields = {}
+    # One look at all of them; where one is at fault, one by one, to name it.
+    if "\0" in "".join(fields.values()) or len(fields) < len(pairs):
+        return {key: _text(key, value) for key, value in pairs}
+    return fields
 
 
 def _text(key: str, value: bytes) -> str:
@@ -240,6 +250,13 @@ def _decimal(text: str | None) -> Decimal | None:
 
 
 def _labels(fields: Fields) -> Iterable[str | None]:
+    values = list(map(fields.get, names.LABELS))
+    if _PLAIN_KINDS.issuperset(map(type, values)):
+        return values
+    return _plain_labels(fields)
+
+
+def _plain_labels(fields: Fields) -> Iterable[str | None]:
     for name in names.LABELS:
         value = fields.get(name)
         if isinstance(value, Junk):
@@ -254,5 +271,5 @@ def _plain(value: str | None) -> str | None:
 
 def _fingerprint(parts: Sequence[str | None]) -> bytes:
     # NUL never occurs in a part, so no two orders share a spelling; absent and empty differ.
-    spelled = "\0".join("-" if part is None else f"={part}" for part in parts)
+    spelled = "\0".join(["-" if part is None else f"={part}" for part in parts])
     return FINGERPRINT_VERSION + sha256(spelled.encode()).digest()
