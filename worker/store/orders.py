@@ -211,28 +211,28 @@ def _in_order(records: Iterable[OrderRecord]) -> list[OrderRecord]:
 
 
 def _order_row(record: OrderRecord) -> dict[str, object]:
-    return dict(
-        zip(
-            _ORDER_COLUMNS,
-            (
-                record.order_id,
-                record.entry_id,
-                "\\x" + record.fingerprint.hex(),
-                record.status,
-                record.executed_at,
-                record.symbol,
-                record.side,
-                record.quantity,
-                record.price,
-                record.stop_loss_pct,
-                *(getattr(record.labels, name) for name in _LABELS),
-                record.filled_quantity,
-                record.average_price,
-                record.error_message,
-            ),
-            strict=True,
-        )
-    )
+    labels = record.labels
+    return {
+        "order_id": record.order_id,
+        "entry_id": record.entry_id,
+        "fingerprint": "\\x" + record.fingerprint.hex(),
+        "status": record.status,
+        "executed_at": record.executed_at,
+        "symbol": record.symbol,
+        "side": record.side,
+        "quantity": record.quantity,
+        "price": record.price,
+        "stop_loss_pct": record.stop_loss_pct,
+        "signal_id": labels.signal_id,
+        "reason": labels.reason,
+        "timestamp": labels.timestamp,
+        "strategy_id": labels.strategy_id,
+        "bot_id": labels.bot_id,
+        "client_id": labels.client_id,
+        "filled_quantity": record.filled_quantity,
+        "average_price": record.average_price,
+        "error_message": record.error_message,
+    }
 
 
 def _trade_rows(records: Iterable[OrderRecord]) -> str:
