@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.faults.framing import values
+from tests.faults.reporting import record
 from tests.faults.scale import CHAOS
 from tests.faults.trials import SHORT_LEASES, looping, soon
 from tests.harness import Deployment, assert_invariants, numbered_orders
@@ -110,6 +111,7 @@ def test_mark_and_result_are_kept_or_lost_together(history: History) -> None:
         )
         outcomes.add(len(settled))
 
+    record("aof", "marks", faults=len(cuts(history.log)))
     assert len(outcomes) > AT_ONCE, "the cuts never took a settlement away"
 
 
@@ -127,4 +129,5 @@ def test_every_row_has_one_result_again_after_a_worker_has_run(history: History)
 
         assert deployment.rows() == history.rows, f"log cut after {size} bytes"
         assert_invariants(deployment, made.worker.tally)
+    record("aof", "rows", faults=len(cuts(history.log)))
     assert orders_lost > AT_ONCE, "the cuts never took an order away"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -136,19 +136,25 @@ def test_repair_beside_replicas_that_repair_by_themselves_publishes_each_result_
 
 
 class Load(Thread):
-    """Submits orders, as many as the replicas take, until it is ended."""
+    """Submits orders, as many as the replicas take, for so many seconds."""
 
     MOST_WAITING = 4000
     AT_ONCE = 2000
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, for_s: float) -> None:
         super().__init__(name="load")
         self._deployment = deployment
-        self._ended = Event()
+        self._ends_at = time.monotonic() + for_s
         self.submitted = 0
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether more orders will come."""
+        return time.monotonic() < self._ends_at
+
     def run(self) -> None:
-        while not self._ended.wait(0.01):  # the load, not a wait
+        while self.goes_on:
+            time.sleep(0.01)  # the load, not a wait
             if self._deployment.redis.xlen(self._deployment.results) > self.submitted - self.MOST_WAITING:
                 orders = numbered_orders(self.AT_ONCE)
                 self._deployment.submit(
@@ -156,26 +162,19 @@ class Load(Thread):
                 )
                 self.submitted += len(orders)
 
-    def end(self) -> None:
-        """Return when the last order is submitted."""
-        self._ended.set()
-        self.join()
 
-
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_audit_beside_four_replicas_at_full_load_finds_nothing(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     audits = []
-    load = Load(deployment)
     with workers(deployment, tmp_path, 4, **DEFAULT_TIMES) as replicas:
+        load = Load(deployment, BESIDE_S)
         load.start()
-        try:
-            ends_at = time.monotonic() + BESIDE_S
-            while time.monotonic() < ends_at:
-                audits.append(audited(deployment, **DEFAULT_TIMES)[:2])
-        finally:
-            load.end()
+        # The last of them may outlast the load.
+        while load.goes_on:
+            audits.append(audited(deployment, **DEFAULT_TIMES)[:2])
+        load.join()
         eventually(deployment.all_settled, within=60)
         assert [replica.drain() for replica in replicas] == [0, 0, 0, 0]
 

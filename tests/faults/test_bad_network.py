@@ -6,6 +6,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.faults.proxy import Harm, Plan
+from tests.faults.reporting import record
 from tests.faults.trials import SERVERS, SHORT_LEASES, Trials, in_turn
 from tests.harness import Deployment
 from worker.consumer import loop
@@ -33,14 +34,12 @@ def trials(deployment: Deployment, server: str) -> Trials:
 
 
 @pytest.fixture
-def strike(
-    server: str, record_testsuite_property: Callable[[str, object], None], request: pytest.FixtureRequest
-) -> Strike:
+def strike(server: str, request: pytest.FixtureRequest) -> Strike:
     """Strikes at every so manieth message in turn, for Redis and for PostgreSQL, and reports how often."""
 
     def strike(run: Callable[[int], list[str]], steps: tuple[int, int]) -> None:
         step = dict(zip(SERVERS, steps, strict=True))[server]
-        record_testsuite_property(request.node.name, in_turn(run, least=LEAST[server], step=step))
+        record("bad_network", request.node.name, faults=in_turn(run, least=LEAST[server], step=step))
 
     return strike
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.faults.proxy import Plan
+from tests.faults.reporting import record
 from tests.faults.trials import SERVERS, SHORT_LEASES, Trials, in_turn
 from tests.harness import Deployment
 from worker.consumer import loop
@@ -28,11 +29,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def report(
-    record_testsuite_property: Callable[[str, object], None], request: pytest.FixtureRequest
-) -> Report:
-    """Takes how many runs were struck, for the report that --junit-xml asks for."""
-    return lambda runs: record_testsuite_property(request.node.name, runs)
+def report(request: pytest.FixtureRequest) -> Report:
+    """Takes how many runs were struck."""
+    return lambda runs: record("nth_cut", request.node.name, faults=runs)
 
 
 @each_moment

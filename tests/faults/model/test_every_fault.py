@@ -8,6 +8,7 @@ import pytest
 from tests.faults.model.exhaustive import small_worlds, with_another_fault, with_another_turn
 from tests.faults.model.history import broken, report
 from tests.faults.model.plan import Plan
+from tests.faults.reporting import record
 
 WORLDS = small_worlds()
 # Two faults in every small world are a million histories. Every so many first ones are followed by every so many second
@@ -23,8 +24,11 @@ every_world = pytest.mark.parametrize(
 
 @every_world
 def test_nothing_is_lost_or_done_twice_with_one_fault_at_any_step(plan: Plan) -> None:
+    histories = 0
     for struck in with_another_fault(plan):
         assert not broken(struck), report(struck)
+        histories += 1
+    record("model", "one fault", histories=histories, faults=histories)
 
 
 @every_world
@@ -35,8 +39,11 @@ def test_nothing_is_lost_or_done_twice_whenever_another_thread_has_its_turn(plan
 
 @pytest.mark.timeout(0 if EVERY < 40 else 120)
 def test_nothing_is_lost_or_done_twice_with_two_faults_at_any_steps() -> None:
+    histories = 0
     once = (struck for plan in WORLDS for struck in with_another_fault(plan))
     for first in islice(once, 0, None, EVERY):
         # Not always from the beginning: the kinds of fault follow each other in the same order at every step.
         for second in islice(with_another_fault(first), first.faults[0].step % EVERY, None, EVERY):
             assert not broken(second), report(second)
+            histories += 1
+    record("model", "two faults", histories=histories, faults=2 * histories)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.model.history import broken, report, run, told
 from tests.faults.model.plan import LOSSES, OF_A_CALL, random_plan
+from tests.faults.reporting import record
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "3000"))
 FIRST_SEED = int(os.environ.get("MODEL_FIRST_SEED", "0"))
@@ -18,9 +19,12 @@ SHARES = 8
 @pytest.mark.timeout(0 if HISTORIES > 10_000 else 120)
 @pytest.mark.parametrize("share", range(SHARES))
 def test_nothing_is_lost_or_done_twice_in_any_history(share: int) -> None:
+    histories = faults = 0
     for seed in range(FIRST_SEED + share, FIRST_SEED + HISTORIES, SHARES):
         plan = random_plan(seed)
         assert not broken(plan), report(plan)
+        histories, faults = histories + 1, faults + len(plan.faults)
+    record("model", f"random histories, share {share}", histories=histories, faults=faults)
 
 
 @pytest.mark.parametrize("seed", range(40))
