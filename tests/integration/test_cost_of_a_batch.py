@@ -58,6 +58,8 @@ def cost(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, batches: list[
         running(deployment, batch_size=len(batches[0]), repair_window_s=0, lease_ms=600_000),
     ):
         eventually(deployment.all_settled)
+        # It waits for more.
+        eventually(lambda: counts["XREADGROUP"] > len(batches))
         return Counter(counts)
 
 
