@@ -144,7 +144,7 @@ class Report:
             for finding, done in zip(batch, mended, strict=True):
                 self._counts[finding.invariant] += 1
                 self._mended += done
-                self._mendable += finding.remedy is not None and (self._republish or not finding.again)
+                self._mendable += finding.can_be_mended(republish=self._republish)
                 self._say(finding, done=done)
 
     def _say(self, finding: Finding, *, done: bool) -> None:

@@ -96,6 +96,10 @@ def size_of(fields: Sequence[bytes]) -> int:
     return sum(map(len, fields))
 
 
+# The id before any other: where an empty stream begins and ends.
+BEGINNING = "0-0"
+
+
 def entry_milliseconds(entry_id: str) -> int:
     """Return when Redis accepted the entry, in unix milliseconds, as its id says."""
     return int(entry_id.partition("-")[0])

@@ -62,6 +62,10 @@ class Finding(Struct, frozen=True):
         """Whether its remedy gives out once more what was given out before."""
         return self.remedy in {"republish", "rebury"}
 
+    def can_be_mended(self, *, republish: bool) -> bool:
+        """Whether a repair does anything about it; what was given out before, only where that is asked for."""
+        return self.remedy is not None and (republish or not self.again)
+
 
 class Owner(Struct, frozen=True):
     """A row as repairs page through them: the entry that owns it, in the order of recording."""

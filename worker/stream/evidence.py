@@ -5,14 +5,13 @@ from itertools import chain
 
 from msgspec import Struct
 
-from worker.domain.deliveries import entry_milliseconds
+from worker.domain.deliveries import BEGINNING, entry_milliseconds
 from worker.domain.evidence import Fate
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.scripts import source
 from worker.stream.trail import Found
 
 PAGE = 500
-BEGINNING = "0-0"
 
 
 class Extent(Struct, frozen=True):

@@ -42,10 +42,6 @@ class Remedies:
             self._heard_of_at = self._clock()
             self._mending.go_on()
 
-    def can_mend(self, finding: Finding) -> bool:
-        """Whether anything is to be done about a finding; what was published once, only where that is asked for."""
-        return finding.remedy is not None and (self._republish or not finding.again)
-
     def apply(self, findings: Sequence[Finding]) -> list[bool]:
         """Do what can be done and return, in the same places, which of them are mended now."""
         self.keep_on()
@@ -85,7 +81,7 @@ class Remedies:
         wanted = {
             place: each
             for place, each in enumerate(findings)
-            if each.remedy not in {None, "mark", "readopt"} and self.can_mend(each)
+            if each.remedy not in {None, "mark", "readopt"} and each.can_be_mended(republish=self._republish)
         }
         for place, finding in enumerate(findings):
             if finding.remedy == "mark" and finding.entry_id is not None:

@@ -13,14 +13,12 @@ from msgspec.structs import replace
 from worker.consumer.audit.judgement import Case, of_entry, of_row, only_redone
 from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, Streams
 from worker.consumer.ports import Decoder
-from worker.domain.deliveries import Delivery, entry_milliseconds, entry_order
+from worker.domain.deliveries import BEGINNING, Delivery, entry_milliseconds, entry_order
 from worker.domain.evidence import Fate, Finding
 from worker.domain.orders import WITH_RESULT, OrderRecord, Status, Undecodable, quantity_of
 
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
-# Where an empty stream begins and ends.
-BEGINNING = "0-0"
 
 Progress = Callable[[str, int, int], None]
 
