@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from itertools import count, cycle
 from typing import Literal, TypeAlias
 
-from tests.faults.storm.steps import EVERY_STEP, Step
+from tests.faults.storm.steps import EVERY_STEP, TOO_SHORT, Step
 
 Kind: TypeAlias = Literal["kill", "stop", "redis crash", "postgresql crash", "reset"]
+Aim: TypeAlias = tuple[Step | None, bool]
+_ANYWHERE: Aim = (None, False)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def sized(kills: int) -> Size:
 class Fault:
     """What strikes, how long after the last one, and whom: a replica at this step, else any.
 
+    `first`: the one that comes to it first, at its very beginning; else one that is seen there, wherever in it that is.
     `draw` (0 to 1) decides what else is left to chance: how long it lasts, or which connection it is.
     """
 
@@ -61,6 +64,7 @@ class Fault:
     after_s: float
     draw: float
     step: Step | None = None
+    first: bool = False
 
 
 def plan(size: Size, seed: int) -> list[Fault]:
@@ -71,17 +75,20 @@ def plan(size: Size, seed: int) -> list[Fault]:
     chance = random.Random(seed)  # noqa: S311  no secret
     kinds = [kind for kind, times in size.faults.items() for _ in range(times)]
     chance.shuffle(kinds)
-    every_step = cycle(EVERY_STEP)
-    aims: dict[Kind, Iterator[Step | None]] = {
-        "kill": (None if number % 2 == 0 else next(every_step) for number in count()),
-        "stop": cycle([None, Step.COMMIT, Step.SETTLE, Step.BEFORE_COMMIT]),
+    # Who is seen somewhere may have gone on when it is struck: of two kills at a step one hits it for certain.
+    every_step = cycle(
+        [*((step, True) for step in EVERY_STEP), *((step, step in TOO_SHORT) for step in EVERY_STEP)]
+    )
+    aims: dict[Kind, Iterator[Aim]] = {
+        "kill": (_ANYWHERE if number % 2 == 0 else next(every_step) for number in count()),
+        "stop": cycle([_ANYWHERE, (Step.COMMIT, False), (Step.SETTLE, False), (Step.BEFORE_COMMIT, False)]),
     }
     return [
         Fault(
             kind,
             chance.expovariate(1 / size.pause_s),
             chance.random(),
-            next(aims[kind]) if kind in aims else None,
+            *(next(aims[kind]) if kind in aims else _ANYWHERE),
         )
         for kind in kinds
     ]

@@ -2,12 +2,10 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from tests.faults.forkserver import Forked, Forkserver
@@ -110,14 +108,10 @@ class Place:
         self._signal(signal.SIGKILL)
         return self._process is not None and self._process.wait() == -signal.SIGKILL
 
-    def kill_at(self, step: Step, within_s: float) -> bool:
-        """Have what runs here die as soon as it comes to a step, else in the end; return whether it died of that."""
-        assert self._process is not None
-        self._crumbs.aim(self.number, step)
-        with suppress(subprocess.TimeoutExpired):
-            return self._process.wait(within_s) == -signal.SIGKILL
-        self._crumbs.aim(self.number, None)
-        return self.kill()
+    @property
+    def was_killed(self) -> bool:
+        """Whether what ran here died of SIGKILL and has not been noted yet."""
+        return self._process is not None and self._process.poll() == -signal.SIGKILL
 
     def stop(self, until: float) -> None:
         """Stop what runs here, for a time."""

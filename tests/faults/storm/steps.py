@@ -4,6 +4,7 @@ import mmap
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import partial
@@ -61,21 +62,24 @@ EVERY_STEP = (
     Step.TIDY,
     Step.RENEW,
 )
-# Over before anybody outside has seen it: who is aimed at there kills itself as soon as it gets there.
-TOO_SHORT = {Step.AFTER_COMMIT, Step.SETTLED, Step.CLAIMED, Step.TIDY}
-# Rare, but soon to come for who is seen here.
-BEFORE = {Step.TIDY: Step.STARTING}
+# Over before anybody outside has seen it.
+TOO_SHORT = {Step.AFTER_COMMIT, Step.SETTLED, Step.CLAIMED, Step.TIDY, Step.RENEW}
+# While somebody is to die when it renews, all keep their batches in hand here: most are settled before a lease needs it.
+LINGERS_AT = Step.SETTLE
 _NOWHERE = 255
-_BYTES = 3
+_BYTES = 2
 
 
 class Crumbs:
-    """The breadcrumbs of all replicas: of each a byte for its loop, one for its renewals, one for where it is to die."""
+    """The breadcrumbs of all replicas: of each a byte for its loop and one for its renewals; then where one is to die.
+
+    The one is whoever takes the ticket, a file that can be removed once.
+    """
 
     @classmethod
     def made(cls, file: Path, places: int) -> "Crumbs":
         """Make the file."""
-        file.write_bytes(bytes(_BYTES * places))
+        file.write_bytes(bytes(_BYTES * places) + bytes([_NOWHERE]))
         made = cls(file)
         for place in range(places):
             made.clear(place)
@@ -83,23 +87,40 @@ class Crumbs:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._ticket = file.with_suffix(".ticket")
         with file.open("r+b") as opened:
             self._bytes = mmap.mmap(opened.fileno(), 0)
 
     def drop(self, place: int, step: Step) -> None:
         self._bytes[_BYTES * place] = step
-        if self._bytes[_BYTES * place + 2] == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def aim(self, place: int, step: Step | None) -> None:
-        """Have the replica die as soon as it comes to a step."""
-        self._bytes[_BYTES * place + 2] = _NOWHERE if step is None else step
+        self._come_to(step)
+        while step is LINGERS_AT and self._bytes[-1] == Step.RENEW:
+            time.sleep(0.001)
 
     def renewing(self, place: int, *, busy: bool) -> None:
         self._bytes[_BYTES * place + 1] = busy
+        if busy:
+            self._come_to(Step.RENEW)
+
+    def aim(self, step: Step) -> None:
+        """Have the replica die that comes to a step first."""
+        self._ticket.touch()
+        self._bytes[-1] = step
+
+    def withdraw(self) -> bool:
+        """Let nobody die any more; return false when somebody does already."""
+        self._bytes[-1] = _NOWHERE
+        try:
+            self._ticket.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _come_to(self, step: Step) -> None:
+        if self._bytes[-1] == step and self.withdraw():
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def clear(self, place: int) -> None:
-        self.aim(place, None)
         self.drop(place, Step.STARTING)
         self.renewing(place, busy=False)
 

@@ -151,7 +151,7 @@ class Storm:
                 Place(number, forks, self._environment, crumbs, self._folder / f"replica-{number}.log")
                 for number in range(REPLICAS)
             ]
-            weather = Weather(self._deployment, places, *self._servers, LEASE_S)
+            weather = Weather(self._deployment, places, *self._servers, LEASE_S, crumbs)
             self._reader.start()
             try:
                 self._suffer(weather, places, plan(self._size, self._seed))

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from threading import Thread
 from typing import assert_never
 
@@ -12,7 +12,7 @@ import redis
 from tests.faults.storm.ends import impatient
 from tests.faults.storm.plan import Fault, Kind
 from tests.faults.storm.replicas import Place
-from tests.faults.storm.steps import BEFORE, TOO_SHORT
+from tests.faults.storm.steps import Crumbs, Step
 from tests.harness import Deployment
 from worker.local import LocalPostgres, LocalRedis
 
@@ -35,6 +35,7 @@ class Weather:
         redis_server: LocalRedis,
         postgres_server: LocalPostgres,
         lease_s: float,
+        crumbs: Crumbs,
     ) -> None:
         self._deployment = deployment
         self._places = places
@@ -43,7 +44,9 @@ class Weather:
             "postgresql crash": postgres_server,
         }
         self._lease_s = lease_s
+        self._crumbs = crumbs
         self._restarts: dict[Kind, Thread] = {}
+        self._missed: deque[Step] = deque()
         self.struck: list[tuple[float, Kind]] = []
         # From when until when a server was down.
         self.down: list[tuple[float, float]] = []
@@ -78,26 +81,42 @@ class Weather:
             thread.join()
 
     def _strike_replica(self, fault: Fault) -> bool:
+        if fault.kind == "kill" and self._kill_first(fault):
+            self._note(fault)
+            return True
         place = self._place(fault)
-        if place is None:
-            return False
-        if fault.kind == "kill" and not self._kill(place, fault):
-            # It was about to die of an order.
+        # What is killed may have been about to die of an order.
+        if place is None or (fault.kind == "kill" and not place.kill()):
             return False
         self._note(fault)
         if fault.kind == "stop":
             place.stop(time.monotonic() + self._lease_s + 0.1 + fault.draw * MOST_OVERSLEPT_S)
         return True
 
-    def _kill(self, place: Place, fault: Fault) -> bool:
-        return place.kill_at(fault.step, PATIENCE_S) if fault.step in TOO_SHORT else place.kill()
+    def _kill_first(self, fault: Fault) -> bool:
+        """Kill who comes to a step first: the fault's, or one to which nobody came in time before."""
+        if fault.first and fault.step is not None and fault.step not in self._missed:
+            self._missed.append(fault.step)
+        if not self._missed or (fault.step is not None and not fault.first):
+            return False
+        if struck := self._kill_first_at(self._missed[0]):
+            self._missed.popleft()
+        return struck
+
+    def _kill_first_at(self, step: Step) -> bool:
+        self._crumbs.aim(step)
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(place.was_killed for place in self._places):
+            if time.monotonic() >= deadline and self._crumbs.withdraw():
+                return False
+            time.sleep(GLANCE_S)
+        return True
 
     def _place(self, fault: Fault) -> Place | None:
         deadline = time.monotonic() + PATIENCE_S
-        step = None if fault.step is None else BEFORE.get(fault.step, fault.step)
-        while step not in {None, *TOO_SHORT} and time.monotonic() < deadline:
+        while fault.step is not None and not fault.first and time.monotonic() < deadline:
             for place in self._places:
-                if step in place.steps() and place.can_be_struck:
+                if fault.step in place.steps() and place.can_be_struck:
                     return place
             time.sleep(GLANCE_S)
         awake = [place for place in self._places if place.can_be_struck]
