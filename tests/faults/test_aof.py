@@ -22,7 +22,7 @@ ORDERS = 48
 AT_ONCE = 3
 BYTES = 2048
 RECORDS_IN = 16_384
-BYTE_STEP = 131
+BYTE_STEP = 37
 SETTINGS = {**SHORT_LEASES, "batch_size": 2}
 
 pytestmark = pytest.mark.timeout(1800)

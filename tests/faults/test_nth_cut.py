@@ -41,9 +41,7 @@ def test_nothing_is_lost_doubled_or_left_to_its_lease_when_the_connection_is_cut
 ) -> None:
     trials = Trials(deployment, server, abandoned=2)
 
-    # Towards PostgreSQL there are six times as many messages, most of them parts of one exchange.
-    step = 3 if server == "DATABASE_URL" else 1
-    report(in_turn(lambda n: trials.run(Plan(n, after)), least=LEAST[server], step=step))
+    report(in_turn(lambda n: trials.run(Plan(n, after)), least=LEAST[server]))
 
 
 @each_moment

@@ -9,7 +9,7 @@ from tests.faults.reporting import record
 from tests.faults.storm.soak import figures, soak
 from tests.harness import Deployment
 
-SOAK_S = float(os.environ.get("SOAK_S", "8"))
+SOAK_S = float(os.environ.get("SOAK_S", "20"))
 # In the second half of the soak. Pages come and go with the size of batches; what leaks does not come back.
 MOST_GROWTH_KIB = 8 * 1024
 
