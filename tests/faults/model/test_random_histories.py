@@ -11,12 +11,12 @@ from tests.faults.model.history import broken, report, run, told
 from tests.faults.model.plan import LOSSES, OF_A_CALL, random_plan
 from tests.faults.reporting import record
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "3000"))
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "20000"))
 FIRST_SEED = int(os.environ.get("MODEL_FIRST_SEED", "0"))
 SHARES = 8
 
 
-@pytest.mark.timeout(0 if HISTORIES > 10_000 else 120)
+@pytest.mark.timeout(60 + HISTORIES // 100)
 @pytest.mark.parametrize("share", range(SHARES))
 def test_nothing_is_lost_or_done_twice_in_any_history(share: int) -> None:
     histories = faults = 0
