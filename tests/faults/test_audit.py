@@ -168,7 +168,7 @@ class Load(Thread):
 def test_audit_beside_four_replicas_at_full_load_finds_nothing(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    audits = []
+    audits: list[tuple[int, Any]] = []
     with workers(deployment, tmp_path, 4, **DEFAULT_TIMES) as replicas:
         load = Load(deployment, BESIDE_S)
         load.start()
