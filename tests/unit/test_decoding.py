@@ -234,6 +234,27 @@ def test_other_content_has_another_fingerprint(change: dict[str, str]) -> None:
     assert fingerprint(flat(order_id="a", **change)) != fingerprint(flat(order_id="a"))
 
 
+AMOUNTS = (
+    "0", "0.5", "0.0", "1", "007", "10.25", "1.50", "1.", ".5", "-1", "+1", "1e2", " 1", "", "\N{ARABIC-INDIC DIGIT ONE}",
+    "99.9", "100", "100.5", "101", "115", "07", "9" * 20, "9" * 21, f"0.{'0' * 29}1", f"0.{'0' * 30}1", f"{'9' * 20}.{'0' * 29}1",
+)  # fmt: skip
+CHANGES = [
+    *((name, value) for name in ("quantity", "price", "stop_loss_pct") for value in AMOUNTS),
+    *(("symbol", value) for value in ("A/B", "x" * 32, "x" * 33, "", " A", "é", "A\n")),
+    *(("type", value) for value in ("order", "cancel", "")),
+    *(("strategy_id", value) for value in ("", "é", "=", "-", "\n")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), CHANGES)
+def test_order_in_canonical_spelling_reads_like_one_that_is_not(name: str, value: str) -> None:
+    order = {"order_id": "a-1", "symbol": "BTCUSDT", "quantity": "1.5", name: value}
+
+    as_sent, otherwise = (decode(raw({**order, "side": side})) for side in ("BUY", "buy"))
+
+    assert as_sent == otherwise
+
+
 def test_same_text_in_different_fields_has_different_fingerprints() -> None:
     prints = {fingerprint(flat(**{name: "x"})) for name in ("strategy_id", "bot_id", "client_id")}
 

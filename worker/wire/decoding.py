@@ -4,21 +4,21 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from hashlib import sha256
 from types import NoneType
 from typing import NoReturn, TypeAlias
 
 from worker.domain.decimals import STORED, Digits
-from worker.domain.deliveries import Delivery, size_of
+from worker.domain.deliveries import Delivery
 from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire import names
-from worker.wire.fields import FINGERPRINT_VERSION, FieldReader, Fraction, Junk
+from worker.wire.fields import FieldReader, Fraction, Junk, canonical_order, fingerprint_of, spelled
 
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 Fields: TypeAlias = dict[str, str]
 
 MAX_DEPTH = 32
 _PLAIN_KINDS = {str, NoneType}
+_SIDES = {side.value: side for side in Side}
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
@@ -50,6 +50,7 @@ class Decoder:
         self._max_fields = max_fields
         self._max_depth = max_depth
         self._digits = digits
+        self._canonical_order = canonical_order(digits)
         self._known = names.ORDER_FIELDS | {order_id_field, names.REPLAY_OF}
         self._keys = {name.encode(): name for name in self._known}
         self._business = self._known - {"type", names.REPLAY_OF}
@@ -63,21 +64,30 @@ class Decoder:
         except _Refused as refused:
             return Undecodable(refused.reason, refused.error)
         try:
-            return _order(order_id, delivery.entry_id, fields, self._digits)
+            return self._as_sent(order_id, delivery.entry_id, fields) or _order(
+                order_id, delivery.entry_id, fields, self._digits
+            )
         except _Refused as refused:
             return Undecodable(refused.reason, refused.error, order_id)
 
     def _fields(self, raw: Sequence[bytes]) -> Fields:
-        size = size_of(raw)
+        joined = b"\0".join(raw)
+        size = len(joined) - max(0, len(raw) - 1)
         if size > self._max_bytes or len(raw) > 2 * self._max_fields:
             raise _Refused("too_large", f"{size} bytes in {len(raw) // 2} fields")
+        fields = _all_as_text(raw, joined)
+        if fields.keys() <= self._known and not self._business.isdisjoint(fields):
+            return fields
+        return self._chosen_fields(raw)
+
+    def _chosen_fields(self, raw: Sequence[bytes]) -> Fields:
         entry = dict(zip(raw[::2], raw[1::2], strict=True))
         if 2 * len(entry) != len(raw):
             raise _Refused("ambiguous", "a field stands in the entry twice")
         if b"payload" in entry or b"data" in entry:
             return self._payload_fields(entry)
         known = self._keys
-        fields = _texts([(known[name], value) for name, value in entry.items() if name in known])
+        fields = {known[name]: _text(known[name], value) for name, value in entry.items() if name in known}
         self.unknown_fields += len(entry) - len(fields)
         if self._business.isdisjoint(fields):
             raise _Refused("undecodable", "no field of an order in it")
@@ -121,26 +131,61 @@ class Decoder:
             raise _Refused("undecodable", "no field of an order in it")
         return fields
 
+    def _as_sent(self, order_id: str, entry_id: str, fields: Fields) -> Order | None:
+        """Return the order where each field is sound and spelled as in a fingerprint; what most are, and it is quick."""
+        get = fields.get
+        symbol, side, quantity, price, stop_loss_pct = map(get, names.DECISIVE)
+        labels = Labels(*map(get, names.LABELS))
+        spelling = spelled(
+            (
+                symbol,
+                side,
+                quantity,
+                price,
+                stop_loss_pct,
+                labels.strategy_id,
+                labels.bot_id,
+                labels.client_id,
+            )
+        )
+        if self._canonical_order.fullmatch(spelling) is None or not _PLAIN_KINDS.issuperset(
+            map(type, fields.values())
+        ):
+            return None
+        if get("type", "order") != "order" or symbol is None or side is None or quantity is None:
+            return None
+        return Order(
+            order_id,
+            entry_id,
+            fingerprint_of(spelling),
+            symbol,
+            _SIDES[side],
+            Decimal(quantity),
+            None if price is None else Decimal(price),
+            None if stop_loss_pct is None else Decimal(stop_loss_pct),
+            labels,
+            get(names.REPLAY_OF),
+        )
+
     def _identity(self, fields: Fields, entry_id: str) -> str:
         # A replayed entry names the order it stands for, whichever field producers use.
         field = "order_id" if names.REPLAY_OF in fields else self._order_id_field
         order_id = fields.get(field)
         if order_id is None:
             return names.derived_order_id(self._stream, entry_id)
-        if isinstance(order_id, Junk | Fraction) or names.ORDER_ID.fullmatch(order_id) is None:
+        if isinstance(order_id, (Junk, Fraction)) or names.ORDER_ID.fullmatch(order_id) is None:
             raise _Refused("undecodable", f"{field} is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -")
         return order_id
 
 
-def _texts(pairs: Sequence[tuple[str, bytes]]) -> Fields:
+def _all_as_text(raw: Sequence[bytes], joined: bytes) -> Fields:
+    """Return names and values in one go, nothing where not all of them are text, or a name stands there twice."""
     try:
-        fields = {key: value.decode() for key, value in pairs}
+        texts = joined.decode().split("\0")
     except UnicodeDecodeError:
-        fields = {}
-    # One look at all of them; where one is at fault, one by one, to name it.
-    if "\0" in "".join(fields.values()) or len(fields) < len(pairs):
-        return {key: _text(key, value) for key, value in pairs}
-    return fields
+        return {}
+    fields = dict(zip(texts[::2], texts[1::2], strict=False))
+    return fields if 2 * len(fields) == len(texts) == len(raw) else {}
 
 
 def _text(key: str, value: bytes) -> str:
@@ -216,7 +261,7 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Orde
     quantity = read.amount("quantity", required=True)
     price = read.amount("price")
     stop_loss_pct = read.percentage("stop_loss_pct")
-    fingerprint = _fingerprint([*read.canonical, labels.strategy_id, labels.bot_id, labels.client_id])
+    fingerprint = fingerprint_of(spelled([*read.canonical, labels.strategy_id, labels.bot_id, labels.client_id]))
     if read.faults or symbol is None or side is None or quantity is None:
         return UnsoundOrder(
             order_id=order_id,
@@ -266,10 +311,4 @@ def _plain_labels(fields: Fields) -> Iterable[str | None]:
 
 def _plain(value: str | None) -> str | None:
     # The store's encoder refuses kinds of str: an order stamped with a JSON 1.5 would be buried for its row.
-    return str(value) if isinstance(value, Junk | Fraction) else value
-
-
-def _fingerprint(parts: Sequence[str | None]) -> bytes:
-    # NUL never occurs in a part, so no two orders share a spelling; absent and empty differ.
-    spelled = "\0".join(["-" if part is None else f"={part}" for part in parts])
-    return FINGERPRINT_VERSION + sha256(spelled.encode()).digest()
+    return value if value is None else str(value)

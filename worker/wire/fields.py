@@ -1,7 +1,8 @@
 """The business rules of an order's fields: which values are usable, and the one spelling of each."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
 
 from worker.domain.decimals import Digits, NotExact, canonical
 
@@ -11,6 +12,7 @@ _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,31}", re.ASCII)
 _SIDES = {"BUY": "BUY", "SELL": "SELL"}
 _MISSING = "is missing"
 _HUNDRED_PERCENT = 100
+_INTEGER_DIGITS_OF_PERCENT = 3
 
 
 class Junk(str):
@@ -23,6 +25,33 @@ class Fraction(str):
     """The spelling of a JSON number that is not an integer."""
 
     __slots__ = ()
+
+
+def canonical_order(digits: Digits) -> re.Pattern[str]:
+    """Return what the spelling matches of an order that has nothing wrong and is sent in canonical spelling already.
+
+    Everything else has to be read field by field, an order of which that is true as well.
+    """
+    if digits.integer < _INTEGER_DIGITS_OF_PERCENT or digits.fraction < 1:
+        return re.compile("(?!)")
+    fraction = rf"\.[0-9]{{0,{digits.fraction - 1}}}[1-9]"
+    amount = rf"=(?:[1-9][0-9]{{0,{digits.integer - 1}}}(?:{fraction})?|0{fraction})"
+    percentage = rf"=(?:100|[1-9]?[0-9](?:{fraction})?)"
+    parts = [f"={_SYMBOL.pattern}", "=(?:BUY|SELL)", amount, f"(?:-|{amount})", f"(?:-|{percentage})"]
+    return re.compile("\0".join([*parts, r"[^\0]*"]) + r"\0[^\0]*" * 2, re.ASCII)
+
+
+def spelled(canonical_parts: Iterable[str | None]) -> str:
+    """Return what decides about an order as one text.
+
+    NUL never occurs in a part, so no two orders share a spelling; absent and empty differ.
+    """
+    return "\0".join(["-" if part is None else f"={part}" for part in canonical_parts])
+
+
+def fingerprint_of(spelling: str) -> bytes:
+    """Return what tells an order from others of the same id."""
+    return FINGERPRINT_VERSION + sha256(spelling.encode()).digest()
 
 
 class FieldReader:

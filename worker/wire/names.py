@@ -4,9 +4,9 @@ import re
 
 # Kept as sent; no decision depends on them.
 LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
-ORDER_FIELDS = frozenset(
-    {"type", "symbol", "side", "quantity", "order_id", "price", "stop_loss_pct", *LABELS}
-)
+# What is executed.
+DECISIVE = ("symbol", "side", "quantity", "price", "stop_loss_pct")
+ORDER_FIELDS = frozenset({"type", "order_id", *DECISIVE, *LABELS})
 
 # Either name carries the other wire form: one JSON object with the fields of an order.
 PAYLOAD_FIELDS = frozenset({"payload", "data"})
