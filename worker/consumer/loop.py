@@ -1,7 +1,7 @@
 """The loop: take, work through, settle, wait out an outage; at the end, hand back."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 import structlog
@@ -125,10 +125,11 @@ class Worker:
             self.intake.postpone(delivery)
         kept = {delivery.entry_id for delivery in retries}
         self.lease.let_go(delivery.entry_id for delivery in self.in_hand if delivery.entry_id not in kept)
-        self.tally.settle(outcomes)
+        kinds = Counter(map(kind, outcomes))
+        self.tally.settle(kinds)
         self.tally.hand_back(len(self.in_hand) - len(outcomes))
         self.in_hand, self.outcomes = [], None
-        _report(outcomes)
+        _report(outcomes, kinds)
 
     def settlement(self, outcome: Outcome) -> list[Settlement]:
         """Return what an outcome means on the stream."""
@@ -210,9 +211,8 @@ class Worker:
             log.info("drained", **asdict(self.tally))
 
 
-def _report(outcomes: Sequence[Outcome]) -> None:
-    counts = Counter(kind(outcome) for outcome in outcomes)
-    log.info("batch settled", entries=len(outcomes), **counts)
+def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int]) -> None:
+    log.info("batch settled", entries=len(outcomes), **kinds)
     for outcome in outcomes:
         if isinstance(outcome, Dead):
             log.warning(

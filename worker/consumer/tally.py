@@ -1,6 +1,6 @@
 """What one process has done so far, and when it last gave a sign of life."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -37,14 +37,13 @@ class Tally(Struct):
         self.handed_back += count
         self.in_hand -= count
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Count a settled batch; what is to be retried stays in hand."""
+    def settle(self, kinds: Mapping[str, int]) -> None:
+        """Count a settled batch by kinds of outcome; what is to be retried stays in hand."""
         self.batches += 1
-        for outcome in outcomes:
-            name = kind(outcome)
+        for name, count in kinds.items():
             if name != "retry":
-                setattr(self, name, getattr(self, name) + 1)
-                self.in_hand -= 1
+                setattr(self, name, getattr(self, name) + count)
+                self.in_hand -= count
 
 
 _RESULTS = {Status.FILLED: "filled", Status.REJECTED: "rejected", Status.ERROR: "error"}

@@ -214,12 +214,14 @@ def packed(settlements: Sequence[Settlement]) -> bytes:
     return _pack([_packable(each) for each in settlements])
 
 
-def _packable(settlement: Settlement) -> tuple[str, str, Sequence[str | msgspec.Raw], str]:
-    # Lua's msgpack has no binary type; its strings hold any bytes.
-    fields = [
-        msgspec.Raw(_STRING_32 + len(part).to_bytes(4, "big") + part) if isinstance(part, bytes) else part
-        for part in settlement.fields
-    ]
+def _packable(settlement: Settlement) -> tuple[str, str, Sequence[str | bytes | msgspec.Raw], str]:
+    fields: Sequence[str | bytes | msgspec.Raw] = settlement.fields
+    if bytes in map(type, fields):
+        # Lua's msgpack has no binary type; its strings hold any bytes.
+        fields = [
+            msgspec.Raw(_STRING_32 + len(part).to_bytes(4, "big") + part) if isinstance(part, bytes) else part
+            for part in settlement.fields
+        ]
     return settlement.entry_id, settlement.action, fields, settlement.copy
 
 

@@ -261,7 +261,9 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Orde
     quantity = read.amount("quantity", required=True)
     price = read.amount("price")
     stop_loss_pct = read.percentage("stop_loss_pct")
-    fingerprint = fingerprint_of(spelled([*read.canonical, labels.strategy_id, labels.bot_id, labels.client_id]))
+    fingerprint = fingerprint_of(
+        spelled([*read.canonical, labels.strategy_id, labels.bot_id, labels.client_id])
+    )
     if read.faults or symbol is None or side is None or quantity is None:
         return UnsoundOrder(
             order_id=order_id,

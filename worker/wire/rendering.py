@@ -23,7 +23,7 @@ def result_fields(record: OrderRecord) -> list[str]:
         "timestamp", str(int(record.executed_at.timestamp())),
     ]  # fmt: skip
     labels = record.labels
-    optional = (
+    for name, value in (
         ("symbol", record.symbol),
         ("side", None if record.side is None else record.side.value),
         ("quantity", None if record.quantity is None else plain(record.quantity)),
@@ -33,8 +33,7 @@ def result_fields(record: OrderRecord) -> list[str]:
         ("bot_id", labels.bot_id),
         ("client_id", labels.client_id),
         ("error_message", record.error_message),
-    )
-    for name, value in optional:
+    ):
         if value is not None:
             fields += (name, value)
     return fields
