@@ -162,6 +162,7 @@ class FakeOrders:
         self.wait: Callable[[float], None] = stream.clock.advance
         self.when_idle: Callable[[], None] = lambda: None
         self.groups_lost = 0
+        self._arriving: list[Delivery] = []
         self._consumer = consumer
         self._lease_ms = lease_ms
 
@@ -183,25 +184,38 @@ class FakeOrders:
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
         with self.faults.at("read"):
-            group = self.stream.group
-            if group is None:
-                self._make_anew()
-                return []
-            new = [entry_id for entry_id in self.stream.entries if id_order(entry_id) > group.delivered][
-                :count
-            ]
-            group.consumers.add(self._consumer)
-            group.heard_ms[self._consumer] = self._now_ms
-            if new:
-                first_read = self.stream.added - len(self.stream.entries)
-                group.read = (first_read if group.read is None else group.read) + len(new)
-            for entry_id in new:
-                group.pending[entry_id] = Pending(self._consumer, self._now_ms, 1)
-                group.delivered = id_order(entry_id)
-            if not new:
+            found = self._handed_out(count)
+            if found == []:
                 self.wait(max(block_ms, 1) / 1000)
                 self.when_idle()
-            return [Delivery(entry_id, self.stream.entries[entry_id], 1, True) for entry_id in new]
+            return found or []
+
+    def read_ahead(self, count: int) -> None:
+        self._arriving = []
+        with self.faults.at("read_ahead"):
+            self._arriving = self._handed_out(count) or []
+
+    def arrived(self) -> list[Delivery]:
+        with self.faults.at("arrived"):
+            arriving, self._arriving = self._arriving, []
+            return arriving
+
+    def _handed_out(self, count: int) -> list[Delivery] | None:
+        """Hand out what nobody has taken; None where the group is gone."""
+        group = self.stream.group
+        if group is None:
+            self._make_anew()
+            return None
+        new = [entry_id for entry_id in self.stream.entries if id_order(entry_id) > group.delivered][:count]
+        group.consumers.add(self._consumer)
+        group.heard_ms[self._consumer] = self._now_ms
+        if new:
+            first_read = self.stream.added - len(self.stream.entries)
+            group.read = (first_read if group.read is None else group.read) + len(new)
+        for entry_id in new:
+            group.pending[entry_id] = Pending(self._consumer, self._now_ms, 1)
+            group.delivered = id_order(entry_id)
+        return [Delivery(entry_id, self.stream.entries[entry_id], 1, True) for entry_id in new]
 
     def claim(self, cursor: str, count: int) -> ClaimedPage:
         with self.faults.at("claim"):
@@ -259,7 +273,9 @@ class FakeOrders:
         with self.faults.at("release"):
             self._keep(counts, idle_ms=self._lease_ms)
 
-    def settle(self, settlements: Sequence[Settlement]) -> Settling:
+    def settle(
+        self, settlements: Sequence[Settlement], *, meanwhile: Callable[[], None] = lambda: None
+    ) -> Settling:
         with self.faults.at("settle"):
             new, old = 0, []
             for each in settlements:
@@ -276,7 +292,8 @@ class FakeOrders:
                 if self.stream.group is not None:
                     self.stream.group.pending.pop(each.entry_id, None)
                 self.stream.trimmed.pop(each.entry_id, None)
-            return Settling(new, tuple(old))
+        meanwhile()
+        return Settling(new, tuple(old))
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         with self.faults.at("retain"):
@@ -576,6 +593,7 @@ class Bench:
             execute_timeout_s=lease_ms / 3000,
             now=clock.now,
             executing=lambda order: self.executing.append(None if order is None else order.order_id),
+            before_commit=self.intake.read_ahead,
         )
         self.retention = Retention(
             self.orders,

@@ -55,6 +55,57 @@ def test_read_recovers_from_a_deleted_stream(streams: Streams) -> None:
     assert [each.entry_id for each in then] == [entry_id]
 
 
+def test_what_was_asked_for_arrives_as_if_it_had_been_read_then(streams: Streams) -> None:
+    entry_ids = [streams.add(*FIELDS) for _ in range(3)]
+    one = streams.consumer("one")
+
+    one.read_ahead(2)
+    streams.add(*FIELDS)
+    taken = one.arrived()
+
+    assert taken == [Delivery(each, FIELDS, 1, True) for each in entry_ids[:2]]
+    assert streams.pending() == dict.fromkeys(entry_ids[:2], ("one", 1))
+    assert one.arrived() == []
+
+
+def test_nothing_arrives_where_nothing_is_waiting(streams: Streams) -> None:
+    one = streams.consumer("one")
+
+    one.read_ahead(2)
+
+    assert one.arrived() == []
+
+
+def test_asking_makes_a_lost_group_anew_at_the_beginning(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one = streams.consumer("one")
+    one.read(10, 1)
+    streams.destroy_group()
+
+    one.read_ahead(10)
+    at_once = one.arrived()
+    then = one.read(10, 1)
+
+    assert at_once == []
+    assert [each.entry_id for each in then] == [entry_id]
+
+
+def test_what_was_asked_for_may_arrive_while_others_are_settled(streams: Streams) -> None:
+    first, second = (streams.add(*FIELDS) for _ in range(2))
+    one = streams.consumer("one")
+    one.read(1, 1)
+    one.read_ahead(1)
+    arrived: list[Delivery] = []
+
+    settling = one.settle(
+        [Settlement(first, "publish", ["a", "b"])], meanwhile=lambda: arrived.extend(one.arrived())
+    )
+
+    assert settling.new == 1
+    assert [each.entry_id for each in arrived] == [second]
+    assert streams.pending() == {second: ("one", 1)}
+
+
 def test_group_is_made_only_where_it_is_missing(streams: Streams) -> None:
     entry_id = streams.add(*FIELDS)
     one = streams.consumer("one")

@@ -118,7 +118,17 @@ class Stream(Passing):
             self._saboteur.at("after read")
         return found
 
-    def settle(self, settlements: Sequence[Settlement]) -> Settling:
+    def read_ahead(self, count: int) -> None:
+        self._saboteur.at("read ahead sent, never arrived")
+        self._inner.read_ahead(count)
+
+    def arrived(self) -> list[Delivery]:
+        found: list[Delivery] = self._inner.arrived()
+        if found:
+            self._saboteur.at("read ahead done, reply lost")
+        return found
+
+    def settle(self, settlements: Sequence[Settlement], **named: Any) -> Settling:
         buries = any(each.action == "bury" for each in settlements)
         if self._saboteur.point == "script cache empty":
             redis.Redis.from_url(self._settings.redis_url.get_secret_value()).script_flush()
@@ -126,7 +136,7 @@ class Stream(Passing):
         self._saboteur.at("settle sent, never arrived")
         if buries:
             self._saboteur.at("before the dead letter script")
-        settled: Settling = self._inner.settle(settlements)
+        settled: Settling = self._inner.settle(settlements, **named)
         self._saboteur.at("settle done, reply lost")
         if buries:
             self._saboteur.at("dead letter done, reply lost")

@@ -18,6 +18,7 @@ from worker.bootstrap.execution import batch_size_of, close, executor_of
 from worker.bootstrap.vitals import WorkerVitals, questions
 from worker.consumer import (
     Deadlines,
+    DecodesAhead,
     Drain,
     Handling,
     Intake,
@@ -151,29 +152,30 @@ def _assemble(
     )
     decoder = decoder_of(settings)
     renderer = renderer_of(settings, names.consumer)
+    ahead = DecodesAhead(decoder)
     intake = Intake(
         stream, lease, tally,
         batch_size=batch_size_of(settings, executor),
         block_ms=settings.block_ms,
         lease_ms=settings.lease_ms,
         clock=clock,
+        prepare=ahead.prepare,
     )  # fmt: skip
     life = SignOfLife(clock)
     handling = Handling(
-        stream, store, executor, decoder, renderer, lease,
+        stream, store, executor, ahead, renderer, lease,
         max_deliveries=settings.max_deliveries,
         max_order_age_s=settings.max_order_age_s,
         execute_timeout_s=settings.execute_timeout_s,
         now=lambda: datetime.now(UTC),
         executing=deadlines.executing if is_pure(executor) else _both(deadlines, life),
+        before_commit=intake.read_ahead,
     )  # fmt: skip
     retention = Retention(
         stream,
-        orders_keep_s=settings.orders_keep_s,
-        results_maxlen=settings.results_maxlen,
-        lease_ms=settings.lease_ms,
+        orders_keep_s=settings.orders_keep_s, results_maxlen=settings.results_maxlen, lease_ms=settings.lease_ms,
         clock=clock,
-    )
+    )  # fmt: skip
     worker = Worker(stream, store, intake, handling, renderer, lease, retention, repair, drain, tally, life)
     return worker, decoder, deadlines
 

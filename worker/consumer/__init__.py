@@ -1,5 +1,6 @@
 """Decides: what to take next, what becomes of each delivery, and when to stop. Knows no server and no clock."""
 
+from worker.consumer.ahead import DecodesAhead
 from worker.consumer.deadlines import Deadlines
 from worker.consumer.drain import Drain
 from worker.consumer.handling import Handling
@@ -12,6 +13,7 @@ from worker.consumer.tally import SignOfLife, Tally
 
 __all__ = [
     "Deadlines",
+    "DecodesAhead",
     "Drain",
     "Handling",
     "Intake",

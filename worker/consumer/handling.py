@@ -39,6 +39,7 @@ class Handling:
         execute_timeout_s: float,
         now: WallClock,
         executing: Callable[[AnyOrder | None], None],
+        before_commit: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._store = store
@@ -47,7 +48,9 @@ class Handling:
         self._max_deliveries = max_deliveries
         terms = Terms(max_deliveries, max_order_age_s, now, execute_timeout_s, executing)
         self._outside = OutsideWay(store, executor, lease, terms)
-        self._way: Way = PureWay(store, executor, lease, terms) if is_pure(executor) else self._outside
+        self._way: Way = (
+            PureWay(store, executor, lease, terms, before_commit) if is_pure(executor) else self._outside
+        )
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Return an outcome for each delivery that is still ours; results among them are committed. Raises Outage."""

@@ -1,6 +1,7 @@
 """What to take next: retries that are due, abandoned entries in groups that shrink, else a batch of new ones."""
 
 from collections import deque
+from collections.abc import Callable, Sequence
 
 import structlog
 from msgspec.structs import replace
@@ -36,8 +37,10 @@ class Intake:
         block_ms: int,
         lease_ms: int,
         clock: Monotonic,
+        prepare: Callable[[Sequence[Delivery]], None] = lambda _: None,
     ) -> None:
         self._stream = stream
+        self._prepare = prepare
         self._lease = lease
         self._tally = tally
         self._batch_size = batch_size
@@ -48,16 +51,50 @@ class Intake:
         self._next_scan = clock()
         self._waiting: deque[Delivery] = deque()
         self._retries: list[tuple[float, Delivery]] = []
+        self._more_is_waiting = False
+        self._asked_at: float | None = None
+        self._arrived: list[Delivery] = []
         self._read_unseen = False
         self._claimed_unseen = False
 
     @property
     def waiting(self) -> bool:
         """Whether deliveries were taken that nobody has begun yet; retries that back off are not among them."""
-        return bool(self._waiting)
+        return bool(self._waiting or self._arrived) or self._asked_at is not None
+
+    def read_ahead(self) -> None:
+        """Ask for the next batch where the last one was full, so that it is there when the loop comes to it.
+
+        Only just before a commit: nobody is to hold for long what others could be working on.
+        """
+        if not self._more_is_waiting or self.waiting:
+            return
+        self._more_is_waiting, self._asked_at = False, self._clock()
+        try:
+            self._stream.read_ahead(self._batch_size)
+        except Outage as outage:
+            self._asked_at, self._read_unseen = None, True
+            log.debug("not read ahead", reason=outage.reason)
+
+    def arrive(self) -> None:
+        """Take in hand, and prepare, what was asked for; where it can't be had, it is looked for by the next `take`."""
+        if self._asked_at is None:
+            return
+        asked_at, self._asked_at = self._asked_at, None
+        try:
+            self._arrived = self._stream.arrived()
+        except Outage as outage:
+            self._read_unseen = True
+            log.debug("what was read ahead has not arrived", reason=outage.reason)
+            return
+        # Their leases run since then.
+        self._hold(self._arrived, since=asked_at)
+        self._prepare(self._arrived)
 
     def take(self) -> list[Delivery]:
         """Return the next group, empty where nothing came within BLOCK_MS. Raises Outage."""
+        # First of all: it must not be taken for something that arrived unseen.
+        self.arrive()
         if not self._waiting and (self._read_unseen or self._claimed_unseen):
             self._take_unseen()
         if not self._waiting and self._clock() >= self._next_scan:
@@ -72,8 +109,10 @@ class Intake:
 
     def leftovers(self) -> list[Delivery]:
         """Return, and forget, what was taken and not handed out."""
-        left = [*self._waiting, *(delivery for _, delivery in self._retries)]
+        self.arrive()
+        left = [*self._waiting, *self._arrived, *(delivery for _, delivery in self._retries)]
         self._waiting.clear()
+        self._arrived = []
         self._retries.clear()
         return left
 
@@ -94,6 +133,11 @@ class Intake:
         return group
 
     def _read(self) -> list[Delivery]:
+        found, self._arrived = self._arrived or self._wait_for_more(), []
+        self._more_is_waiting = len(found) == self._batch_size
+        return found
+
+    def _wait_for_more(self) -> list[Delivery]:
         now = self._clock()
         wake_at = min([self._next_scan, *(due for due, _ in self._retries[:1])])
         block_s = max(0.0, min(self._block_s, wake_at - now))
@@ -138,8 +182,8 @@ class Intake:
         # again and again: each time it does, whoever is behind it waits for another lease.
         self._waiting.extend(sorted(self._hold(deliveries), key=lambda delivery: delivery.count))
 
-    def _hold(self, deliveries: list[Delivery]) -> list[Delivery]:
-        self._lease.hold(deliveries)
+    def _hold(self, deliveries: list[Delivery], *, since: float | None = None) -> list[Delivery]:
+        self._lease.hold(deliveries, since=since)
         self._tally.take(len(deliveries))
         return deliveries
 

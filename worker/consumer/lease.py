@@ -1,5 +1,6 @@
 """Keeps what is in hand: renews it from a thread of its own while the loop is busy elsewhere."""
 
+import math
 from collections.abc import Iterable
 from threading import Event, Lock, Thread
 
@@ -23,6 +24,7 @@ class Lease:
         self._held: set[str] = set()
         self._lost: set[str] = set()
         self._renewed_at = clock()
+        self._unrenewed_since = math.inf
         self._leaving = Event()
         self._thread = Thread(target=self._run, name="lease", daemon=True)
 
@@ -52,10 +54,12 @@ class Lease:
         with self._lock:
             return frozenset(self._held)
 
-    def hold(self, deliveries: Iterable[Delivery]) -> None:
-        """Renew these from now on."""
+    def hold(self, deliveries: Iterable[Delivery], *, since: float | None = None) -> None:
+        """Renew these from now on. `since`: when they may have been handed out, if that was not just now."""
         with self._lock:
             self._held.update(delivery.entry_id for delivery in deliveries)
+            if since is not None:
+                self._unrenewed_since = min(self._unrenewed_since, since)
 
     def let_go(self, entry_ids: Iterable[str]) -> None:
         """Renew these no more."""
@@ -70,16 +74,23 @@ class Lease:
         Asks first if the last renewal is too old to keep them for another `for_s` seconds.
         """
         # A process that was stopped wakes up here before its renewal thread had a turn.
-        if self._clock() - self._renewed_at > self._lease_s - for_s:
+        if self._clock() - min(self._renewed_at, self._unrenewed_since) > self._lease_s - for_s:
             self.renew()
         with self._lock:
             return {delivery.entry_id for delivery in deliveries if delivery.entry_id in self._lost}
 
     def renew(self) -> None:
         """Restart the lease of everything in hand and note what is lost. Raises Outage."""
-        held = self.held
+        with self._lock:
+            held, since = frozenset(self._held), self._unrenewed_since
+            self._unrenewed_since = math.inf
         asked_at = self._clock()
-        lost = self._stream.renew(held) if held else []
+        try:
+            lost = self._stream.renew(held) if held else []
+        except Outage:
+            with self._lock:
+                self._unrenewed_since = min(self._unrenewed_since, since)
+            raise
         with self._lock:
             # What the loop let go meanwhile is settled, not lost.
             self._lost |= self._held.intersection(lost)

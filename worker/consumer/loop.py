@@ -116,7 +116,8 @@ class Worker:
         self.life.give()
         # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
         settlements = [(outcome, part) for outcome in outcomes for part in self.settlement(outcome)]
-        long_settled = set(self.stream.settle([part for _, part in settlements]).long_settled)
+        settling = self.stream.settle([part for _, part in settlements], meanwhile=self.intake.arrive)
+        long_settled = set(settling.long_settled)
         for outcome, part in settlements:
             if part.entry_id in long_settled:
                 self.repair.doubts.add(outcome, part)
@@ -147,6 +148,8 @@ class Worker:
     def wait_out(self, outage: Outage) -> None:
         """Back off until the work goes on, or a drain is requested. Nothing is let go, nobody is charged."""
         self.tally.outages += 1
+        # Whatever it is that is away and for how long: what was read ahead is to be kept, too.
+        self.intake.arrive()
         retrying = Retrying(
             retry=retry_if_exception_type(Outage),
             wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S) + wait_random(0, FIRST_WAIT_S),

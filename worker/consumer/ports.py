@@ -13,7 +13,7 @@ WallClock: TypeAlias = Callable[[], datetime]
 
 
 class Orders(Protocol):
-    """The orders stream, as one consumer of its group sees it. Every step but `read` is repeatable."""
+    """The orders stream, as one consumer of its group sees it. Every step but those that read is repeatable."""
 
     @property
     def groups_lost(self) -> int:
@@ -27,6 +27,12 @@ class Orders(Protocol):
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
         """Take entries nobody has taken yet; each is charged with one delivery."""
+
+    def read_ahead(self, count: int) -> None:
+        """Ask for entries as `read` does, without waiting for them: `arrived` returns them, and is called next."""
+
+    def arrived(self) -> list[Delivery]:
+        """Return what was asked for."""
 
     def claim(self, cursor: str, count: int) -> ClaimedPage:
         """Take a page of abandoned entries; nothing is charged."""
@@ -46,8 +52,8 @@ class Orders(Protocol):
     def release(self, counts: Mapping[str, int]) -> None:
         """Hand entries back for anybody to claim at once."""
 
-    def settle(self, settlements: Sequence[Settlement]) -> Settling:
-        """Publish, bury and ack in one step."""
+    def settle(self, settlements: Sequence[Settlement], *, meanwhile: Callable[[], None] = ...) -> Settling:
+        """Publish, bury and ack in one step; `meanwhile` may be called while the server is at it."""
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         """Let go of old orders and results that no group needs, and of the marks of what can't come back; 0: keep."""

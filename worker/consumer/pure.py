@@ -1,6 +1,6 @@
 """Executing where executing again is invisible: everything first, then one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -10,16 +10,20 @@ from worker.consumer.recording import Attempt, Recording, dead_record
 from worker.consumer.tasks import AnyOrder, Task, Terms, final, warn_of
 from worker.domain.deliveries import Outcome, Retry
 from worker.domain.errors import Outage
-from worker.domain.orders import Execution, Status, UnsoundOrder, record_execution
+from worker.domain.orders import Execution, OrderRecord, Status, UnsoundOrder, record_execution
 
 
 class PureWay:
     """Executes, then records all of it with one insert: what a crash takes away comes out the same again."""
 
-    def __init__(self, store: Store, executor: Executor, lease: Lease, terms: Terms) -> None:
+    def __init__(
+        self, store: Store, executor: Executor, lease: Lease, terms: Terms, before_commit: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._before_commit = before_commit
         self._executor = executor
         self._terms = terms
-        self._rows = Recording(lease, store.record)
+        self._rows = Recording(lease, self._write)
 
     def carry_out(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
@@ -31,6 +35,10 @@ class PureWay:
             if task.hopeless is not None
         ]
         return outcomes + [stands.outcome for stands in self._rows.record(attempts)]
+
+    def _write(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        self._before_commit()
+        return self._store.record(records)
 
     def _execute(self, tasks: Sequence[Task], outcomes: list[Outcome]) -> list[Attempt]:
         at = self._terms.now()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import redis
 from msgspec import Struct
@@ -101,11 +101,34 @@ class RedisLink:
         """Send a command that blocks; nothing else waits behind it."""
         return self._reading.execute_command(*command)
 
-    def script(self, source: str) -> Callable[[list[str], Sequence[str | int | bytes]], Any]:
+    def begin(self, *command: str | int | bytes) -> Callable[[], Any]:
+        """Send one command, and return what waits for its raw reply, to be called once."""
+        pool = self._commands.connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_command(*command)
+        except BaseException:
+            connection.disconnect()
+            pool.release(connection)
+            raise
+
+        def reply() -> Any:  # noqa: ANN401  replies are untyped
+            try:
+                return connection.read_response()
+            except redis.ResponseError:
+                raise
+            except BaseException:
+                # What comes after this would be taken for the reply to another command.
+                connection.disconnect()
+                raise
+            finally:
+                pool.release(connection)
+
+        return reply
+
+    def script(self, source: str) -> "Script":
         """Return a script to call with keys and arguments; it is loaded where the server does not know it."""
-        return cast(
-            "Callable[[list[str], Sequence[str | int | bytes]], Any]", self._commands.register_script(source)
-        )
+        return Script(self, self._commands.register_script(source))
 
     def call_all(self, commands: Iterable[Sequence[str]]) -> list[Any]:
         """Send commands in one go and return their replies in order; not one transaction."""
@@ -129,6 +152,30 @@ class RedisLink:
         """Close every connection."""
         self._commands.close()
         self._reading.close()
+
+
+class Script:
+    """A script that is called with keys and arguments."""
+
+    def __init__(self, link: RedisLink, registered: Any) -> None:  # noqa: ANN401  redis-py is half typed
+        self._link = link
+        self._registered = registered
+
+    def __call__(self, keys: list[str], args: Sequence[str | int | bytes]) -> Any:  # noqa: ANN401  replies are untyped
+        """Run it, and return its raw reply."""
+        return self._registered(keys, args)
+
+    def begin(self, keys: list[str], args: Sequence[str | int | bytes]) -> Callable[[], Any]:
+        """Have the server run it, and return what waits for its raw reply, to be called once."""
+        reply = self._link.begin("EVALSHA", self._registered.sha, len(keys), *keys, *args)
+
+        def known_or_loaded() -> Any:  # noqa: ANN401  replies are untyped
+            try:
+                return reply()
+            except redis.exceptions.NoScriptError:
+                return self(keys, args)
+
+        return known_or_loaded
 
 
 def _client(url: str, answer_timeout: float, client_name: str) -> Any:  # noqa: ANN401  redis-py is half typed

@@ -48,6 +48,7 @@ class OrderStream:
             link.script(source(name)) for name in ("settle", "claim", "own", "keep", "leave")
         )
         self.groups_lost = 0
+        self._arriving: Callable[[], Any] | None = None
         self._retain, self._lost, self._remove_dead = (
             link.script(source(name)) for name in ("retain", "lost", "remove_dead")
         )
@@ -70,11 +71,28 @@ class OrderStream:
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
         """Take up to `count` entries nobody has taken, waiting up to `block_ms` for the first; each is charged 1."""
+        command = self._read(count, "BLOCK", max(block_ms, 1))
+        return self._deliveries(lambda: self._link.read(*command))
+
+    def read_ahead(self, count: int) -> None:
+        """Ask for what `read` would take at once, and don't wait for it; `arrived` does, and is to be called next."""
+        with outages():
+            self._arriving = self._link.begin(*self._read(count))
+
+    def arrived(self) -> list[Delivery]:
+        """Return what was asked for. After an Outage ask `own_pending` what it was."""
+        arriving, self._arriving = self._arriving, None
+        return [] if arriving is None else self._deliveries(arriving)
+
+    def _read(self, count: int, *block: str | int) -> tuple[str | int, ...]:
         names = self._names
-        command: tuple[str | int, ...] = ("XREADGROUP", "GROUP", names.group, names.consumer, "COUNT", count)
+        group = ("XREADGROUP", "GROUP", names.group, names.consumer)
+        return (*group, "COUNT", count, *block, "STREAMS", names.orders, ">")
+
+    def _deliveries(self, read: Callable[[], Any]) -> list[Delivery]:
         try:
             with outages():
-                reply = self._link.read(*command, "BLOCK", max(block_ms, 1), "STREAMS", names.orders, ">")
+                reply = read()
         except GroupLost:
             self._make_anew()
             return []
@@ -150,14 +168,20 @@ class OrderStream:
         )
         return list(counts) if lost is None else [text(entry_id) for entry_id in lost]
 
-    def settle(self, settlements: Sequence[Settlement]) -> Settling:
-        """Publish or bury what is not settled yet, ack all, in one step."""
+    def settle(
+        self, settlements: Sequence[Settlement], *, meanwhile: Callable[[], None] = lambda: None
+    ) -> Settling:
+        """Publish or bury what is not settled yet, ack all, in one step; call `meanwhile` while Redis is at it."""
         names = self._names
         with outages():
-            published, buried, old = self._settle(
+            settled = self._settle.begin(
                 [names.orders, names.results, names.dead_letters, names.settled, names.trimmed],
                 [names.group, self._channel, packed(settlements)],
             )
+            try:
+                meanwhile()
+            finally:
+                published, buried, old = settled()
         return Settling(int(published) + int(buried), tuple(map(text, old)))
 
     def leave(self) -> None:

@@ -23,6 +23,7 @@ class Point(Struct, frozen=True):
     """A point in the life of a replica, or of a command, and the ways in which it can't come to grief there.
 
     `turns`: how often the point is passed before it strikes; a seed chooses. `renews`: needs a lease that is renewed.
+    `reads_ahead`: needs batches that are full.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Point(Struct, frozen=True):
     without: Mapping[str, str] = {}
     turns: tuple[int, ...] = (1,)
     renews: bool = False
+    reads_ahead: bool = False
 
     @property
     def is_of_command(self) -> bool:
@@ -82,6 +84,8 @@ POINTS = (
     Point("in execute", without=_EXECUTING, turns=(1, 4, 7)),
     Point("after answer", without={**_NO_SERVER, **_EXECUTING}, turns=(1, 4, 7)),
     Point("one bad row in a batch", without=_SILENT),
+    Point("read ahead sent, never arrived", reads_ahead=True),
+    Point("read ahead done, reply lost", reads_ahead=True),
     Point("between the inserts", turns=(1, 2)),
     Point("before COMMIT", turns=(1, 3, 2)),
     Point("COMMIT sent, connection dies", turns=(1, 3, 2)),

@@ -237,7 +237,9 @@ def settings_of(cell: Cell) -> dict[str, object]:
         **(SHORT_LEASE if short else LONG_LEASE),
         "batch_size": chance.choice((16, 5, 3)),
     }
-    if cell.seed == 0:
+    if cell.point.reads_ahead:
+        settings["batch_size"] = 3
+    elif cell.seed == 0:
         settings["batch_size"] = 16
     if cell.way == "hang":
         settings |= {"drain_timeout_s": 0.2, "execute_timeout_s": 0.3}

@@ -22,9 +22,9 @@ class Defect(Struct, frozen=True):
 
 
 class _Marker(FakeOrders):
-    def settle(self, settlements: Sequence[Settlement]) -> Settling:
+    def settle(self, settlements: Sequence[Settlement], **named: Any) -> Settling:
         self.stream.settled.clear()
-        return super().settle(settlements)
+        return super().settle(settlements, **named)
 
 
 class _Thief(FakeOrders):
@@ -60,9 +60,9 @@ class _Unnoticing(FakeOrders):
 
 
 class _Unacking(FakeOrders):
-    def settle(self, settlements: Sequence[Settlement]) -> Settling:
+    def settle(self, settlements: Sequence[Settlement], **named: Any) -> Settling:
         fresh = [each for each in settlements if each.entry_id not in self.stream.settled]
-        return super().settle(fresh)
+        return super().settle(fresh, **named)
 
 
 class _Unsweeping(FakeOrders):

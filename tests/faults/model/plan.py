@@ -32,6 +32,8 @@ OUTAGES = frozenset({"never arrives", "reply lost", "venue away", *SERVERS, *OPE
 
 CALLS = (
     "read",
+    "read_ahead",
+    "arrived",
     "claim",
     "own_pending",
     "trimmed",

@@ -66,8 +66,12 @@ class Stepped:
         if not callable(found):
             return found
 
-        def call(*args: Any, **options: Any) -> Any:
-            return self._step(self._server, name, lambda: found(*args, **options), args)
+        def call(*args: Any, meanwhile: Callable[[], None] | None = None, **options: Any) -> Any:
+            answer = self._step(self._server, name, lambda: found(*args, **options), args)
+            # Steps of its own: beside a server that is at work they may as well come after it.
+            if meanwhile is not None:
+                meanwhile()
+            return answer
 
         self.__dict__[name] = call
         return call
@@ -123,6 +127,7 @@ def assemble(
         execute_timeout_s=limits.lease_ms / 3000,
         now=clock.now,
         executing=lambda _order: None,
+        before_commit=intake.read_ahead,
     )
     retention = Retention(
         orders, orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic

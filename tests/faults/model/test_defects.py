@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from tests.faults.model.defects import DEFECTS
 from tests.faults.model.exhaustive import small_worlds, with_another_fault
@@ -49,4 +50,8 @@ def test_shrinking_leaves_a_history_that_fails_without_anything_to_leave_out() -
     least: Plan = shrunk(plan, make)
 
     assert broken(least, make)
-    assert len(least.faults) == len(least.entries) == 1
+    assert len(least.faults) + len(least.entries) < len(plan.faults) + len(plan.entries)
+    for parts in ("faults", "entries"):
+        kept = getattr(least, parts)
+        for place in range(len(kept)):
+            assert not broken(replace(least, **{parts: kept[:place] + kept[place + 1 :]}), make)

@@ -40,7 +40,7 @@ class Watch:
         """Check what a call has done."""
         if name in {"record", "resolve"}:
             self._recorded(args[0])
-        elif name == "read":
+        elif name in {"read", "arrived"}:
             for delivery in result:
                 self._claimed_at.pop((replica.name, delivery.entry_id), None)
         elif name in {"claim", "own_pending"}:

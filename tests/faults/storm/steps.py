@@ -38,6 +38,8 @@ class Step(IntEnum):
     OUTAGE = 16
     DRAIN = 17
     RENEW = 18
+    READ_AHEAD = 19
+    ARRIVED = 20
 
     @property
     def text(self) -> str:
@@ -61,9 +63,19 @@ EVERY_STEP = (
     Step.CLAIMED,
     Step.TIDY,
     Step.RENEW,
+    Step.READ_AHEAD,
+    Step.ARRIVED,
 )
 # Over before anybody outside has seen it.
-TOO_SHORT = {Step.AFTER_COMMIT, Step.SETTLED, Step.CLAIMED, Step.TIDY, Step.RENEW}
+TOO_SHORT = {
+    Step.READ_AHEAD,
+    Step.ARRIVED,
+    Step.AFTER_COMMIT,
+    Step.SETTLED,
+    Step.CLAIMED,
+    Step.TIDY,
+    Step.RENEW,
+}
 # While somebody is to die when it renews, all keep their batches in hand here: most are settled before a lease needs it.
 LINGERS_AT = Step.SETTLE
 _NOWHERE = 255
@@ -159,6 +171,7 @@ class Marked:
 
 class MarkedStream(Marked):
     calls: ClassVar[Mapping[str, tuple[Step, Step]]] = {
+        "read_ahead": (Step.READ_AHEAD, Step.BEFORE_COMMIT),
         "claim": (Step.CLAIM, Step.CLAIMED),
         "own_pending": (Step.SWEEP, Step.SWEEP),
         "charge": (Step.CHARGE, Step.DECODE),
@@ -178,6 +191,15 @@ class MarkedStream(Marked):
         self._busy = bool(found)
         if not found:
             self._crumbs.drop(self._place, Step.IDLE)
+        return found
+
+    def arrived(self) -> list[Delivery]:
+        found: list[Delivery] = self._inner.arrived()
+        if found:
+            # In the middle of a settle, as a rule.
+            before = self._crumbs.step(self._place)
+            self._crumbs.drop(self._place, Step.ARRIVED)
+            self._crumbs.drop(self._place, before)
         return found
 
     def renew(self, entry_ids: Any) -> list[str]:

@@ -31,7 +31,7 @@ from worker.local import redis as local_redis
 REPLICAS = 4
 LEASE_S = 1.0
 # Small, so that much of the time goes into the steps between the servers.
-BATCH = 50
+BATCH = 20
 # An innocent order is charged when the one that executes it is killed: in a batch first, then among 32, from then on
 # alone, in some milliseconds each. With a kill every half a second for four replicas one or two lone executions in a
 # hundred are hit, and some three thousand orders of a storm come to be executed alone: that one of them is hit six times
@@ -41,6 +41,8 @@ MAX_DELIVERIES = 8
 # How far the producer is ahead of the faults, so that there is work when the next one strikes; and how much work may
 # wait before faults do, so that they are spread over all of it.
 AHEAD = 500
+# What of it is only submitted once a fault is aimed: many a step is passed by those alone who have much to do.
+AHEAD_OF_AIM = 300
 MOST_WAITING = 1000
 LOOK_EVERY_S = 0.002
 ASK_EVERY_S = 0.2
@@ -193,8 +195,12 @@ class Storm:
             due_at = max(due_at, time.monotonic() - 1) + fault.after_s
             reached = self._size.orders * (number + 1) // len(faults) + AHEAD
             while True:
-                self._turn(places, reached)
-                if time.monotonic() >= due_at and self._waiting < MOST_WAITING and weather.strike(fault):
+                self._turn(places, reached - AHEAD_OF_AIM)
+                if (
+                    time.monotonic() >= due_at
+                    and self._waiting < MOST_WAITING
+                    and weather.strike(fault, lambda: self._producer.submit(reached))  # noqa: B023  called at once
+                ):
                     break
 
     @property

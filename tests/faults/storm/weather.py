@@ -3,6 +3,7 @@
 import random
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from threading import Thread
 from typing import assert_never
 
@@ -47,6 +48,7 @@ class Weather:
         self._crumbs = crumbs
         self._restarts: dict[Kind, Thread] = {}
         self._missed: deque[Step] = deque()
+        self._submit: Callable[[], None] = lambda: None
         self.struck: list[tuple[float, Kind]] = []
         # From when until when a server was down.
         self.down: list[tuple[float, float]] = []
@@ -61,8 +63,9 @@ class Weather:
         """Whether no server is being started again."""
         return not any(thread.is_alive() for thread in self._restarts.values())
 
-    def strike(self, fault: Fault) -> bool:
-        """Let a fault strike; return whether it could."""
+    def strike(self, fault: Fault, submit: Callable[[], None]) -> bool:
+        """Let a fault strike, and have orders submitted once it is aimed; return whether it could."""
+        self._submit = submit
         match fault.kind:
             case "kill" | "stop":
                 return self._strike_replica(fault)
@@ -99,12 +102,15 @@ class Weather:
             self._missed.append(fault.step)
         if not self._missed or (fault.step is not None and not fault.first):
             return False
-        if struck := self._kill_first_at(self._missed[0]):
-            self._missed.popleft()
+        step = self._missed.popleft()
+        struck = self._kill_first_at(step)
+        if not struck:
+            self._missed.append(step)
         return struck
 
     def _kill_first_at(self, step: Step) -> bool:
         self._crumbs.aim(step)
+        self._submit()
         deadline = time.monotonic() + PATIENCE_S
         while not any(place.was_killed for place in self._places):
             if time.monotonic() >= deadline and self._crumbs.withdraw():
@@ -113,6 +119,7 @@ class Weather:
         return True
 
     def _place(self, fault: Fault) -> Place | None:
+        self._submit()
         deadline = time.monotonic() + PATIENCE_S
         while fault.step is not None and not fault.first and time.monotonic() < deadline:
             for place in self._places:
