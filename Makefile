@@ -25,7 +25,7 @@ PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check chaos bench migrate status replay image up down clean clean-local
+.PHONY: help run test check chaos bench profile migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ BENCH_PLOT ?= .local/bench/figures.svg
 bench: $(VENV)/.installed-bench ## speed beside the alternatives (QUICK=1; ARGS='--scenario latency', ARGS=--list)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,$(if $(ARGS),,--curve)) \
 		--json $(BENCH_JSON) --plot $(BENCH_PLOT) $(ARGS)
+
+profile: $(VENV)/.installed-bench ## where the time of an order goes: flame graph, largest costs, statements
+	@$(BIN)/python -m benchmarks.profiling $(ARGS)
 
 migrate: $(VENV)/.installed-local ## bring the tables up to date, in DATABASE_URL or else the local server
 	@$(LOCAL) $(BIN)/python -m worker migrate $(ARGS)

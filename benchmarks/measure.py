@@ -6,7 +6,7 @@ result. Starting up is no part of it, nor is the loading.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -96,18 +96,26 @@ class _Meter:
         return (self.team.cpu_seconds(), *self.arena.cpu_seconds())
 
 
-def drain(arena: Arena, run: Run) -> Measured:
-    """Measure how fast the orders of a run are worked through that were all there before. Raises NoFigure."""
+def drain(
+    arena: Arena,
+    run: Run,
+    observed: Callable[[Fleet], AbstractContextManager[None]] = lambda _: nullcontext(),
+) -> Measured:
+    """Measure how fast the orders of a run are worked through that were all there before. Raises NoFigure.
+
+    `observed` is around the work alone; what it costs is in the figures.
+    """
     with _prepared(arena, run), _started(arena, run) as team:
         warm = _warm_up(arena, run, team)
         arena.streams.hold_back()
         last = arena.streams.add_but_last(map(run.design.form, run.load))
         arena.settle_down()
         _await_ready(arena, run, team)
-        meter = _Meter(arena, team)
-        began_ms = arena.streams.release(last, settled=warm)
-        _await_results(arena, team, run.wanted.besides(warm))
-        used = meter.used()
+        with observed(team):
+            meter = _Meter(arena, team)
+            began_ms = arena.streams.release(last, settled=warm)
+            _await_results(arena, team, run.wanted.besides(warm))
+            used = meter.used()
         _await_acks(arena)
     results = _verified(arena, run, warm)
     return Measured(

@@ -1,8 +1,8 @@
 """PostgreSQL as the benchmark uses it: one database, empty or holding rows already, over one connection of ours."""
 
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -53,6 +53,17 @@ class Tables:
     def version(self) -> str:
         """The version of the server."""
         return self.setting("server_version").split()[0]
+
+    @contextmanager
+    def statements_logged(self) -> Iterator[None]:
+        """Have the server log each statement of new connections, with how long it took."""
+        name = self._one("SELECT current_database()")
+        change = sql.SQL("ALTER DATABASE {} {} log_min_duration_statement").format
+        self._connection.execute(change(sql.Identifier(name), sql.SQL("SET")) + sql.SQL(" = 0"))
+        try:
+            yield
+        finally:
+            self._connection.execute(change(sql.Identifier(name), sql.SQL("RESET")))
 
     def setting(self, name: str) -> str:
         """Return a setting of the server."""

@@ -7,9 +7,9 @@ from tests.inprocess import running
 def test_nobody_claims_from_an_owner_that_is_slow_but_alive(deployment: Deployment) -> None:
     deployment.submit(numbered_orders(100))
 
-    with running(deployment, batch_size=100, paper_latency_ms=25, lease_ms=1000) as slow:
+    with running(deployment, batch_size=100, paper_latency_ms=50, lease_ms=2000) as slow:
         eventually(lambda: deployment.pending() == 100)
-        with running(deployment, lease_ms=1000) as other:
+        with running(deployment, lease_ms=2000) as other:
             eventually(deployment.all_settled)
 
     assert slow.worker.tally.filled + slow.worker.tally.rejected == 100
