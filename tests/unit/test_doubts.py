@@ -39,8 +39,8 @@ def test_result_of_an_order_that_redis_has_lost_goes_out(bench: Bench) -> None:
 
     bench.worker.work_through()
     before = published(bench)
-    bench.worker.mend()
-    bench.worker.mend()
+    bench.worker.refill()
+    bench.worker.refill()
 
     assert (before, published(bench)) == ([], ["a"])
 
@@ -50,7 +50,7 @@ def test_result_that_others_have_published_meanwhile_does_not_go_out_again(bench
     bench.stream.results.append({"order_id": "a", "entry_id": entry_id})
 
     bench.worker.work_through()
-    bench.worker.mend()
+    bench.worker.refill()
 
     assert published(bench) == ["a"]
 
@@ -65,8 +65,8 @@ def test_letter_of_an_entry_that_redis_has_lost_goes_out(bench: Bench) -> None:
 
     bench.worker.work_through()
     assert bench.stream.letters == []
-    bench.worker.mend()
-    bench.worker.mend()
+    bench.worker.refill()
+    bench.worker.refill()
 
     (letter,) = bench.stream.letters
     assert "undecodable" in letter
@@ -79,10 +79,22 @@ def test_doubt_stays_when_redis_is_away(bench: Bench, step: str) -> None:
     bench.orders.faults.plant(step, reply_lost=True)
 
     with pytest.raises(Outage):
-        bench.worker.mend()
-    bench.worker.mend()
+        bench.worker.refill()
+    bench.worker.refill()
 
     assert published(bench) == ["a"]
+
+
+def test_doubt_is_settled_before_anything_else_is_taken(bench: Bench) -> None:
+    held_through_a_loss(bench, "a")
+    bench.worker.work_through()
+    bench.submit("b")
+
+    bench.worker.refill()
+
+    steps = bench.orders.faults.steps
+    assert published(bench) == ["a"]
+    assert len(steps) - steps[::-1].index("restore") < len(steps) - steps[::-1].index("read")
 
 
 def test_doubt_is_settled_before_a_drain_ends(bench: Bench) -> None:

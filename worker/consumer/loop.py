@@ -86,6 +86,8 @@ class Worker:
         self.life.give()
         self.lease.check()
         if not self.in_hand:
+            # Before anything that may take this process down: nobody else knows of them.
+            self.repair.doubts.settle()
             self.in_hand = self.intake.take()
             self.idle = not self.in_hand
 

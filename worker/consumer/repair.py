@@ -98,7 +98,6 @@ class Repair:
 
     def go_on(self, *, idle: bool) -> None:
         """Do a page, or as many as fit into a stretch where nobody waits. Raises Outage; the page is done again then."""
-        self.doubts.settle()
         if self._wanted:
             self._begin()
         ends_at = self._clock() + IDLE_STRETCH_S

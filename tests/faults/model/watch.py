@@ -104,6 +104,9 @@ class Watch:
             )
             if before is not None and not (replayed or resolved):
                 self._wrong(f"I7: the row of {order_id} changed from {before} to {row}")
+            if replayed and before is not None:
+                # Its order is another entry's now.
+                self._committed_at.pop(before.entry_id, None)
             self._state.rows[order_id] = row
             self._committed_at[row.entry_id] = self._state.steps
 
