@@ -215,10 +215,7 @@ def _programs() -> dict[str, Callable[[Sequence[str]], None]]:
     from tests.faults import victim  # noqa: PLC0415
     from tests.faults.storm import replicas  # noqa: PLC0415
     from worker.cli import main  # noqa: PLC0415
-    from worker.store import migrations  # noqa: PLC0415
 
-    # Loads what alembic loads late.
-    migrations.revisions().get_heads()
     return {"worker": main, "victim": victim.run, "storm": replicas.run}
 
 

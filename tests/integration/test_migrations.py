@@ -2,14 +2,16 @@
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from tests.harness import Deployment
 from tests.processes import free_port
 from worker import bootstrap
 from worker.domain.errors import SchemaBehind
-from worker.store import migrations
+from worker.store import migrations, schema
 from worker.store.tables import metadata
 
 
@@ -22,7 +24,7 @@ def test_migrations_lead_from_nothing_to_the_tables_and_back(empty_database: Dep
     migrations.upgrade(empty_database.database)
 
     assert {"orders", "trades"} <= table_names(empty_database)
-    assert migrations.schema_state(empty_database.database) is migrations.SchemaState.CURRENT
+    assert schema.schema_state(empty_database.database) is schema.SchemaState.CURRENT
 
     migrations.downgrade(empty_database.database, "base")
 
@@ -40,6 +42,22 @@ def test_autogenerate_finds_nothing_to_add(deployment: Deployment) -> None:
     assert differences == []
 
 
+def test_revisions_are_told_by_the_names_of_their_files() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(schema.location()))
+    scripts = ScriptDirectory.from_config(config)
+
+    assert sorted(script.revision for script in scripts.walk_revisions()) == list(schema.known_revisions())
+    assert scripts.get_heads() == [schema.known_revisions()[-1]]
+
+
+def test_database_of_others_is_behind(empty_database: Deployment) -> None:
+    with empty_database.database.transaction() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
+
+    assert schema.schema_state(empty_database.database) is schema.SchemaState.BEHIND
+
+
 def test_start_is_refused_when_the_schema_is_behind(empty_database: Deployment) -> None:
     settings = empty_database.settings(health_port=free_port())
 
@@ -51,4 +69,4 @@ def test_newer_schema_is_accepted(deployment: Deployment) -> None:
     with deployment.database.transaction() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'from the future'")
 
-    assert migrations.require_current(deployment.database) is migrations.SchemaState.NEWER
+    assert schema.require_current(deployment.database) is schema.SchemaState.NEWER

@@ -7,7 +7,8 @@ import pytest
 from tests.builders import filled, order
 from worker.domain.errors import ConfigurationError
 from worker.domain.orders import Execution, Order
-from worker.execution import PaperExecutor, VenueExecutor, load
+from worker.execution import PaperExecutor, load
+from worker.execution.venue import VenueExecutor
 
 HERE = "tests.unit.test_registry"
 

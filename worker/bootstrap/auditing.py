@@ -13,7 +13,7 @@ from worker.bootstrap.replica import decoder_of, renderer_of
 from worker.consumer import note_of
 from worker.consumer.audit import Audit, Remedies
 from worker.settings import Settings
-from worker.store import StoreEvidence, migrations, scratch
+from worker.store import StoreEvidence, schema, scratch
 from worker.stream import Mending, RedisLink, RedisNames, StreamEvidence
 
 
@@ -43,7 +43,7 @@ def auditor(settings: Settings, wish: Wish, progress: Callable[[str, int, int], 
         scratch.scratch() as memory,
     ):
         link.ping()
-        migrations.require_current(opened)
+        schema.require_current(opened)
         streams, rows = StreamEvidence(link, names), StoreEvidence(opened)
         remedies, finish = _remedies(settings, wish, names, link, streams, rows)
         audit = Audit(

@@ -9,7 +9,8 @@ from worker import wire
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.replica import decoder_of
 from worker.settings import Settings
-from worker.store import StoreInspector, migrations
+from worker.store import StoreInspector
+from worker.store.schema import schema_state
 from worker.stream import DeadLetters, PendingEntries, Submitter, Trail
 
 
@@ -25,6 +26,9 @@ class Witnesses(Struct, frozen=True):
 
 def migrate(settings: Settings, revision: str = "head") -> None:
     """Bring the schema up; safe however many do so at once."""
+    # Nobody else needs alembic, its 8 MB and its time to load.
+    from worker.store import migrations  # noqa: PLC0415
+
     with database(settings, "migrate") as opened:
         migrations.upgrade(opened, revision)
 
@@ -32,7 +36,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
 def schema(settings: Settings) -> str:
     """Return where the schema stands against this version: current, behind or newer."""
     with database(settings, "migrate") as opened:
-        return migrations.schema_state(opened).value
+        return schema_state(opened).value
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from worker.domain.decimals import Digits
 from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
-from worker.store import Database, OrderStore, StoreEvidence, StoreInspector, migrations
+from worker.store import Database, OrderStore, StoreEvidence, StoreInspector, schema
 from worker.stream import (
     Mending,
     OrderStream,
@@ -109,7 +109,7 @@ def replica(
         asking_link = opened.enter_context(redis_link(settings, "checks"))
         loop_database = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS))
         asked_database = opened.enter_context(database(settings, "checks", INSPECTION_CONNECTIONS))
-        if migrations.require_current(loop_database) is migrations.SchemaState.NEWER:
+        if schema.require_current(loop_database) is schema.SchemaState.NEWER:
             log.warning("the database schema is newer than this version knows")
         stream = OrderStream(
             link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel

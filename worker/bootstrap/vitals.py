@@ -7,7 +7,7 @@ import msgspec
 
 from worker import wire
 from worker.consumer import Worker
-from worker.store import Database, StoreInspector, migrations
+from worker.store import Database, StoreInspector, schema
 from worker.stream import StreamInspector
 
 
@@ -47,8 +47,8 @@ def questions(
     """Return how each server is asked how it is. The questions raise Outage where it does not answer."""
 
     def ask_database() -> Mapping[str, Any]:
-        state = migrations.schema_state(opened)
-        if state is migrations.SchemaState.BEHIND:
+        state = schema.schema_state(opened)
+        if state is schema.SchemaState.BEHIND:
             # There may be no tables to count.
             return {"schema": state.value}
         return {**msgspec.to_builtins(store.state()), "schema": state.value}

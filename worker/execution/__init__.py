@@ -2,6 +2,5 @@
 
 from worker.execution.paper import PaperExecutor
 from worker.execution.registry import load
-from worker.execution.venue import VenueExecutor
 
-__all__ = ["PaperExecutor", "VenueExecutor", "load"]
+__all__ = ["PaperExecutor", "load"]

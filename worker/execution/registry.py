@@ -6,7 +6,6 @@ from typing import Protocol, cast
 from worker.domain.errors import ConfigurationError
 from worker.domain.orders import Execution, Order
 from worker.execution.paper import PaperExecutor
-from worker.execution.venue import VenueExecutor
 
 
 class Executor(Protocol):
@@ -36,9 +35,7 @@ def load(
     if name == "paper":
         return PaperExecutor(success_rate=paper_success_rate, latency_s=paper_latency_s)
     if name == "venue":
-        if venue_url is None:
-            raise ConfigurationError("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
-        return VenueExecutor(venue_url, timeout_s=execute_timeout_s)
+        return _venue(venue_url, execute_timeout_s)
     module_name, colon, attribute = name.partition(":")
     if not (module_name and colon and attribute):
         raise ConfigurationError(
@@ -58,3 +55,12 @@ def load(
             " an order is either executed again unseen, or its venue is asked for it first"
         )
     return cast("Executor", executor)
+
+
+def _venue(url: str | None, timeout_s: float) -> Executor:
+    # Nobody else needs an HTTP client.
+    from worker.execution.venue import VenueExecutor  # noqa: PLC0415
+
+    if url is None:
+        raise ConfigurationError("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
+    return VenueExecutor(url, timeout_s=timeout_s)

@@ -1,54 +1,10 @@
-"""The schema's revisions: where a database stands, and bringing it to the newest."""
-
-from enum import Enum
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
+"""Bringing the schema to a revision, by alembic."""
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
-from worker.domain.errors import SchemaBehind
 from worker.store.engine import Database
-
-
-class SchemaState(Enum):
-    """Where a database stands against the revisions this version knows."""
-
-    CURRENT = "current"
-    BEHIND = "behind"
-    NEWER = "newer"
-
-
-@cache
-def revisions() -> ScriptDirectory:
-    """Return the revisions this version knows; they are read from their files once."""
-    return ScriptDirectory.from_config(_config())
-
-
-def schema_state(database: Database) -> SchemaState:
-    """Compare the database with the newest revision; a revision unknown here is a newer one."""
-    with database.transaction() as connection:
-        # Asked every second, with a table object made anew each time, that no cache of statements would ever meet again.
-        uncached = connection.execution_options(compiled_cache=None)
-        here = set(MigrationContext.configure(uncached).get_current_heads())
-    scripts = revisions()
-    if here == set(scripts.get_heads()):
-        return SchemaState.CURRENT
-    known = {script.revision for script in scripts.walk_revisions()}
-    return SchemaState.BEHIND if not here or here <= known else SchemaState.NEWER
-
-
-def require_current(database: Database) -> SchemaState:
-    """Return unless the schema is behind; raises SchemaBehind with the command that mends it."""
-    state = schema_state(database)
-    if state is SchemaState.BEHIND:
-        raise SchemaBehind(
-            "the database schema is behind this version: run `worker migrate` (or `make migrate`)"
-        )
-    return state
+from worker.store.schema import SchemaState, location, schema_state
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
@@ -70,12 +26,6 @@ def downgrade(database: Database, revision: str) -> None:
 
 def _config(**attributes: object) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_location()))
+    config.set_main_option("script_location", str(location()))
     config.attributes.update(attributes)
     return config
-
-
-def _location() -> Path:
-    package = Path(str(files("worker")))
-    installed = package / "_migrations"
-    return installed if installed.is_dir() else package.parent / "alembic"
