@@ -11,45 +11,33 @@ from rich.console import Console
 
 from benchmarks import plot, report
 from benchmarks.arena import Arena, arena
+from benchmarks.console import FOLDER, exit_code, wide_console
 from benchmarks.contest import Standing
 from benchmarks.designs import DESIGNS, Design
 from benchmarks.errors import NoFigure
 from benchmarks.scenarios import CURVE, SCENARIOS
 from benchmarks.scenarios import DESIGNS as STRAIGHT
 from benchmarks.scenarios.sizes import Sizes
-from worker.local import LocalServerError
-
-# On disk on most machines, where /tmp often is in memory.
-FOLDER = Path("/var/tmp")  # noqa: S108  a folder of our own is made in it
-LEAST_WIDTH = 144
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure what was asked for; return 1 where a run does not count, 3 where there are no servers."""
     wanted = _parser().parse_args(arguments)
-    console = Console(soft_wrap=False)
-    # A pipe counts as 80 columns, where headings would be cut.
-    console.width = max(console.width, LEAST_WIDTH)
+    console = wide_console()
     if wanted.list:
         for scenario in SCENARIOS.values():
             console.print(f"{scenario.name:<12} {scenario.title}", highlight=False)
         return 0
-    try:
-        sizes = _sizes(wanted, console)
-        with arena(wanted.folder) as servers:
-            _measure(servers, _names(wanted), sizes, wanted, console)
-    except NoFigure as failure:
-        console.print(f"No figure. {failure}", style="red", markup=False)
-        return 1
-    except LocalServerError as failure:
-        console.print(str(failure), style="red", markup=False)
-        return 3
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_code(console, lambda: _measure(wanted, console))
 
 
-def _measure(
+def _measure(wanted: argparse.Namespace, console: Console) -> None:
+    sizes = _sizes(wanted, console)
+    with arena(wanted.folder) as servers:
+        _measure_on(servers, _names(wanted), sizes, wanted, console)
+
+
+def _measure_on(
     servers: Arena, names: Sequence[str], sizes: Sizes, wanted: argparse.Namespace, console: Console
 ) -> None:
     where = report.machine(servers)

@@ -15,14 +15,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.__main__ import FOLDER, LEAST_WIDTH
 from benchmarks.arena import Arena, arena
+from benchmarks.console import FOLDER, exit_code, wide_console
 from benchmarks.designs import DESIGNS
 from benchmarks.errors import NoFigure
 from benchmarks.fleet import ROOT, Fleet
 from benchmarks.load import Load
 from benchmarks.measure import Measured, Run, drain
-from worker.local import LocalServerError
 
 SAMPLES_PER_S = 500
 ATTACHED_AFTER_S = 1.0
@@ -41,23 +40,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--flame-graph", type=Path, default=ROOT / ".local" / "bench" / "profile.svg")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="on disk; the servers work in it")
     wanted = parser.parse_args(arguments)
-    console = Console()
-    console.width = max(console.width, LEAST_WIDTH)
-    try:
-        with arena(wanted.folder) as servers:
-            _profile(servers, wanted, console)
-    except NoFigure as failure:
-        console.print(f"No figure. {failure}", style="red", markup=False)
-        return 1
-    except LocalServerError as failure:
-        console.print(str(failure), style="red", markup=False)
-        return 3
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    console = wide_console()
+    return exit_code(console, lambda: _profile(wanted, console))
 
 
-def _profile(servers: Arena, wanted: argparse.Namespace, console: Console) -> None:
+def _profile(wanted: argparse.Namespace, console: Console) -> None:
+    with arena(wanted.folder) as servers:
+        _profile_on(servers, wanted, console)
+
+
+def _profile_on(servers: Arena, wanted: argparse.Namespace, console: Console) -> None:
     (design,) = (design for design in DESIGNS if design.name == wanted.design)
     run = Run(design=design, load=Load(orders=wanted.orders, seed=1))
     wanted.flame_graph.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from benchmarks.errors import NoFigure
 from benchmarks.figures import Spread, percentile, ratio, rotated
 from benchmarks.load import NO_ORDER, Load
 from benchmarks.measure import Measured, Used
+from benchmarks.profiling import costs, statements
 from benchmarks.scenarios import SCENARIOS
 
 RIGHT = checks.Found(
@@ -195,3 +196,30 @@ def test_scenarios_are_listed_without_any_server(capsys: pytest.CaptureFixture[s
     assert main(["--list"]) == 0
 
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(SCENARIOS)
+
+
+def test_cost_is_charged_to_the_innermost_of_our_functions() -> None:
+    stacks = [
+        "run (worker/loop.py:7);settle (worker/stream/orders.py:9);send (redis/client.py:3) 5",
+        "run (worker/loop.py:8);settle (worker/stream/orders.py:11) 2",
+        "run (worker/loop.py:9) 1",
+        "wait (threading.py:331) 4",
+    ]
+
+    assert costs(stacks) == {
+        "settle (worker/stream/orders.py)": 7,
+        "run (worker/loop.py)": 1,
+        "none of ours": 4,
+    }
+
+
+def test_statement_takes_what_all_its_steps_take() -> None:
+    log = [
+        "LOG:  duration: 0.250 ms  parse _pg3_0: INSERT INTO orders",
+        "LOG:  duration: 0.500 ms  bind _pg3_0: INSERT INTO orders",
+        "LOG:  duration: 4.000 ms  execute _pg3_0: INSERT INTO orders",
+        "LOG:  duration: 1.000 ms  statement: COMMIT",
+        "LOG:  checkpoint starting: time",
+    ]
+
+    assert statements(log) == {"INSERT INTO orders": 4.75, "COMMIT": 1.0}

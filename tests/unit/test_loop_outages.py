@@ -5,15 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fakes import Bench
-from worker.consumer import loop
 from worker.domain.errors import Outage
 from worker.domain.orders import Execution, Order
 
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(loop, "LONGEST_WAIT_S", 0.001)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 @pytest.fixture

@@ -6,16 +6,13 @@ import pytest
 
 from tests.builders import decoder, delivery, flat
 from tests.fakes import Bench
-from worker.consumer import DecodesAhead, loop
+from worker.consumer import DecodesAhead
 from worker.domain.orders import Order, Undecodable
 
 LEASE_S = 30
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(loop, "LONGEST_WAIT_S", 0.001)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 @pytest.fixture

@@ -1,0 +1,35 @@
+"""What the commands of this folder have in common: where they print, and how they end."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.errors import NoFigure
+from worker.local import LocalServerError
+
+# On disk on most machines, where /tmp often is in memory.
+FOLDER = Path("/var/tmp")  # noqa: S108  a folder of our own is made in it
+LEAST_WIDTH = 144
+
+
+def wide_console() -> Console:
+    """Return where to print; a pipe counts as 80 columns, where headings would be cut."""
+    console = Console(soft_wrap=False)
+    console.width = max(console.width, LEAST_WIDTH)
+    return console
+
+
+def exit_code(console: Console, act: Callable[[], None]) -> int:
+    """Do it; return 1 where a run does not count, 3 where there are no servers, and say why."""
+    try:
+        act()
+    except NoFigure as failure:
+        console.print(f"No figure. {failure}", style="red", markup=False)
+        return 1
+    except LocalServerError as failure:
+        console.print(str(failure), style="red", markup=False)
+        return 3
+    except KeyboardInterrupt:
+        return 130
+    return 0
