@@ -9,14 +9,13 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Monotonic, Orders
 from worker.consumer.tally import Tally
-from worker.domain.deliveries import Delivery
+from worker.domain.deliveries import BEGINNING, Delivery
 from worker.domain.errors import Outage
 
 log = structlog.get_logger(__name__)
 
 SECOND_DELIVERY_GROUP = 32
 FIRST_RETRY_AFTER_S = 0.5
-_START = "0-0"
 
 
 class Intake:
@@ -47,7 +46,7 @@ class Intake:
         self._block_s = block_ms / 1000
         self._scan_every_s = lease_ms / 4000
         self._clock = clock
-        self._cursor = _START
+        self._cursor = BEGINNING
         self._next_scan = clock()
         self._waiting: deque[Delivery] = deque()
         self._retries: list[tuple[float, Delivery]] = []
@@ -172,7 +171,7 @@ class Intake:
         self._queue(found)
         if found:
             log.info("claimed abandoned entries", count=len(found))
-        if page.cursor == _START:
+        if page.cursor == BEGINNING:
             self._next_scan = self._clock() + self._scan_every_s
             trimmed = self._stream.trimmed(self._batch_size)
             self._queue([Delivery(each, (), 0, False) for each in trimmed if each not in held])

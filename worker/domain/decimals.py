@@ -12,7 +12,6 @@ FINEST = Decimal(1).scaleb(-FRACTION_DIGITS)
 # Wide enough for the product of two amounts; the default context keeps 28 digits and rounds the rest away.
 EXACT = Context(prec=128, rounding=ROUND_HALF_EVEN)
 
-_CANONICAL = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]*[1-9]))?", re.ASCII)
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?)([0-9]+))?", re.ASCII)
 # An exponent of more digits moves every digit out of range, whatever stands before it.
 _EXPONENT_DIGITS = 6
@@ -44,10 +43,6 @@ def canonical(text: str, digits: Digits = STORED) -> str:
     Keeps every digit. Raises NotExact where the number has more than these digits before or after the
     point once its exponent is applied; the cost is bounded by the length of the text, not by the exponent.
     """
-    match = _CANONICAL.fullmatch(text)
-    if match is not None and match.end(1) <= digits.integer and len(match[2] or "") <= digits.fraction:
-        # As most are sent.
-        return text
     match = _NUMBER.fullmatch(text)
     if match is None:
         raise NotExact("is not a decimal number")

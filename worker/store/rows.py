@@ -26,7 +26,7 @@ def _short(_name: str) -> str:
     return next(_letters)
 
 
-class OrderRow(msgspec.Struct, rename=_short, omit_defaults=True, gc=False):
+class IncomingOrder(msgspec.Struct, rename=_short, omit_defaults=True):
     """A row of orders, its fields named like the columns; `replay_of` is asked for and not stored."""
 
     order_id: str
@@ -51,7 +51,7 @@ class OrderRow(msgspec.Struct, rename=_short, omit_defaults=True, gc=False):
     replay_of: str | None = None
 
 
-class TradeRow(msgspec.Struct, rename=_short, gc=False):
+class IncomingTrade(msgspec.Struct, rename=_short):
     """A row of trades, its fields named like the columns."""
 
     order_id: str
@@ -62,20 +62,20 @@ class TradeRow(msgspec.Struct, rename=_short, gc=False):
     executed_at: datetime
 
 
-TRADE_COLUMNS = TradeRow.__struct_fields__
+TRADE_COLUMNS = IncomingTrade.__struct_fields__
 # What is written; the others of the table write themselves.
-ORDER_COLUMNS = tuple(name for name in OrderRow.__struct_fields__ if name != "replay_of")
+ORDER_COLUMNS = tuple(name for name in IncomingOrder.__struct_fields__ if name != "replay_of")
 
 
 def incoming_orders(name: str) -> dict[str, ColumnElement[object]]:
     """Return the columns of the rows that a parameter holds, by the names of orders."""
     # Whom a replay stands for is spelled like the entry it names.
-    return _incoming(name, OrderRow, {**orders.c, "replay_of": orders.c.entry_id})
+    return _incoming(name, IncomingOrder, {**orders.c, "replay_of": orders.c.entry_id})
 
 
 def incoming_trades(name: str) -> dict[str, ColumnElement[object]]:
     """Return the columns of the rows that a parameter holds, by the names of trades."""
-    return _incoming(name, TradeRow, dict(trades.c))
+    return _incoming(name, IncomingTrade, dict(trades.c))
 
 
 def order_rows(records: Iterable[OrderRecord]) -> str:
@@ -87,7 +87,7 @@ def trade_rows(records: Iterable[OrderRecord]) -> str:
     """Return the trades of orders as a parameter. Raises RowRefused where one can't be put into text."""
     return _parameter(
         [
-            TradeRow(
+            IncomingTrade(
                 record.order_id,
                 trade.trade_id,
                 trade.quantity,
@@ -134,9 +134,9 @@ def _in_order(records: Iterable[OrderRecord]) -> list[OrderRecord]:
     return sorted(records, key=attrgetter("order_id"))
 
 
-def _order_row(record: OrderRecord) -> OrderRow:
+def _order_row(record: OrderRecord) -> IncomingOrder:
     labels = record.labels
-    return OrderRow(
+    return IncomingOrder(
         record.order_id,
         record.entry_id,
         "\\x" + record.fingerprint.hex(),

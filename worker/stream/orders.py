@@ -8,14 +8,13 @@ import msgspec
 import redis
 import structlog
 
-from worker.domain.deliveries import ClaimedPage, Delivery, Settlement, Settling
+from worker.domain.deliveries import BEGINNING, ClaimedPage, Delivery, Settlement, Settling
 from worker.domain.retention import Lost, Retained
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.scripts import source
 
 log = structlog.get_logger(__name__)
 
-START = "0-0"
 _LEAVE_COUNT = -1
 # Redis does nothing else meanwhile: a few milliseconds at the most. Above the entries of any usual stream node, since
 # a node that is larger than the limit would never go.
@@ -58,12 +57,12 @@ class OrderStream:
         names = self._names
         with outages():
             try:
-                self._link.call("XGROUP", "CREATE", names.orders, names.group, START, "MKSTREAM")
+                self._link.call("XGROUP", "CREATE", names.orders, names.group, BEGINNING, "MKSTREAM")
             except redis.ResponseError as error:
                 if not str(error).startswith("BUSYGROUP"):
                     raise
             else:
-                log.warning("group made", stream=names.orders, group=names.group, reads_from=START)
+                log.warning("group made", stream=names.orders, group=names.group, reads_from=BEGINNING)
 
     def ping(self) -> None:
         """Return when Redis answers; raises Outage otherwise."""
@@ -110,7 +109,7 @@ class OrderStream:
             [names.group, names.consumer, self._lease_ms, cursor, count, self._now_ms()],
         )
         if reply is None:
-            return ClaimedPage(START, [])
+            return ClaimedPage(BEGINNING, [])
         return ClaimedPage(text(reply[0]), [_uncharged(entry) for entry in reply[1]])
 
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:

@@ -4,12 +4,12 @@ import time
 
 import structlog
 
-from worker.domain.deliveries import Settlement
+from worker.domain.deliveries import BEGINNING, Settlement
 from worker.domain.errors import Outage
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
 from worker.stream.evidence import StreamEvidence
 from worker.stream.mending import Mending
-from worker.stream.orders import START, OrderStream
+from worker.stream.orders import OrderStream
 
 log = structlog.get_logger(__name__)
 
@@ -50,14 +50,14 @@ class Rehearsal:
     def _work(self) -> None:
         names, stage = self._names, self._stage
         with outages():
-            self._link.call("XGROUP", "CREATE", names.orders, names.group, START, "MKSTREAM")
+            self._link.call("XGROUP", "CREATE", names.orders, names.group, BEGINNING, "MKSTREAM")
             for entry_id in (PUBLISHED, BURIED, TRIMMED):
                 self._link.call("XADD", names.orders, entry_id, "type", "probe")
         stage.read(3, 1)
         stage.release({TRIMMED: 0})
         with outages():
             self._link.call("XDEL", names.orders, TRIMMED)
-        stage.claim(START, 1)
+        stage.claim(BEGINNING, 1)
         stage.own_pending(2, known=())
         stage.charge({PUBLISHED: 1})
         stage.trimmed(1)

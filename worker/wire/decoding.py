@@ -297,13 +297,6 @@ def _decimal(text: str | None) -> Decimal | None:
 
 
 def _labels(fields: Fields) -> Iterable[str | None]:
-    values = list(map(fields.get, names.LABELS))
-    if _PLAIN_KINDS.issuperset(map(type, values)):
-        return values
-    return _plain_labels(fields)
-
-
-def _plain_labels(fields: Fields) -> Iterable[str | None]:
     for name in names.LABELS:
         value = fields.get(name)
         if isinstance(value, Junk):
