@@ -1,14 +1,21 @@
 """The way to PostgreSQL: one engine per use, errors told apart by what the worker does about them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    SQLAlchemyError,
+)
 
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, RowRefused
 from worker.store.silence import SilenceGuard
@@ -73,6 +80,8 @@ class Database:
             },
         )
 
+        event.listen(self._engine, "do_execute", _copy_in)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Run the block in one transaction, committed at its end, within the transaction timeout.
@@ -111,6 +120,30 @@ class Database:
         """Close every connection."""
         self._engine.dispose()
         self._guard.close()
+
+
+def copying(table: Table, columns: Sequence[str]) -> str:
+    """Return the statement that reads rows as `copy` sends them."""
+    names = ", ".join(columns)
+    return f"COPY {table.name} ({names}) FROM STDIN (FORMAT csv, NULL 'null', ESCAPE '\\', ENCODING 'UTF8')"
+
+
+def copy(connection: Connection, statement: str, lines: bytes) -> None:
+    """Send rows of a statement of `copying`. Raises RowRefused where COPY is not possible on this table, too."""
+    try:
+        connection.exec_driver_sql(statement, (lines,))
+    except NotSupportedError as error:
+        # Row-level security has no COPY.
+        raise RowRefused(_reason(error)) from error
+
+
+def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:  # noqa: ANN401  the driver's
+    # Within SQLAlchemy, and so within its way to tell errors apart, to notice lost connections, to show statements.
+    if not statement.startswith("COPY "):
+        return False
+    with cursor.copy(statement) as rows:
+        rows.write(parameters[0])
+    return True
 
 
 @contextmanager

@@ -1,12 +1,13 @@
-"""Rows on their way in: one parameter of JSON text, however many there are, in which names are short and NULL is left out."""
+"""Rows on their way in: lines to copy, or one parameter of JSON text in which names are short and NULL is left out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from operator import attrgetter
 from string import ascii_letters
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from sqlalchemy import ColumnElement, DateTime, LargeBinary, Numeric, Text, bindparam, cast, column, func
@@ -15,9 +16,13 @@ from sqlalchemy.types import TypeEngine
 
 from worker.domain.errors import RowRefused
 from worker.domain.orders import OrderRecord, Side, Status
+from worker.store.engine import copying
 from worker.store.tables import orders, trades
 
+Row: TypeAlias = tuple[Any, ...]
+
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _letters = iter(ascii_letters)
 
 
@@ -62,9 +67,13 @@ class IncomingTrade(msgspec.Struct, rename=_short):
     executed_at: datetime
 
 
+# A backslash stands at the head of its text, which JSON writes as two.
+IN_A_FINGERPRINT = 2
 TRADE_COLUMNS = IncomingTrade.__struct_fields__
 # What is written; the others of the table write themselves.
 ORDER_COLUMNS = tuple(name for name in IncomingOrder.__struct_fields__ if name != "replay_of")
+COPY_ORDERS = copying(orders, ORDER_COLUMNS)
+COPY_TRADES = copying(trades, TRADE_COLUMNS)
 
 
 def incoming_orders(name: str) -> dict[str, ColumnElement[object]]:
@@ -80,25 +89,26 @@ def incoming_trades(name: str) -> dict[str, ColumnElement[object]]:
 
 def order_rows(records: Iterable[OrderRecord]) -> str:
     """Return rows of orders as a parameter. Raises RowRefused where one can't be put into text."""
-    return _parameter([_order_row(record) for record in _in_order(records)])
+    with _refused():
+        return _encode(
+            [IncomingOrder(*(*_order(each), each.replay_of)) for each in _in_order(records)]
+        ).decode()
 
 
 def trade_rows(records: Iterable[OrderRecord]) -> str:
     """Return the trades of orders as a parameter. Raises RowRefused where one can't be put into text."""
-    return _parameter(
-        [
-            IncomingTrade(
-                record.order_id,
-                trade.trade_id,
-                trade.quantity,
-                trade.price,
-                trade.commission,
-                record.executed_at,
-            )
-            for record in records
-            for trade in record.trades
-        ]
-    )
+    with _refused():
+        return _encode([IncomingTrade(*row) for row in _trades(records)]).decode()
+
+
+def order_lines(records: Iterable[OrderRecord]) -> bytes | None:
+    """Return rows of orders as COPY_ORDERS reads them. None, or RowRefused, where one can't be put into such lines."""
+    return _lines([_order(record) for record in _in_order(records)], backslashes=IN_A_FINGERPRINT)
+
+
+def trade_lines(records: Iterable[OrderRecord]) -> bytes | None:
+    """Return the trades of orders as COPY_TRADES reads them. None, or RowRefused, where one can't be put into such lines."""
+    return _lines(list(_trades(records)))
 
 
 def _incoming(
@@ -120,9 +130,20 @@ def _incoming(
     return {field: table.c[key] for field, key in keys.items()}
 
 
-def _parameter(rows: Sequence[msgspec.Struct]) -> str:
+def _lines(rows: Sequence[Row], *, backslashes: int = 0) -> bytes | None:
+    with _refused():
+        lines = _encode_lines(rows)
+    # An array of JSON is a line of CSV between brackets, but for the escapes that JSON knows and CSV does not.
+    if lines.count(b"\\") != backslashes * len(rows):
+        return None
+    # A line can't end inside of a text: there its end would be an escape.
+    return lines[1:-2].replace(b"]\n[", b"\n")
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
     try:
-        return _encode(rows).decode()
+        yield
     except (TypeError, UnicodeEncodeError) as error:
         # A custom executor can put anything into a trade.
         raise RowRefused(f"{type(error).__name__}: {error}") from error
@@ -134,9 +155,10 @@ def _in_order(records: Iterable[OrderRecord]) -> list[OrderRecord]:
     return sorted(records, key=attrgetter("order_id"))
 
 
-def _order_row(record: OrderRecord) -> IncomingOrder:
+def _order(record: OrderRecord) -> Row:
+    """Return what stands in ORDER_COLUMNS."""
     labels = record.labels
-    return IncomingOrder(
+    return (
         record.order_id,
         record.entry_id,
         "\\x" + record.fingerprint.hex(),
@@ -156,5 +178,18 @@ def _order_row(record: OrderRecord) -> IncomingOrder:
         labels.client_id,
         record.average_price,
         record.error_message,
-        record.replay_of,
     )
+
+
+def _trades(records: Iterable[OrderRecord]) -> Iterator[Row]:
+    """Yield what stands in TRADE_COLUMNS, for each trade."""
+    for record in records:
+        for trade in record.trades:
+            yield (
+                record.order_id,
+                trade.trade_id,
+                trade.quantity,
+                trade.price,
+                trade.commission,
+                record.executed_at,
+            )

@@ -1,0 +1,182 @@
+"""Rows of which none is there yet are copied; any other batch is inserted, and nobody can tell from what stands there."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import Engine, event
+
+from tests.builders import dead_record, record, trade
+from tests.harness import Deployment
+from worker.domain.errors import RowRefused
+from worker.domain.orders import Labels, OrderRecord
+from worker.store import Database, OrderStore
+from worker.store.orders import INSERTS_AFTER_A_REFUSAL
+
+
+@contextmanager
+def ways_taken() -> Iterator[list[str]]:
+    """Note how orders and trades are written."""
+    taken: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith(("COPY", "INSERT")):
+            taken.append(" ".join(statement.replace("INTO ", "").split()[:2]))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield taken
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def numbered(first: int, count: int) -> list[OrderRecord]:
+    return [record(f"o{number}", entry_id=f"{number}-1") for number in range(first, first + count)]
+
+
+def are_theirs(standing: Sequence[OrderRecord], records: Sequence[OrderRecord]) -> bool:
+    """Whether each record was written, as what is returned says."""
+    return all(stands is mine for stands, mine in zip(standing, records, strict=True))
+
+
+def test_new_orders_are_copied(deployment: Deployment) -> None:
+    new = [*numbered(1, 3), dead_record("o4", entry_id="4-1")]
+
+    with ways_taken() as taken:
+        standing = OrderStore(deployment.database).record(new)
+
+    assert taken == ["COPY orders", "COPY trades"]
+    assert are_theirs(standing, new)
+    assert deployment.rows() == {row.order_id: row for row in new}
+
+
+def test_batch_with_an_order_that_was_there_is_inserted_and_so_are_the_next(deployment: Deployment) -> None:
+    store = OrderStore(deployment.database)
+    store.record(numbered(1, 1))
+    again = record("o1", entry_id="9-1")
+
+    with ways_taken() as refused:
+        standing = store.record([*numbered(2, 2), again])
+    with ways_taken() as next_ones:
+        for number in range(INSERTS_AFTER_A_REFUSAL):
+            store.record(numbered(100 + number, 1))
+    with ways_taken() as in_the_end:
+        store.record(numbered(1000, 1))
+
+    assert refused == ["COPY orders", "INSERT orders", "INSERT trades"]
+    assert [row.entry_id for row in standing] == ["2-1", "3-1", "1-1"]
+    assert next_ones == ["INSERT orders", "INSERT trades"] * INSERTS_AFTER_A_REFUSAL
+    assert in_the_end == ["COPY orders", "COPY trades"]
+
+
+def test_order_that_stands_twice_in_a_batch_belongs_to_the_first_of_its_entries(
+    deployment: Deployment,
+) -> None:
+    first, second = record("a", entry_id="1-1"), record("a", entry_id="2-1")
+
+    standing = OrderStore(deployment.database).record([first, second])
+
+    assert standing[0] is first
+    assert standing[1].entry_id == "1-1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["back\\slash", '"quoted"', "two\nlines", "tab\t", "]\n[", "\\.", "\\N", "\u0001"],
+)
+def test_text_that_needs_an_escape_is_inserted(deployment: Deployment, text: str) -> None:
+    row = record("a", labels=Labels(reason=text))
+    store = OrderStore(deployment.database)
+
+    with ways_taken() as taken:
+        store.record([row])
+    with ways_taken() as others:
+        store.record(numbered(2, 1))
+
+    assert taken == ["INSERT orders", "INSERT trades"]
+    assert others == ["COPY orders", "COPY trades"]
+    assert deployment.rows()["a"] == row
+
+
+@pytest.mark.parametrize("text", ["", "null", "NULL", ",", "],[", "'", "é\u2028🙂", " ", "{}", "\u007f"])
+def test_any_other_text_is_copied_as_it_is(deployment: Deployment, text: str) -> None:
+    row = record("a", labels=Labels(reason=text, bot_id=text))
+
+    with ways_taken() as taken:
+        OrderStore(deployment.database).record([row])
+
+    assert taken == ["COPY orders", "COPY trades"]
+    assert deployment.rows()["a"] == row
+
+
+def test_row_that_no_table_can_hold_is_refused_either_way_and_nothing_is_written(
+    deployment: Deployment,
+) -> None:
+    store = OrderStore(deployment.database)
+    twice = (trade("t", quantity=Decimal("0.2")), trade("t", quantity=Decimal("0.3")))
+
+    with ways_taken() as taken, pytest.raises(RowRefused, match="trades_pkey"):
+        store.record([*numbered(1, 2), record("a", entry_id="7-1", trades=twice)])
+
+    assert taken == ["COPY orders", "COPY trades", "INSERT orders", "INSERT trades"]
+    assert deployment.rows() == {}
+
+
+def test_table_that_can_not_be_copied_to_is_inserted_into(deployment: Deployment) -> None:
+    with psycopg.connect(deployment.database_url, autocommit=True) as admin:
+        admin.execute(
+            """
+            DROP ROLE IF EXISTS kept_apart;
+            CREATE ROLE kept_apart;
+            GRANT ALL ON orders, trades TO kept_apart;
+            ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY everything ON orders USING (true)
+            """
+        )
+    apart = Database(
+        f"{deployment.database_url}{'&' if '?' in deployment.database_url else '?'}options=-c%20role%3Dkept_apart",
+        transaction_timeout_s=10,
+        pool_size=1,
+        application_name="apart",
+    )
+    new = numbered(1, 2)
+
+    with ways_taken() as taken:
+        standing = OrderStore(apart).record(new)
+
+    apart.close()
+    assert taken == ["COPY orders", "INSERT orders", "INSERT trades"]
+    assert are_theirs(standing, new)
+
+
+def test_replay_is_inserted(deployment: Deployment) -> None:
+    store = OrderStore(deployment.database)
+    store.record([dead_record("a", entry_id="1-1")])
+    replay = replace(record("a", entry_id="2-1"), replay_of="1-1")
+
+    with ways_taken() as taken:
+        (standing,) = store.record([replay])
+
+    assert "COPY orders" not in taken
+    assert standing is replay
+
+
+def test_rows_of_a_database_in_another_encoding_are_what_was_sent(deployment: Deployment) -> None:
+    latin = Database(
+        f"{deployment.database_url}{'&' if '?' in deployment.database_url else '?'}client_encoding=latin1",
+        transaction_timeout_s=10,
+        pool_size=1,
+        application_name="latin",
+    )
+    row = replace(record("a"), labels=Labels(reason="é"))
+
+    with ways_taken() as taken:
+        OrderStore(latin).record([row])
+
+    latin.close()
+    assert taken == ["COPY orders", "COPY trades"]
+    assert deployment.rows()["a"] == row
