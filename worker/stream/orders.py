@@ -239,7 +239,8 @@ def packed(settlements: Sequence[Settlement]) -> bytes:
 
 def _packable(settlement: Settlement) -> tuple[str, str, Sequence[str | bytes | msgspec.Raw], str]:
     fields: Sequence[str | bytes | msgspec.Raw] = settlement.fields
-    if bytes in map(type, fields):
+    # A result is text; a letter keeps the bytes that came.
+    if settlement.action in {"bury", "rebury"}:
         # Lua's msgpack has no binary type; its strings hold any bytes.
         fields = [
             msgspec.Raw(_STRING_32 + len(part).to_bytes(4, "big") + part) if isinstance(part, bytes) else part
