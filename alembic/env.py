@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection, text
 
-from worker.bootstrap import database_from_environment
+from worker.bootstrap.connections import database_from_environment
 from worker.store.tables import metadata
 
 # Any constant shared by all versions: replicas that start at once take turns on it.

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.errors import NoFigure
-from worker import bootstrap
+from worker.bootstrap import commands
 from worker.settings import read_settings
 
 OURS = "benchmarks"
@@ -41,7 +41,7 @@ class Tables:
         with _connected(server_url) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         self.url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-        bootstrap.migrate(read_settings({"REDIS_URL": redis_url, "DATABASE_URL": self.url}))
+        commands.migrate(read_settings({"REDIS_URL": redis_url, "DATABASE_URL": self.url}))
         self._connection = _connected(self.url)
         self._held = 0
 

@@ -14,7 +14,7 @@ import redis
 from tests.harness import Deployment, Servers, eventually
 from tests.scratch import in_memory
 from tests.servers import KINDS, chosen_kind, postgres_version, redis_version, started
-from worker.bootstrap import migrate
+from worker.bootstrap.commands import migrate
 from worker.local import LocalPostgres, LocalRedis
 
 VERSIONS = pytest.StashKey[str]()

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.harness import Deployment
 from tests.processes import free_port
-from worker.bootstrap import Replica, replica
+from worker.bootstrap.replica import Replica, replica
 from worker.domain.orders import OrderRecord
 
 

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from tests.harness import Deployment, eventually
 from tests.processes import ROOT, WorkerProcess, free_port
-from worker.bootstrap import EXIT_STOPPED
+from worker.bootstrap.replica import EXIT_STOPPED
 
 _LOOK_EVERY_S = 0.005
 
@@ -214,7 +214,7 @@ def _programs() -> dict[str, Callable[[Sequence[str]], None]]:
     # Imported here alone, so that asking the server costs no imports.
     from tests.faults import victim  # noqa: PLC0415
     from tests.faults.storm import replicas  # noqa: PLC0415
-    from worker.cli import main  # noqa: PLC0415
+    from worker.cli import main, service  # noqa: F401, PLC0415  the file of `run`, imported when it is asked for
 
     return {"worker": main, "victim": victim.run, "storm": replicas.run}
 

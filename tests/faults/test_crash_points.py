@@ -19,7 +19,8 @@ from tests.faults.crash_points.points import POINTS, WAYS, Cell, Way, cells
 from tests.faults.crash_points.stage import LONG_LEASE, SHORT_LEASE, SHORT_LEASE_S, Stage
 from tests.faults.forkserver import Forkserver
 from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
-from worker.bootstrap import EXIT_STOPPED, schema
+from worker.bootstrap.commands import schema
+from worker.bootstrap.replica import EXIT_STOPPED
 
 CRASHED = 1
 SERVER_AWAY = 3

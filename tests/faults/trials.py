@@ -15,7 +15,7 @@ from tests.faults.proxy import Plan, Proxy
 from tests.faults.scale import CHAOS
 from tests.harness import Deployment, assert_invariants, sample_orders, take_and_vanish
 from tests.processes import free_port
-from worker.bootstrap import Replica, replica
+from worker.bootstrap.replica import Replica, replica
 from worker.domain.errors import Outage
 from worker.settings import read_settings
 

@@ -19,7 +19,7 @@ import psycopg
 import redis
 from sqlalchemy import Engine, event
 
-from worker.bootstrap import replica
+from worker.bootstrap.replica import replica
 from worker.cli import main as command_line
 from worker.consumer import Drain, repair, retention
 from worker.domain.deliveries import ClaimedPage, Delivery, Settlement, Settling

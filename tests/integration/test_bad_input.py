@@ -10,7 +10,7 @@ from tests.builders import flat
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
 from tests.strategies import Case, cases
-from worker.bootstrap import Replica
+from worker.bootstrap.replica import Replica
 from worker.domain.orders import Status
 
 GENERATED = 1500

@@ -9,7 +9,7 @@ from sqlalchemy import inspect
 
 from tests.harness import Deployment
 from tests.processes import free_port
-from worker import bootstrap
+from worker.bootstrap import replica
 from worker.domain.errors import SchemaBehind
 from worker.store import migrations, schema
 from worker.store.tables import metadata
@@ -61,7 +61,7 @@ def test_database_of_others_is_behind(empty_database: Deployment) -> None:
 def test_start_is_refused_when_the_schema_is_behind(empty_database: Deployment) -> None:
     settings = empty_database.settings(health_port=free_port())
 
-    with pytest.raises(SchemaBehind, match="worker migrate"), bootstrap.replica(settings):
+    with pytest.raises(SchemaBehind, match="worker migrate"), replica.replica(settings):
         pytest.fail("the replica started")
 
 

@@ -11,7 +11,6 @@ from sqlalchemy import update
 from tests.accounts import with_user
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
-from worker import bootstrap
 from worker.bootstrap import overview
 from worker.cli.overview import Look
 from worker.domain.errors import Outage
@@ -407,7 +406,7 @@ def test_snapshot_of_a_server_that_fails_half_way_is_an_outage(
 
     monkeypatch.setattr(queries.StoreInspector, "outcomes", gone)
 
-    found = bootstrap.snapshot(deployment.settings())
+    found = overview.snapshot(deployment.settings())
 
     assert found["database"] == {"connected": False, "error": "gone", "answers": True, "refused": False}
     assert found["redis"]["connected"] is True

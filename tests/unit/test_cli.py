@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.builders import logging_restored
-from worker import __version__, bootstrap
+from worker import __version__
+from worker.bootstrap import commands
 from worker.cli import main, submission
 from worker.domain.errors import Outage
 from worker.settings import Settings
@@ -53,7 +54,7 @@ def use(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     def submitter(_settings: Settings) -> Iterator[Target]:
         yield target
 
-    monkeypatch.setattr(bootstrap, "submitter", submitter)
+    monkeypatch.setattr(commands, "submitter", submitter)
 
 
 def worker(*arguments: str, given: str = "", **environment: str) -> Result:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from worker import bootstrap
+from worker.bootstrap import commands
 from worker.cli import main
 from worker.cli.pending import PAGE_SIZE, SHOWN
 from worker.domain.errors import Outage
@@ -66,7 +66,7 @@ def use(source: Source, monkeypatch: pytest.MonkeyPatch) -> Source:
     def pending_entries(_settings: Settings) -> Iterator[Source]:
         yield source
 
-    monkeypatch.setattr(bootstrap, "pending_entries", pending_entries)
+    monkeypatch.setattr(commands, "pending_entries", pending_entries)
     return source
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from worker import bootstrap
+from worker.bootstrap import overview
 from worker.cli import main
 from worker.ops.summary import SHOWN_CONSUMERS
 from worker.settings import Settings
@@ -79,7 +79,7 @@ def found(**changes: Any) -> dict[str, Any]:
 
 
 def worker(monkeypatch: pytest.MonkeyPatch, snapshot: dict[str, Any], *arguments: str) -> Result:
-    monkeypatch.setattr(bootstrap, "snapshot", lambda _settings: snapshot)
+    monkeypatch.setattr(overview, "snapshot", lambda _settings: snapshot)
     return CliRunner(env=NOWHERE).invoke(main, ["status", *arguments])
 
 
@@ -235,7 +235,7 @@ def interrupted_after(
         return next(left)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(bootstrap, "snapshot", snapshot)
+    monkeypatch.setattr(overview, "snapshot", snapshot)
     return lambda *arguments: CliRunner(env=NOWHERE).invoke(main, ["status", *arguments]), slept
 
 

@@ -1,26 +1,45 @@
 """The commands: parse, call, print. Exit 0 done, 1 found something, 2 usage, 3 a server is away, 78 configuration."""
 
+from importlib import import_module
+
 import click
 
 from worker import __version__
-from worker.cli.audit import audit
-from worker.cli.bridge import bridge
-from worker.cli.dead import dead
-from worker.cli.life import show
-from worker.cli.overview import status
-from worker.cli.pending import pending
-from worker.cli.replay import replay
-from worker.cli.service import migrate, run
-from worker.cli.submission import submit
+
+# In which file each is.
+COMMANDS = {
+    "audit": "audit",
+    "bridge": "bridge",
+    "dead": "dead",
+    "migrate": "service",
+    "pending": "pending",
+    "replay": "replay",
+    "run": "service",
+    "show": "life",
+    "status": "overview",
+    "submit": "submission",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class OnDemand(click.Group):
+    """Imports what is asked for: a replica has no use for the tables and bars of the other commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's own signature
+        """Return the names of all commands, for the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's own
+        """Return a command, or None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"worker.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.group(cls=OnDemand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="worker")
 def main() -> None:
     """Execute orders from a Redis stream, each once, and publish one result for each."""
 
-
-for command in (run, migrate, submit, status, pending, replay, show, dead, audit, bridge):
-    main.add_command(command)
 
 __all__ = ["main"]

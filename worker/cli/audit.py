@@ -12,15 +12,15 @@ import click
 import msgspec
 from rich.progress import TaskID
 
-from worker import bootstrap
-from worker.bootstrap import Auditor, Wish
+from worker.bootstrap import auditing
+from worker.bootstrap.auditing import Auditor, Wish
 from worker.cli.letters import Ago, unix_ms
+from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
     EXIT_UNREACHABLE,
     leave,
-    progress_bar,
     settings_of_environment,
     translated,
 )
@@ -100,7 +100,7 @@ def carry_out(settings: Settings, wish: Wish, report: "Report") -> None:
     """Audit with a bar on standard error, and report on standard output."""
     with progress_bar() as bar:
         shown = Bar(bar.add_task("audit", total=None), bar.update)
-        with bootstrap.auditor(settings, wish, shown.show) as auditor:
+        with auditing.auditor(settings, wish, shown.show) as auditor:
             shown.auditor = auditor
             report.tell(auditor)
             auditor.finish()

@@ -5,7 +5,7 @@ import sys
 import click
 import structlog
 
-from worker import bootstrap
+from worker.bootstrap import bridging, replica
 from worker.cli.shell import settings_of_environment, translated
 from worker.domain.errors import WorkerError
 from worker.ops import configure_logs, escaped
@@ -48,10 +48,10 @@ def bridge(*, channel: str, memory_mb: int) -> None:
     settings = settings_of_environment()
     configure_logs(level=settings.log_level, form=settings.log_format)
     try:
-        bootstrap.bridge(settings, channel, most_bytes=memory_mb * MEGABYTE)
+        bridging.bridge(settings, channel, most_bytes=memory_mb * MEGABYTE)
     except WorkerError:
         raise
     except Exception:
         # A bug: one line in the form of all others.
         log.exception("crashed")
-        sys.exit(bootstrap.EXIT_STOPPED)
+        sys.exit(replica.EXIT_STOPPED)

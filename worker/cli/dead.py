@@ -14,14 +14,15 @@ import click
 import msgspec
 from msgspec import Struct
 
-from worker import bootstrap, wire
+from worker import wire
+from worker.bootstrap import commands, replica
 from worker.cli.letters import Edit, LetterId, Wanted, changing, selecting, wanted_of
+from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
     EXIT_UNREACHABLE,
     leave,
-    progress_bar,
     settings_of_environment,
     translated,
 )
@@ -82,7 +83,7 @@ def list_letters(
 ) -> None:
     """List dead letters, oldest first; those that are open, unless asked otherwise."""
     wanted = Wanted((), reasons, since_s, limit, "closed" if closed else state)
-    with bootstrap.dead_letters(settings_of_environment()) as letters:
+    with commands.dead_letters(settings_of_environment()) as letters:
         found = wanted.among(letters)
         if as_json:
             click.echo(json.dumps({"letters": [_described(letter) for letter in found]}, indent=2))
@@ -98,7 +99,7 @@ def list_letters(
 def show(letter_id: str, *, as_json: bool) -> None:
     """Show one dead letter with its original fields."""
     settings = settings_of_environment()
-    with bootstrap.dead_letters(settings) as letters:
+    with commands.dead_letters(settings) as letters:
         letter = letters.find(letter_id)
     if letter is None:
         leave(EXIT_FOUND, f"{letter_id}: {GONE}")
@@ -113,7 +114,7 @@ def show(letter_id: str, *, as_json: bool) -> None:
     for name, value in _originals(letter):
         click.echo(f"  {escaped(name)} = {escaped(value)}")
     if letter.closed is None:
-        click.echo(_what_next(letter, bootstrap.decoder_of(settings)))
+        click.echo(_what_next(letter, replica.decoder_of(settings)))
 
 
 @dead.command()
@@ -133,7 +134,7 @@ def replay(
     edited = dict(edits)
     _refuse_unasked(yes=yes or dry_run)
     settings = settings_of_environment()
-    decoder = bootstrap.decoder_of(settings)
+    decoder = replica.decoder_of(settings)
 
     def one(letters: DeadLetters, letter: StoredLetter) -> Closing | None:
         stamped = {"timestamp": str(int(time.time()))} if fresh else {}
@@ -143,7 +144,7 @@ def replay(
         state = LetterState("replayed", _who(), _now(), made.changed, fresh=fresh)
         return letters.replay(letter.letter_id, state, made.fields)
 
-    with bootstrap.dead_letters(settings) as letters:
+    with commands.dead_letters(settings) as letters:
         chosen = wanted.chosen(letters)
         if "order_id" in edited and len(chosen) > 1:
             raise click.UsageError("--set order_id=... is for one letter: several orders can't share an id")
@@ -167,7 +168,7 @@ def discard(
             None if dry_run else letters.discard(letter.letter_id, LetterState("discarded", _who(), _now()))
         )
 
-    with bootstrap.dead_letters(settings_of_environment()) as letters:
+    with commands.dead_letters(settings_of_environment()) as letters:
         chosen = wanted.chosen(letters)
         _ask(f"discard {len(chosen)} dead letters?", yes=yes or dry_run or not chosen)
         _close_all(letters, chosen, one, Work("discarded", dry_run), as_json=as_json)

@@ -11,8 +11,9 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from worker import bootstrap, wire
-from worker.bootstrap import Witnesses
+from worker import wire
+from worker.bootstrap import commands
+from worker.bootstrap.commands import Witnesses
 from worker.cli.pending import shown_name, since
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
 from worker.domain.deliveries import Delivery, entry_milliseconds
@@ -51,7 +52,7 @@ def show(identifier: str, *, as_json: bool) -> None:
     if not ORDER_ID.fullmatch(identifier):
         raise click.BadParameter("an order id is 1 to 128 characters of A-Z a-z 0-9 . _ : / -")
     settings = settings_of_environment()
-    with bootstrap.witnesses(settings) as witnesses:
+    with commands.witnesses(settings) as witnesses:
         stations = sorted(Life(witnesses, identifier).stations(), key=lambda each: each.at or "now")
     if as_json:
         lines = [{"what": each.what, "at": each.at, **each.details} for each in stations]

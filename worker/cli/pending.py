@@ -11,7 +11,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from worker import bootstrap
+from worker.bootstrap import commands
 from worker.cli.shell import EXIT_FOUND, leave, settings_of_environment, translated
 from worker.domain.deliveries import entry_milliseconds
 from worker.ops import escaped
@@ -135,7 +135,7 @@ def pending(consumer: bytes | None, idle_ms: int | None, limit: int, *, as_json:
     """
     settings = settings_of_environment()
     asked = Asked(consumer=consumer, idle_ms=idle_ms or 0, limit=limit + 1)
-    with bootstrap.pending_entries(settings) as source:
+    with commands.pending_entries(settings) as source:
         consumers = source.consumers()
         if consumer is not None:
             consumers = [each for each in consumers if each.name == shown_name(consumer, plain=True)]

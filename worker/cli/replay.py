@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from worker import bootstrap
+from worker.bootstrap import commands
 from worker.cli.pending import (
     HEADING,
     PAGE_SIZE,
@@ -19,12 +19,12 @@ from worker.cli.pending import (
     idle_option,
     shown_name,
 )
+from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
     EXIT_UNREACHABLE,
     leave,
-    progress_bar,
     settings_of_environment,
     translated,
 )
@@ -71,7 +71,7 @@ def replay(
     if idle_ms is None:
         idle_ms = settings.lease_ms // 2 if everything else 0
     asked = Asked(entry_ids, consumer, idle_ms, limit)
-    with bootstrap.pending_entries(settings) as source:
+    with commands.pending_entries(settings) as source:
         run = Replay(settings, source, asked, as_json=as_json)
         try:
             run.look()

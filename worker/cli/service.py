@@ -6,7 +6,7 @@ import sys
 import click
 import structlog
 
-from worker import bootstrap
+from worker.bootstrap import commands, replica
 from worker.cli.shell import settings_of_environment, translated
 from worker.domain.errors import WorkerError
 from worker.ops import configure_logs
@@ -21,13 +21,13 @@ def run() -> None:
     settings = settings_of_environment()
     configure_logs(level=settings.log_level, form=settings.log_format)
     try:
-        bootstrap.run(settings)
+        replica.run(settings)
     except WorkerError:
         raise
     except Exception:
         # A bug: one line in the form of all others, and what is in hand is left to be claimed.
         log.exception("crashed, others take over after the lease")
-        sys.exit(bootstrap.EXIT_STOPPED)
+        sys.exit(replica.EXIT_STOPPED)
 
 
 @click.command()
@@ -38,6 +38,6 @@ def migrate(*, as_json: bool, dry_run: bool) -> None:
     """Bring the database schema to this version; safe to run from many places at once."""
     settings = settings_of_environment()
     if not dry_run:
-        bootstrap.migrate(settings)
-    state = bootstrap.schema(settings)
+        commands.migrate(settings)
+    state = commands.schema(settings)
     click.echo(json.dumps({"schema": state}) if as_json else f"schema: {state}")

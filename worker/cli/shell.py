@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, errors as one line, settings, progress."""
+"""What all commands share: exit codes, errors as one line, settings."""
 
 import os
 import sys
@@ -7,17 +7,8 @@ from functools import wraps
 from typing import NoReturn, ParamSpec
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
-from worker import bootstrap
+from worker.bootstrap import replica
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Stopped
 from worker.settings import Settings, read_settings, unknown_names
 
@@ -52,7 +43,7 @@ def translated(command: Callable[P, None]) -> Callable[P, None]:
         except Outage as error:
             leave(EXIT_UNREACHABLE, str(error))
         except Stopped as error:
-            leave(bootstrap.EXIT_STOPPED, str(error))
+            leave(replica.EXIT_STOPPED, str(error))
 
     return with_exit_code
 
@@ -63,15 +54,3 @@ def settings_of_environment() -> Settings:
     for warning in unknown_names(os.environ):
         click.echo(f"worker: warning: {warning}", err=True)
     return settings
-
-
-def progress_bar() -> Progress:
-    """Return a bar on standard error, for work that takes a while."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )

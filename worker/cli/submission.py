@@ -8,13 +8,14 @@ from typing import BinaryIO
 
 import click
 
-from worker import bootstrap, wire
+from worker import wire
+from worker.bootstrap import commands
+from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
     EXIT_UNREACHABLE,
     leave,
-    progress_bar,
     settings_of_environment,
     translated,
 )
@@ -41,7 +42,7 @@ def submit(file: BinaryIO, *, as_json: bool, dry_run: bool) -> None:
     settings = settings_of_environment()
     faults = Faults()
     added = trying = 0
-    with bootstrap.submitter(settings) as target, progress_bar() as progress:
+    with commands.submitter(settings) as target, progress_bar() as progress:
         task = progress.add_task("submitting", total=None)
         try:
             for chunk in _chunks(_orders(file, faults)):

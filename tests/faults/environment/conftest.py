@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.environment.site import Site
 from tests.harness import Deployment, Servers
-from worker.bootstrap import migrate
+from worker.bootstrap.commands import migrate
 from worker.local import LocalPostgres, LocalRedis
 from worker.local import redis as local_redis
 

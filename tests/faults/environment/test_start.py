@@ -19,7 +19,7 @@ from tests.faults.environment.trial import LONG_LEASE, assert_as_if_nothing_had_
 from tests.harness import numbered_orders
 from tests.inprocess import running
 from tests.processes import ROOT, free_port
-from worker.bootstrap import replica
+from worker.bootstrap.replica import replica
 from worker.cli.shell import translated
 from worker.settings import read_settings
 

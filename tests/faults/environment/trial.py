@@ -14,7 +14,7 @@ from tests.faults.environment.site import Gate, Site
 from tests.faults.reporting import record
 from tests.harness import assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
-from worker.bootstrap import Replica
+from worker.bootstrap.replica import Replica
 from worker.stream import connection
 
 ORDERS = 40

@@ -16,7 +16,8 @@ from tests.faults.fuzz.seeds import SEED, case, drawn, numbers
 from tests.faults.reporting import record
 from tests.harness import Deployment, assert_invariants, eventually
 from tests.inprocess import running
-from worker.bootstrap import Replica, Wish, auditor
+from worker.bootstrap.auditing import Wish, auditor
+from worker.bootstrap.replica import Replica
 from worker.domain.orders import Undecodable
 
 ENTRIES = 2_000

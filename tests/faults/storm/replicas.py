@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults.forkserver import Forked, Forkserver
 from tests.faults.storm.steps import Crumbs, MarkedExecutor, MarkedStore, MarkedStream, Step, watch_commits
-from worker.bootstrap import EXIT_STOPPED, replica
+from worker.bootstrap.replica import EXIT_STOPPED, replica
 from worker.domain.errors import ConfigurationError, Outage, Stopped
 from worker.ops import configure_logs
 from worker.settings import read_settings

@@ -23,7 +23,7 @@ from tests.faults.storm.traffic import Traffic, traffic
 from tests.faults.storm.weather import Weather
 from tests.harness import Deployment, Servers
 from tests.processes import free_port
-from worker.bootstrap import migrate
+from worker.bootstrap.commands import migrate
 from worker.consumer import Tally
 from worker.local import LocalPostgres, LocalRedis
 from worker.local import redis as local_redis
