@@ -20,6 +20,7 @@ import redis
 from sqlalchemy import Engine, event
 
 from worker.bootstrap.replica import replica
+from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.cli import main as command_line
 from worker.consumer import Drain, repair, retention
 from worker.domain.deliveries import ClaimedPage, Delivery, Settlement, Settling
@@ -77,16 +78,16 @@ class Saboteur:
             case "outage":
                 raise Outage(server, f"planted {point}")
             case "leave":
-                self._ask_to_leave(lambda drain: drain.requested)
+                self.ask_to_leave(lambda drain: drain.requested)
             case "leave at once":
-                self._ask_to_leave(lambda drain: drain.requested)
-                self._ask_to_leave(lambda drain: drain.hurried)
+                self.ask_to_leave(lambda drain: drain.requested)
+                self.ask_to_leave(lambda drain: drain.hurried)
             case _:
                 raise ValueError(self.way)
 
-    def _ask_to_leave(self, heard: Callable[[Drain], bool]) -> None:
+    def ask_to_leave(self, heard: Callable[[Drain], bool]) -> None:
+        """Send this process a signal, and return once it is heard."""
         os.kill(os.getpid(), signal.SIGTERM)
-        # The second signal is none of its own until the first was handled.
         while self.drain is not None and not heard(self.drain):
             time.sleep(0.001)
 
@@ -112,7 +113,7 @@ class Stream(Passing):
         found: list[Delivery] = self._inner.read(count, block_ms)
         if found and self._saboteur.point == "in drain":
             # Between taking and beginning: what was taken must be handed back.
-            signal.raise_signal(signal.SIGTERM)
+            self._saboteur.ask_to_leave(lambda drain: drain.requested)
         if found:
             self._saboteur.at("read done, reply lost")
             self._saboteur.at("after read")
@@ -335,7 +336,7 @@ def main(point: str, way: str, turn: int = 1, *, environment: Mapping[str, str] 
         wrap_executor=lambda inner: Executor(inner, saboteur, settings),
     ) as victim:
         saboteur.drain = victim.drain
-        signal.signal(signal.SIGTERM, lambda *_: victim.drain.request())
+        call_when_asked_to_leave(victim.drain.request)
         saboteur.is_armed = True
         victim.run()
 

@@ -1,11 +1,10 @@
 """Puts the bridge from a Pub/Sub channel together, and runs it."""
 
-import signal
-
 import structlog
 
 from worker import __version__
 from worker.bootstrap.connections import redis_link
+from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
 from worker.stream import Backlog, Bridge, Channel
@@ -21,7 +20,6 @@ def bridge(settings: Settings, channel: str, *, most_bytes: int) -> None:
         source = Channel(link, channel, settings.orders_stream)
         source.rehearse()
         running = Bridge(source, Backlog(most_bytes), drain_s=settings.drain_timeout_s)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: running.leave())
+        call_when_asked_to_leave(running.leave)
         log.info("bridge started", version=__version__, channel=channel, stream=settings.orders_stream)
         running.run()

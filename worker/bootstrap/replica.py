@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ import structlog
 from worker import __version__, wire
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
+from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.bootstrap.vitals import WorkerVitals, questions
 from worker.consumer import (
     Deadlines,
@@ -235,8 +235,7 @@ def _leave(last_word: str) -> None:
 def run(settings: Settings) -> None:
     """Run one replica until SIGTERM or SIGINT. Raises what `replica` raises, and Stopped."""
     with replica(settings) as running:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: running.drain.request())
+        call_when_asked_to_leave(running.drain.request)
         log.info(
             "worker started",
             version=__version__,

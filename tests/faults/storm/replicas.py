@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.faults.forkserver import Forked, Forkserver
 from tests.faults.storm.steps import Crumbs, MarkedExecutor, MarkedStore, MarkedStream, Step, watch_commits
 from worker.bootstrap.replica import EXIT_STOPPED, replica
+from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.domain.errors import ConfigurationError, Outage, Stopped
 from worker.ops import configure_logs
 from worker.settings import read_settings
@@ -41,7 +42,7 @@ def run(arguments: Sequence[str]) -> None:
             wrap_store=lambda inner: MarkedStore(inner, crumbs, place),
             wrap_executor=lambda inner: MarkedExecutor(inner, crumbs, place),
         ) as made:
-            signal.signal(signal.SIGTERM, lambda *_: made.drain.request())
+            call_when_asked_to_leave(made.drain.request)
             crumbs.drop(place, Step.IDLE)
             made.run()
     except Outage as outage:

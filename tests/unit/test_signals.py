@@ -1,0 +1,57 @@
+"""A wish to leave is heard wherever it finds the main thread."""
+
+import subprocess
+import sys
+
+HEARD = """
+import os, signal, sys, threading, time
+from worker.bootstrap.signals import call_when_asked_to_leave
+heard = threading.Event()
+"""
+
+
+def ends_well(program: str) -> bool:
+    """Run a program that exits with 0 once its signal was heard."""
+    return subprocess.run([sys.executable, "-c", HEARD + program], timeout=30, check=False).returncode == 0
+
+
+def test_signal_is_heard_while_the_main_thread_blocks_and_is_not_interrupted() -> None:
+    # To another thread: as if it came just before the main thread began to wait.
+    assert ends_well("""
+def send():
+    # Until the main thread is at it; before that it would hear anyway.
+    time.sleep(0.2)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    os._exit(0 if heard.wait(10) else 1)
+
+call_when_asked_to_leave(heard.set)
+threading.Thread(target=send).start()
+time.sleep(3600)
+""")
+
+
+def test_signal_is_heard_where_the_main_thread_holds_what_the_wish_needs() -> None:
+    assert ends_well("""
+lock = threading.Lock()
+
+def wish():
+    with lock:
+        heard.set()
+
+call_when_asked_to_leave(wish)
+with lock:
+    signal.raise_signal(signal.SIGINT)
+sys.exit(0 if heard.wait(10) else 1)
+""")
+
+
+def test_signal_of_somebody_else_is_no_wish_to_leave() -> None:
+    assert ends_well("""
+others = threading.Event()
+signal.signal(signal.SIGUSR1, lambda *_: others.set())
+times = []
+call_when_asked_to_leave(lambda: times.append(1) or heard.set())
+signal.raise_signal(signal.SIGUSR1)
+signal.raise_signal(signal.SIGTERM)
+sys.exit(0 if heard.wait(10) and others.is_set() and len(times) == 1 else 1)
+""")
