@@ -18,6 +18,12 @@ from worker.store import Database, OrderStore
 
 ZOMBIE = "INSERT INTO orders (order_id, entry_id, fingerprint, status, filled_quantity, executed_at) VALUES ('a', '1-1', ''::bytea, 'REJECTED', 0, now())"
 
+HOW_MANY = 20_000
+MANY_ROWS = """
+INSERT INTO orders (order_id, entry_id, fingerprint, status, filled_quantity, executed_at)
+SELECT 'o' || number, number || '-1', ''::bytea, 'REJECTED', 0, now() FROM generate_series(1, %s) AS number
+"""
+
 
 @contextmanager
 def open_transaction(deployment: Deployment) -> Iterator[psycopg.Connection]:
@@ -95,6 +101,31 @@ def test_store_works_on_after_its_connection_was_cut(deployment: Deployment) -> 
     (standing,) = store.record([written])
 
     assert standing is written
+
+
+def test_inbox_is_asked_by_index_however_small_it_was_when_it_was_asked_first(deployment: Deployment) -> None:
+    growing = Database(
+        deployment.database_url, transaction_timeout_s=30, pool_size=1, application_name="growing"
+    )
+    store, asked = OrderStore(growing), [f"{number}-1" for number in range(32)]
+    with psycopg.connect(deployment.database_url, autocommit=True) as others:
+        # Known to be empty: reading such a table from end to end is the best plan there is.
+        others.execute("VACUUM ANALYZE orders, trades")
+    for _ in range(20):
+        store.find(asked)
+    with psycopg.connect(deployment.database_url) as others:
+        others.execute(MANY_ROWS.encode(), [HOW_MANY])
+    found = store.find(asked)
+    # It counts what it has read when it leaves.
+    growing.close()
+    eventually(lambda: _has_left(deployment, "growing"))
+
+    with deployment.database.transaction() as connection:
+        read = connection.scalar(
+            text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'orders'")
+        )
+    assert found.keys() == set(asked[1:])
+    assert read < HOW_MANY
 
 
 def test_closed_database_leaves_no_thread_behind(deployment: Deployment) -> None:

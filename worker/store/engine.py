@@ -77,6 +77,9 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": application_name,
+                # A plan that is kept stays what it was when the tables were small: the inbox would be read from end to
+                # end for each batch. And a pooler may have given the plan to somebody else.
+                "prepare_threshold": None,
             },
         )
 
