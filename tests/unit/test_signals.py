@@ -55,3 +55,16 @@ signal.raise_signal(signal.SIGUSR1)
 signal.raise_signal(signal.SIGTERM)
 sys.exit(0 if heard.wait(10) and others.is_set() and len(times) == 1 else 1)
 """)
+
+
+def test_signal_to_a_forked_process_ends_that_one_and_nobody_else() -> None:
+    assert ends_well("""
+call_when_asked_to_leave(heard.set)
+child = os.fork()
+if child == 0:
+    time.sleep(5)
+    os._exit(0)
+os.kill(child, signal.SIGTERM)
+_, status = os.waitpid(child, 0)
+sys.exit(0 if os.WTERMSIG(status) == signal.SIGTERM and not heard.wait(0.3) else 1)
+""")

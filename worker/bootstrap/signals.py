@@ -1,9 +1,11 @@
 """Wishes to leave, heard whatever the main thread is doing."""
 
+import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Thread
+from typing import Any
 
 LEAVE = (signal.SIGTERM, signal.SIGINT)
 
@@ -18,13 +20,29 @@ def call_when_asked_to_leave(wish: Callable[[], object]) -> None:
     told.setblocking(False)
     # Written to in the signal's own handler, before Python learns of it.
     signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
-    for number in LEAVE:
-        signal.signal(number, _leave_it_to_the_thread)
+    before = {number: signal.signal(number, _leave_it_to_the_thread) for number in LEAVE}
+    _keep_to_this_process(before)
     Thread(target=_hear, args=(heard, wish), name="signals", daemon=True).start()
 
 
 def _leave_it_to_the_thread(*_: object) -> None:
     pass
+
+
+def _keep_to_this_process(before: Mapping[signal.Signals, Any]) -> None:
+    """Give the handlers back in whatever is forked: it would write to the same socket, and its end be taken for ours."""
+
+    def give_back() -> None:
+        signal.set_wakeup_fd(-1)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LEAVE)
+
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, LEAVE),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, LEAVE),
+        after_in_child=give_back,
+    )
 
 
 def _hear(heard: socket.socket, wish: Callable[[], object]) -> None:
