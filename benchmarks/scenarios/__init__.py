@@ -27,7 +27,9 @@ SCENARIOS = {
         Scenario(DESIGNS, "all designs, orders that wait are worked off", straight.designs),
         Scenario(CURVE, "batch size, worker and reference", straight.curve),
         Scenario("replicas", "1, 2, 4, 8 processes", straight.replicas),
-        Scenario("latency", "from entry to result at 50, 200, 1,000, 5,000, 10,000 orders a second", waits.latency),
+        Scenario(
+            "latency", "from entry to result at 50, 200, 1,000, 5,000, 10,000 orders a second", waits.latency
+        ),
         Scenario("duplicates", "5 % of the orders come twice", mixes.duplicates),
         Scenario("undecodable", "5 % of the entries are no orders", mixes.undecodable),
         Scenario("backlog", "a backlog of 1,000,000 (--orders N)", amounts.backlog),

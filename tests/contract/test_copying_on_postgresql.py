@@ -1,7 +1,7 @@
 """Rows of which none is there yet are copied; any other batch is inserted, and nobody can tell from what stands there."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -12,10 +12,11 @@ from sqlalchemy import Engine, event
 
 from tests.builders import dead_record, record, trade
 from tests.harness import Deployment
-from worker.domain.errors import RowRefused
+from worker.domain.errors import Outage, RowRefused
 from worker.domain.orders import Labels, OrderRecord
 from worker.store import Database, OrderStore
 from worker.store.orders import INSERTS_AFTER_A_REFUSAL
+from worker.store.rows import COPY_ORDERS, COPY_TRADES, order_lines
 
 
 @contextmanager
@@ -180,3 +181,38 @@ def test_rows_of_a_database_in_another_encoding_are_what_was_sent(deployment: De
     latin.close()
     assert taken == ["COPY orders", "COPY trades"]
     assert deployment.rows()["a"] == row
+
+
+@contextmanager
+def stopped_in_a_copy(deployment: Deployment, records: Sequence[OrderRecord]) -> Iterator[None]:
+    """Be a replica that was stopped when its orders were copied and the rows of their trades awaited."""
+    with psycopg.connect(deployment.database_url) as stopped, stopped.cursor() as cursor:
+        with cursor.copy(COPY_ORDERS.encode()) as rows:
+            rows.write(order_lines(records) or b"")
+        with suppress(psycopg.OperationalError), cursor.copy(COPY_TRADES.encode()):
+            yield
+
+
+def test_order_that_a_stopped_replica_has_half_copied_can_be_recorded_after_the_transaction_timeout(
+    deployment: Deployment,
+) -> None:
+    impatient = Database(
+        deployment.database_url, transaction_timeout_s=0.5, pool_size=1, application_name="impatient"
+    )
+    store, mine = OrderStore(impatient), record("a", entry_id="1-1")
+
+    with stopped_in_a_copy(deployment, [record("a", entry_id="1-1")]):
+        with pytest.raises(Outage):
+            store.record([mine])
+        store.ping()
+        (standing,) = store.record([mine])
+
+    impatient.close()
+    assert standing is mine
+
+
+def test_copy_that_is_under_way_is_left_alone(deployment: Deployment) -> None:
+    with stopped_in_a_copy(deployment, numbered(1, 1)):
+        OrderStore(deployment.database).ping()
+
+    assert deployment.rows().keys() == {"o1"}

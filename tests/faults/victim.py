@@ -233,14 +233,29 @@ def steal_everything(settings: Settings) -> None:
         client.xclaim(settings.orders_stream, settings.group, THIEF, 0, ids, justid=True)
 
 
+BETWEEN = {"INSERT INTO trades": "between the inserts", "COPY trades": "between the copies"}
+
+
 def _watch_inserts(saboteur: Saboteur) -> None:
     def before(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("INSERT INTO trades"):
-            saboteur.at(
-                "between the inserts", "postgresql", connection.connection.driver_connection.pgconn.finish
-            )
+        for beginning, point in BETWEEN.items():
+            if statement.startswith(beginning):
+                saboteur.at(point, "postgresql", connection.connection.driver_connection.pgconn.finish)
 
     event.listen(Engine, "before_cursor_execute", before)
+
+
+def _watch_copies(saboteur: Saboteur) -> None:
+    # A statement whose rows are on their way: the server awaits the rest, and no timeout of its own ends that.
+    write = psycopg.Copy.write
+
+    def watched(copy: psycopg.Copy, rows: Any) -> None:
+        half = len(rows) // 2
+        write(copy, rows[:half])
+        saboteur.at("half of the rows copied", "postgresql", copy.connection.pgconn.finish)
+        write(copy, rows[half:])
+
+    psycopg.Copy.write = watched  # type: ignore[method-assign,assignment]
 
 
 def _watch_commits(saboteur: Saboteur) -> None:
@@ -316,6 +331,7 @@ def _hasten(point: str) -> None:
 def watch(saboteur: Saboteur) -> None:
     """Stand at every point that is not a call of a port."""
     _watch_inserts(saboteur)
+    _watch_copies(saboteur)
     _watch_commits(saboteur)
     _watch_sends(saboteur)
     _watch_calls(saboteur)

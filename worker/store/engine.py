@@ -1,6 +1,6 @@
 """The way to PostgreSQL: one engine per use, errors told apart by what the worker does about them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,17 +32,24 @@ _REFUSALS = (
     "permission denied",
 )
 
-_OF_STATEMENTS = (
+# None of the first three runs while the server waits for the rest of what a vanished sender had begun to send: it would hold
+# the locks on its rows until TCP gives up, hours later. So TCP gets a limit, and from 17 on the whole transaction, which
+# helps where the sender's machine is still there. Against rows that are awaited by COPY only `end_stalled_copies` does.
+_TIMEOUTS_BEFORE_17 = (
     "SELECT set_config('statement_timeout', :limit, true), set_config('lock_timeout', :limit, true),"
     " set_config('idle_in_transaction_session_timeout', :limit, true),"
-)
-# None of the three runs while the server waits for the rest of a statement whose sender has vanished: it would hold the
-# locks on its rows until TCP gives up, hours later. From 17 on the whole transaction has a limit; before, TCP gets one.
-_WITH_TRANSACTION_TIMEOUT = 170_000
-_TIMEOUTS = text(f"{_OF_STATEMENTS} set_config('transaction_timeout', :limit, true)")
-_TIMEOUTS_BEFORE_17 = text(
-    f"{_OF_STATEMENTS} set_config('tcp_user_timeout', :limit, true), set_config('tcp_keepalives_idle', :silence, true),"
+    " set_config('tcp_user_timeout', :limit, true), set_config('tcp_keepalives_idle', :silence, true),"
     " set_config('tcp_keepalives_interval', :silence, true), set_config('tcp_keepalives_count', '3', true)"
+)
+_TIMEOUTS = f"{_TIMEOUTS_BEFORE_17}, set_config('transaction_timeout', :limit, true)"
+_WITH_TRANSACTION_TIMEOUT = 170_000
+
+# As much of a statement as any server shows of it.
+_SHOWN = 64
+_STALLED_COPIES = text(
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND usename = session_user AND state = 'active' AND wait_event = 'ClientRead'"
+    " AND left(query, :shown) = ANY(:beginnings) AND query_start < clock_timestamp() - make_interval(secs => :limit_s)"
 )
 
 
@@ -53,8 +60,11 @@ class Database:
         self, url: str, *, transaction_timeout_s: float, pool_size: int, application_name: str
     ) -> None:
         # The server gives up first, so that its reason is heard; the guard is for one that says nothing.
-        self._limit = {"limit": str(int(transaction_timeout_s * 1000 * SERVER_SHARE))}
-        self._silence = {"silence": str(max(1, int(transaction_timeout_s / 4)))}
+        self._limit_s = transaction_timeout_s * SERVER_SHARE
+        self._limits = {
+            "limit": str(int(self._limit_s * 1000)),
+            "silence": str(max(1, int(transaction_timeout_s / 4))),
+        }
         self._guard = SilenceGuard(transaction_timeout_s)
         try:
             parsed = make_url(url)
@@ -82,7 +92,6 @@ class Database:
                 "prepare_threshold": None,
             },
         )
-
         event.listen(self._engine, "do_execute", _copy_in)
 
     @contextmanager
@@ -103,10 +112,23 @@ class Database:
             yield connection
 
     def _limit_time(self, connection: Connection) -> None:
-        if _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT:
-            connection.execute(_TIMEOUTS, self._limit)
-        else:
-            connection.execute(_TIMEOUTS_BEFORE_17, self._limit | self._silence)
+        bounded = _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT
+        connection.execute(text(_TIMEOUTS if bounded else _TIMEOUTS_BEFORE_17), self._limits)
+
+    def end_stalled_copies(self, statements: Iterable[str]) -> int:
+        """End the sessions that have awaited rows of these statements for longer than a transaction may take.
+
+        Return how many. Their senders were stopped in the middle of a copy, or have vanished; the rows of theirs that are
+        there already would keep everybody waiting who is to write the same.
+        """
+        beginnings = [statement[:_SHOWN] for statement in statements]
+        with self.transaction() as connection:
+            return int(
+                connection.scalar(
+                    _STALLED_COPIES, {"shown": _SHOWN, "beginnings": beginnings, "limit_s": self._limit_s}
+                )
+                or 0
+            )
 
     @contextmanager
     def patient_transaction(self) -> Iterator[Connection]:

@@ -5,6 +5,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.expression import ColumnElement
@@ -25,6 +26,8 @@ from worker.store.rows import (
     trade_rows,
 )
 from worker.store.tables import orders, trades
+
+log = structlog.get_logger(__name__)
 
 # A refused copy was for nothing; whoever repeats an order repeats others soon.
 INSERTS_AFTER_A_REFUSAL = 50
@@ -88,8 +91,10 @@ class OrderStore:
         self._inserts = 0
 
     def ping(self) -> None:
-        """Return when PostgreSQL answers; raises Outage otherwise."""
-        self._database.ping()
+        """Return when PostgreSQL answers; raises Outage otherwise. Ends copies of other replicas that have stalled."""
+        ended = self._database.end_stalled_copies((COPY_ORDERS, COPY_TRADES))
+        if ended:
+            log.warning("ended stalled copies", sessions=ended)
 
     def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         """Write the rows in one transaction and return, in the same places, the row that stands for each.

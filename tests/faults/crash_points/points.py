@@ -86,6 +86,8 @@ POINTS = (
     Point("one bad row in a batch", without=_SILENT),
     Point("read ahead sent, never arrived", reads_ahead=True),
     Point("read ahead done, reply lost", reads_ahead=True),
+    Point("half of the rows copied", turns=(2, 1)),
+    Point("between the copies"),
     Point("between the inserts", turns=(1, 2)),
     Point("before COMMIT", turns=(1, 3, 2)),
     Point("COMMIT sent, connection dies", turns=(1, 3, 2)),
