@@ -27,12 +27,16 @@ def samples() -> list[dict[str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """How many orders, and how many entries among them that repeat one or are none: one after every so many (0: none)."""
+    """How many orders, and how many entries among them that repeat one or are none: one after every so many (0: none).
+
+    Their ids fall anywhere, or one after the other, as those do that the worker derives where producers send none.
+    """
 
     orders: int
     seed: int
     repeat_every: int = 0
     junk_every: int = 0
+    ids_in_order: bool = False
 
     @property
     def repeats(self) -> int:
@@ -59,7 +63,8 @@ class Load:
         chance = random.Random(self.seed)  # noqa: S311  the same again for the same seed is the point
         recent: deque[Order] = deque(maxlen=RECENT)
         for number in range(1, self.orders + 1):
-            order = {**chance.choice(samples()), "order_id": f"{chance.getrandbits(128):032x}"}
+            sample, anywhere = chance.choice(samples()), f"{chance.getrandbits(128):032x}"
+            order = {**sample, "order_id": f"orders:{number:08}-0" if self.ids_in_order else anywhere}
             yield order
             recent.append(order)
             if self.repeat_every and number % self.repeat_every == 0:

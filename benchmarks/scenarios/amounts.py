@@ -27,18 +27,23 @@ def backlog(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
 
 
 def full_table(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
-    """Compare a table of orders that holds many rows with an empty one. The rows stand in a database of their own."""
+    """Compare a table of orders that holds many rows with an empty one. The rows stand in a database of their own.
+
+    With new ids behind all that are there, and with ids that fall anywhere between them.
+    """
     held = sizes.of(10_000_000, 200_000)
     orders = min(USUAL, held) if not sizes.quick else min(10_000, held)
     tell(f"filling the table with {held:,} rows")
     arena.held.fill(held)
     cases = []
     for design in (WORKER, BY_HAND):
-        empty = f"{design.name}, empty table"
-        cases += [
-            _drained(arena, sizes, design, orders, empty, empty),
-            _drained(arena, sizes, design, orders, f"{design.name}, {held:,} rows", empty, arena.held),
-        ]
+        for ids, in_order in (("in order", True), ("anywhere", False)):
+            empty = f"{design.name}, ids {ids}, empty table"
+            full = f"{design.name}, ids {ids}, {held:,} rows"
+            cases += [
+                _drained(arena, sizes, design, orders, empty, empty, ids_in_order=in_order),
+                _drained(arena, sizes, design, orders, full, empty, arena.held, ids_in_order=in_order),
+            ]
     return hold(cases, sizes.turns(5, 1), tell)
 
 
@@ -65,9 +70,12 @@ def _drained(
     name: str,
     against: str,
     tables: Tables | None = None,
+    *,
+    ids_in_order: bool = False,
 ) -> Case:
     def run(turn: int) -> Measured:
-        measured = drain(arena, Run(design=design, load=sizes.load(orders, turn), tables=tables))
+        load = sizes.load(orders, turn, ids_in_order=ids_in_order)
+        measured = drain(arena, Run(design=design, load=load, tables=tables))
         # The streams are as long as they get, and are kept until the next run.
         return replace(measured, remarks={"Redis MB": arena.streams.memory_mb()})
 
