@@ -35,13 +35,14 @@ _REFUSALS = (
 # None of the first three runs while the server waits for the rest of what a vanished sender had begun to send: it would hold
 # the locks on its rows until TCP gives up, hours later. So TCP gets a limit, and from 17 on the whole transaction, which
 # helps where the sender's machine is still there. Against rows that are awaited by COPY only `end_stalled_copies` does.
-_TIMEOUTS_BEFORE_17 = (
+_OF_ANY_VERSION = (
     "SELECT set_config('statement_timeout', :limit, true), set_config('lock_timeout', :limit, true),"
     " set_config('idle_in_transaction_session_timeout', :limit, true),"
     " set_config('tcp_user_timeout', :limit, true), set_config('tcp_keepalives_idle', :silence, true),"
     " set_config('tcp_keepalives_interval', :silence, true), set_config('tcp_keepalives_count', '3', true)"
 )
-_TIMEOUTS = f"{_TIMEOUTS_BEFORE_17}, set_config('transaction_timeout', :limit, true)"
+_TIMEOUTS_BEFORE_17 = text(_OF_ANY_VERSION)
+_TIMEOUTS = text(f"{_OF_ANY_VERSION}, set_config('transaction_timeout', :limit, true)")
 _WITH_TRANSACTION_TIMEOUT = 170_000
 
 # As much of a statement as any server shows of it.
@@ -113,7 +114,7 @@ class Database:
 
     def _limit_time(self, connection: Connection) -> None:
         bounded = _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT
-        connection.execute(text(_TIMEOUTS if bounded else _TIMEOUTS_BEFORE_17), self._limits)
+        connection.execute(_TIMEOUTS if bounded else _TIMEOUTS_BEFORE_17, self._limits)
 
     def end_stalled_copies(self, statements: Iterable[str]) -> int:
         """End the sessions that have awaited rows of these statements for longer than a transaction may take.
