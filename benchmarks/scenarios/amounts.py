@@ -74,7 +74,7 @@ def _drained(
     ids_in_order: bool = False,
 ) -> Case:
     def run(turn: int) -> Measured:
-        load = sizes.load(orders, turn, ids_in_order=ids_in_order)
+        load = replace(sizes.load(orders, turn), ids_in_order=ids_in_order)
         measured = drain(arena, Run(design=design, load=load, tables=tables))
         # The streams are as long as they get, and are kept until the next run.
         return replace(measured, remarks={"Redis MB": arena.streams.memory_mb()})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from benchmarks.designs import DESIGNS, Design
 from benchmarks.load import Load
@@ -31,9 +31,11 @@ class Sizes:
         """Return how many rounds."""
         return self.rounds or (quick if self.quick else full)
 
-    def load(self, orders: int, turn: int, **traits: Any) -> Load:  # noqa: ANN401  those of Load
+    def load(self, orders: int, turn: int, *, repeat_every: int = 0, junk_every: int = 0) -> Load:
         """Return the orders of a round: in each others, and in one round the same for every case."""
-        return Load(orders=orders, seed=self.seed * 1000 + turn, **traits)
+        return Load(
+            orders=orders, seed=self.seed * 1000 + turn, repeat_every=repeat_every, junk_every=junk_every
+        )
 
 
 def share_of(design: Design, orders: int) -> int:

@@ -39,6 +39,11 @@ def numbered(first: int, count: int) -> list[OrderRecord]:
     return [record(f"o{number}", entry_id=f"{number}-1") for number in range(first, first + count)]
 
 
+def url_with(deployment: Deployment, option: str) -> str:
+    url = deployment.database_url
+    return f"{url}{'&' if '?' in url else '?'}{option}"
+
+
 def are_theirs(standing: Sequence[OrderRecord], records: Sequence[OrderRecord]) -> bool:
     """Whether each record was written, as what is returned says."""
     return all(stands is mine for stands, mine in zip(standing, records, strict=True))
@@ -83,6 +88,21 @@ def test_order_that_stands_twice_in_a_batch_belongs_to_the_first_of_its_entries(
 
     assert standing[0] is first
     assert standing[1].entry_id == "1-1"
+
+
+@pytest.mark.parametrize("refused_before", [False, True])
+def test_rows_are_written_by_order_id_either_way_so_that_replicas_never_wait_in_a_circle(
+    deployment: Deployment, *, refused_before: bool
+) -> None:
+    store = OrderStore(deployment.database)
+    if refused_before:
+        store.record([record("a", entry_id="1-1"), record("a", entry_id="2-1")])
+
+    store.record([record(name, entry_id=f"9-{place}") for place, name in enumerate("dcfbe")])
+
+    with psycopg.connect(deployment.database_url) as connection:
+        written = connection.execute("SELECT order_id FROM orders WHERE order_id <> 'a' ORDER BY ctid")
+        assert [order_id for (order_id,) in written] == list("bcdef")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +159,7 @@ def test_table_that_can_not_be_copied_to_is_inserted_into(deployment: Deployment
             """
         )
     apart = Database(
-        f"{deployment.database_url}{'&' if '?' in deployment.database_url else '?'}options=-c%20role%3Dkept_apart",
+        url_with(deployment, "options=-c%20role%3Dkept_apart"),
         transaction_timeout_s=10,
         pool_size=1,
         application_name="apart",
@@ -168,7 +188,7 @@ def test_replay_is_inserted(deployment: Deployment) -> None:
 
 def test_rows_of_a_database_in_another_encoding_are_what_was_sent(deployment: Deployment) -> None:
     latin = Database(
-        f"{deployment.database_url}{'&' if '?' in deployment.database_url else '?'}client_encoding=latin1",
+        url_with(deployment, "client_encoding=latin1"),
         transaction_timeout_s=10,
         pool_size=1,
         application_name="latin",

@@ -77,6 +77,34 @@ def test_waiting_for_a_zombie_ends_in_an_outage_at_the_transaction_timeout(deplo
     impatient.close()
 
 
+@pytest.mark.parametrize(
+    ("limit", "most_s"),
+    [
+        ("statement_timeout", 30),
+        ("lock_timeout", 30),
+        ("idle_in_transaction_session_timeout", 30),
+        ("tcp_user_timeout", 30),
+        ("tcp_keepalives_idle", 10),
+        ("tcp_keepalives_interval", 10),
+    ],
+)
+def test_server_limits_whatever_a_transaction_may_wait_for(
+    deployment: Deployment, limit: str, most_s: float
+) -> None:
+    in_seconds = text(
+        "SELECT setting::float8 / CASE unit WHEN 'ms' THEN 1000 ELSE 1 END FROM pg_settings WHERE name = :name"
+    )
+    limited = Database(
+        deployment.database_url, transaction_timeout_s=30, pool_size=1, application_name="limited"
+    )
+
+    with limited.transaction() as connection:
+        limit_s = connection.scalar(in_seconds, {"name": limit})
+
+    limited.close()
+    assert 0 < limit_s < most_s
+
+
 def test_transaction_that_idles_is_ended_by_the_server(deployment: Deployment) -> None:
     impatient = Database(
         deployment.database_url, transaction_timeout_s=0.1, pool_size=1, application_name="impatient"

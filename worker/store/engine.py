@@ -124,12 +124,10 @@ class Database:
         """
         beginnings = [statement[:_SHOWN] for statement in statements]
         with self.transaction() as connection:
-            return int(
-                connection.scalar(
-                    _STALLED_COPIES, {"shown": _SHOWN, "beginnings": beginnings, "limit_s": self._limit_s}
-                )
-                or 0
+            ended = connection.execute(
+                _STALLED_COPIES, {"shown": _SHOWN, "beginnings": beginnings, "limit_s": self._limit_s}
             )
+            return int(ended.scalar_one())
 
     @contextmanager
     def patient_transaction(self) -> Iterator[Connection]:

@@ -103,14 +103,19 @@ class OrderStore:
         row of its entry, else of its order. Waits for a transaction of another replica that is writing the
         same order. A replay takes over the row of its order where that is DEAD and belongs to what it replays.
         """
-        return list(records) if self._copied(records) else self._insert(records)
+        replays = [record for record in records if record.replay_of is not None]
+        if not replays and self._copied(records):
+            return list(records)
+        with self._database.transaction() as connection:
+            taken = _taken_over(connection, replays) if replays else set[str]()
+            new = [record for record in records if record.entry_id not in taken] if taken else records
+            written = taken | set(connection.scalars(_insert_orders, {"new_orders": order_rows(new)}))
+            return _with_trades(connection, records, written)
 
     def _copied(self, records: Sequence[OrderRecord]) -> bool:
         """Try the cheaper way, which works where no order was there before; return whether all is written."""
         if self._inserts:
             self._inserts -= 1
-            return False
-        if any(record.replay_of is not None for record in records):
             return False
         try:
             rows, fills = order_lines(records), trade_lines(records)
@@ -125,14 +130,6 @@ class OrderStore:
             self._inserts = INSERTS_AFTER_A_REFUSAL
             return False
         return True
-
-    def _insert(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
-        replays = [record for record in records if record.replay_of is not None]
-        with self._database.transaction() as connection:
-            taken = _taken_over(connection, replays) if replays else set[str]()
-            new = [record for record in records if record.entry_id not in taken] if taken else records
-            written = taken | set(connection.scalars(_insert_orders, {"new_orders": order_rows(new)}))
-            return _with_trades(connection, records, written)
 
     def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         """Write the outcomes of orders in one transaction and return, in the same places, the row that stands for each.
