@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count, islice
 
 import psycopg
 import pytest
@@ -131,19 +132,27 @@ def test_store_works_on_after_its_connection_was_cut(deployment: Deployment) -> 
     assert standing is written
 
 
-def test_inbox_is_asked_by_index_however_small_it_was_when_it_was_asked_first(deployment: Deployment) -> None:
+@pytest.mark.parametrize("use", ["the inbox is asked", "trades look for their orders"])
+def test_rows_are_found_by_index_however_few_they_were_at_first(deployment: Deployment, use: str) -> None:
     growing = Database(
         deployment.database_url, transaction_timeout_s=30, pool_size=1, application_name="growing"
     )
-    store, asked = OrderStore(growing), [f"{number}-1" for number in range(32)]
+    store, numbers = OrderStore(growing), count(HOW_MANY + 1)
+
+    def a_batch() -> None:
+        if use == "the inbox is asked":
+            store.find([f"{number}-1" for number in range(32)])
+        else:
+            store.record([record(f"z{number}", entry_id=f"{number}-1") for number in islice(numbers, 32)])
+
     with psycopg.connect(deployment.database_url, autocommit=True) as others:
         # Known to be empty: reading such a table from end to end is the best plan there is.
         others.execute("VACUUM ANALYZE orders, trades")
     for _ in range(20):
-        store.find(asked)
+        a_batch()
     with psycopg.connect(deployment.database_url) as others:
         others.execute(MANY_ROWS.encode(), [HOW_MANY])
-    found = store.find(asked)
+    a_batch()
     # It counts what it has read when it leaves.
     growing.close()
     eventually(lambda: _has_left(deployment, "growing"))
@@ -152,7 +161,6 @@ def test_inbox_is_asked_by_index_however_small_it_was_when_it_was_asked_first(de
         read = connection.scalar(
             text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'orders'")
         )
-    assert found.keys() == set(asked[1:])
     assert read < HOW_MANY
 
 

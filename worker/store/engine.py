@@ -35,14 +35,15 @@ _REFUSALS = (
 # None of the first three runs while the server waits for the rest of what a vanished sender had begun to send: it would hold
 # the locks on its rows until TCP gives up, hours later. So TCP gets a limit, and from 17 on the whole transaction, which
 # helps where the sender's machine is still there. Against rows that are awaited by COPY only `end_stalled_copies` does.
-_OF_ANY_VERSION = (
-    "SELECT set_config('statement_timeout', :limit, true), set_config('lock_timeout', :limit, true),"
-    " set_config('idle_in_transaction_session_timeout', :limit, true),"
-    " set_config('tcp_user_timeout', :limit, true), set_config('tcp_keepalives_idle', :silence, true),"
-    " set_config('tcp_keepalives_interval', :silence, true), set_config('tcp_keepalives_count', '3', true)"
+# Seqscan: every statement has an index for its rows. The check of a foreign key keeps its plan as long as the session lives;
+# one made while the table was small would read all of it for each trade, until somebody analyzes the table again.
+_SETTINGS = (
+    "SET LOCAL statement_timeout = {limit_ms}; SET LOCAL lock_timeout = {limit_ms};"
+    " SET LOCAL idle_in_transaction_session_timeout = {limit_ms}; SET LOCAL tcp_user_timeout = {limit_ms};"
+    " SET LOCAL tcp_keepalives_idle = {silence_s}; SET LOCAL tcp_keepalives_interval = {silence_s};"
+    " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off"
 )
-_TIMEOUTS_BEFORE_17 = text(_OF_ANY_VERSION)
-_TIMEOUTS = text(f"{_OF_ANY_VERSION}, set_config('transaction_timeout', :limit, true)")
+_SETTINGS_FROM_17_ON = f"{_SETTINGS}; SET LOCAL transaction_timeout = {{limit_ms}}"
 _WITH_TRANSACTION_TIMEOUT = 170_000
 
 # As much of a statement as any server shows of it.
@@ -62,10 +63,9 @@ class Database:
     ) -> None:
         # The server gives up first, so that its reason is heard; the guard is for one that says nothing.
         self._limit_s = transaction_timeout_s * SERVER_SHARE
-        self._limits = {
-            "limit": str(int(self._limit_s * 1000)),
-            "silence": str(max(1, int(transaction_timeout_s / 4))),
-        }
+        limits = {"limit_ms": int(self._limit_s * 1000), "silence_s": max(1, int(transaction_timeout_s / 4))}
+        self._settings_before_17 = _SETTINGS.format(**limits)
+        self._settings = _SETTINGS_FROM_17_ON.format(**limits)
         self._guard = SilenceGuard(transaction_timeout_s)
         try:
             parsed = make_url(url)
@@ -99,7 +99,7 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """Run the block in one transaction, committed at its end, within the transaction timeout.
 
-        The server's timeouts are set inside of it, where no pooler can lose them; the guard ends it from
+        What the server is told for it is told inside of it, where no pooler can lose it; the guard ends it from
         here. After an Outage its effect is unknown: the connection may have died while it was being committed.
         """
         with (
@@ -109,12 +109,13 @@ class Database:
             self._guard.watch(_driver(connection).fileno()),
             connection.begin(),
         ):
-            self._limit_time(connection)
+            self._set_up(connection)
             yield connection
 
-    def _limit_time(self, connection: Connection) -> None:
+    def _set_up(self, connection: Connection) -> None:
         bounded = _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT
-        connection.execute(_TIMEOUTS if bounded else _TIMEOUTS_BEFORE_17, self._limits)
+        # Without parameters: all of them at once, and no rows to be read.
+        connection.exec_driver_sql(self._settings if bounded else self._settings_before_17)
 
     def end_stalled_copies(self, statements: Iterable[str]) -> int:
         """End the sessions that have awaited rows of these statements for longer than a transaction may take.
