@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from tests.builders import decoder, delivery, flat
 from tests.harness import SAMPLE_FILE
 from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
+from worker.wire.layouts import LONGEST_REMEMBERED, REMEMBERED
+from worker.wire.names import ORDER_FIELDS, PAYLOAD_FIELDS, REPLAY_OF
 
 SAMPLES = SAMPLE_FILE.read_text(encoding="utf-8").splitlines()
+
+BESIDE = ORDER_FIELDS | PAYLOAD_FIELDS | {REPLAY_OF}
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 orders = st.fixed_dictionaries(
@@ -246,13 +250,57 @@ CHANGES = [
 ]
 
 
+@pytest.mark.parametrize("side", ["BUY", "buy", "\N{LATIN SMALL LETTER LONG S}ell", ""])
 @pytest.mark.parametrize(("name", "value"), CHANGES)
-def test_order_in_canonical_spelling_reads_like_one_that_is_not(name: str, value: str) -> None:
-    order = {"order_id": "a-1", "symbol": "BTCUSDT", "quantity": "1.5", name: value}
+def test_flat_order_reads_at_once_like_field_by_field(name: str, value: str, side: str) -> None:
+    order = {"order_id": "a-1", "symbol": "BTCUSDT", "side": side, "quantity": "1.5", name: value}
 
-    as_sent, otherwise = (decode(raw({**order, "side": side})) for side in ("BUY", "buy"))
+    assert decode(raw(order)) == decode(payload(order))
 
-    assert as_sent == otherwise
+
+@given(order=orders, others=st.dictionaries(texts.filter(lambda name: name not in BESIDE), texts, max_size=2))
+def test_any_flat_order_reads_at_once_like_field_by_field(
+    order: dict[str, str], others: dict[str, str]
+) -> None:
+    flat_reader, payload_reader = decoder(), decoder()
+
+    at_once = flat_reader.decode(delivery("5-1", raw({**others, **order})))
+
+    assert at_once == payload_reader.decode(delivery("5-1", payload({**others, **order})))
+    assert flat_reader.unknown_fields == payload_reader.unknown_fields
+
+
+@pytest.mark.parametrize("unknown", [{}, {"exchange": "x"}])
+def test_no_sample_order_has_to_be_read_field_by_field(
+    monkeypatch: pytest.MonkeyPatch, unknown: dict[str, str]
+) -> None:
+    monkeypatch.delattr("worker.wire.fields.FieldReader.symbol")
+    reader = decoder()
+
+    for line in SAMPLES:
+        assert isinstance(reader.decode(delivery("5-1", raw(json.loads(line) | unknown))), Order)
+
+    assert reader.unknown_fields == len(SAMPLES) * len(unknown)
+
+
+def test_names_are_remembered_where_they_are_few_and_short() -> None:
+    reader = decoder()
+    orders_of_names = [flat(order_id="a", **{f"f{number}": "x"}) for number in range(REMEMBERED + 50)]
+    long = (*flat(order_id="a"), b"x" * LONGEST_REMEMBERED, b"")
+
+    for entry in (long, *orders_of_names):
+        assert reader.decode(delivery("5-1", entry)) == reader.decode(delivery("5-1", flat(order_id="a")))
+
+    assert reader.unknown_fields == len(orders_of_names) + 1
+    assert len(reader._layouts._seen) == REMEMBERED  # noqa: SLF001  what it holds is the promise
+    assert long[::2] not in reader._layouts._seen  # noqa: SLF001
+
+
+@pytest.mark.parametrize("field", ["data", "payload"])
+def test_field_that_carries_payloads_elsewhere_can_be_the_one_that_names_orders(field: str) -> None:
+    found = [decode(flat(**{field: "a-1", "quantity": text}), order_id_field=field) for text in ("1", "0")]
+
+    assert [each.order_id for each in found if isinstance(each, Order | UnsoundOrder)] == ["a-1", "a-1"]
 
 
 def test_same_text_in_different_fields_has_different_fingerprints() -> None:

@@ -77,7 +77,9 @@ def _shift(whole: str, fraction: str, sign: str, exponent: str, digits: Digits) 
 
 def plain(value: Decimal) -> str:
     """Return the canonical spelling of a finite decimal, so that equal values have equal text."""
-    text = f"{value:f}"
-    if "." in text:
+    text = str(value)
+    if "E" in text:
+        text = f"{value:f}"
+    if text[-1] == "0" and "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in {"-0", ""} else text

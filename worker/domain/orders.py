@@ -1,6 +1,6 @@
 """Orders, what became of them, and the row that remembers both."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -167,10 +167,14 @@ def record_execution(order: Order | UnsoundOrder, execution: Execution, at: date
         filled_quantity=execution.filled_quantity,
         average_price=execution.average_price,
         error_message=None if execution.error_message is None else storable(execution.error_message),
-        # A result names the first trade; the store keeps them by id, not in the executor's order.
-        trades=tuple(sorted(execution.trades, key=attrgetter("trade_id"))),
+        trades=_by_id(execution.trades),
         replay_of=order.replay_of,
     )
+
+
+def _by_id(trades: Sequence[Trade]) -> tuple[Trade, ...]:
+    # A result names the first trade; the store keeps them by id, not in the executor's order.
+    return tuple(sorted(trades, key=attrgetter("trade_id")) if len(trades) > 1 else trades)
 
 
 def intended_order(row: OrderRecord) -> Order:

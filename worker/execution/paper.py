@@ -4,7 +4,7 @@ import time
 from decimal import Decimal
 from hashlib import blake2b
 
-from worker.domain.decimals import EXACT, FINEST, FRACTION_DIGITS
+from worker.domain.decimals import EXACT, FINEST
 from worker.domain.orders import Execution, Order, Side, Status, Trade
 
 COMMISSION_RATE = Decimal("0.001")
@@ -12,6 +12,7 @@ COMMISSION_STEP = Decimal("1e-12")
 
 # Slippage in units of 0.00001 %: from 0.01 % to 0.05 %, always against the taker.
 _SLIPPAGE_UNIT = Decimal("1e-7")
+_UNITS = 10_000_000
 _LEAST_SLIPPAGE = 1_000
 _SLIPPAGE_RANGE = 4_001
 _DRAWS = 1 << 64
@@ -59,9 +60,9 @@ class PaperExecutor:
 
     def _fill_price(self, order: Order, draw: int) -> Decimal:
         reference = order.price or REFERENCE_PRICES.get(order.symbol, OTHER_REFERENCE_PRICE)
-        slippage = EXACT.multiply(Decimal(_LEAST_SLIPPAGE + draw % _SLIPPAGE_RANGE), _SLIPPAGE_UNIT)
-        factor = EXACT.add(1, slippage) if order.side is Side.BUY else EXACT.subtract(1, slippage)
-        price = EXACT.multiply(reference, factor)
+        slippage = _LEAST_SLIPPAGE + draw % _SLIPPAGE_RANGE
+        units = _UNITS + slippage if order.side is Side.BUY else _UNITS - slippage
+        price = EXACT.multiply(reference, EXACT.multiply(Decimal(units), _SLIPPAGE_UNIT))
         # A price of 30 places has no room for its slippage: rounded, but never to nothing.
-        places = -int(price.as_tuple().exponent)
-        return price if places <= FRACTION_DIGITS else max(EXACT.quantize(price, FINEST), FINEST)
+        rounded = EXACT.quantize(price, FINEST)
+        return price if rounded == price else max(rounded, FINEST)

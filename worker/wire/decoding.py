@@ -1,34 +1,31 @@
 """From the raw fields of an entry to an order, by hand: this runs once per order and decides about money."""
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from types import NoneType
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
-from worker.domain.decimals import STORED, Digits
+from worker.domain.decimals import STORED, Digits, NotExact
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire import names
-from worker.wire.fields import FieldReader, Fraction, Junk, canonical_order, fingerprint_of, spelled
+from worker.wire.fields import (
+    FieldReader,
+    Fraction,
+    Junk,
+    fingerprint_of,
+    respelled,
+    sound_order,
+    spelled,
+)
+from worker.wire.layouts import Layouts
+from worker.wire.payloads import Refused, json_object, refuse_unstorable
 
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 Fields: TypeAlias = dict[str, str]
 
 MAX_DEPTH = 32
-_PLAIN_KINDS = {str, NoneType}
 _SIDES = {side.value: side for side in Side}
-_JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
-
-
-class _Refused(Exception):
-    def __init__(self, reason: str, error: str) -> None:
-        super().__init__(error)
-        self.reason = reason
-        self.error = error
 
 
 class Decoder:
@@ -50,92 +47,85 @@ class Decoder:
         self._max_fields = max_fields
         self._max_depth = max_depth
         self._digits = digits
-        self._canonical_order = canonical_order(digits)
+        self._sound_order = sound_order(digits)
         self._known = names.ORDER_FIELDS | {order_id_field, names.REPLAY_OF}
         self._keys = {name.encode(): name for name in self._known}
+        self._carriers = names.carriers(order_id_field)
         self._business = self._known - {"type", names.REPLAY_OF}
+        self._layouts = Layouts(self._keys, self._business, order_id_field, max_fields)
         self.unknown_fields = 0
 
     def decode(self, delivery: Delivery) -> Decoded:
         """Return the order, sound or not, or why the entry is none."""
-        try:
-            fields = self._fields(delivery.fields)
-            order_id = self._identity(fields, delivery.entry_id)
-        except _Refused as refused:
-            return Undecodable(refused.reason, refused.error)
-        try:
-            return self._as_sent(order_id, delivery.entry_id, fields) or _order(
-                order_id, delivery.entry_id, fields, self._digits
-            )
-        except _Refused as refused:
-            return Undecodable(refused.reason, refused.error, order_id)
+        return self._at_once(delivery) or self._field_by_field(delivery)
 
-    def _fields(self, raw: Sequence[bytes]) -> Fields:
-        joined = b"\0".join(raw)
-        size = len(joined) - max(0, len(raw) - 1)
-        if size > self._max_bytes or len(raw) > 2 * self._max_fields:
-            raise _Refused("too_large", f"{size} bytes in {len(raw) // 2} fields")
-        fields = _all_as_text(raw, joined)
-        if fields.keys() <= self._known and not self._business.isdisjoint(fields):
-            return fields
-        return self._chosen_fields(raw)
+    def _at_once(self, delivery: Delivery) -> Order | None:
+        """Return a flat order in which each field is sound, what most are; None where they are to be looked at one by one."""
+        layout = self._layouts.of(delivery.fields[::2])
+        if layout is None:
+            return None
+        parts = layout.parts(delivery.fields[1::2], self._max_bytes)
+        if parts is None:
+            return None
+        order_id, kind, *rest = parts
+        if order_id is None:
+            order_id = names.derived_order_id(self._stream, delivery.entry_id)
+        elif names.ORDER_ID.fullmatch(order_id) is None:
+            return None
+        order = self._sound(order_id, delivery.entry_id, *rest) if kind in {None, "order"} else None
+        if order is not None:
+            self.unknown_fields += layout.unknown
+        return order
 
-    def _chosen_fields(self, raw: Sequence[bytes]) -> Fields:
-        entry = dict(zip(raw[::2], raw[1::2], strict=True))
-        if 2 * len(entry) != len(raw):
-            raise _Refused("ambiguous", "a field stands in the entry twice")
-        if b"payload" in entry or b"data" in entry:
-            return self._payload_fields(entry)
-        known = self._keys
-        fields = {known[name]: _text(known[name], value) for name, value in entry.items() if name in known}
-        self.unknown_fields += len(entry) - len(fields)
-        if self._business.isdisjoint(fields):
-            raise _Refused("undecodable", "no field of an order in it")
-        return fields
+    def _sound(
+        self,
+        order_id: str,
+        entry_id: str,
+        replay_of: str | None,
+        symbol: str | None,
+        side: str | None,
+        quantity: str | None,
+        price: str | None,
+        stop_loss_pct: str | None,
+        *labelling: str | None,
+    ) -> Order | None:
+        if symbol is None or side is None or quantity is None:
+            return None
+        labels = Labels(*labelling)
+        # Most are sent as they are spelled in a fingerprint.
+        spelling = self._sound_spelling(symbol, side, quantity, price, stop_loss_pct, labels)
+        if spelling is None:
+            try:
+                side, quantity, price, stop_loss_pct = respelled(
+                    side, quantity, price, stop_loss_pct, self._digits
+                )
+            except NotExact:
+                return None
+            spelling = self._sound_spelling(symbol, side, quantity, price, stop_loss_pct, labels)
+        if spelling is None:
+            return None
+        return Order(
+            order_id,
+            entry_id,
+            fingerprint_of(spelling),
+            symbol,
+            _SIDES[side],
+            Decimal(quantity),
+            _decimal(price),
+            _decimal(stop_loss_pct),
+            labels,
+            replay_of,
+        )
 
-    def _payload_fields(self, entry: dict[bytes, bytes]) -> Fields:
-        beside: Fields = {}
-        carriers = []
-        for name, value in entry.items():
-            key = name.decode("utf-8", "replace")
-            if key in names.PAYLOAD_FIELDS:
-                carriers.append(value)
-            elif key in names.RESERVED_FIELDS:
-                beside[key] = _text(key, value)
-            elif key in self._known:
-                raise _Refused("ambiguous", f"the field {key} stands beside a payload")
-            else:
-                self.unknown_fields += 1
-        if len(carriers) > 1:
-            raise _Refused("ambiguous", "both payload and data")
-        fields = self._known_of(_json_object(carriers[0], self._max_depth))
-        if names.REPLAY_OF in beside:
-            # Put there by a replay, which may have given the order another id: the payload keeps its bytes.
-            return fields | beside
-        for key, text in beside.items():
-            if fields.setdefault(key, text) != text:
-                raise _Refused("ambiguous", f"{key} differs inside and beside the payload")
-        return fields
-
-    def _known_of(self, payload: dict[str, object]) -> Fields:
-        fields: Fields = {}
-        for key, value in payload.items():
-            if key not in self._known:
-                self.unknown_fields += 1
-            elif isinstance(value, str):
-                _refuse_unstorable(key, value)
-                fields[key] = value
-            elif value is not None:
-                fields[key] = Junk(json.dumps(value, sort_keys=True))
-        if self._business.isdisjoint(fields):
-            raise _Refused("undecodable", "no field of an order in it")
-        return fields
-
-    def _as_sent(self, order_id: str, entry_id: str, fields: Fields) -> Order | None:
-        """Return the order where each field is sound and spelled as in a fingerprint; what most are, and it is quick."""
-        get = fields.get
-        symbol, side, quantity, price, stop_loss_pct = map(get, names.DECISIVE)
-        labels = Labels(*map(get, names.LABELS))
+    def _sound_spelling(
+        self,
+        symbol: str,
+        side: str,
+        quantity: str,
+        price: str | None,
+        stop_loss_pct: str | None,
+        labels: Labels,
+    ) -> str | None:
         spelling = spelled(
             (
                 symbol,
@@ -148,112 +138,95 @@ class Decoder:
                 labels.client_id,
             )
         )
-        if self._canonical_order.fullmatch(spelling) is None or not _PLAIN_KINDS.issuperset(
-            map(type, fields.values())
-        ):
-            return None
-        if get("type", "order") != "order" or symbol is None or side is None or quantity is None:
-            return None
-        return Order(
-            order_id,
-            entry_id,
-            fingerprint_of(spelling),
-            symbol,
-            _SIDES[side],
-            Decimal(quantity),
-            None if price is None else Decimal(price),
-            None if stop_loss_pct is None else Decimal(stop_loss_pct),
-            labels,
-            get(names.REPLAY_OF),
-        )
+        return spelling if self._sound_order.fullmatch(spelling) else None
+
+    def _field_by_field(self, delivery: Delivery) -> Decoded:
+        try:
+            fields = self._fields(delivery.fields)
+            order_id = self._identity(fields, delivery.entry_id)
+        except Refused as refused:
+            return Undecodable(refused.reason, refused.error)
+        try:
+            return _order(order_id, delivery.entry_id, fields, self._digits)
+        except Refused as refused:
+            return Undecodable(refused.reason, refused.error, order_id)
+
+    def _fields(self, raw: Sequence[bytes]) -> Fields:
+        size = sum(map(len, raw))
+        if size > self._max_bytes or len(raw) > 2 * self._max_fields:
+            raise Refused("too_large", f"{size} bytes in {len(raw) // 2} fields")
+        entry = dict(zip(raw[::2], raw[1::2], strict=True))
+        if 2 * len(entry) != len(raw):
+            raise Refused("ambiguous", "a field stands in the entry twice")
+        if not self._carriers.isdisjoint(entry):
+            return self._payload_fields(entry)
+        known = self._keys
+        fields = {known[name]: _text(known[name], value) for name, value in entry.items() if name in known}
+        self.unknown_fields += len(entry) - len(fields)
+        if self._business.isdisjoint(fields):
+            raise Refused("undecodable", "no field of an order in it")
+        return fields
+
+    def _payload_fields(self, entry: dict[bytes, bytes]) -> Fields:
+        beside: Fields = {}
+        carriers = []
+        for name, value in entry.items():
+            key = name.decode("utf-8", "replace")
+            if name in self._carriers:
+                carriers.append(value)
+            elif key in names.RESERVED_FIELDS:
+                beside[key] = _text(key, value)
+            elif key in self._known:
+                raise Refused("ambiguous", f"the field {key} stands beside a payload")
+            else:
+                self.unknown_fields += 1
+        if len(carriers) > 1:
+            raise Refused("ambiguous", "both payload and data")
+        fields = self._known_of(json_object(carriers[0], self._max_depth))
+        if names.REPLAY_OF in beside:
+            # Put there by a replay, which may have given the order another id: the payload keeps its bytes.
+            return fields | beside
+        for key, text in beside.items():
+            if fields.setdefault(key, text) != text:
+                raise Refused("ambiguous", f"{key} differs inside and beside the payload")
+        return fields
+
+    def _known_of(self, payload: dict[str, object]) -> Fields:
+        fields: Fields = {}
+        for key, value in payload.items():
+            if key not in self._known:
+                self.unknown_fields += 1
+            elif isinstance(value, str):
+                refuse_unstorable(key, value)
+                fields[key] = value
+            elif value is not None:
+                fields[key] = Junk(json.dumps(value, sort_keys=True))
+        if self._business.isdisjoint(fields):
+            raise Refused("undecodable", "no field of an order in it")
+        return fields
 
     def _identity(self, fields: Fields, entry_id: str) -> str:
-        # A replayed entry names the order it stands for, whichever field producers use.
-        field = "order_id" if names.REPLAY_OF in fields else self._order_id_field
+        field = names.identity_field(fields, self._order_id_field)
         order_id = fields.get(field)
         if order_id is None:
             return names.derived_order_id(self._stream, entry_id)
         if isinstance(order_id, (Junk, Fraction)) or names.ORDER_ID.fullmatch(order_id) is None:
-            raise _Refused("undecodable", f"{field} is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -")
+            raise Refused("undecodable", f"{field} is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -")
         return order_id
-
-
-def _all_as_text(raw: Sequence[bytes], joined: bytes) -> Fields:
-    """Return names and values in one go, nothing where not all of them are text, or a name stands there twice."""
-    try:
-        texts = joined.decode().split("\0")
-    except UnicodeDecodeError:
-        return {}
-    fields = dict(zip(texts[::2], texts[1::2], strict=False))
-    return fields if 2 * len(fields) == len(texts) == len(raw) else {}
 
 
 def _text(key: str, value: bytes) -> str:
     if b"\0" in value:
-        raise _Refused("undecodable", f"NUL in {key}")
+        raise Refused("undecodable", f"NUL in {key}")
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise _Refused("undecodable", f"{key} is not UTF-8") from None
-
-
-def _refuse_unstorable(key: str, value: str) -> None:
-    if "\0" in value:
-        raise _Refused("undecodable", f"NUL in {key}")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise _Refused("undecodable", f"half a surrogate pair in {key}") from None
-
-
-def _json_object(raw: bytes, max_depth: int) -> dict[str, object]:
-    # Before it is parsed: the parser recurses, and so does whatever handles what it returns.
-    if _deeper_than(max_depth, raw):
-        raise _Refused("undecodable", "the payload is nested too deeply")
-    try:
-        # Numbers stay text: a float would round an amount, an int of 5,000 digits would raise.
-        value = json.loads(
-            raw.decode(),
-            object_pairs_hook=_without_repeats,
-            parse_float=Fraction,
-            parse_int=str,
-            parse_constant=_no_constant,
-        )
-    except UnicodeDecodeError:
-        raise _Refused("undecodable", "the payload is not UTF-8") from None
-    except ValueError:
-        raise _Refused("undecodable", "the payload is not JSON") from None
-    if not isinstance(value, dict):
-        raise _Refused("undecodable", "the payload is not a JSON object")
-    return value
-
-
-def _deeper_than(depth: int, raw: bytes) -> bool:
-    """Whether brackets stand within brackets deeper than this. Never recurses; linear in the size at any depth."""
-    if raw.count(b"[") + raw.count(b"{") <= depth:
-        return False
-    left = _JSON_STRING.sub(b"", raw).translate(_BRACKETS, _NO_BRACKETS)
-    for _ in range(depth):
-        # Each round takes away the innermost level; what then is left was deeper, or was never closed.
-        left = left.replace(b"[]", b"")
-    return b"[]" in left or left.count(b"[") > depth
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _Refused("undecodable", "a key stands in the payload twice")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _Refused("undecodable", f"{name} in the payload")
+        raise Refused("undecodable", f"{key} is not UTF-8") from None
 
 
 def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Order | UnsoundOrder:
     if fields.get("type", "order") != "order":
-        raise _Refused("undecodable", "its type is not order")
+        raise Refused("undecodable", "its type is not order")
     labels = Labels(*_labels(fields))
     read = FieldReader(fields, digits)
     symbol = read.symbol()
@@ -300,7 +273,7 @@ def _labels(fields: Fields) -> Iterable[str | None]:
     for name in names.LABELS:
         value = fields.get(name)
         if isinstance(value, Junk):
-            raise _Refused("undecodable", f"{name} is not text")
+            raise Refused("undecodable", f"{name} is not text")
         yield _plain(value)
 
 

@@ -27,7 +27,7 @@ class Fraction(str):
     __slots__ = ()
 
 
-def canonical_order(digits: Digits) -> re.Pattern[str]:
+def sound_order(digits: Digits) -> re.Pattern[str]:
     """Return what the spelling matches of an order that has nothing wrong and is sent in canonical spelling already.
 
     Everything else has to be read field by field, an order of which that is true as well.
@@ -46,7 +46,24 @@ def spelled(canonical_parts: Iterable[str | None]) -> str:
 
     NUL never occurs in a part, so no two orders share a spelling; absent and empty differ.
     """
-    return "\0".join(["-" if part is None else f"={part}" for part in canonical_parts])
+    return "\0".join(["-" if part is None else "=" + part for part in canonical_parts])
+
+
+def respelled(
+    side: str, quantity: str, price: str | None, stop_loss_pct: str | None, digits: Digits
+) -> tuple[str, str, str | None, str | None]:
+    """Return each in its one spelling, whether it is usable or not. Raises NotExact where an amount is no number."""
+    return (
+        _folded(side),
+        canonical(quantity, digits),
+        price if price is None else canonical(price, digits),
+        stop_loss_pct if stop_loss_pct is None else canonical(stop_loss_pct, digits),
+    )
+
+
+def _folded(side: str) -> str:
+    # Only ASCII is folded: a long s would become an S.
+    return side.upper() if side.isascii() else side
 
 
 def fingerprint_of(spelling: str) -> bytes:
@@ -79,8 +96,7 @@ class FieldReader:
     def side(self) -> str | None:
         """Return BUY or SELL, or None where it is neither."""
         value = self._fields.get("side")
-        # Only ASCII is folded: a long s would become an S.
-        side = _SIDES.get(value.upper()) if value is not None and value.isascii() else None
+        side = None if value is None else _SIDES.get(_folded(value))
         if side is not None:
             return self._usable(side)
         self._unusable("side", value, "is neither BUY nor SELL")

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 
 from worker.domain.decimals import plain
@@ -18,14 +20,14 @@ def result_fields(record: OrderRecord) -> list[str]:
         "type", "order_result",
         "order_id", record.order_id,
         "entry_id", record.entry_id,
-        "status", record.status.value,
+        "status", record.status,
         "filled_quantity", plain(record.filled_quantity),
-        "timestamp", str(int(record.executed_at.timestamp())),
+        "timestamp", _seconds(record.executed_at),
     ]  # fmt: skip
     labels = record.labels
     for name, value in (
         ("symbol", record.symbol),
-        ("side", None if record.side is None else record.side.value),
+        ("side", record.side),
         ("quantity", None if record.quantity is None else plain(record.quantity)),
         ("price", None if record.average_price is None else plain(record.average_price)),
         ("trade_id", record.trades[0].trade_id if record.trades else None),
@@ -37,6 +39,12 @@ def result_fields(record: OrderRecord) -> list[str]:
         if value is not None:
             fields += (name, value)
     return fields
+
+
+# Orders that were executed together have the same time.
+@lru_cache(maxsize=1)
+def _seconds(at: datetime) -> str:
+    return str(int(at.timestamp()))
 
 
 def result_copy(fields: Sequence[str]) -> str:

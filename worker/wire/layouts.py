@@ -1,0 +1,78 @@
+"""Where each field of a flat entry stands: a producer sends the same names in the same order again and again."""
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from worker.wire import names
+
+# Of an entry, in this order; None where it has no such field.
+PARTS = ("type", names.REPLAY_OF, *names.DECISIVE, *names.LABELS)
+Parts: TypeAlias = tuple[str | None, ...]
+
+# A producer has as many as it has ways of leaving fields out. Those of more, or longer, names are found anew each time.
+REMEMBERED = 256
+LONGEST_REMEMBERED = 4096
+
+
+class Layout(Struct, frozen=True):
+    """The names of a flat entry, each of which stands there once.
+
+    `unknown` of them are no field of an order. `size` is what they add to the size of their values where these are joined by
+    one byte. `pick` takes the values and a None behind them, and returns the order id and PARTS.
+    """
+
+    count: int
+    unknown: int
+    size: int
+    pick: Callable[[Sequence[str | None]], Parts]
+
+    def parts(self, values: Sequence[bytes], max_bytes: int) -> Parts | None:
+        """Return the order id and PARTS; None where the entry is larger than that, or not all of it is text without NUL."""
+        joined = b"\0".join(values)
+        if self.size + len(joined) > max_bytes:
+            return None
+        try:
+            texts: list[str | None] = [*joined.decode().split("\0"), None]
+        except UnicodeDecodeError:
+            return None
+        return self.pick(texts) if len(texts) == self.count + 1 else None
+
+
+class Layouts:
+    """The layouts of entries by their names."""
+
+    def __init__(
+        self, keys: dict[bytes, str], business: frozenset[str], order_id_field: str, most_fields: int
+    ) -> None:
+        self._keys = keys
+        self._business = business
+        self._carriers = names.carriers(order_id_field)
+        self._order_id_field = order_id_field
+        self._most_fields = most_fields
+        self._seen: dict[tuple[bytes, ...], Layout] = {}
+
+    def of(self, entry: tuple[bytes, ...]) -> Layout | None:
+        """Return the layout of an entry of these names; None where it is not flat, ambiguous, too large, or no order."""
+        layout = self._seen.get(entry)
+        if layout is None:
+            layout = self._made(entry)
+            if layout and layout.size <= LONGEST_REMEMBERED and len(self._seen) < REMEMBERED:
+                self._seen[entry] = layout
+        return layout
+
+    def _made(self, entry: tuple[bytes, ...]) -> Layout | None:
+        if len(entry) > self._most_fields or len(set(entry)) < len(entry):
+            return None
+        places = {self._keys[name]: place for place, name in enumerate(entry) if name in self._keys}
+        if self._business.isdisjoint(places) or not self._carriers.isdisjoint(entry):
+            return None
+        wanted = (names.identity_field(places, self._order_id_field), *PARTS)
+        return Layout(
+            count=len(entry),
+            unknown=len(entry) - len(places),
+            size=sum(map(len, entry)) - (len(entry) - 1),
+            pick=itemgetter(*(places.get(name, -1) for name in wanted)),
+        )
