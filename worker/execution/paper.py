@@ -4,7 +4,7 @@ import time
 from decimal import Decimal
 from hashlib import blake2b
 
-from worker.domain.decimals import EXACT, FINEST
+from worker.domain.decimals import EXACT, FINEST, FRACTION_DIGITS
 from worker.domain.orders import Execution, Order, Side, Status, Trade
 
 COMMISSION_RATE = Decimal("0.001")
@@ -64,5 +64,5 @@ class PaperExecutor:
         units = _UNITS + slippage if order.side is Side.BUY else _UNITS - slippage
         price = EXACT.multiply(reference, EXACT.multiply(Decimal(units), _SLIPPAGE_UNIT))
         # A price of 30 places has no room for its slippage: rounded, but never to nothing.
-        rounded = EXACT.quantize(price, FINEST)
-        return price if rounded == price else max(rounded, FINEST)
+        places = -int(price.as_tuple().exponent)
+        return price if places <= FRACTION_DIGITS else max(EXACT.quantize(price, FINEST), FINEST)

@@ -13,8 +13,8 @@ PARTS = ("type", names.REPLAY_OF, *names.DECISIVE, *names.LABELS)
 Parts: TypeAlias = tuple[str | None, ...]
 
 # A producer has as many as it has ways of leaving fields out. Those of more, or longer, names are found anew each time.
-REMEMBERED = 256
-LONGEST_REMEMBERED = 4096
+REMEMBERED = 64
+LONGEST_REMEMBERED = 1024
 
 
 class Layout(Struct, frozen=True):
