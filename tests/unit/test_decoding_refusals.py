@@ -80,6 +80,7 @@ AMBIGUOUS = {
     "payload twice": (*payload(), *payload()),
     "payload and data": (*payload(), b"data", b"{}"),
     "a flat field beside a payload": (*payload(), b"symbol", b"A"),
+    "a whole flat order beside a payload": (*payload(), *flat(order_id="a")),
     "a type beside a payload": (*payload(), b"type", b"order"),
     "another order id beside a payload": (*payload(order_id="a"), b"order_id", b"b"),
 }

@@ -99,11 +99,7 @@ def _orders(file: BinaryIO, faults: Faults) -> Iterator[dict[str, str]]:
         if not line.strip():
             continue
         try:
-            # Numbers stay as they are spelled: an amount must not pass through a float.
-            order = json.loads(
-                line.decode(), parse_float=str, parse_int=str, object_pairs_hook=_without_repeats
-            )
-            fields = wire.order_fields(order)
+            fields = wire.order_fields(line)
             "".join(chain.from_iterable(fields.items())).encode()
         except UnicodeError:
             faults.note(number, "not UTF-8")
@@ -113,13 +109,6 @@ def _orders(file: BinaryIO, faults: Faults) -> Iterator[dict[str, str]]:
             faults.note(number, str(error))
         else:
             yield fields
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands in it twice")
-    return found
 
 
 def _chunks(orders: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:

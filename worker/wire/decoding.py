@@ -42,17 +42,13 @@ class Decoder:
         digits: Digits = STORED,
     ) -> None:
         self._stream = stream
-        self._order_id_field = order_id_field
         self._max_bytes = max_bytes
         self._max_fields = max_fields
         self._max_depth = max_depth
         self._digits = digits
         self._sound_order = sound_order(digits)
-        self._known = names.ORDER_FIELDS | {order_id_field, names.REPLAY_OF}
-        self._keys = {name.encode(): name for name in self._known}
-        self._carriers = names.carriers(order_id_field)
-        self._business = self._known - {"type", names.REPLAY_OF}
-        self._layouts = Layouts(self._keys, self._business, order_id_field, max_fields)
+        self._names = names.field_names(order_id_field)
+        self._layouts = Layouts(self._names, max_fields)
         self.unknown_fields = 0
 
     def decode(self, delivery: Delivery) -> Decoded:
@@ -67,12 +63,11 @@ class Decoder:
         parts = layout.parts(delivery.fields[1::2], self._max_bytes)
         if parts is None:
             return None
-        order_id, kind, *rest = parts
-        if order_id is None:
-            order_id = names.derived_order_id(self._stream, delivery.entry_id)
-        elif names.ORDER_ID.fullmatch(order_id) is None:
+        sent_id, kind, *rest = parts
+        order_id = self._order_id(sent_id, delivery.entry_id)
+        if order_id is None or kind not in {None, "order"}:
             return None
-        order = self._sound(order_id, delivery.entry_id, *rest) if kind in {None, "order"} else None
+        order = self._sound(order_id, delivery.entry_id, *rest)
         if order is not None:
             self.unknown_fields += layout.unknown
         return order
@@ -158,13 +153,12 @@ class Decoder:
         entry = dict(zip(raw[::2], raw[1::2], strict=True))
         if 2 * len(entry) != len(raw):
             raise Refused("ambiguous", "a field stands in the entry twice")
-        if not self._carriers.isdisjoint(entry):
+        if not self._names.carriers.isdisjoint(entry):
             return self._payload_fields(entry)
-        known = self._keys
+        known = self._names.keys
         fields = {known[name]: _text(known[name], value) for name, value in entry.items() if name in known}
         self.unknown_fields += len(entry) - len(fields)
-        if self._business.isdisjoint(fields):
-            raise Refused("undecodable", "no field of an order in it")
+        self._refuse_empty(fields)
         return fields
 
     def _payload_fields(self, entry: dict[bytes, bytes]) -> Fields:
@@ -172,11 +166,11 @@ class Decoder:
         carriers = []
         for name, value in entry.items():
             key = name.decode("utf-8", "replace")
-            if name in self._carriers:
+            if name in self._names.carriers:
                 carriers.append(value)
             elif key in names.RESERVED_FIELDS:
                 beside[key] = _text(key, value)
-            elif key in self._known:
+            elif key in self._names.known:
                 raise Refused("ambiguous", f"the field {key} stands beside a payload")
             else:
                 self.unknown_fields += 1
@@ -194,25 +188,33 @@ class Decoder:
     def _known_of(self, payload: dict[str, object]) -> Fields:
         fields: Fields = {}
         for key, value in payload.items():
-            if key not in self._known:
+            if key not in self._names.known:
                 self.unknown_fields += 1
             elif isinstance(value, str):
                 refuse_unstorable(key, value)
                 fields[key] = value
             elif value is not None:
                 fields[key] = Junk(json.dumps(value, sort_keys=True))
-        if self._business.isdisjoint(fields):
-            raise Refused("undecodable", "no field of an order in it")
+        self._refuse_empty(fields)
         return fields
 
+    def _refuse_empty(self, fields: Fields) -> None:
+        if self._names.business.isdisjoint(fields):
+            raise Refused("undecodable", "no field of an order in it")
+
     def _identity(self, fields: Fields, entry_id: str) -> str:
-        field = names.identity_field(fields, self._order_id_field)
-        order_id = fields.get(field)
+        field = self._names.identity(fields)
+        sent_id = fields.get(field)
+        order_id = None if isinstance(sent_id, (Junk, Fraction)) else self._order_id(sent_id, entry_id)
         if order_id is None:
-            return names.derived_order_id(self._stream, entry_id)
-        if isinstance(order_id, (Junk, Fraction)) or names.ORDER_ID.fullmatch(order_id) is None:
             raise Refused("undecodable", f"{field} is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -")
         return order_id
+
+    def _order_id(self, sent_id: str | None, entry_id: str) -> str | None:
+        """Return the order's identity, derived from where it stands if it was sent without; None if that is none."""
+        if sent_id is None:
+            return names.derived_order_id(self._stream, entry_id)
+        return sent_id if names.ORDER_ID.fullmatch(sent_id) else None
 
 
 def _text(key: str, value: bytes) -> str:

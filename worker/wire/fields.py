@@ -28,9 +28,10 @@ class Fraction(str):
 
 
 def sound_order(digits: Digits) -> re.Pattern[str]:
-    """Return what the spelling matches of an order that has nothing wrong and is sent in canonical spelling already.
+    """Return what the spelling of an order matches in which nothing is wrong and each part is in its one spelling.
 
-    Everything else has to be read field by field, an order of which that is true as well.
+    An order whose spelling does not match may still be sound: it was sent in another spelling, or these limits are too
+    narrow for a pattern.
     """
     if digits.integer < _INTEGER_DIGITS_OF_PERCENT or digits.fraction < 1:
         return re.compile("(?!)")

@@ -44,13 +44,8 @@ class Layout(Struct, frozen=True):
 class Layouts:
     """The layouts of entries by their names."""
 
-    def __init__(
-        self, keys: dict[bytes, str], business: frozenset[str], order_id_field: str, most_fields: int
-    ) -> None:
-        self._keys = keys
-        self._business = business
-        self._carriers = names.carriers(order_id_field)
-        self._order_id_field = order_id_field
+    def __init__(self, field_names: names.FieldNames, most_fields: int) -> None:
+        self._names = field_names
         self._most_fields = most_fields
         self._seen: dict[tuple[bytes, ...], Layout] = {}
 
@@ -66,10 +61,11 @@ class Layouts:
     def _made(self, entry: tuple[bytes, ...]) -> Layout | None:
         if len(entry) > self._most_fields or len(set(entry)) < len(entry):
             return None
-        places = {self._keys[name]: place for place, name in enumerate(entry) if name in self._keys}
-        if self._business.isdisjoint(places) or not self._carriers.isdisjoint(entry):
+        keys = self._names.keys
+        places = {keys[name]: place for place, name in enumerate(entry) if name in keys}
+        if self._names.business.isdisjoint(places) or not self._names.carriers.isdisjoint(entry):
             return None
-        wanted = (names.identity_field(places, self._order_id_field), *PARTS)
+        wanted = (self._names.identity(places), *PARTS)
         return Layout(
             count=len(entry),
             unknown=len(entry) - len(places),

@@ -9,6 +9,7 @@ from worker.domain.deliveries import Delivery
 from worker.domain.orders import Order, Undecodable, UnsoundOrder
 from worker.wire import names
 from worker.wire.decoding import Decoder
+from worker.wire.payloads import RepeatedKey, parsed
 
 _ORIGINAL = b"orig:"
 _SHOWN_AS = "backslashreplace"
@@ -161,15 +162,9 @@ def _put(pairs: Pairs, name: bytes, value: bytes) -> None:
 def _edited(payload: bytes, name: str, value: str) -> tuple[bytes, str | None]:
     try:
         # Numbers become text of the same digits: to the decoder they are the same.
-        found = json.loads(
-            payload.decode(),
-            object_pairs_hook=_without_repeats,
-            parse_float=str,
-            parse_int=str,
-            parse_constant=_no_constant,
-        )
-    except NotReplayable:
-        raise
+        found = parsed(payload)
+    except RepeatedKey:
+        raise NotReplayable("a key stands in its payload twice: it can only be edited as a whole") from None
     except (ValueError, RecursionError):
         raise NotReplayable("its payload is not JSON: it can only be edited as a whole") from None
     if not isinstance(found, dict):
@@ -177,15 +172,3 @@ def _edited(payload: bytes, name: str, value: str) -> tuple[bytes, str | None]:
     before = found.get(name)
     found[name] = value
     return json.dumps(found).encode(), before if isinstance(before, str | None) else json.dumps(before)
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    # Of two quantities one would be dropped without a word, since only the last is kept.
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise NotReplayable("a key stands in its payload twice: it can only be edited as a whole")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)

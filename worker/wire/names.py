@@ -1,7 +1,9 @@
 """What the fields of an order are called, and which order ids are allowed."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
+
+from msgspec import Struct
 
 # Kept as sent; no decision depends on them.
 LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
@@ -23,12 +25,32 @@ def derived_order_id(stream: str, entry_id: str) -> str:
     return f"{NOT_IN_ORDER_ID.sub('', stream)}:{entry_id}"
 
 
-def identity_field(fields: Container[str], order_id_field: str) -> str:
-    """Return which of an entry's fields names its order."""
-    # A replayed entry names the order it stands for, whichever field producers use.
-    return "order_id" if REPLAY_OF in fields else order_id_field
+class FieldNames(Struct, frozen=True):
+    """What the fields of an entry are called, where producers name an order in `order_id`.
+
+    `known` are all that mean something, `keys` the same by their bytes. An entry with none of `business` is no order;
+    `carriers` hold a payload.
+    """
+
+    order_id: str
+    known: frozenset[str]
+    keys: Mapping[bytes, str]
+    business: frozenset[str]
+    carriers: frozenset[bytes]
+
+    def identity(self, fields: Container[str]) -> str:
+        """Return which of an entry's fields names its order."""
+        # A replayed entry names the order it stands for, whichever field producers use.
+        return "order_id" if REPLAY_OF in fields else self.order_id
 
 
-def carriers(order_id_field: str) -> frozenset[bytes]:
-    """Return which fields carry a payload: none that names the order."""
-    return frozenset(name.encode() for name in PAYLOAD_FIELDS - {order_id_field})
+def field_names(order_id_field: str) -> FieldNames:
+    """Return the names where producers name an order in this field: then it carries no payload."""
+    known = ORDER_FIELDS | {order_id_field, REPLAY_OF}
+    return FieldNames(
+        order_id=order_id_field,
+        known=known,
+        keys={name.encode(): name for name in known},
+        business=known - {"type", REPLAY_OF},
+        carriers=frozenset(name.encode() for name in PAYLOAD_FIELDS - {order_id_field}),
+    )

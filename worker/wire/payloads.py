@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import NoReturn
 
 from worker.wire.fields import Fraction
@@ -9,6 +10,21 @@ from worker.wire.fields import Fraction
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+
+
+class RepeatedKey(ValueError):
+    """An object says one key twice: a parser would keep the last of two quantities without a word."""
+
+    def __init__(self) -> None:
+        super().__init__("a key stands in it twice")
+
+
+class NoNumber(ValueError):
+    """A text that parsers take for a number of JSON, and which is none."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is no number in JSON")
+        self.name = name
 
 
 class Refused(Exception):
@@ -20,20 +36,33 @@ class Refused(Exception):
         self.error = error
 
 
+def parsed(raw: bytes, *, fraction: Callable[[str], str] = str) -> object:
+    """Return what a JSON text says, its numbers as text: those that are no integers as `fraction` makes them.
+
+    Raises RepeatedKey, NoNumber, UnicodeDecodeError, ValueError where it is no JSON, RecursionError where it is too deep.
+    """
+    # Numbers stay text: a float would round an amount, an int of 5,000 digits would raise.
+    value: object = json.loads(
+        raw.decode(),
+        object_pairs_hook=_without_repeats,
+        parse_float=fraction,
+        parse_int=str,
+        parse_constant=_no_number,
+    )
+    return value
+
+
 def json_object(raw: bytes, max_depth: int) -> dict[str, object]:
     """Return the object, its numbers as text. Raises Refused."""
     # Before it is parsed: the parser recurses, and so does whatever handles what it returns.
     if _deeper_than(max_depth, raw):
         raise Refused("undecodable", "the payload is nested too deeply")
     try:
-        # Numbers stay text: a float would round an amount, an int of 5,000 digits would raise.
-        value = json.loads(
-            raw.decode(),
-            object_pairs_hook=_without_repeats,
-            parse_float=Fraction,
-            parse_int=str,
-            parse_constant=_no_constant,
-        )
+        value = parsed(raw, fraction=Fraction)
+    except RepeatedKey:
+        raise Refused("undecodable", "a key stands in the payload twice") from None
+    except NoNumber as no_number:
+        raise Refused("undecodable", f"{no_number.name} in the payload") from None
     except UnicodeDecodeError:
         raise Refused("undecodable", "the payload is not UTF-8") from None
     except ValueError:
@@ -57,12 +86,12 @@ def _deeper_than(depth: int, raw: bytes) -> bool:
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Refused("undecodable", "a key stands in the payload twice")
+        raise RepeatedKey
     return found
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise Refused("undecodable", f"{name} in the payload")
+def _no_number(name: str) -> NoReturn:
+    raise NoNumber(name)
 
 
 def refuse_unstorable(key: str, value: str) -> None:

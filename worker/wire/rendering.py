@@ -10,6 +10,7 @@ from worker.domain.decimals import plain
 from worker.domain.deliveries import Delivery, Settlement, entry_milliseconds, size_of
 from worker.domain.orders import OrderRecord, storable
 from worker.wire.names import derived_order_id
+from worker.wire.payloads import parsed
 
 HEAD_LIMIT = 1024
 
@@ -116,11 +117,13 @@ def _originals(delivery: Delivery) -> list[str | bytes]:
     return [part for name, value in pairs for part in (b"orig:" + name, value)]
 
 
-def order_fields(order: object) -> dict[str, str]:
-    """Return the flat fields of a submitted JSON value; null means absent, numbers keep their digits.
+def order_fields(line: bytes) -> dict[str, str]:
+    """Return the flat fields of a submitted line of JSON; null means absent, numbers keep their digits.
 
-    Raises ValueError where it is no object, or holds what no flat field can carry, or nothing at all.
+    Raises ValueError where it is no object, says a key twice, holds what no flat field can carry, or nothing at all;
+    RecursionError where it is nested too deeply.
     """
+    order = parsed(line)
     fields: dict[str, str] = {}
     if not isinstance(order, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004  bad input, not a bug
