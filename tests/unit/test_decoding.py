@@ -296,6 +296,15 @@ def test_names_are_remembered_where_they_are_few_and_short() -> None:
     assert long[::2] not in reader._layouts._seen  # noqa: SLF001
 
 
+def test_names_of_what_is_no_order_are_not_remembered() -> None:
+    reader = decoder()
+
+    for number in range(REMEMBERED):
+        assert isinstance(reader.decode(delivery("5-1", (b"f%d" % number, b"x"))), Undecodable)
+
+    assert reader._layouts._seen == {}  # noqa: SLF001  what it holds is the promise
+
+
 @pytest.mark.parametrize("field", ["data", "payload"])
 def test_field_that_carries_payloads_elsewhere_can_be_the_one_that_names_orders(field: str) -> None:
     found = [decode(flat(**{field: "a-1", "quantity": text}), order_id_field=field) for text in ("1", "0")]

@@ -6,7 +6,7 @@ from tests.builders import flat
 from tests.fakes import Bench
 from worker.domain.deliveries import Dead, Duplicate, Settled
 from worker.domain.errors import VenueUnavailable
-from worker.domain.orders import Execution, Order, Status
+from worker.domain.orders import Execution, Order, Status, Trade
 
 
 def test_sound_order_is_executed_and_recorded_with_its_trade() -> None:
@@ -127,6 +127,17 @@ def test_committed_order_is_answered_and_not_executed_again_when_its_ack_was_los
     assert outcome == Settled(outcome.delivery, first.rows["a"], answered=True)
     assert second.executor.executed == []
     assert "charge" not in second.orders.faults.steps
+
+
+def test_trades_are_recorded_by_id_whatever_order_the_executor_gives_them_in() -> None:
+    bench = Bench()
+    bench.submit("a", quantity="3", price="8")
+    trades = tuple(Trade(name, Decimal(1), Decimal(8), Decimal(0)) for name in ("t-2", "t-3", "t-1"))
+    bench.executor.instead["a"] = lambda _: Execution(Status.FILLED, Decimal(3), Decimal(8), trades)
+
+    bench.handle_next()
+
+    assert [trade.trade_id for trade in bench.rows["a"].trades] == ["t-1", "t-2", "t-3"]
 
 
 def test_executor_that_answers_with_an_error_makes_a_final_error_row() -> None:
