@@ -1,6 +1,7 @@
 """From a dead letter back to an entry: what is kept, what is edited, what is refused."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -62,6 +63,17 @@ def test_order_id_named_by_another_field_is_kept() -> None:
 
     assert decoded(made, "client_id").order_id == "c"
     assert made.fields == (*flat(client_id="c", order_id="c"), b"replay_of", b"1-1")
+
+
+@pytest.mark.parametrize("field", ["data", "payload"])
+@pytest.mark.parametrize("order_id", ["o-1", '{"x": 1}'], ids=["an id", "no id, and JSON"])
+def test_field_that_names_orders_is_no_payload_to_edit(field: str, order_id: str) -> None:
+    raw = flat(**{field: order_id})
+
+    made = replayed(letter(*raw), order_id_field=field, quantity="2")
+
+    assert (decoded(made, field).order_id, decoded(made, field).quantity) == ("o", Decimal(2))
+    assert made.changed == {"quantity": ("0.5", "2")}
 
 
 def test_order_id_of_a_mended_entry_is_what_it_says_itself() -> None:

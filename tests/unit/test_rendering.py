@@ -1,7 +1,7 @@
 """What goes out: results from rows alone, letters with every byte kept, entries of submitted orders."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from hashlib import sha256
 
@@ -33,6 +33,28 @@ def letter(
     of: Delivery, *, reason: str = "undecodable", error: str = "why", order_id: str | None = None
 ) -> Settlement:
     return renderer().letter(of, reason=reason, error=error, order_id=order_id)
+
+
+class SetBackAnHour(tzinfo):
+    """A zone whose clocks are being set back: each time comes twice, first at +2, then at +1."""
+
+    def utcoffset(self, at: datetime | None) -> timedelta:
+        return timedelta(hours=2 - (at.fold if at else 0))
+
+    def dst(self, at: datetime | None) -> timedelta:
+        return self.utcoffset(at) - timedelta(hours=1)
+
+    def tzname(self, at: datetime | None) -> str:
+        return str(self.utcoffset(at))
+
+
+def test_same_time_before_and_after_clocks_are_set_back_is_told_apart() -> None:
+    zone = SetBackAnHour()
+    times = [datetime(2026, 10, 25, 2, 30, tzinfo=zone, fold=fold) for fold in (0, 1)]
+
+    shown = [pairs(wire.result_fields(record("a", executed_at=at)))["timestamp"] for at in times]
+
+    assert int(shown[1]) - int(shown[0]) == 3600
 
 
 def test_result_of_a_fill_names_everything_known() -> None:

@@ -51,6 +51,11 @@ class Decoder:
         self._layouts = Layouts(self._names, max_fields)
         self.unknown_fields = 0
 
+    @property
+    def carriers(self) -> frozenset[bytes]:
+        """The fields that carry a payload."""
+        return self._names.carriers
+
     def decode(self, delivery: Delivery) -> Decoded:
         """Return the order, sound or not, or why the entry is none."""
         return self._at_once(delivery) or self._field_by_field(delivery)

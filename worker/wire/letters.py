@@ -1,7 +1,7 @@
 """From dead letters back to what was sent: reading a letter, and the entry that replays it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -91,7 +91,7 @@ def replay_of(letter: Letter, edits: Mapping[str, str], decoder: Decoder) -> Rep
     pairs, changed = list(letter.originals), dict[str, tuple[str | None, str]]()
     for name, value in edits.items():
         if name != "order_id":
-            changed[name] = (_edit(pairs, name, value), value)
+            changed[name] = (_edit(pairs, name, value, decoder.carriers), value)
     order_id = edits.get("order_id")
     if order_id is None:
         order_id = letter.order_id or _identity(letter, pairs, decoder)
@@ -134,9 +134,9 @@ def _identity(letter: Letter, pairs: Pairs, decoder: Decoder) -> str | None:
     return decoder.decode(Delivery(letter.entry_id, fields, 1, True)).order_id
 
 
-def _edit(pairs: Pairs, name: str, value: str) -> str | None:
+def _edit(pairs: Pairs, name: str, value: str, carrying: Container[bytes]) -> str | None:
     """Edit a field in place, in the payload where the entry has one, and return what it was."""
-    carriers = [key for key, _ in pairs if key.decode("utf-8", _SHOWN_AS) in names.PAYLOAD_FIELDS]
+    carriers = [key for key, _ in pairs if key in carrying]
     if not carriers or name.encode() in carriers:
         before = next((raw for key, raw in pairs if key == name.encode()), None)
         _put(pairs, name.encode(), value.encode())

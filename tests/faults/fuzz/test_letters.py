@@ -48,7 +48,7 @@ RENDERER = Renderer(
     max_fields=64,
     clock=lambda: 1.0,
 )
-ID_FIELDS = ("order_id", "client_id")
+ID_FIELDS = ("order_id", "client_id", "data", "payload")
 
 
 def as_bytes(parts: Sequence[str | bytes]) -> tuple[bytes, ...]:
