@@ -11,7 +11,7 @@ from tests.harness import Deployment
 from tests.processes import free_port
 from worker.bootstrap import replica
 from worker.domain.errors import SchemaBehind
-from worker.store import migrations, schema
+from worker.store import Database, migrations, schema
 from worker.store.tables import metadata
 
 
@@ -56,6 +56,20 @@ def test_database_of_others_is_behind(empty_database: Deployment) -> None:
         connection.exec_driver_sql("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
 
     assert schema.schema_state(empty_database.database) is schema.SchemaState.BEHIND
+
+
+def test_search_path_that_was_mended_is_seen_by_who_has_looked_before(deployment: Deployment) -> None:
+    looking = Database(
+        deployment.database_url, transaction_timeout_s=10, pool_size=1, application_name="test"
+    )
+    found = []
+    for setting in ("SET search_path = nowhere", "RESET search_path"):
+        with deployment.database.transaction() as connection:
+            connection.exec_driver_sql(f'ALTER DATABASE "{deployment.database_name}" {setting}')
+        found.append(schema.schema_state(looking))
+    looking.close()
+
+    assert found == [schema.SchemaState.BEHIND, schema.SchemaState.CURRENT]
 
 
 def test_start_is_refused_when_the_schema_is_behind(empty_database: Deployment) -> None:

@@ -40,6 +40,14 @@ def schema_state(database: Database) -> SchemaState:
     """Compare the database with the newest revision; a revision unknown here is a newer one."""
     with database.transaction() as connection:
         here = set(connection.scalars(_heads)) if connection.scalar(_is_there) else set[str]()
+        state = _state(here)
+        if state is not SchemaState.CURRENT:
+            # A session keeps the search path that its role had when it began: whoever looks again needs another one.
+            connection.detach()
+    return state
+
+
+def _state(here: set[str]) -> SchemaState:
     known = known_revisions()
     if here == {known[-1]}:
         return SchemaState.CURRENT
