@@ -83,8 +83,8 @@ def test_settled_entries_have_no_second_effect_when_a_lagging_replica_is_promote
     copy = redis.Redis.from_url(lagging.url)
     copy.config_set("masterauth", own_redis.password)
     copy.replicaof("127.0.0.1", own_redis.port)
-    own_deployment.submit(numbered_orders(400))
-    eventually(lambda: copy.exists(own_deployment.orders) and copy.xlen(own_deployment.orders) == 400)
+    own_deployment.submit(numbered_orders(2000))
+    eventually(lambda: copy.exists(own_deployment.orders) and copy.xlen(own_deployment.orders) == 2000)
     with workers(own_deployment, tmp_path, 1, batch_size=10) as (replica,):
         eventually(lambda: copy.exists(own_deployment.results) and copy.xlen(own_deployment.results) > 50)
         copy.replicaof("NO", "ONE")
@@ -94,13 +94,13 @@ def test_settled_entries_have_no_second_effect_when_a_lagging_replica_is_promote
     servers = Servers(lagging.url, own_deployment.servers.database_url)
 
     with Deployment(servers, "own", "postgres", own_deployment.accepted) as promoted:
-        assert 50 < promoted.redis.xlen(promoted.results) < 400
+        assert 50 < promoted.redis.xlen(promoted.results) < 2000
         with workers(promoted, tmp_path, 1) as (replica,):
             eventually(promoted.all_settled)
             assert replica.drain() == 0
 
         assert promoted.rows() == before
-        assert len(promoted.published()) == 400
+        assert len(promoted.published()) == 2000
         assert_invariants(promoted, replica.tally)
     copy.close()
     lagging.stop()

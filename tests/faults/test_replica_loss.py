@@ -15,10 +15,12 @@ ORDERS = 20_000
 def test_third_replica_finishes_when_one_of_two_is_killed_under_load(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    deployment.submit(numbered_orders(ORDERS))
+    orders = numbered_orders(ORDERS)
+    deployment.submit(orders[: ORDERS // 2])
 
     with workers(deployment, tmp_path, 2, batch_size=100) as (dying, staying):
         eventually(lambda: deployment.redis.xlen(deployment.results) > ORDERS // 10)
+        deployment.submit(orders[ORDERS // 2 :])
         dying.signal(signal.SIGKILL)
         dying.wait()
         assert not deployment.all_settled()

@@ -36,11 +36,13 @@ def test_transaction_ends_as_an_outage_when_the_server_goes_silent(
 def test_row_that_was_committed_in_silence_is_found_afterwards(
     own_deployment: Deployment, own_postgres: LocalPostgres, tmp_path: Path
 ) -> None:
-    own_deployment.submit(numbered_orders(3000))
+    orders = numbered_orders(3000)
+    own_deployment.submit(orders[:2000])
 
     with workers(own_deployment, tmp_path, 2, batch_size=20) as replicas:
         eventually(lambda: own_deployment.redis.xlen(own_deployment.results) > 200)
         own_postgres.pause()
+        own_deployment.submit(orders[2000:])
         eventually(lambda: all('"event": "outage"' in replica.said for replica in replicas))
         own_postgres.resume()
         eventually(own_deployment.all_settled, within=60)
