@@ -1,15 +1,15 @@
 """What only a real PostgreSQL can show: waiting for another's transaction, silent servers, text it can't hold."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count, islice
 
 import psycopg
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from tests.builders import dead_record, record
 from tests.harness import Deployment, eventually
@@ -164,6 +164,18 @@ def test_rows_are_found_by_index_however_few_they_were_at_first(deployment: Depl
     assert read < HOW_MANY
 
 
+@pytest.mark.parametrize("kind", ["transaction", "patient_transaction"])
+def test_nothing_of_a_transaction_stays_whose_block_fails(deployment: Deployment, kind: str) -> None:
+    begin = getattr(deployment.database, kind)
+
+    with pytest.raises(KeyError):
+        _write_and_fail(begin)
+
+    with begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM orders")) == 0
+        assert connection.scalar(text("SHOW transaction_isolation")) == "read committed"
+
+
 def test_closed_database_leaves_no_thread_behind(deployment: Deployment) -> None:
     before = set(threading.enumerate())
     opened = Database(
@@ -222,3 +234,9 @@ def _has_left(deployment: Deployment, application: str) -> bool:
     )
     with deployment.database.transaction() as connection:
         return not connection.scalar(found, {"name": application, "database": deployment.database_name})
+
+
+def _write_and_fail(begin: Callable[[], AbstractContextManager[Connection]]) -> None:
+    with begin() as connection:
+        connection.exec_driver_sql(ZOMBIE)
+        raise KeyError

@@ -32,6 +32,9 @@ _REFUSALS = (
     "permission denied",
 )
 
+# READ COMMITTED: after ON CONFLICT has waited for another's row, the next statement must see it.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+
 # None of the first three runs while the server waits for the rest of what a vanished sender had begun to send: it would hold
 # the locks on its rows until TCP gives up, hours later. So TCP gets a limit, and from 17 on the whole transaction, which
 # helps where the sender's machine is still there. Against rows that are awaited by COPY only `end_stalled_copies` does.
@@ -64,8 +67,8 @@ class Database:
         # The server gives up first, so that its reason is heard; the guard is for one that says nothing.
         self._limit_s = transaction_timeout_s * SERVER_SHARE
         limits = {"limit_ms": int(self._limit_s * 1000), "silence_s": max(1, int(transaction_timeout_s / 4))}
-        self._settings_before_17 = _SETTINGS.format(**limits)
-        self._settings = _SETTINGS_FROM_17_ON.format(**limits)
+        self._beginning_before_17 = f"{_BEGIN}; {_SETTINGS}".format(**limits)
+        self._beginning = f"{_BEGIN}; {_SETTINGS_FROM_17_ON}".format(**limits)
         self._guard = SilenceGuard(transaction_timeout_s)
         try:
             parsed = make_url(url)
@@ -79,8 +82,8 @@ class Database:
         _check_parts(parsed)
         self._engine = create_engine(
             parsed,
-            # READ COMMITTED: after ON CONFLICT has waited for another's row, the next statement must see it.
-            isolation_level="READ COMMITTED",
+            # The driver is to begin nothing by itself: it would take a round trip of its own for each transaction.
+            isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT_S,
@@ -109,13 +112,13 @@ class Database:
             self._guard.watch(_driver(connection).fileno()),
             connection.begin(),
         ):
-            self._set_up(connection)
+            self._begin(connection)
             yield connection
 
-    def _set_up(self, connection: Connection) -> None:
+    def _begin(self, connection: Connection) -> None:
         bounded = _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT
-        # Without parameters: all of them at once, and no rows to be read.
-        connection.exec_driver_sql(self._settings if bounded else self._settings_before_17)
+        # Without parameters: all of it at once, and no rows to be read.
+        connection.exec_driver_sql(self._beginning if bounded else self._beginning_before_17)
 
     def end_stalled_copies(self, statements: Iterable[str]) -> int:
         """End the sessions that have awaited rows of these statements for longer than a transaction may take.
@@ -134,6 +137,7 @@ class Database:
     def patient_transaction(self) -> Iterator[Connection]:
         """Run the block in one transaction that may take any time: migrations wait for their turn."""
         with outages(), self._engine.begin() as connection:
+            connection.exec_driver_sql(_BEGIN)
             yield connection
 
     def ping(self) -> None:
