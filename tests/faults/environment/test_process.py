@@ -105,6 +105,15 @@ def test_orders_are_executed_however_the_process_was_started(
     assert_whole(site)
 
 
+@pytest.fixture
+def hang_ups_are_heard() -> Iterator[None]:
+    """Have this process, and what it starts, die of SIGHUP even where the tests were started with nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hang_ups_are_heard")
 def test_others_take_over_from_a_process_that_was_hung_up_on(site: Site) -> None:
     site.deployment.submit(numbered_orders(ORDERS))
     with workers(site.workers, site.folder, 1, batch_size=10, paper_latency_ms=10) as (replica,):
