@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pydantic_core import PydanticUndefined
+from msgspec.structs import fields
 
-from worker.settings import Settings, variable
+from worker.settings import Settings, marks, variable
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -27,10 +27,11 @@ Three rules join settings: the three streams must differ, `WORKER_LEASE_MS` must
 def configuration() -> str:
     """The page."""
     rows = []
-    for name, field in Settings.model_fields.items():
-        default = "required" if field.default is PydanticUndefined else f"`{field.default}`"
+    for field in fields(Settings):
+        default = "required" if field.required else f"`{field.default}`"
+        meaning = marks(field)[-1].description
         rows.append(
-            f"| `{variable(name)}` | {'none' if field.default is None else default} | {field.description} |\n"
+            f"| `{variable(field.name)}` | {'none' if field.default is None else default} | {meaning} |\n"
         )
     return HEAD + "".join(rows)
 

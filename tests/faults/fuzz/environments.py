@@ -82,7 +82,7 @@ def environment(chance: Chance) -> Drawn:
     variables: dict[str, str] = {}
     bad, unsure = set(), set()
     share = chance.choice((0.0, 0.1, 0.5, 1.0))
-    for field in Settings.model_fields:
+    for field in Settings.__struct_fields__:
         name = variable(field)
         needed = field in {"redis_url", "database_url"}
         how = chance.choice(("good", "bad", "altered")) if chance.random() < share else "left out"

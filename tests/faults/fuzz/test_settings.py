@@ -19,7 +19,7 @@ from worker.stream import RedisLink
 ENVIRONMENTS = 1_500
 # What is wrong between good values: named too, in lines of their own.
 BETWEEN = ("must differ", "must be longer than", "and WORKER_EXECUTOR is venue")
-KNOWN = {variable(field) for field in Settings.model_fields}
+KNOWN = {variable(field) for field in Settings.__struct_fields__}
 LONGEST_LINE = 400
 
 

@@ -1,0 +1,76 @@
+"""What a value must be beyond its type and bounds, and what hides a secret."""
+
+from urllib.parse import SplitResult, unquote, urlsplit
+
+LONGEST_KEY = 100
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_CONTROLS = frozenset(map(chr, (*range(32), 127)))
+_DATABASE_SCHEMES = ("postgres://", "postgresql://", "postgresql+psycopg://")
+_VENUE_SCHEMES = ("http://", "https://")
+
+
+class Secret:
+    """A text that stays out of whatever shows it by mistake."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def get_secret_value(self) -> str:
+        """Return the text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        """Return the same for every secret."""
+        return "Secret('**********')"
+
+
+def key_name(value: str) -> None:
+    """Accept the name of a key. Raises ValueError for what is none, as do all of these."""
+    if not 1 <= len(value) <= LONGEST_KEY:
+        raise ValueError(f"must be 1 to {LONGEST_KEY} characters")
+    if not value.isprintable() or any(character.isspace() for character in value):
+        raise ValueError("must be printable and without spaces")
+
+
+def _one_of(schemes: tuple[str, ...], text: str) -> None:
+    if not text.startswith(schemes):
+        raise ValueError(f"must begin with one of {', '.join(schemes)}")
+    # Libraries drop a line break without a word, and end the whole connection string at a NUL.
+    if any(character in _CONTROLS for character in unquote(text)):
+        raise ValueError("must be without control characters")
+
+
+def _parts(schemes: tuple[str, ...], text: str) -> SplitResult:
+    _one_of(schemes, text)
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        # The library's own text would show what it takes for the port: a piece of the password.
+        raise ValueError(
+            "can't be read: its port is no port, or its password is not percent-encoded"
+        ) from None
+    return parts
+
+
+def redis_url(url: Secret) -> None:
+    """Accept a URL of Redis."""
+    parts = _parts(_REDIS_SCHEMES, url.get_secret_value())
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not (database.isascii() and database.isdecimal()):
+        # The library would take database 0 instead.
+        raise ValueError("its path must be the number of a database")
+
+
+def database_url(url: Secret) -> None:
+    """Accept a URL of PostgreSQL."""
+    _one_of(_DATABASE_SCHEMES, url.get_secret_value())
+
+
+def venue_url(url: Secret) -> None:
+    """Accept the address of a venue."""
+    parts = _parts(_VENUE_SCHEMES, url.get_secret_value())
+    if not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must name a host, and have neither a query nor a fragment")

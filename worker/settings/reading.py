@@ -1,0 +1,125 @@
+"""Reads the settings, and says all that is wrong with them at once."""
+
+import difflib
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from msgspec import ValidationError, convert
+from msgspec.structs import FieldInfo, fields
+
+from worker.domain.errors import ConfigurationError
+from worker.settings.checks import Secret
+from worker.settings.settings import PREFIX, SECRETS, Settings, marks, variable
+
+SHOWN = 80
+MOST_SECRET = 65_536
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings in an environment.
+
+    A URL may stand in the file that REDIS_URL_FILE, DATABASE_URL_FILE or WORKER_VENUE_URL_FILE names. Raises ConfigurationError with
+    one line per bad variable, all at once, no secret in any of them.
+    """
+    faults = {}
+    # Of a bad value the default stands in, so that the good ones are compared with each other all the same.
+    values: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
+    for field in fields(Settings):
+        try:
+            text = _given(field.name, environment)
+            if text is not None:
+                values[field.name] = _value(field, text)
+        except ConfigurationError as fault:
+            faults[field.name] = str(fault)
+        else:
+            if text is None and field.required:
+                faults[field.name] = f"{variable(field.name)}: is not set"
+    settings = Settings(**values)
+    lines = [*faults.values(), *_disagreements(settings, faults)]
+    if lines:
+        raise ConfigurationError("\n".join(lines))
+    return settings
+
+
+def unknown_names(environment: Mapping[str, str]) -> list[str]:
+    """Return a warning for each WORKER_ variable that does not exist, with the nearest that does."""
+    known = {variable(field.name) for field in fields(Settings)}
+    known |= {f"{variable(field)}_FILE" for field in SECRETS}
+    warnings = []
+    for name in sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
+        near = difflib.get_close_matches(name, known, n=1)
+        shown = name if name.isprintable() else repr(name)
+        warnings.append(f"{_shortened(shown)} is no setting" + (f", did you mean {near[0]}?" if near else ""))
+    return warnings
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _given(field: str, environment: Mapping[str, str]) -> str | None:
+    """Return the text of a variable, or what the file says that stands for it."""
+    name, file_name = variable(field), f"{variable(field)}_FILE"
+    if field not in SECRETS or file_name not in environment:
+        return environment.get(name)
+    if name in environment:
+        raise ConfigurationError(f"{name}: given twice, {file_name} is set too")
+    try:
+        with Path(environment[file_name]).open(encoding="utf-8") as file:
+            # A device like /dev/zero never ends.
+            text = file.read(MOST_SECRET + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not text"
+        raise ConfigurationError(f"{file_name}: can't be read: {why}") from None
+    if len(text) > MOST_SECRET:
+        raise ConfigurationError(f"{file_name}: can't be read: is longer than {MOST_SECRET} characters")
+    return text.strip()
+
+
+def _value(field: FieldInfo, text: str) -> object:
+    """Return what a text means for a field."""
+    try:
+        value = convert(text, field.type, strict=False, dec_hook=_secret)
+        for mark in marks(field):
+            if mark.extra is not None:
+                mark.extra["check"](value)
+    except (ValidationError, ValueError) as error:
+        shown = "" if field.name in SECRETS else f", not {_shortened(repr(text))}"
+        raise ConfigurationError(f"{variable(field.name)}: {_reason(field, error)}{shown}") from None
+    return value
+
+
+def _secret(_type: type, text: str) -> Secret:
+    return Secret(text)
+
+
+def _reason(field: FieldInfo, error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "is not text"
+    said = str(error)
+    if said.startswith("Invalid enum value"):
+        kind, *_ = get_args(field.type)
+        return f"must be one of {', '.join(get_args(kind))}"
+    # "Expected `int` >= 1", or with what it is instead: always a text.
+    said = said.removesuffix(", got `str`").replace("`", "")
+    return f"{said[:1].lower()}{said[1:]}"
+
+
+def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
+    """Return how the good values disagree."""
+    faults = []
+    streams = [settings.orders_stream, settings.results_stream, settings.dead_letter_stream]
+    if len(set(streams)) < len(streams):
+        faults.append("WORKER_ORDERS_STREAM, WORKER_RESULTS_STREAM, WORKER_DEAD_LETTER_STREAM: must differ")
+    for name, seconds in (
+        ("TRANSACTION_TIMEOUT_S", settings.transaction_timeout_s),
+        ("EXECUTE_TIMEOUT_S", settings.execute_timeout_s),
+    ):
+        if settings.lease_ms <= seconds * 1000:
+            faults.append(
+                f"WORKER_LEASE_MS: must be longer than WORKER_{name} ({settings.lease_ms} ms against {seconds:g} s)"
+            )
+    if settings.executor == "venue" and settings.venue_url is None and "venue_url" not in bad:
+        faults.append("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
+    return faults

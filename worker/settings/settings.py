@@ -1,0 +1,135 @@
+"""Every setting: its name, default, unit and check."""
+
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+from msgspec.structs import FieldInfo
+
+from worker.settings import checks
+from worker.settings.checks import Secret
+
+PREFIX = "WORKER_"
+UNPREFIXED = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
+# Never shown, and each may stand in a file instead.
+SECRETS = ("redis_url", "database_url", "venue_url")
+
+_REDIS = Meta(extra={"check": checks.redis_url})
+_DATABASE = Meta(extra={"check": checks.database_url})
+_VENUE = Meta(extra={"check": checks.venue_url})
+_KEY = Meta(extra={"check": checks.key_name})
+_SECONDS = Meta(gt=0, le=3600)
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The settings of one replica. Fields map to WORKER_<NAME>, but for REDIS_URL and DATABASE_URL."""
+
+    redis_url: Annotated[Secret, _REDIS, Meta(description="Redis: redis://, rediss:// or unix://")]
+    database_url: Annotated[Secret, _DATABASE, Meta(description="PostgreSQL: postgres:// or postgresql://")]
+    orders_stream: Annotated[str, _KEY, Meta(description="Stream that orders arrive on")] = "orders"
+    results_stream: Annotated[str, _KEY, Meta(description="Stream that results go to")] = "order_results"
+    dead_letter_stream: Annotated[str, _KEY, Meta(description="Stream that dead letters go to")] = (
+        "orders:dead"
+    )
+    results_channel: Annotated[
+        str | None, _KEY, Meta(description="Pub/Sub channel that gets a JSON copy of each result")
+    ] = None
+    group: Annotated[str, _KEY, Meta(description="Consumer group")] = "execution"
+    consumer: Annotated[
+        str, _KEY, Meta(description="Prefix of the consumer's name; host, pid and chance follow")
+    ] = "worker"
+    order_id_field: Annotated[str, _KEY, Meta(description="Field that identifies an order")] = "order_id"
+    batch_size: Annotated[
+        int, Meta(ge=1, le=10_000, description="Entries per read, transaction and settle")
+    ] = 500
+    block_ms: Annotated[int, Meta(ge=1, le=60_000, description="Longest wait of a read, ms")] = 2000
+    lease_ms: Annotated[
+        int, Meta(ge=100, le=3_600_000, description="Idle time after which others claim an entry, ms")
+    ] = 30_000
+    max_deliveries: Annotated[
+        int, Meta(ge=3, le=1000, description="Deliveries without an outcome before an entry is buried")
+    ] = 5
+    transaction_timeout_s: Annotated[
+        float, _SECONDS, Meta(description="Longest statement, lock wait or pause in a transaction, s")
+    ] = 10
+    execute_timeout_s: Annotated[
+        float, _SECONDS, Meta(description="Longest execution of one order; then the process leaves, s")
+    ] = 10
+    drain_timeout_s: Annotated[
+        float, _SECONDS, Meta(description="Longest drain; then the process leaves, s")
+    ] = 8
+    max_entry_bytes: Annotated[
+        int, Meta(ge=1024, le=16_777_216, description="Larger entries are dead letters, bytes")
+    ] = 65_536
+    max_entry_fields: Annotated[
+        int, Meta(ge=1, le=1000, description="Entries of more fields are dead letters")
+    ] = 64
+    max_entry_depth: Annotated[
+        int, Meta(ge=1, le=100, description="Payloads nested deeper are dead letters, levels")
+    ] = 32
+    max_integer_digits: Annotated[
+        int, Meta(ge=1, le=20, description="Amounts of more digits before the point are rejected")
+    ] = 20
+    max_fraction_digits: Annotated[
+        int, Meta(ge=0, le=30, description="Amounts of more digits after the point are rejected")
+    ] = 30
+    max_order_age_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=31_536_000,
+            description="Older orders, and those dated more than 60 s ahead, are rejected, s (0: none is)",
+        ),
+    ] = 0
+    orders_keep_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=315_360_000,
+            description="Age from which orders that every group has acked are trimmed, s (0: never)",
+        ),
+    ] = 86_400
+    results_maxlen: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000_000,
+            description="Results kept besides those that a group has not acked (0: all)",
+        ),
+    ] = 0
+    repair_window_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=31_536_000,
+            description="At start, and after Redis was away, what was committed so lately and lost there is given back, s (0: nothing)",
+        ),
+    ] = 900
+    executor: Annotated[str, Meta(min_length=1, description="paper, venue, or package.module:Name")] = "paper"
+    venue_url: Annotated[
+        Secret | None, _VENUE, Meta(description="Where the venue executor sends orders: http:// or https://")
+    ] = None
+    paper_success_rate: Annotated[
+        float, Meta(ge=0, le=1, description="Share of orders that the paper executor fills")
+    ] = 0.95
+    paper_latency_ms: Annotated[
+        float, Meta(ge=0, le=60_000, description="Pause of the paper executor per order, ms")
+    ] = 0
+    health_host: Annotated[str, Meta(min_length=1, description="Address that HTTP listens on")] = "127.0.0.1"
+    health_port: Annotated[int, Meta(ge=1, le=65_535, description="Port that HTTP listens on")] = 8003
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="Least severe level logged")
+    ] = "INFO"
+    log_format: Annotated[
+        Literal["json", "console"], Meta(description="One JSON object per line, or text for people")
+    ] = "json"
+
+
+def variable(field: str) -> str:
+    """Return the environment variable of a field."""
+    return UNPREFIXED.get(field, f"{PREFIX}{field.upper()}")
+
+
+def marks(field: FieldInfo) -> tuple[Meta, ...]:
+    """Return the bounds, checks and the meaning of a field, the meaning last."""
+    _, *all_of_them = get_args(field.type)
+    return tuple(all_of_them)
