@@ -8,7 +8,10 @@ import urllib.request
 import uuid
 from functools import cache
 from pathlib import Path
+from shutil import which
 from urllib.parse import urlsplit, urlunsplit
+
+import pytest
 
 from tests.harness import Deployment, Servers
 from worker import __version__
@@ -40,7 +43,11 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 @cache
 def _compose() -> tuple[str, ...]:
     plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    return ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
+    if plugin.returncode == 0:
+        return ("docker", "compose")
+    if which("docker-compose"):
+        return ("docker-compose",)
+    pytest.skip("neither the plugin docker compose nor docker-compose is installed")
 
 
 class Stack:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count, islice
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -174,6 +175,24 @@ def test_nothing_of_a_transaction_stays_whose_block_fails(deployment: Deployment
     with begin() as connection:
         assert connection.scalar(text("SELECT count(*) FROM orders")) == 0
         assert connection.scalar(text("SHOW transaction_isolation")) == "read committed"
+
+
+def test_transaction_costs_two_exchanges_and_its_statements(deployment: Deployment, tmp_path: Path) -> None:
+    opened = Database(deployment.database_url, transaction_timeout_s=10, pool_size=1, application_name="test")
+    with opened.transaction() as connection:
+        driver = connection.connection.driver_connection
+    assert driver is not None
+    trace = tmp_path / "trace"
+
+    with trace.open("w", encoding="utf-8") as file:
+        driver.pgconn.trace(file.fileno())
+        with opened.transaction() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        driver.pgconn.untrace()
+    opened.close()
+
+    # Begin and limits, the statement, commit: each ends with the server's word that it is ready for more.
+    assert trace.read_text(encoding="utf-8").count("ReadyForQuery") == 3
 
 
 def test_closed_database_leaves_no_thread_behind(deployment: Deployment) -> None:

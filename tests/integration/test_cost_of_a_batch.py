@@ -89,7 +89,7 @@ def test_batch_costs_one_read_one_transaction_and_one_settle_however_many_it_hol
 
     more = MANY - FEW
     costs = {what: many[what] - few[what] for what in few | many if many[what] != few[what]}
-    # Settling is a script. The statements: the limits of the transaction, the orders, their trades, and what stands
+    # Settling is a script. The statements: the transaction's beginning and its limits, the orders, their trades, and what stands
     # there of those that came before.
     assert costs == {
         "XREADGROUP": more, "EVALSHA": more, "transactions": more, "statements": statements * more,
