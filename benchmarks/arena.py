@@ -92,6 +92,7 @@ def arena(where: Path) -> Iterator[Arena]:
             opened.enter_context(closing(Tables(postgres.url, name, redis.url))) for name in ("bench", "held")
         )
         _require_durability(streams, tables)
+        streams.rewrite_log_when_told()
         yield Arena(folder, redis, postgres, streams, tables, held)
 
 

@@ -1,10 +1,10 @@
-"""Cases against each other: every round takes each once, in an order that turns from round to round."""
+"""Cases against each other: every round takes each once, in an order that differs from round to round."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.errors import NoFigure
-from benchmarks.figures import Spread, percentile, ratio, rotated
+from benchmarks.figures import Spread, balanced, percentile, ratio
 from benchmarks.measure import Measured
 
 MICRO = 1e6
@@ -71,7 +71,7 @@ def hold(cases: Sequence[Case], rounds: int, tell: Callable[[str], None]) -> lis
     """Measure every case in every round and return their standings, in the order given. Raises NoFigure."""
     standings = {case.name: Standing(case) for case in cases}
     for turn in range(rounds):
-        for case in rotated(cases, turn):
+        for case in balanced(cases, turn):
             try:
                 measured = case.run(turn)
             except NoFigure as failure:

@@ -22,10 +22,18 @@ class Spread:
         return cls(median(figures), min(figures), max(figures))
 
 
-def rotated(items: Sequence[Item], turn: int) -> list[Item]:
-    """Return the items in the order of a turn: after as many turns as items each has had every place once."""
-    first = turn % len(items) if items else 0
-    return [*items[first:], *items[:first]]
+def balanced(items: Sequence[Item], turn: int) -> list[Item]:
+    """Return the items in the order of a turn, so that neither its place nor what ran before it favours one of them.
+
+    In as many turns as there are items each has every place once; in twice as many each comes next after each other one
+    twice (a Williams design).
+    """
+    count = len(items)
+    # 0, 1, n-1, 2, n-2 ...: no two neighbours are as far apart as any two others.
+    zigzag = [(place + 1) // 2 if place % 2 else (count - place // 2) % count for place in range(count)]
+    if turn // max(count, 1) % 2:
+        zigzag.reverse()
+    return [items[(step + turn) % count] for step in zigzag]
 
 
 def ratio(figures: Mapping[int, float], base: Mapping[int, float]) -> Spread | None:

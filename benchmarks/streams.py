@@ -98,9 +98,12 @@ class Streams:
             self._call("XCLAIM", ORDERS, GROUP, "gone", 0, *ids, "IDLE", 3_600_000, "RETRYCOUNT", 1, "JUSTID")
             count -= len(ids)
 
-    def rewrite_log(self) -> None:
-        """Have Redis rewrite its log now, and not by itself in the middle of a run."""
+    def rewrite_log_when_told(self) -> None:
+        """Have Redis never rewrite its log by itself, be it in the middle of a run or just before it is told to."""
         self._call("CONFIG", "SET", "auto-aof-rewrite-percentage", 0)
+
+    def rewrite_log(self) -> None:
+        """Have Redis rewrite its log now; return once it has. Raises NoFigure."""
         self._call("BGREWRITEAOF")
         deadline = time.monotonic() + REWRITE_LIMIT_S
         while self._is_rewriting():

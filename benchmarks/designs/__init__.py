@@ -51,14 +51,14 @@ DESIGNS = (
     Design(
         name="tutorial",
         argv=("-m", "benchmarks.designs.tutorial"),
-        share=1 / 20,
+        share=1 / 40,
         needs=("pydantic",),
     ),
     Design(
         name="faststream",
         argv=(*_FASTSTREAM, "one"),
         form=enveloped,
-        share=1 / 20,
+        share=1 / 40,
         needs=("faststream", "greenlet", "pydantic"),
     ),
     Design(
@@ -72,7 +72,7 @@ DESIGNS = (
         name="taskiq",
         argv=(*_TASKIQ, "--log-level", "WARNING"),
         form=task,
-        share=1 / 20,
+        share=1 / 40,
         needs=("taskiq", "taskiq_redis", "greenlet", "pydantic"),
     ),
 )

@@ -22,7 +22,7 @@ def designs(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
         for design in sizes.designs
         if workers == 1 or sizes.workers or not sizes.quick or design.share == 1
     ]
-    return hold(cases, sizes.turns(5, 2), tell)
+    return hold(cases, sizes.turns(7, 2), tell)
 
 
 def curve(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:

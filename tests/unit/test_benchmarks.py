@@ -1,7 +1,8 @@
 """The benchmark's arithmetic, and that it takes no figure from a run that went wrong."""
 
+from collections import Counter
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from benchmarks.arena import file_system
 from benchmarks.contest import Case, Standing, compared, hold
 from benchmarks.designs.reference import array_literal
 from benchmarks.errors import NoFigure
-from benchmarks.figures import Spread, percentile, ratio, rotated
+from benchmarks.figures import Spread, balanced, percentile, ratio
 from benchmarks.load import NO_ORDER, Load
 from benchmarks.measure import Measured, Used
 from benchmarks.profiling import costs, statements
@@ -35,11 +36,18 @@ def _measured(rate: float) -> Measured:
     return Measured(entries=1000, seconds=1000 / rate, used=Used(0.02, 0.01, 0.03, 60))
 
 
-def test_every_design_has_every_place_once_in_as_many_rounds_as_there_are_designs() -> None:
-    orders = [rotated("abc", turn) for turn in range(3)]
+@pytest.mark.parametrize("count", range(1, 15))
+def test_no_place_and_no_predecessor_favours_a_case(count: int) -> None:
+    orders = [balanced(range(count), turn) for turn in range(2 * count)]
+    followers = Counter(pair for order in orders for pair in pairwise(order))
 
-    assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]
-    assert {"".join(each) for each in zip(*orders, strict=True)} == {"abc", "bca", "cab"}
+    for places in (zip(*orders[:count], strict=True), zip(*orders[count:], strict=True)):
+        assert all(sorted(each) == list(range(count)) for each in places)
+    assert followers == dict.fromkeys(permutations(range(count), 2), 2)
+
+
+def test_nothing_has_an_order() -> None:
+    assert balanced([], 3) == []
 
 
 def test_ratio_is_of_the_medians_and_its_range_of_the_rounds() -> None:

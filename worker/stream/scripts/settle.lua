@@ -26,7 +26,8 @@ in_parts(ids, function(first, last)
   end
 end)
 
-local open, marks = {}, {}
+-- Counted by hand: `#` looks for the end of a table anew each time.
+local open, marks, new = {}, {}, 0
 for _, settlement in ipairs(settlements) do
   local id = settlement[1]
   if settlement[2] == 'ack' then
@@ -35,8 +36,9 @@ for _, settlement in ipairs(settlements) do
     old[#old + 1] = id
   elseif not settled[id] then
     settled[id] = true
-    open[#open + 1] = settlement
-    marks[#marks + 1], marks[#marks + 2] = string.match(id, '^%d+'), id
+    new = new + 1
+    open[new] = settlement
+    marks[2 * new - 1], marks[2 * new] = string.match(id, '^%d+'), id
   end
 end
 in_parts(marks, function(first, last) redis.call('ZADD', KEYS[4], unpack(marks, first, last)) end)
