@@ -85,7 +85,9 @@ def _sizes(wanted: argparse.Namespace, console: Console) -> Sizes:
         orders=wanted.orders,
         rounds=wanted.rounds,
         seed=wanted.seed,
-        designs=_designs(wanted.designs, console) if STRAIGHT in _names(wanted) else [],
+        designs=_designs(wanted.designs, console)
+        if wanted.designs or STRAIGHT in _names(wanted)
+        else DESIGNS,
         workers=wanted.workers,
     )
 
@@ -113,7 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=_positive, default=0, help="how often each case is measured")
     parser.add_argument("--designs", type=_words, default=[], metavar="NAME,...", help="only these designs")
-    parser.add_argument("--workers", type=_numbers, default=[], metavar="N,...", help="numbers of processes")
+    parser.add_argument(
+        "--workers",
+        type=_numbers,
+        default=[],
+        metavar="N,...",
+        help="numbers of processes, of designs and replicas",
+    )
     parser.add_argument("--seed", type=int, default=1, help="the same orders for the same seed (default: 1)")
     parser.add_argument(
         "--scenario",

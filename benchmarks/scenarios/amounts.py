@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Case, Standing, hold
-from benchmarks.designs import BY_HAND, WORKER, Design
+from benchmarks.designs import WORKER, Design
 from benchmarks.measure import Measured, Run, drain, restart
 from benchmarks.scenarios.sizes import Sizes, Tell
 from benchmarks.tables import Tables
@@ -13,17 +13,19 @@ USUAL = 40_000
 
 
 def backlog(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
-    """Compare a long backlog with a short one."""
+    """Compare a long backlog with a short one, with ids in order: what ids cost that fall anywhere is another scenario's."""
     many = sizes.of(1_000_000, 50_000)
     few = min(USUAL, max(many // 10, 1))
     cases = []
-    for design in (WORKER, BY_HAND):
+    for design in sizes.pair:
         usual = f"{design.name}, backlog of {few:,}"
         cases += [
-            _drained(arena, sizes, design, few, usual, usual),
-            _drained(arena, sizes, design, many, f"{design.name}, backlog of {many:,}", usual),
+            _drained(arena, sizes, design, few, usual, usual, ids_in_order=True),
+            _drained(
+                arena, sizes, design, many, f"{design.name}, backlog of {many:,}", usual, ids_in_order=True
+            ),
         ]
-    return hold(cases, sizes.turns(3, 1), tell)
+    return hold(cases, sizes.turns(5, 1), tell)
 
 
 def full_table(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
@@ -33,10 +35,10 @@ def full_table(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
     """
     held = sizes.of(10_000_000, 200_000)
     orders = min(USUAL, held) if not sizes.quick else min(10_000, held)
+    designs, cases = sizes.pair, []
     tell(f"filling the table with {held:,} rows")
     arena.held.fill(held)
-    cases = []
-    for design in (WORKER, BY_HAND):
+    for design in designs:
         for ids, in_order in (("in order", True), ("anywhere", False)):
             empty = f"{design.name}, ids {ids}, empty table"
             full = f"{design.name}, ids {ids}, {held:,} rows"

@@ -2,7 +2,7 @@
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Case, Standing, hold
-from benchmarks.designs import BY_HAND, WORKER, Design
+from benchmarks.designs import Design
 from benchmarks.measure import Measured, Run, drain
 from benchmarks.scenarios.sizes import Sizes, Tell
 
@@ -25,7 +25,7 @@ def _mixed(
 ) -> list[Standing]:
     orders = sizes.of(40_000, 10_000)
     cases = []
-    for design in (WORKER, BY_HAND):
+    for design in sizes.pair:
         plain = f"{design.name}, new orders only"
         cases += [
             _case(arena, sizes, design, orders, plain, plain),

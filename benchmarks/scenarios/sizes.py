@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from benchmarks.designs import DESIGNS, Design
+from benchmarks.designs import BY_HAND, DESIGNS, WORKER, Design
+from benchmarks.errors import NoFigure
 from benchmarks.load import Load
 
 Tell: TypeAlias = Callable[[str], None]
@@ -22,6 +23,14 @@ class Sizes:
     seed: int = 1
     designs: Sequence[Design] = DESIGNS
     workers: Sequence[int] = ()
+
+    @property
+    def pair(self) -> list[Design]:
+        """The worker and the reference, or the one of them that was asked for. Raises NoFigure where neither was."""
+        chosen = [design for design in (WORKER, BY_HAND) if design in self.designs]
+        if not chosen:
+            raise NoFigure(f"This scenario compares {WORKER.name} and {BY_HAND.name} alone.")
+        return chosen
 
     def of(self, full: int, quick: int) -> int:
         """Return how many orders."""

@@ -2,7 +2,7 @@
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Case, Standing, hold
-from benchmarks.designs import BY_HAND, REFERENCE, WORKER, Design
+from benchmarks.designs import REFERENCE, Design
 from benchmarks.measure import Measured, Run, drain
 from benchmarks.scenarios.sizes import Sizes, Tell, share_of
 
@@ -31,7 +31,7 @@ def curve(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
     cases = [
         _case(arena, sizes, design, _orders_at(batch, orders), 1, batch)
         for batch in BATCHES
-        for design in (WORKER, BY_HAND)
+        for design in sizes.pair
     ]
     return hold(cases, sizes.turns(3, 1), tell)
 
@@ -42,7 +42,7 @@ def replicas(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
     cases = [
         _case(arena, sizes, design, orders, workers)
         for workers in sizes.workers or REPLICAS
-        for design in (WORKER, BY_HAND)
+        for design in sizes.pair
     ]
     return hold(cases, sizes.turns(5, 1), tell)
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Case, Standing, hold
-from benchmarks.designs import BY_HAND, REFERENCE, WORKER, Design
+from benchmarks.designs import REFERENCE, WORKER, Design
 from benchmarks.designs.forms import Fields
 from benchmarks.measure import Measured, Run, drain, paced
 from benchmarks.network import far_away
@@ -16,16 +16,25 @@ from benchmarks.scenarios.sizes import Sizes, Tell
 from benchmarks.streams import Streams
 from benchmarks.tables import round_trip_ms
 
-# The last is about half of what one replica can do here.
-RATES = (50, 200, 1000, 5000, 10_000)
+RATES = (50, 200, 1000, 5000)
 EACH_WAY_MS = 0.5
 
 
 def latency(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
-    """Measure the way from entry to result at five rates; `--orders` is how many at 1,000 a second."""
+    """Measure the way from entry to result at four rates, and at half of what one replica can do here and now.
+
+    `--orders` is how many at 1,000 a second.
+    """
     seconds = sizes.of(20_000, 3000) / 1000
-    cases = [_paced(arena, sizes, design, rate, seconds) for rate in RATES for design in (WORKER, BY_HAND)]
-    return hold(cases, sizes.turns(3, 1), tell)
+    most = drain(arena, Run(design=WORKER, load=sizes.load(sizes.of(40_000, 10_000), 0))).rate
+    tell(f"most that one replica can do: {most:,.0f} a second")
+    half = max(round(most / 200) * 100, 100)
+    cases = [
+        _paced(arena, sizes, design, rate, seconds)
+        for rate in sorted({*RATES, half})
+        for design in sizes.pair
+    ]
+    return hold(cases, sizes.turns(5, 1), tell)
 
 
 def network(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
@@ -40,7 +49,7 @@ def network(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
             opened.enter_context(far_away(arena.tables.url, EACH_WAY_MS, logs / "far-postgres.log")),
         )
         cases = []
-        for design in (WORKER, BY_HAND):
+        for design in sizes.pair:
             near = f"{design.name}, on this machine"
             cases += [
                 _drained(arena, sizes, design, orders, near, near, here),

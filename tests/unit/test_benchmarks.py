@@ -12,6 +12,7 @@ from benchmarks import checks, cost, report
 from benchmarks.__main__ import main
 from benchmarks.arena import file_system
 from benchmarks.contest import Case, Standing, compared, hold
+from benchmarks.designs import BY_HAND, DESIGNS, WORKER
 from benchmarks.designs.reference import array_literal
 from benchmarks.errors import NoFigure
 from benchmarks.figures import Spread, balanced, percentile, ratio
@@ -19,6 +20,7 @@ from benchmarks.load import NO_ORDER, Load
 from benchmarks.measure import Measured, Used
 from benchmarks.profiling import costs, statements
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios.sizes import Sizes
 
 RIGHT = checks.Found(
     rows=100,
@@ -231,3 +233,10 @@ def test_statement_takes_what_all_its_steps_take() -> None:
     ]
 
     assert statements(log) == {"INSERT INTO orders": 4.75, "COMMIT": 1.0}
+
+
+def test_scenarios_compare_those_of_the_pair_that_were_asked_for() -> None:
+    assert Sizes().pair == [WORKER, BY_HAND]
+    assert Sizes(designs=[BY_HAND]).pair == [BY_HAND]
+    with pytest.raises(NoFigure, match="worker and reference alone"):
+        _ = Sizes(designs=[each for each in DESIGNS if each not in (WORKER, BY_HAND)]).pair
