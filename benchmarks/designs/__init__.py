@@ -31,6 +31,8 @@ class Design:
         return [name for name in self.needs if find_spec(name) is None]
 
 
+# Enough for a rate: a transaction for each order takes forty times as long.
+_OF_THE_SLOW = 1 / 40
 _REFERENCE = ("-m", "benchmarks.designs.reference")
 _FASTSTREAM = ("-m", "benchmarks.designs.faststream_app")
 _TASKIQ = ("-m", "taskiq", "worker", "benchmarks.designs.taskiq_app:broker", "--workers", "1")
@@ -51,14 +53,14 @@ DESIGNS = (
     Design(
         name="tutorial",
         argv=("-m", "benchmarks.designs.tutorial"),
-        share=1 / 40,
+        share=_OF_THE_SLOW,
         needs=("pydantic",),
     ),
     Design(
         name="faststream",
         argv=(*_FASTSTREAM, "one"),
         form=enveloped,
-        share=1 / 40,
+        share=_OF_THE_SLOW,
         needs=("faststream", "greenlet", "pydantic"),
     ),
     Design(
@@ -72,7 +74,7 @@ DESIGNS = (
         name="taskiq",
         argv=(*_TASKIQ, "--log-level", "WARNING"),
         form=task,
-        share=1 / 40,
+        share=_OF_THE_SLOW,
         needs=("taskiq", "taskiq_redis", "greenlet", "pydantic"),
     ),
 )
