@@ -8,6 +8,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor
 
+from worker.ops.output import LogOutput, standard_output
+
 # Without locals: they hold orders, and URLs with their passwords.
 _traceback = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -40,17 +42,17 @@ def _indented_traceback(out: TextIO, trace: ExcInfo) -> None:
     out.writelines(f"\n    {escaped(line)}" for line in text.getvalue().split("\n") if line)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
-    """Goes on without a word when nobody reads the logs any more: orders matter more."""
+class _Handler(logging.StreamHandler[LogOutput | TextIO]):
+    """Goes on without a word when a line can't be written, whatever the reason: orders matter more."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the library's name
-        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+        if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 
 
 def configure_logs(*, level: str, form: str, stream: TextIO | None = None) -> None:
     """Send this package's logs, and the warnings of libraries, to one stream in one form."""
-    out = stream if stream is not None else sys.stdout
+    out = stream if stream is not None else standard_output()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -63,7 +65,9 @@ def configure_logs(*, level: str, form: str, stream: TextIO | None = None) -> No
     else:
         last = [
             _all_escaped,
-            structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=_indented_traceback),
+            structlog.dev.ConsoleRenderer(
+                colors=out is not None and out.isatty(), exception_formatter=_indented_traceback
+            ),
         ]
     structlog.configure(
         processors=[
@@ -75,7 +79,7 @@ def configure_logs(*, level: str, form: str, stream: TextIO | None = None) -> No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = _Handler(out)
+    handler = logging.NullHandler() if out is None else _Handler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

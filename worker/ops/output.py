@@ -1,0 +1,63 @@
+"""Where log lines go: to a descriptor, without a buffer, and without ever waiting for a reader who does not read."""
+
+import os
+import select
+import sys
+from typing import TextIO
+
+# How long a line waits for its reader; where one has waited in vain, those after it do not wait until there is room again.
+PATIENCE_MS = 1000
+# What a pipe that can be written to is sure to take at once.
+PART = select.PIPE_BUF
+
+
+class Unwritten(OSError):
+    """A line, or its end, could not be written in time."""
+
+
+class LogOutput:
+    """What a log handler writes to. A line that can't be written is dropped, and none is kept to be tried again.
+
+    A buffered stream keeps it, and the interpreter, which can't write it in the end either, exits with 120. A pipe that
+    nobody empties, or a terminal that is halted, holds up whoever writes, and with it the loop.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Write to a descriptor, which stays the caller's."""
+        self._descriptor = descriptor
+        self._room = select.poll()
+        self._room.register(descriptor, select.POLLOUT)
+        self._patience_ms = PATIENCE_MS
+        self._torn = False
+
+    def write(self, text: str) -> None:
+        """Write a line. Raises OSError where that is not possible; what was written of it is a line of its own."""
+        whole = memoryview((("\n" if self._torn else "") + text).encode(errors="backslashreplace"))
+        left = whole
+        while left:
+            if not self._room.poll(self._patience_ms):
+                self._patience_ms = 0
+                self._torn = self._torn or len(left) < len(whole)
+                raise Unwritten("nobody reads")
+            left = left[os.write(self._descriptor, left[:PART]) :]
+        self._patience_ms = PATIENCE_MS
+        self._torn = False
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept."""
+
+    def isatty(self) -> bool:
+        """Whether a terminal reads it."""
+        return os.isatty(self._descriptor)
+
+
+def standard_output() -> LogOutput | TextIO | None:
+    """Return what logs are written to: standard output without its buffer, or None where it was closed."""
+    out: TextIO | None = sys.stdout
+    if out is None:
+        return None
+    try:
+        return LogOutput(out.fileno())
+    except OSError:
+        # A stream in memory, as tests put in its place.
+        return out
