@@ -1,13 +1,19 @@
-"""The commands: parse, call, print. Exit 0 done, 1 found something, 2 usage, 3 a server is away, 78 configuration."""
+"""The commands: parse, call, print.
+
+Exit 0 done, 1 found something, 2 usage, 3 a server is away, 74 output could not be written, 78 configuration.
+"""
 
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from typing import Any
 
 import click
 
 from worker import __version__
+from worker.bootstrap.signals import take_up_interrupts
+from worker.cli.streams import open_what_is_closed, written
 
 # In which file each is.
 COMMANDS = {
@@ -29,6 +35,13 @@ PLAIN = {"migrate", "run"}
 
 class OnDemand(click.Group):
     """Imports what is asked for: a replica has no use for the tables and bars of the other commands."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401  click's own signature
+        """Run a command whatever its standard streams and its dispositions of signals are."""
+        open_what_is_closed()
+        take_up_interrupts()
+        with written():
+            return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's own signature
         """Return the names of all commands, for the help."""

@@ -20,10 +20,10 @@ from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
     EXIT_UNREACHABLE,
-    leave,
     settings_of_environment,
     translated,
 )
+from worker.cli.streams import leave
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.errors import Outage
 from worker.domain.evidence import Finding

@@ -22,10 +22,10 @@ from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
     EXIT_UNREACHABLE,
-    leave,
     settings_of_environment,
     translated,
 )
+from worker.cli.streams import leave, say
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.errors import Outage
 from worker.ops import escaped
@@ -239,9 +239,9 @@ def _close(
 
 def _say(work: Work, *, as_json: bool) -> None:
     for letter_id, why in islice(work.refused.items(), NAMED):
-        click.echo(f"worker: {letter_id}: {escaped(why)}", err=True)
+        say(f"{letter_id}: {escaped(why)}")
     if len(work.refused) > NAMED:
-        click.echo(f"worker: and {len(work.refused) - NAMED} more", err=True)
+        say(f"and {len(work.refused) - NAMED} more")
     if as_json:
         counts = {"selected": work.total, "already": work.already}
         click.echo(json.dumps({**counts, work.verb: work.done, "refused": work.refused}, indent=2))

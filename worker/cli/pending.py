@@ -12,7 +12,8 @@ import click
 from msgspec import Struct
 
 from worker.bootstrap import commands
-from worker.cli.shell import EXIT_FOUND, leave, settings_of_environment, translated
+from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
+from worker.cli.streams import leave
 from worker.domain.deliveries import entry_milliseconds
 from worker.ops import escaped
 from worker.settings import Settings

@@ -24,10 +24,10 @@ from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
     EXIT_UNREACHABLE,
-    leave,
     settings_of_environment,
     translated,
 )
+from worker.cli.streams import leave, say
 from worker.domain.errors import Outage
 from worker.settings import Settings
 from worker.stream import PendingEntries, PendingEntry, Readied
@@ -110,7 +110,7 @@ class Replay:
         if not self._as_json and self.count > LISTED:
             click.echo(f"... and {self.count - LISTED} more")
         for entry_id in self._missing:
-            click.echo(f"worker: {entry_id} is not pending{self._for_whom()}", err=True)
+            say(f"{entry_id} is not pending{self._for_whom()}")
 
     def agreed(self, *, yes: bool) -> bool:
         """Whether a person wants it done; leaves where nobody can answer."""

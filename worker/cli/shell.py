@@ -1,14 +1,12 @@
-"""What all commands share: exit codes, errors as one line, settings."""
+"""What all commands share: errors as exit codes, settings."""
 
 import os
-import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import NoReturn, ParamSpec
-
-import click
+from typing import ParamSpec
 
 from worker.bootstrap import replica
+from worker.cli.streams import leave, say
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Stopped
 from worker.settings import Settings, read_settings, unknown_names
 
@@ -20,13 +18,6 @@ EXIT_INTERRUPTED = 130
 URLS = {"redis": "REDIS_URL", "postgresql": "DATABASE_URL"}
 
 P = ParamSpec("P")
-
-
-def leave(code: int, text: str) -> NoReturn:
-    """End with an exit code and a text on standard error, each line marked as ours."""
-    for line in text.splitlines():
-        click.echo(f"worker: {line}", err=True)
-    sys.exit(code)
 
 
 def translated(command: Callable[P, None]) -> Callable[P, None]:
@@ -52,5 +43,5 @@ def settings_of_environment() -> Settings:
     """Return the settings; a name that is no setting is a warning."""
     settings = read_settings(os.environ)
     for warning in unknown_names(os.environ):
-        click.echo(f"worker: warning: {warning}", err=True)
+        say(f"warning: {warning}")
     return settings

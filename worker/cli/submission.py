@@ -15,10 +15,10 @@ from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
     EXIT_UNREACHABLE,
-    leave,
     settings_of_environment,
     translated,
 )
+from worker.cli.streams import leave, say
 from worker.domain.errors import Outage
 from worker.ops import escaped
 
@@ -59,9 +59,9 @@ def submit(file: BinaryIO, *, as_json: bool, dry_run: bool) -> None:
             leave(EXIT_INTERRUPTED, f"interrupted\n{_how_far(added, trying)}")
         progress.update(task, total=added)
     for fault in faults.named:
-        click.echo(f"worker: {fault}", err=True)
+        say(f"{fault}")
     if faults.count > len(faults.named):
-        click.echo(f"worker: and {faults.count - len(faults.named)} lines more", err=True)
+        say(f"and {faults.count - len(faults.named)} lines more")
     verb = "checked" if dry_run else "added"
     if as_json:
         click.echo(json.dumps({verb: added, "refused": faults.count, "stream": settings.orders_stream}))
