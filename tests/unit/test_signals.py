@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 HEARD = """
 import os, signal, sys, threading, time
 from worker.bootstrap.signals import call_when_asked_to_leave
@@ -67,4 +69,48 @@ if child == 0:
 os.kill(child, signal.SIGTERM)
 _, status = os.waitpid(child, 0)
 sys.exit(0 if os.WTERMSIG(status) == signal.SIGTERM and not heard.wait(0.3) else 1)
+""")
+
+
+def test_interrupt_that_was_ignored_from_the_start_is_no_wish_to_leave() -> None:
+    assert ends_well("""
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+call_when_asked_to_leave(heard.set)
+signal.raise_signal(signal.SIGINT)
+early = heard.wait(0.3)
+signal.raise_signal(signal.SIGTERM)
+sys.exit(0 if not early and heard.wait(10) else 1)
+""")
+
+
+def test_interrupt_stays_ignored_where_there_is_no_terminal() -> None:
+    assert ends_well("""
+from worker.bootstrap.signals import take_up_interrupts
+os.setsid()
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+take_up_interrupts()
+sys.exit(0 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else 1)
+""")
+
+
+@pytest.mark.parametrize(("group", "taken_up"), [("foreground", True), ("background", False)])
+def test_interrupt_is_taken_up_again_in_the_foreground_of_a_terminal(group: str, *, taken_up: bool) -> None:
+    assert ends_well(f"""
+import pty
+from worker.bootstrap.signals import take_up_interrupts
+
+def inside():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if {group!r} == "background":
+        # Its parent's group keeps the terminal.
+        if os.fork():
+            os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+        os.setpgid(0, 0)
+    take_up_interrupts()
+    os._exit((signal.getsignal(signal.SIGINT) is not signal.SIG_IGN) != {taken_up})
+
+child, terminal = pty.fork()
+if child == 0:
+    inside()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """)

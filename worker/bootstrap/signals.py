@@ -10,8 +10,37 @@ from typing import Any
 LEAVE = (signal.SIGTERM, signal.SIGINT)
 
 
+def take_up_interrupts() -> None:
+    """Hear SIGINT again where it is ignored from the start, and a Ctrl-C is meant for this process all the same.
+
+    A shell without job control has what it starts in the background ignore SIGINT, and that is inherited; but it leaves it
+    in its own process group, which may be the one in the foreground of a terminal. Elsewhere it stays ignored.
+    """
+    if _is_ignored(signal.SIGINT) and _is_in_the_foreground():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_ignored(number: signal.Signals) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
+def _is_in_the_foreground() -> bool:
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
 def call_when_asked_to_leave(wish: Callable[[], object]) -> None:
     """Call `wish`, from a thread of its own, for each SIGTERM and SIGINT from now on. Call from the main thread.
+
+    A SIGINT that is ignored stays so: whoever started this process in the background did not mean it.
 
     Python would call it on the main thread, once that comes back to it. One that was just about to block never would; and
     one that is about to wait for an event, which takes a lock, would wait for itself when the event is to be set.
@@ -20,7 +49,8 @@ def call_when_asked_to_leave(wish: Callable[[], object]) -> None:
     told.setblocking(False)
     # Written to in the signal's own handler, before Python learns of it.
     signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
-    before = {number: signal.signal(number, _leave_it_to_the_thread) for number in LEAVE}
+    meant = [number for number in LEAVE if number is signal.SIGTERM or not _is_ignored(number)]
+    before = {number: signal.signal(number, _leave_it_to_the_thread) for number in meant}
     _keep_to_this_process(before)
     Thread(target=_hear, args=(heard, wish), name="signals", daemon=True).start()
 
