@@ -1,9 +1,11 @@
 """Servers for the suite; every test gets streams and a database of its own."""
 
 import os
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +14,49 @@ import pytest
 import redis
 
 from tests.harness import Deployment, Servers, eventually
+from tests.origins import named
+from tests.processes import heard
 from tests.scratch import in_memory
-from tests.servers import KINDS, chosen_kind, postgres_version, redis_version, started
+from tests.servers import Choice, choose, started
 from worker.bootstrap.commands import migrate
 from worker.local import LocalPostgres, LocalRedis
 
-VERSIONS = pytest.StashKey[str]()
+CHOICE = pytest.StashKey[Choice]()
+UNIT = Path(__file__).parent / "unit"
 MOST_THREADS = 50
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     memory = in_memory()
     if memory is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+    if needs_servers(config):
+        config.stash[CHOICE] = chosen(config)
 
 
-def pytest_report_header() -> str:
-    return f"servers: {chosen_kind(os.environ)} (SERVERS={'|'.join(KINDS)} forces one)"
+def needs_servers(config: pytest.Config) -> bool:
+    """Whether more than unit tests are asked for: those need no servers, and no engine need be asked for images."""
+    return not all(Path(each.partition("::")[0]).absolute().is_relative_to(UNIT) for each in config.args)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if VERSIONS in config.stash:
-        terminalreporter.write_line(f"servers: {config.stash[VERSIONS]}")
+def chosen(config: pytest.Config) -> Choice:
+    """Return where servers come from; a process of pytest-xdist is told by the one that started it."""
+    told = getattr(config, "workerinput", {}).get("servers")
+    try:
+        return Choice(*told) if told else choose(os.environ)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Remember what a process of pytest-xdist has run on."""
-    if "versions" in getattr(node, "workeroutput", {}):
-        node.config.stash[VERSIONS] = node.workeroutput["versions"]
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist."""
+    if CHOICE in node.config.stash:
+        node.workerinput["servers"] = astuple(node.config.stash[CHOICE])
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return named(config.stash[CHOICE]) if CHOICE in config.stash else []
 
 
 @pytest.fixture(autouse=True)
@@ -50,15 +66,18 @@ def few_threads_are_left() -> Iterator[None]:
     eventually(lambda: threading.active_count() <= MOST_THREADS)
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_heard() -> Iterator[None]:
+    """Have processes under test begin with a SIGINT that is not ignored, even where the tests are a background job of a shell."""
+    with heard(signal.SIGINT, signal.default_int_handler):
+        yield
+
+
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Redis and PostgreSQL for the whole run."""
-    kind = chosen_kind(os.environ)
-    with started(kind, tmp_path_factory.mktemp("servers")) as found:
-        versions = f"{redis_version(found)}, {postgres_version(found)} ({kind})"
-        pytestconfig.stash[VERSIONS] = versions
-        # Read by the process that the tests are spread from, where there is one.
-        getattr(pytestconfig, "workeroutput", {})["versions"] = versions
+    choice = pytestconfig.stash.get(CHOICE, None) or chosen(pytestconfig)
+    with started(choice.kind, tmp_path_factory.mktemp("servers")) as found:
         yield found
 
 

@@ -110,12 +110,14 @@ class Deployment:
         return read_settings(self.environment(**overrides))
 
     def process_environment(self, **overrides: object) -> dict[str, str]:
-        """The environment of a worker process: the caller's own, but for settings."""
+        """The environment of a worker process: the caller's own, but for settings and for what changes how Python behaves."""
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("WORKER_") and name not in {"REDIS_URL", "DATABASE_URL"}
+            if not name.startswith(("WORKER_", "PYTHON")) and name not in {"REDIS_URL", "DATABASE_URL"}
         }
+        # Where the tests are a copy, so is the worker.
+        kept |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
         return kept | self.environment(**overrides)
 
     def submit(self, orders: Iterable[Mapping[str, str]]) -> list[str]:

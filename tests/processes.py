@@ -29,6 +29,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def heard(number: signal.Signals, handler: Any = signal.SIG_DFL) -> Iterator[None]:
+    """Handle a signal in this process, and so by default in what it starts, even where it was told to ignore it."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 class WorkerProcess:
     """One process with a log of its own. Ends with the test, whatever happens."""
 

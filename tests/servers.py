@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,15 @@ KINDS = ("urls", "docker", "embedded")
 REDIS_IMAGE = "redis:8-alpine"
 POSTGRES_IMAGE = "postgres:17-alpine"
 PASSWORD = "throw-away"
+FETCH_LIMIT_S = 300
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where the servers come from, and why not from where one might have thought."""
+
+    kind: str
+    note: str = ""
 
 
 @cache
@@ -33,23 +43,74 @@ def docker_answers() -> bool:
     return asked.returncode == 0
 
 
-def chosen_kind(environ: Mapping[str, str]) -> str:
-    """Return where the servers are to come from."""
+@cache
+def missing(image: str) -> str | None:
+    """Return why an image can't be had, having fetched it where it was not there; None where it is there now."""
+    here = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
+    if here.returncode == 0:
+        return None
+    try:
+        fetched = subprocess.run(
+            ["docker", "pull", "-q", image],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=FETCH_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return f"not fetched within {FETCH_LIMIT_S} s"
+    return (
+        None
+        if fetched.returncode == 0
+        else (fetched.stderr.strip().splitlines() or ["docker pull failed"])[-1]
+    )
+
+
+def choose(environ: Mapping[str, str]) -> Choice:
+    """Return where the servers are to come from. Raises ValueError where what is forced can't be had."""
     forced = environ.get("SERVERS", "")
-    if forced:
-        if forced not in KINDS:
-            raise ValueError(f"SERVERS is {forced!r}, not one of {', '.join(KINDS)}")
-        return forced
-    if environ.get("REDIS_URL") and environ.get("DATABASE_URL"):
-        return "urls"
-    return "docker" if docker_answers() else "embedded"
+    if forced and forced not in KINDS:
+        raise ValueError(f"SERVERS is {forced!r}, not one of {', '.join(KINDS)}")
+    given = bool(environ.get("REDIS_URL") and environ.get("DATABASE_URL"))
+    if forced == "urls" and not given:
+        raise ValueError("SERVERS=urls takes REDIS_URL and DATABASE_URL")
+    if forced in {"urls", "embedded"}:
+        return Choice(forced)
+    if given and not forced:
+        return Choice("urls")
+    if not docker_answers():
+        if forced:
+            raise ValueError("SERVERS=docker: no Docker engine answers `docker info`")
+        return Choice("embedded", "no Docker engine answers")
+    for image in (redis_image(), postgres_image()):
+        why = missing(image)
+        if why and forced:
+            raise ValueError(f"SERVERS=docker: the image {image} can't be had: {why}")
+        if why:
+            return Choice("embedded", f"Docker answers, but the image {image} can't be had: {why}")
+    return Choice("docker")
+
+
+def urls() -> Servers:
+    """Return the servers that the environment names."""
+    return Servers(os.environ["REDIS_URL"], os.environ["DATABASE_URL"])
+
+
+def redis_image() -> str:
+    """Return the image that Redis runs from."""
+    return os.environ.get("REDIS_IMAGE", REDIS_IMAGE)
+
+
+def postgres_image() -> str:
+    """Return the image that PostgreSQL runs from."""
+    return os.environ.get("POSTGRES_IMAGE", POSTGRES_IMAGE)
 
 
 @contextmanager
 def started(kind: str, folder: Path) -> Iterator[Servers]:
     """Yield servers of a kind; what was started for it ends with the block."""
     if kind == "urls":
-        yield Servers(os.environ["REDIS_URL"], os.environ["DATABASE_URL"])
+        yield urls()
     elif kind == "docker":
         with _containers() as servers:
             yield servers
@@ -67,11 +128,11 @@ def _containers() -> Iterator[Servers]:
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415  reads the environment when imported
 
-    store = DockerContainer(os.environ.get("REDIS_IMAGE", REDIS_IMAGE)).with_exposed_ports(6379)
+    store = DockerContainer(redis_image()).with_exposed_ports(6379)
     store.with_command(
         f"redis-server --requirepass {PASSWORD} --appendonly yes --maxmemory-policy noeviction"
     )
-    database = DockerContainer(os.environ.get("POSTGRES_IMAGE", POSTGRES_IMAGE)).with_exposed_ports(5432)
+    database = DockerContainer(postgres_image()).with_exposed_ports(5432)
     database.with_env("POSTGRES_PASSWORD", PASSWORD).with_command("postgres -c max_connections=200")
     # In memory, as the files of the embedded ones are where they can be.
     store.with_tmpfs_mount("/data")

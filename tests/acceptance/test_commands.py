@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness import SAMPLE_FILE, Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import ROOT, assert_quiet, free_port, said_to_nobody, workers
+from tests.skips import Reason, skip
 
 
 def worker(
@@ -181,7 +182,7 @@ def test_run_ends_with_one_line_when_a_server_refuses_the_password(
     environment = deployment.process_environment(health_port=free_port())
     url = urlsplit(environment[variable])
     if url.password is None:
-        pytest.skip("this server asks for no password")
+        skip(Reason.ASKS_FOR_NO_PASSWORD)
     refused = url._replace(netloc=f"{url.username or ''}:S3NT1NEL@{url.hostname}:{url.port}")
     environment[variable] = urlunsplit(refused)
 

@@ -1,28 +1,23 @@
 """The image, built once; the stack, up once per module."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.container.stack import IMAGE, ROOT, Stack, run
 from tests.harness import eventually
-from tests.servers import chosen_kind, docker_answers
+from tests.skips import skip_without_containers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "container"):
             item.add_marker(pytest.mark.timeout(600))
-            # Forced onto other servers, the run is meant to do without containers.
-            wanted = chosen_kind(os.environ) == "docker" or not os.environ.get("SERVERS")
-            item.add_marker(
-                pytest.mark.skipif(not (wanted and docker_answers()), reason="no Docker engine to use")
-            )
 
 
 @pytest.fixture(scope="session")
 def image() -> str:
+    skip_without_containers()
     run("make", "image")
     return IMAGE
 

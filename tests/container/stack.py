@@ -11,9 +11,8 @@ from pathlib import Path
 from shutil import which
 from urllib.parse import urlsplit, urlunsplit
 
-import pytest
-
 from tests.harness import Deployment, Servers
+from tests.skips import Reason, skip
 from worker import __version__
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,9 +44,9 @@ def _compose() -> tuple[str, ...]:
     plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
     if plugin.returncode == 0:
         return ("docker", "compose")
-    if which("docker-compose"):
-        return ("docker-compose",)
-    pytest.skip("neither the plugin docker compose nor docker-compose is installed")
+    if not which("docker-compose"):
+        skip(Reason.NO_COMPOSE)
+    return ("docker-compose",)
 
 
 class Stack:

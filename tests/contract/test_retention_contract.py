@@ -4,6 +4,7 @@ import pytest
 
 from tests.contract.conftest import Streams
 from tests.contract.test_settlement_contract import burial, publication
+from tests.skips import Reason, skip
 from worker.consumer.ports import Orders
 from worker.domain.retention import Lost, Retained
 
@@ -15,7 +16,7 @@ NODE = 100
 def counting(streams: Streams) -> Streams:
     """Streams of a server that counts what was added and read: what was lost unread can be known."""
     if not streams.counts_added:
-        pytest.skip("Redis counts added entries from 7.0 on")
+        skip(Reason.COUNTS_NOTHING_ADDED)
     return streams
 
 

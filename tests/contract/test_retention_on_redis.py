@@ -9,6 +9,7 @@ from tests.contract.conftest import RealStreams
 from tests.contract.test_retention_contract import KEEP_MS, NODE, add, settled_orders
 from tests.contract.test_settlement_contract import publication
 from tests.harness import Deployment
+from tests.skips import Reason, skip
 from worker.domain.errors import Outage
 from worker.domain.retention import Lost
 from worker.stream import OrderStream, RedisLink, RedisNames, Rehearsal, StreamInspector
@@ -34,7 +35,7 @@ def inspector(deployment: Deployment) -> Iterator[StreamInspector]:
 def counting(real_streams: RealStreams) -> RealStreams:
     """Only where the server counts what was added and read."""
     if not real_streams.counts_added:
-        pytest.skip("Redis counts added entries from 7.0 on")
+        skip(Reason.COUNTS_NOTHING_ADDED)
     return real_streams
 
 
@@ -127,7 +128,7 @@ def test_lost_entries_are_not_counted_where_the_server_can_not_tell(
     real_streams: RealStreams, one: OrderStream, inspector: StreamInspector
 ) -> None:
     if real_streams.counts_added:
-        pytest.skip("this server can tell")
+        skip(Reason.COUNTS_ADDED)
     real_streams.add(b"symbol", b"A")
 
     assert one.lost_unread() is None
@@ -170,7 +171,7 @@ def test_rehearsal_misses_each_right_that_retention_needs(
     deployment: Deployment, real_streams: RealStreams, command: str
 ) -> None:
     if command in COUNTING and not real_streams.counts_added:
-        pytest.skip("not needed before 7.0")
+        skip(Reason.COUNTS_NOTHING_ADDED)
     user = f"{deployment.name}_{command}"
     deployment.redis.acl_setuser(
         user, enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", f"-{command}"]

@@ -4,41 +4,41 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
+from tests.faults.environment.lending import PostgresLender, RedisLender
 from tests.faults.environment.site import Site
-from tests.harness import Deployment, Servers
-from worker.bootstrap.commands import migrate
 from worker.local import LocalPostgres, LocalRedis
-from worker.local import redis as local_redis
-
-HAS_TO_ALLOW_DEBUG = (7, 0)
 
 
 @pytest.fixture(scope="package")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRedis]:
-    """A Redis that rows may refuse, fill, stop and kill, as long as they heal it."""
-    server = LocalRedis(tmp_path_factory.mktemp("environment") / "redis")
-    with pytest.MonkeyPatch.context() as patch:
-        if tuple(map(int, server.version.split(".")[:2])) >= HAS_TO_ALLOW_DEBUG:
-            patch.setattr(local_redis, "CONFIG", local_redis.CONFIG + "enable-debug-command local\n")
-        server.start()
+def redis_lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisLender]:
+    """Whoever has a Redis for each row."""
+    lender = RedisLender(tmp_path_factory.mktemp("environment") / "redis")
+    yield lender
+    lender.end()
+
+
+@pytest.fixture(scope="package")
+def postgres_lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresLender]:
+    """Whoever has a PostgreSQL for each row."""
+    lender = PostgresLender(tmp_path_factory.mktemp("environment") / "postgres")
+    yield lender
+    lender.end()
+
+
+@pytest.fixture
+def redis_server(redis_lender: RedisLender) -> Iterator[LocalRedis]:
+    """A Redis that a row may refuse, fill, stop and kill."""
+    with redis_lender.lend() as server:
         yield server
-        server.stop()
 
 
-@pytest.fixture(scope="package")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
+@pytest.fixture
+def postgres_server(postgres_lender: PostgresLender) -> Iterator[LocalPostgres]:
     """A PostgreSQL of the same kind, with a migrated database to copy."""
-    server = LocalPostgres(tmp_path_factory.mktemp("environment") / "postgres")
-    server.start()
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE template_of_all")
-    with Deployment(Servers("redis://unused", server.url), "template", "template_of_all") as template:
-        migrate(template.settings())
-    yield server
-    server.stop()
+    with postgres_lender.lend() as server:
+        yield server
 
 
 @pytest.fixture

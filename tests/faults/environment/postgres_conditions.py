@@ -3,9 +3,9 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Thread
 
+from tests.faults.environment.lending import healing
 from tests.faults.environment.site import PASSWORD, Site
 from tests.faults.environment.trial import Condition, Injection, Strike
 from tests.harness import eventually
@@ -20,7 +20,7 @@ FOREIGN_ROW = (
 def changed(change: str, back: str, *, anew: bool = False) -> Injection:
     """An injection of statements as an administrator; WORKER is the worker's role and database. Healing ends no session."""
 
-    @contextmanager
+    @healing
     def inject(site: Site) -> Iterator[Strike]:
         site.sql(*_named(site, change))
         if anew:
@@ -45,21 +45,21 @@ def raising(code: str) -> Injection:
     )
 
 
-@contextmanager
+@healing
 def table_locked(site: Site) -> Iterator[Strike]:
     with site.foreign_transaction() as other:
         other.execute("LOCK TABLE orders IN EXCLUSIVE MODE")
         yield None
 
 
-@contextmanager
+@healing
 def row_locked(site: Site) -> Iterator[Strike]:
     with site.foreign_transaction() as other:
         other.execute(FOREIGN_ROW)
         yield None
 
 
-@contextmanager
+@healing
 def deadlocked(site: Site) -> Iterator[Strike]:
     with site.foreign_transaction() as other:
         # Only the worker's backend looks for deadlocks in time, so it is the one that is sacrificed.
@@ -78,7 +78,7 @@ def deadlocked(site: Site) -> Iterator[Strike]:
 def struck_while_waiting(function: str) -> Injection:
     """An injection of a call on the worker's backend in the middle of a transaction."""
 
-    @contextmanager
+    @healing
     def inject(site: Site) -> Iterator[Strike]:
         with site.foreign_transaction() as other:
             other.execute("LOCK TABLE orders IN EXCLUSIVE MODE")
@@ -87,7 +87,7 @@ def struck_while_waiting(function: str) -> Injection:
     return inject
 
 
-@contextmanager
+@healing
 def backend_killed(site: Site) -> Iterator[Strike]:
     with site.foreign_transaction() as other:
         other.execute("LOCK TABLE orders IN EXCLUSIVE MODE")
@@ -95,14 +95,14 @@ def backend_killed(site: Site) -> Iterator[Strike]:
         eventually(lambda: postgres_answers(site.postgres_server.url))
 
 
-@contextmanager
+@healing
 def killed(site: Site) -> Iterator[Strike]:
     site.postgres_server.kill()
     yield None
     site.postgres_server.start()
 
 
-@contextmanager
+@healing
 def stopped_at_once(site: Site) -> Iterator[Strike]:
     os.kill(site.postgres_server.pid, signal.SIGQUIT)
     eventually(lambda: not site.postgres_server.is_running)
@@ -110,7 +110,7 @@ def stopped_at_once(site: Site) -> Iterator[Strike]:
     site.postgres_server.start()
 
 
-@contextmanager
+@healing
 def silent(site: Site) -> Iterator[Strike]:
     site.postgres_server.pause()
     yield None

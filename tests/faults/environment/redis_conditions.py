@@ -1,13 +1,13 @@
 """What can be wrong with Redis while a replica works."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from threading import Thread
 
 import pytest
 import redis
 
+from tests.faults.environment.lending import healing
 from tests.faults.environment.site import PASSWORD, Site
 from tests.faults.environment.trial import Condition, Injection, Strike
 from tests.harness import eventually
@@ -21,7 +21,7 @@ COMMANDS_TO_LOAD = 15_000
 def configured(**settings: str | int) -> Injection:
     """An injection that changes settings of the server."""
 
-    @contextmanager
+    @healing
     def inject(site: Site) -> Iterator[Strike]:
         with site.configured(**settings):
             yield None
@@ -29,20 +29,20 @@ def configured(**settings: str | int) -> Injection:
     return inject
 
 
-@contextmanager
+@healing
 def demoted(site: Site) -> Iterator[Strike]:
     site.deployment.redis.replicaof(*NOBODY)
     yield None
     site.deployment.redis.replicaof("NO", "ONE")
 
 
-@contextmanager
+@healing
 def cut_off_from_its_master(site: Site) -> Iterator[Strike]:
     with site.configured(replica_serve_stale_data="no"), demoted(site):
         yield None
 
 
-@contextmanager
+@healing
 def busy(site: Site) -> Iterator[Strike]:
     def loop() -> None:
         with site.another_client() as client, pytest.raises(redis.ResponseError, match="SCRIPT KILL"):
@@ -65,7 +65,7 @@ def _is_busy(site: Site) -> bool:
     return False
 
 
-@contextmanager
+@healing
 def loading(site: Site) -> Iterator[Strike]:
     with site.deployment.redis.pipeline(transaction=False) as pipeline:
         for _ in range(COMMANDS_TO_LOAD):
@@ -82,20 +82,20 @@ def loading(site: Site) -> Iterator[Strike]:
         reloading.join()
 
 
-@contextmanager
+@healing
 def full_of_clients(site: Site) -> Iterator[Strike]:
     with site.configured(maxclients=1):
         site.cut_redis()
         yield None
 
 
-@contextmanager
+@healing
 def all_clients_cut(site: Site) -> Iterator[Strike]:
     site.command("CLIENT", "KILL", "TYPE", "normal")
     yield None
 
 
-@contextmanager
+@healing
 def password_changed(site: Site) -> Iterator[Strike]:
     site.acl("resetpass", ">another")
     site.cut_redis()
@@ -103,7 +103,7 @@ def password_changed(site: Site) -> Iterator[Strike]:
     site.acl("resetpass", f">{PASSWORD}")
 
 
-@contextmanager
+@healing
 def user_off(site: Site) -> Iterator[Strike]:
     site.acl("off")
     site.cut_redis()
@@ -111,34 +111,34 @@ def user_off(site: Site) -> Iterator[Strike]:
     site.acl("on")
 
 
-@contextmanager
+@healing
 def command_forbidden(site: Site) -> Iterator[Strike]:
     site.acl("-evalsha")
     yield None
     site.acl("+evalsha")
 
 
-@contextmanager
+@healing
 def command_of_a_script_forbidden(site: Site) -> Iterator[Strike]:
     site.acl("-xadd")
     yield None
     site.acl("+xadd")
 
 
-@contextmanager
+@healing
 def keys_forbidden(site: Site) -> Iterator[Strike]:
     site.acl("resetkeys")
     yield None
     site.acl("allkeys")
 
 
-@contextmanager
+@healing
 def scripts_flushed(site: Site) -> Iterator[Strike]:
     site.deployment.redis.script_flush()
     yield None
 
 
-@contextmanager
+@healing
 def clients_paused(site: Site) -> Iterator[Strike]:
     # Whoever asks to end it is paused as well.
     site.deployment.redis.client_pause(1500)
@@ -146,7 +146,7 @@ def clients_paused(site: Site) -> Iterator[Strike]:
     site.deployment.redis.ping()
 
 
-@contextmanager
+@healing
 def asleep(site: Site) -> Iterator[Strike]:
     def sleep() -> None:
         with site.another_client() as client:
@@ -157,14 +157,14 @@ def asleep(site: Site) -> Iterator[Strike]:
     sleeping.join()
 
 
-@contextmanager
+@healing
 def results_replaced(site: Site) -> Iterator[Strike]:
     site.deployment.redis.set(site.deployment.results, "no stream")
     yield None
     site.deployment.redis.delete(site.deployment.results)
 
 
-@contextmanager
+@healing
 def orders_replaced(site: Site) -> Iterator[Strike]:
     client, orders = site.deployment.redis, site.deployment.orders
     client.rename(orders, f"{orders}:away")
@@ -173,7 +173,7 @@ def orders_replaced(site: Site) -> Iterator[Strike]:
     client.rename(f"{orders}:away", orders)
 
 
-@contextmanager
+@healing
 def marks_replaced(site: Site) -> Iterator[Strike]:
     marks = f"{site.deployment.orders}:settled:{site.deployment.group}"
     site.deployment.redis.set(marks, "no set")
@@ -181,7 +181,7 @@ def marks_replaced(site: Site) -> Iterator[Strike]:
     site.deployment.redis.delete(marks)
 
 
-@contextmanager
+@healing
 def shut_down(site: Site) -> Iterator[Strike]:
     site.deployment.redis.shutdown(nosave=True)
     site.redis_server.stop()
@@ -190,7 +190,7 @@ def shut_down(site: Site) -> Iterator[Strike]:
     site.admit()
 
 
-@contextmanager
+@healing
 def killed(site: Site) -> Iterator[Strike]:
     site.redis_server.kill()
     yield None
@@ -198,26 +198,26 @@ def killed(site: Site) -> Iterator[Strike]:
     site.admit()
 
 
-@contextmanager
+@healing
 def silent(site: Site) -> Iterator[Strike]:
     site.redis_server.pause()
     yield None
     site.redis_server.resume()
 
 
-@contextmanager
+@healing
 def group_destroyed(site: Site) -> Iterator[Strike]:
     site.deployment.redis.xgroup_destroy(site.deployment.orders, site.deployment.group)
     yield None
 
 
-@contextmanager
+@healing
 def group_set_to_the_beginning(site: Site) -> Iterator[Strike]:
     site.deployment.redis.xgroup_setid(site.deployment.orders, site.deployment.group, "0")
     yield None
 
 
-@contextmanager
+@healing
 def consumers_deleted(site: Site) -> Iterator[Strike]:
     client, orders, group = site.deployment.redis, site.deployment.orders, site.deployment.group
     for consumer in client.xinfo_consumers(orders, group):
@@ -227,7 +227,7 @@ def consumers_deleted(site: Site) -> Iterator[Strike]:
 
 CONDITIONS = [
     Condition("redis: out of memory", configured(maxmemory=1), "maxmemory", True),
-    Condition("redis: read-only replica", demoted, "READONLY", True),
+    Condition("redis: read-only replica", demoted, "read only replica", True),
     Condition("redis: replica without its master", cut_off_from_its_master, "MasterDown", True),
     Condition("redis: too few replicas", configured(min_replicas_to_write=1), "NOREPLICAS", True),
     Condition("redis: loading its data", loading, "BusyLoading", True),
@@ -237,7 +237,10 @@ CONDITIONS = [
     Condition("redis: user switched off", user_off, "AuthenticationError", True),
     Condition("redis: scripts forbidden", command_forbidden, "NoPermissionError", True),
     Condition(
-        "redis: a command of a script forbidden", command_of_a_script_forbidden, "can't run this", True
+        "redis: a command of a script forbidden",
+        command_of_a_script_forbidden,
+        "can't run this|no permissions to run",
+        True,
     ),
     Condition("redis: keys forbidden", keys_forbidden, "NoPermissionError", True),
     Condition("redis: scripts flushed", scripts_flushed, "", True),

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -49,9 +49,11 @@ class Site:
             site.admit()
             site.sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO " + name)
             yield site
-            deployment.redis.flushall()
-            deployment.redis.acl_deluser(name)
-        with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+            # Where this is refused, the server is discarded for it.
+            with suppress(redis.RedisError):
+                deployment.redis.flushall()
+                deployment.redis.acl_deluser(name)
+        with suppress(psycopg.Error), psycopg.connect(postgres_server.url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
             connection.execute(f"DROP ROLE {name}".encode())
 

@@ -17,6 +17,7 @@ from tests.faults.environment.trial import (
 )
 from tests.harness import numbered_orders
 from tests.inprocess import running
+from tests.skips import Reason, skip
 
 SIZE = 4 << 20
 
@@ -34,7 +35,7 @@ def tiny_disk(site: Site) -> Iterator[Path]:
             ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=True, capture_output=True
         )
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a file system takes root")
+        skip(Reason.MAY_NOT_MOUNT)
     tables = folder / "tables"
     tables.mkdir()
     os.chown(tables, owner.st_uid, owner.st_gid)

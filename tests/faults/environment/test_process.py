@@ -1,18 +1,20 @@
 """What is done to a worker process from outside, or missing around it; the real command, with its exit codes."""
 
 import json
+import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from tests.faults.environment.site import Site
 from tests.faults.environment.trial import recovering
 from tests.harness import assert_invariants, eventually, numbered_orders
-from tests.processes import COMMAND, WorkerProcess, workers
+from tests.processes import COMMAND, ROOT, WorkerProcess, free_port, heard, workers
 
 ORDERS = 200
 LEASE_S = 1.0
@@ -108,9 +110,32 @@ def test_orders_are_executed_however_the_process_was_started(
 @pytest.fixture
 def hang_ups_are_heard() -> Iterator[None]:
     """Have this process, and what it starts, die of SIGHUP even where the tests were started with nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
+    with heard(signal.SIGHUP):
+        yield
+
+
+def test_orders_are_executed_while_somebody_keeps_its_output_and_reads_nothing(site: Site) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"-" * 512)
+    os.set_blocking(writing, True)
+    environment = site.workers.process_environment(health_port=free_port())
+    site.deployment.submit(numbered_orders(ORDERS))
+
+    with subprocess.Popen(COMMAND, cwd=ROOT, env=environment, stdout=writing, stderr=writing) as replica:
+        try:
+            with recovering("process: nobody empties its output", within=TAKEN_OVER_WITHIN_S) as until:
+                until(site.deployment.all_settled)
+            replica.terminate()
+            assert replica.wait(timeout=20) == 0
+        finally:
+            replica.kill()
+            os.close(reading)
+            os.close(writing)
+
+    assert_whole(site)
 
 
 @pytest.mark.usefixtures("hang_ups_are_heard")

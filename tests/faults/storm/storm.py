@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import redis
 
@@ -26,7 +25,6 @@ from tests.processes import free_port
 from worker.bootstrap.commands import migrate
 from worker.consumer import Tally
 from worker.local import LocalPostgres, LocalRedis
-from worker.local import redis as local_redis
 
 REPLICAS = 4
 LEASE_S = 1.0
@@ -106,18 +104,17 @@ class Aftermath:
 @contextmanager
 def own_servers(folder: Path) -> Iterator[tuple[Deployment, LocalRedis, LocalPostgres]]:
     """Start servers that may be killed. Redis syncs each write before it answers."""
-    durable = local_redis.CONFIG.replace("appendfsync everysec", "appendfsync always")
-    with patch.object(local_redis, "CONFIG", durable):
-        store, database = LocalRedis(folder / "redis"), LocalPostgres(folder / "postgres")
-        try:
-            store.start()
-            database.start()
-            with Deployment(Servers(store.url, database.url), "storm", "postgres") as made:
-                migrate(made.settings())
-                yield made, store, database
-        finally:
-            store.stop()
-            database.stop()
+    store = LocalRedis(folder / "redis", {"appendfsync": "always"})
+    database = LocalPostgres(folder / "postgres")
+    try:
+        store.start()
+        database.start()
+        with Deployment(Servers(store.url, database.url), "storm", "postgres") as made:
+            migrate(made.settings())
+            yield made, store, database
+    finally:
+        store.stop()
+        database.stop()
 
 
 class Storm:

@@ -1,0 +1,67 @@
+"""What a run says of its servers at its beginning: name, version, and where each comes from."""
+
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+import redis
+
+from tests.servers import Choice, postgres_image, postgres_version, redis_image, redis_version, urls
+from worker.local import LocalServerMissing
+from worker.local.postgres import find_postgres
+from worker.local.redis import find_redis
+
+REDIS = re.compile(r"(Redis|Valkey) server v=([\d.]+)")
+POSTGRES = re.compile(r"\((PostgreSQL)\) ([\d.]+)")
+
+
+def named(choice: Choice) -> list[str]:
+    """Return a line on the servers that tests share, one on those that tests break, one on why it is not others."""
+    shared = {"urls": _of_urls, "docker": _of_images, "embedded": _of_programs}[choice.kind]()
+    lines = [f"servers: {shared} ({choice.kind})", f"servers that tests break: {_of_programs()}"]
+    return [*lines, choice.note] if choice.note else lines
+
+
+def _of_urls() -> str:
+    servers = urls()
+    try:
+        return f"{redis_version(servers)} (REDIS_URL), {postgres_version(servers)} (DATABASE_URL)"
+    except (redis.RedisError, psycopg.OperationalError, OSError) as error:
+        # Named by its kind: the text of a driver may show a piece of the URL.
+        return f"REDIS_URL, DATABASE_URL, not both of which answer: {type(error).__name__}"
+
+
+def _of_images() -> str:
+    store, database = redis_image(), postgres_image()
+    return (
+        f"{_answer(_in(store, 'redis-server'), REDIS)} (image {store}), "
+        f"{_answer(_in(database, 'postgres'), POSTGRES)} (image {database})"
+    )
+
+
+def _in(image: str, program: str) -> Sequence[str]:
+    return ("docker", "run", "--rm", image, program)
+
+
+def _of_programs() -> str:
+    try:
+        store, database = Path(find_redis()[0]), find_postgres()[0] / "postgres"
+    except LocalServerMissing as error:
+        return f"none: {error}"
+    return (
+        f"{_answer([str(store)], REDIS)} ({_source(store)}), "
+        f"{_answer([str(database)], POSTGRES)} ({_source(database)})"
+    )
+
+
+def _answer(program: Sequence[str], version: re.Pattern[str]) -> str:
+    asked = subprocess.run([*program, "--version"], capture_output=True, text=True, check=False)
+    found = version.search(asked.stdout)
+    return " ".join(found.groups()) if found else "no version"
+
+
+def _source(program: Path) -> str:
+    parts = program.parts
+    return f"package {parts[parts.index('site-packages') + 1]}" if "site-packages" in parts else str(program)
