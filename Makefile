@@ -2,7 +2,7 @@
 # PYTHON=python3.12 chooses the Python that .venv is made with.
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCAL := $(BIN)/python -m worker.local
@@ -25,7 +25,7 @@ PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check chaos bench profile migrate status replay image up down clean clean-local
+.PHONY: help run test check ci chaos bench profile migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ check: $(VENV)/.installed-dev ## lint, format, types, import directions, spellin
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit
+
+# Parts of names of steps; none: all of .ci/steps.toml.
+STEPS ?=
+
+ci: ## what .github/workflows/ci.yml does, step by step on this machine (STEPS="3.13" for some; hours for all)
+	@$(PYTHON) .ci/steps.py $(if $(STEPS),"$(STEPS)")
 
 # The random histories and the share of the exhaustive ones that the model goes through, the kills of the storm (its other
 # faults and its orders in proportion), its seed, and for how long the soak goes on.

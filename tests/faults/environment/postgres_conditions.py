@@ -122,8 +122,16 @@ READ_ONLY = "default_transaction_read_only"
 CONDITIONS = [
     Condition("postgresql: deadlock", deadlocked, "40P01", False),
     Condition("postgresql: serialization failure", raising("40001"), "40001", False),
-    Condition("postgresql: table locked", table_locked, "Timeout", False, transaction_timeout_s=0.5),
-    Condition("postgresql: row locked", row_locked, "Timeout", False, transaction_timeout_s=0.5),
+    Condition(
+        "postgresql: table locked",
+        table_locked,
+        "Timeout|statement timeout",
+        False,
+        transaction_timeout_s=0.5,
+    ),
+    Condition(
+        "postgresql: row locked", row_locked, "Timeout|statement timeout", False, transaction_timeout_s=0.5
+    ),
     Condition("postgresql: statement cancelled", struck_while_waiting("pg_cancel_backend"), "57014", False),
     Condition("postgresql: session ended", struck_while_waiting("pg_terminate_backend"), "57P01", False),
     Condition("postgresql: disk full, as its code says", raising("53100"), "53100", False),
