@@ -1,0 +1,115 @@
+"""Servers, keys, names and fields: a replica works where its settings say, and under the names they say."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import redis
+from sqlalchemy import text
+
+from tests.harness import Deployment, Servers, eventually, numbered_orders
+from tests.inprocess import running
+
+OTHER_DATABASE = 1
+
+
+@contextmanager
+def elsewhere(deployment: Deployment) -> Iterator[Deployment]:
+    """The same deployment on another database of the same Redis, which is left as it was."""
+    url = urlunsplit(urlsplit(deployment.servers.redis_url)._replace(path=f"/{OTHER_DATABASE}"))
+    with Deployment(Servers(url, deployment.servers.database_url), deployment.name, deployment.name) as made:
+        try:
+            yield made
+        finally:
+            keys = list(made.redis.scan_iter(match=f"{made.name}*"))
+            made.redis.delete(*keys, made.name)
+
+
+def clients(deployment: Deployment, database: int) -> set[str]:
+    """The names of the connections to a database of Redis."""
+    return {each["name"] for each in deployment.redis.client_list() if each["db"] == str(database)}
+
+
+@pytest.mark.effect_of(redis_url=..., database_url=...)
+def test_loop_and_checks_work_on_the_servers_that_are_named(deployment: Deployment) -> None:
+    ours = text("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")
+
+    with elsewhere(deployment) as there, running(there):
+        there.submit(numbered_orders(1))
+        eventually(there.all_settled)
+        eventually(lambda: clients(there, OTHER_DATABASE) >= {"orders-worker-loop", "orders-worker-checks"})
+        with deployment.database.transaction() as connection:
+            applications = set(connection.scalars(ours))
+
+        assert applications >= {"orders-worker-loop", "orders-worker-checks"}
+        assert list(there.rows()) == ["order-0"]
+        assert not deployment.redis.exists(there.results)
+
+
+@pytest.mark.effect_of(
+    orders_stream="in", results_stream="out", dead_letter_stream="bad", group="desk", consumer="anna"
+)
+def test_streams_group_and_consumer_have_the_names_that_are_set(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    names: dict[str, Any] = {
+        setting: f"{deployment.name}:{name}" if setting.endswith("stream") else name
+        for setting, name in tried.items()
+    }
+    source = names["orders_stream"]
+    for entry in (*numbered_orders(1), {"payload": "{"}):
+        deployment.redis.xadd(source, entry)  # type: ignore[arg-type]
+
+    with running(deployment, **names):
+        eventually(lambda: deployment.redis.xlen(names["dead_letter_stream"]) == 1)
+        (group,) = deployment.redis.xinfo_groups(source)
+        (consumer,) = deployment.redis.xinfo_consumers(source, "desk")
+
+    assert group["name"] == b"desk"
+    assert consumer["name"].startswith(b"anna-")
+    ((_, result),) = deployment.entries(names["results_stream"])
+    assert dict(result)["order_id"] == b"order-0"
+    ((_, letter),) = deployment.entries(names["dead_letter_stream"])
+    assert dict(letter)["consumer"] == consumer["name"]
+    assert deployment.entries(deployment.results) == deployment.entries(deployment.dead_letters) == []
+    assert deployment.redis.exists(f"{source}:settled:desk")
+
+
+@pytest.mark.effect_of(order_id_field="client_id")
+def test_order_is_known_by_the_field_that_is_set(deployment: Deployment, tried: dict[str, Any]) -> None:
+    order = {**numbered_orders(1)[0], "client_id": "mine"}
+    deployment.submit([order, {**order, "order_id": "order-1"}])
+
+    with running(deployment, **tried) as made:
+        eventually(deployment.all_settled)
+
+    assert list(deployment.rows()) == ["mine"]
+    assert made.worker.tally.duplicate == 1
+
+
+def heard(listener: Any) -> list[dict[str, str]]:
+    """Everything that has been published on a channel."""
+    found = iter(lambda: listener.get_message(timeout=1), None)
+    return [json.loads(message["data"]) for message in found if message["type"] == "message"]
+
+
+@pytest.mark.effect_of(results_channel="copies")
+def test_results_go_to_the_channel_that_is_set_from_the_loop_and_from_a_repair(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    channel = f"{deployment.name}:{tried['results_channel']}"
+    with redis.Redis.from_url(deployment.servers.redis_url) as client, client.pubsub() as listener:
+        listener.subscribe(channel)
+        deployment.submit(numbered_orders(2))
+
+        with running(deployment, results_channel=channel):
+            eventually(deployment.all_settled)
+        deployment.redis.delete(deployment.results, f"{deployment.orders}:settled:{deployment.group}")
+        with running(deployment, results_channel=channel):
+            eventually(lambda: len(deployment.published()) == 2)
+        copies = heard(listener)
+
+    assert copies == deployment.published() * 2

@@ -1,0 +1,65 @@
+"""What only the real command shows: where it listens, what it logs, when it leaves."""
+
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Deployment, eventually, numbered_orders
+from tests.processes import COMMAND, WorkerProcess, workers
+
+# Long enough that only the deadline ends it.
+FOR_EVER = {"paper_latency_ms": 59_000, "lease_ms": 58_000}
+
+
+def answers(host: str, port: int, path: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.mark.effect_of(health_host="127.0.0.9", health_port=..., log_level="WARNING", log_format="console")
+def test_command_listens_where_it_is_told_and_logs_what_it_is_told(
+    deployment: Deployment, tmp_path: Path, tried: dict[str, Any]
+) -> None:
+    replica = WorkerProcess(deployment, tmp_path / "log", COMMAND, **tried)
+    try:
+        eventually(lambda: answers("127.0.0.9", replica.port, "/ready"))
+        deployment.add_raw("payload", "{")
+        eventually(deployment.all_settled)
+        assert not answers("127.0.0.1", replica.port, "/health")
+        assert replica.drain() == 0
+    finally:
+        replica.end()
+
+    made, buried = replica.said.splitlines()
+    assert "[warning  ] group made" in made
+    assert "[warning  ] dead letter" in buried
+
+
+@pytest.mark.effect_of(execute_timeout_s=0.51)
+def test_command_leaves_when_an_execution_takes_longer_than_is_set(
+    deployment: Deployment, tmp_path: Path, tried: dict[str, Any]
+) -> None:
+    deployment.submit(numbered_orders(1))
+
+    with workers(deployment, tmp_path, 1, drain_timeout_s=57, **FOR_EVER, **tried) as (replica,):
+        assert replica.wait(within=10) == 70
+
+    assert "has been executing for more than 0.51 s" in replica.said
+
+
+@pytest.mark.effect_of(drain_timeout_s=0.61)
+def test_command_leaves_when_its_drain_takes_longer_than_is_set(
+    deployment: Deployment, tmp_path: Path, tried: dict[str, Any]
+) -> None:
+    deployment.submit(numbered_orders(1))
+
+    with workers(deployment, tmp_path, 1, execute_timeout_s=57, **FOR_EVER, **tried) as (replica,):
+        eventually(lambda: deployment.pending() == 1)
+        assert replica.drain() == 70
+
+    assert "draining has taken more than 0.61 s" in replica.said

@@ -1,0 +1,131 @@
+"""Waits, leases, and how long things are kept."""
+
+import time
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from tests.harness import Deployment, eventually, numbered_orders
+from tests.inprocess import running
+
+MINUTE_MS = 60_000
+
+
+class Asking:
+    """Notes what the loop asks of the stream when it reads."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.reads: set[tuple[int, int]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def read(self, count: int, block_ms: int) -> Any:
+        self.reads.add((count, block_ms))
+        return self._inner.read(count, block_ms)
+
+
+@pytest.mark.effect_of(block_ms=123)
+def test_read_waits_as_long_as_is_set(deployment: Deployment, tried: dict[str, Any]) -> None:
+    asking: list[Asking] = []
+
+    def asked(inner: Any) -> Asking:
+        asking.append(Asking(inner))
+        return asking[0]
+
+    # The next scan, a quarter of a lease away, does not shorten it.
+    with running(deployment, wrap_stream=asked, lease_ms=40_000, batch_size=17, **tried):
+        eventually(lambda: (17, 123) in asking[0].reads)
+
+    assert max(block_ms for _, block_ms in asking[0].reads) == 123
+
+
+@pytest.mark.effect_of(lease_ms=61_000)
+def test_entry_is_claimed_once_it_was_idle_for_the_lease_that_is_set(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    client = deployment.redis
+    held, abandoned = deployment.submit(numbered_orders(2))
+    client.xgroup_create(deployment.orders, deployment.group, "0")
+    client.xreadgroup(deployment.group, "gone", {deployment.orders: ">"})
+    for entry_id, idle in ((held, 45_000), (abandoned, 62_000)):
+        client.xclaim(deployment.orders, deployment.group, "gone", 0, [entry_id], idle=idle, justid=True)
+
+    with running(deployment, **tried):
+        eventually(deployment.published)
+
+        (result,) = deployment.published()
+        assert result["entry_id"] == abandoned
+        left: Any = client.xpending_range(deployment.orders, deployment.group, min="-", max="+", count=9)
+        assert [(each["message_id"].decode(), each["consumer"]) for each in left] == [(held, b"gone")]
+
+
+@pytest.mark.effect_of(transaction_timeout_s=0.4)
+def test_loop_and_checks_give_up_a_transaction_after_the_time_that_is_set(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    longer: dict[str, Any] = {"execute_timeout_s": 45, "drain_timeout_s": 46, "lease_ms": 50_000}
+
+    with running(deployment, **longer, **tried) as made:
+        eventually(lambda: made.checks.finding("database").connected)
+        with psycopg.connect(deployment.database_url) as locking:
+            locking.execute("LOCK TABLE orders, trades IN ACCESS EXCLUSIVE MODE")
+            deployment.submit(numbered_orders(1))
+            eventually(lambda: made.worker.outage is not None, within=5)
+            eventually(lambda: not made.checks.finding("database").connected, within=5)
+        eventually(deployment.all_settled)
+
+
+@pytest.mark.effect_of(orders_keep_s=3602)
+def test_settled_orders_are_trimmed_once_they_are_as_old_as_is_set(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    now_ms = int(time.time() * 1000)
+    young, old = f"{now_ms - 30 * MINUTE_MS}-0", f"{now_ms - 120 * MINUTE_MS}-0"
+    for entry_id, order in zip((old, young), numbered_orders(2), strict=True):
+        deployment.redis.xadd(deployment.orders, order, id=entry_id)  # type: ignore[arg-type]
+
+    with running(deployment, **tried):
+        eventually(lambda: deployment.redis.xlen(deployment.orders) == 1)
+
+    assert [entry_id for entry_id, _ in deployment.entries(deployment.orders)] == [young]
+
+
+@pytest.mark.effect_of(results_maxlen=130)
+def test_results_are_trimmed_to_no_less_than_is_set(deployment: Deployment, tried: dict[str, Any]) -> None:
+    with deployment.redis.pipeline() as pipeline:
+        for number in range(500):
+            pipeline.xadd(deployment.results, {"number": number})
+        pipeline.execute()
+
+    with running(deployment, **tried):
+        # Whole nodes are trimmed, of a hundred entries unless the server was told otherwise.
+        eventually(lambda: deployment.redis.xlen(deployment.results) < 250)
+
+    assert deployment.redis.xlen(deployment.results) >= 130
+
+
+@pytest.mark.effect_of(repair_window_s=3603)
+def test_replica_gives_back_at_its_start_what_was_committed_within_the_time_that_is_set(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    deployment.submit(numbered_orders(2))
+    with running(deployment):
+        eventually(deployment.all_settled)
+    deployment.redis.delete(*deployment.redis.scan_iter(match=f"{deployment.name}*"))
+    with deployment.database.transaction() as connection:
+        for order_id, minutes in (("order-0", 120), ("order-1", 30)):
+            connection.execute(
+                text(
+                    "UPDATE orders SET recorded_at = now() - make_interval(mins => :minutes) WHERE order_id = :id"
+                ),
+                {"minutes": minutes, "id": order_id},
+            )
+
+    with running(deployment, **tried):
+        eventually(lambda: deployment.redis.exists(f"{deployment.orders}:repaired:{deployment.group}"))
+
+    assert [result["order_id"] for result in deployment.published()] == ["order-1"]
