@@ -37,7 +37,7 @@ def test_life_of_an_executed_order_is_shown(deployment: Deployment, tmp_path: Pa
     assert (found["entered"]["entry"], found["entered"]["it is"]) == (ids[1], "on the stream")
     assert (found["committed"]["status"], found["result"]["entry"]) == (row.status.value, results[0])
     assert (found["pending"]["held by"], found["settled"]["mark"]) == ("nobody", "yes")
-    assert [line.split()[2] for line in lines[:3]] == ["entered", "committed", "result"]
+    assert [line.split()[1] for line in lines[:3]] == ["entered", "committed", "result"]
 
 
 @pytest.mark.parametrize("by", ["order id", "entry id"])

@@ -4,7 +4,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -27,6 +26,7 @@ from worker.cli.streams import leave
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.errors import Outage
 from worker.domain.evidence import Finding
+from worker.domain.times import utc_text_of_ms
 from worker.ops import escaped
 from worker.settings import Settings
 
@@ -230,4 +230,4 @@ def _from(entry_id: str) -> str | None:
 
 
 def _time(at_ms: int) -> str | None:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds") if at_ms else None
+    return utc_text_of_ms(at_ms) if at_ms else None

@@ -28,6 +28,7 @@ from worker.cli.shell import (
 from worker.cli.streams import leave, say
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.errors import Outage
+from worker.domain.times import utc_text, utc_text_of_ms
 from worker.ops import escaped
 from worker.stream import Closing, DeadLetters, LetterState, StoredLetter
 
@@ -298,14 +299,13 @@ def _originals(letter: StoredLetter) -> list[tuple[str, str]]:
 
 def _when(entry_id: str) -> str:
     try:
-        at = datetime.fromtimestamp(entry_milliseconds(entry_id) // 1000, UTC)
+        return utc_text_of_ms(entry_milliseconds(entry_id))
     except (ValueError, OverflowError, OSError):
         return "-"
-    return at.isoformat().replace("+00:00", "Z")
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return utc_text(datetime.now(UTC))
 
 
 def _who() -> str:

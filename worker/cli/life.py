@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -18,6 +18,7 @@ from worker.cli.pending import shown_name, since
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
 from worker.domain.deliveries import Delivery, entry_milliseconds
 from worker.domain.orders import Order, Undecodable, UnsoundOrder
+from worker.domain.times import utc_text
 from worker.ops import escaped
 from worker.store import OrderRow
 from worker.stream import Found, StoredLetter
@@ -62,7 +63,7 @@ def show(identifier: str, *, as_json: bool) -> None:
     else:
         for each in stations:
             details = ", ".join(f"{name} {_plain(value)}" for name, value in each.details.items())
-            click.echo(f"{each.at or 'now':<23}  {each.what:<11}  {details}".rstrip())
+            click.echo(f"{each.at or 'now':<24}  {each.what:<11}  {details}".rstrip())
     if not stations:
         sys.exit(EXIT_FOUND)
 
@@ -183,7 +184,7 @@ def _buried(letter: StoredLetter) -> Station:
 
 
 def _time(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(" ", "milliseconds")[:23]
+    return utc_text(at, "milliseconds")
 
 
 def _plain(value: object) -> str:

@@ -22,6 +22,7 @@ from worker.cli.shell import (
     settings_of_environment,
     translated,
 )
+from worker.domain.times import utc_text
 from worker.ops import Condition, facts_of, judge, lines_of, sentence_of
 from worker.settings import Settings
 
@@ -141,4 +142,4 @@ def _repeat(every_s: float, show: Callable[[Look], None], settings: Settings) ->
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(" ", "seconds").replace("+00:00", " UTC")
+    return utc_text(datetime.now(UTC))

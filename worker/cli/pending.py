@@ -5,7 +5,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -15,6 +14,7 @@ from worker.bootstrap import commands
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
 from worker.cli.streams import leave
 from worker.domain.deliveries import entry_milliseconds
+from worker.domain.times import utc_text_of_ms
 from worker.ops import escaped
 from worker.settings import Settings
 from worker.stream import PendingEntries, PendingEntry
@@ -155,9 +155,7 @@ def shown_name(consumer: bytes, *, plain: bool = False) -> str:
 def since(entry_id: str) -> str:
     """Return when Redis accepted the entry, as its id says; ids may be made up."""
     try:
-        return datetime.fromtimestamp(entry_milliseconds(entry_id) / 1000, UTC).isoformat(
-            " ", "milliseconds"
-        )[:23]
+        return utc_text_of_ms(entry_milliseconds(entry_id), "milliseconds")
     except (ValueError, OverflowError, OSError):
         return "-"
 
@@ -177,7 +175,7 @@ def as_line(entry: PendingEntry, lease_ms: int) -> str:
     """Return a pending entry for people."""
     mark = "  claimable" if entry.idle_ms >= lease_ms else ""
     return (
-        f"{entry.entry_id:<22} {since(entry.entry_id):<23} {entry.idle_ms / 1000:>10.1f} s {entry.deliveries:>6}  "
+        f"{entry.entry_id:<22} {since(entry.entry_id):<24} {entry.idle_ms / 1000:>10.1f} s {entry.deliveries:>6}  "
         f"{shown_name(entry.consumer)}{mark}"
     )
 
@@ -187,7 +185,7 @@ def entries_of(count: int) -> str:
     return "1 entry" if count == 1 else f"{count} entries"
 
 
-HEADING = f"{'entry':<22} {'since (UTC)':<23} {'idle':>12} {'times':>6}  consumer"
+HEADING = f"{'entry':<22} {'since':<24} {'idle':>12} {'times':>6}  consumer"
 
 
 def _is_gone(consumer: ConsumerState, settings: Settings) -> bool:

@@ -11,6 +11,7 @@ from worker.consumer.ports import Monotonic, Renderer, WallClock
 from worker.domain.deliveries import Delivery, Settlement
 from worker.domain.evidence import Fate, Owner, Repaired
 from worker.domain.orders import OrderRecord, Status
+from worker.domain.times import utc_text
 
 log = structlog.get_logger(__name__)
 
@@ -157,4 +158,4 @@ COUNTS = ("looked_at", "published", "buried", "marked", "made_pending", "left_al
 def note_of(done: Repaired, *, by: str, how: str, at: datetime) -> dict[str, str]:
     """Return the note that a repair leaves."""
     counts = {name: str(getattr(done, name)) for name in COUNTS}
-    return {"at": at.isoformat(timespec="seconds"), "by": by, "how": how, **counts}
+    return {"at": utc_text(at), "by": by, "how": how, **counts}

@@ -13,6 +13,7 @@ import structlog
 from msgspec import Struct
 
 from worker.domain.errors import Outage
+from worker.domain.times import utc_text
 from worker.ops.health import Checks, Vitals
 from worker.ops.metrics import CONTENT_TYPE, exposition
 
@@ -102,7 +103,7 @@ class Views:
             "outage": self._vitals.outage,
             "stats": {
                 **{_stat(name): count for name, count in self._vitals.counts().items()},
-                "start_time": self._started_at.isoformat(timespec="seconds"),
+                "start_time": utc_text(self._started_at),
                 "uptime_seconds": round(self._uptime_s, 3),
             },
             **{server: self._server(server) for server in ("redis", "database")},

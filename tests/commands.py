@@ -1,0 +1,14 @@
+"""The commands, run within the test's own process: a process of its own for each would take a second."""
+
+from click.testing import CliRunner, Result
+
+from tests.harness import Deployment
+from worker.cli import main
+
+
+def command(
+    deployment: Deployment, *arguments: str, given: bytes | str | None = None, **overrides: object
+) -> Result:
+    """Run a command on a deployment; whatever it raises but its exit code is raised here, too."""
+    runner = CliRunner(env=deployment.environment(**overrides))
+    return runner.invoke(main, arguments, input=given, catch_exceptions=False)

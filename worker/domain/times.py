@@ -1,0 +1,13 @@
+"""How a time is spelled wherever one is shown: in UTC, and a Z says so."""
+
+from datetime import UTC, datetime
+
+
+def utc_text(at: datetime, precision: str = "seconds") -> str:
+    """Return a time in UTC, whatever zone it comes in."""
+    return at.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def utc_text_of_ms(unix_ms: int, precision: str = "seconds") -> str:
+    """Return a time that is given in unix milliseconds. Raises ValueError, OverflowError or OSError for none of a calendar."""
+    return utc_text(datetime.fromtimestamp(unix_ms / 1000, UTC), precision)
