@@ -95,7 +95,7 @@ def assert_within(shown: Mapping[str, str], began: float, ended: float) -> None:
     assert [where for where, found in times.items() if not found] == []
 
 
-@pytest.mark.parametrize("elsewhere", [process_in_another_zone])
+@pytest.mark.parametrize("elsewhere", [process_in_another_zone, database_in_another_zone])
 def test_every_time_is_utc(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Elsewhere
 ) -> None:

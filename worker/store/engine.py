@@ -38,13 +38,14 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # None of the first three runs while the server waits for the rest of what a vanished sender had begun to send: it would hold
 # the locks on its rows until TCP gives up, hours later. So TCP gets a limit, and from 17 on the whole transaction, which
 # helps where the sender's machine is still there. Against rows that are awaited by COPY only `end_stalled_copies` does.
+# Time zone: the driver hands times out in that of the session, which a role or database may have set, and pages show them.
 # Seqscan: every statement has an index for its rows. The check of a foreign key keeps its plan as long as the session lives;
 # one made while the table was small would read all of it for each trade, until somebody analyzes the table again.
 _SETTINGS = (
     "SET LOCAL statement_timeout = {limit_ms}; SET LOCAL lock_timeout = {limit_ms};"
     " SET LOCAL idle_in_transaction_session_timeout = {limit_ms}; SET LOCAL tcp_user_timeout = {limit_ms};"
     " SET LOCAL tcp_keepalives_idle = {silence_s}; SET LOCAL tcp_keepalives_interval = {silence_s};"
-    " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off"
+    " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off; SET LOCAL timezone = 'UTC'"
 )
 _SETTINGS_FROM_17_ON = f"{_SETTINGS}; SET LOCAL transaction_timeout = {{limit_ms}}"
 _WITH_TRANSACTION_TIMEOUT = 170_000
