@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap import commands, replica
-from worker.cli.letters import Edit, LetterId, Wanted, changing, selecting, wanted_of
+from worker.cli.letters import Edit, LetterId, Wanted, changing, once_each, selecting, wanted_of
 from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
@@ -68,22 +68,22 @@ def dead() -> None:
 @dead.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option("--closed", is_flag=True, help="Those that were replayed or discarded.")
-@click.option(
-    "--state", type=click.Choice(STATES), default="open", show_default=True, help="Those in this state."
-)
+@click.option("--state", type=click.Choice(STATES), show_default="open", help="Those in this state.")
 @selecting
 @translated
 def list_letters(
     *,
     as_json: bool,
     closed: bool,
-    state: str,
+    state: str | None,
     reasons: tuple[str, ...],
     since_s: float | None,
     limit: int | None,
 ) -> None:
     """List dead letters, oldest first; those that are open, unless asked otherwise."""
-    wanted = Wanted((), reasons, since_s, limit, "closed" if closed else state)
+    if closed and state not in {None, "closed"}:
+        raise click.UsageError(f"either --closed or --state {state}")
+    wanted = Wanted((), reasons, since_s, limit, "closed" if closed else state or "open")
     with commands.dead_letters(settings_of_environment()) as letters:
         found = wanted.among(letters)
         if as_json:
@@ -120,7 +120,7 @@ def show(letter_id: str, *, as_json: bool) -> None:
 
 @dead.command()
 @click.option("--set", "edits", type=Edit(), multiple=True, help="Edit a field: name=value; may be repeated.")
-@click.option("--fresh", is_flag=True, help="Date the order from now.")
+@click.option("--fresh", is_flag=True, help="Date the order from now, unless --set timestamp=... says when.")
 @changing
 @translated
 def replay(
@@ -132,7 +132,7 @@ def replay(
     An order keeps its id. Safe to interrupt and to run again.
     """
     wanted = wanted_of(ids, reasons, since_s, limit, everything=everything)
-    edited = dict(edits)
+    edited = once_each(edits)
     _refuse_unasked(yes=yes or dry_run)
     settings = settings_of_environment()
     decoder = replica.decoder_of(settings)
@@ -142,7 +142,9 @@ def replay(
         made = wire.replay_of(wire.read_letter(letter.fields), stamped | edited, decoder)
         if dry_run:
             return None
-        state = LetterState("replayed", _who(), _now(), made.changed, fresh=fresh)
+        # Not where the time was set by hand.
+        fresh_now = fresh and "timestamp" not in edited
+        state = LetterState("replayed", _who(), _now(), made.changed, fresh=fresh_now)
         return letters.replay(letter.letter_id, state, made.fields)
 
     with commands.dead_letters(settings) as letters:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
@@ -69,6 +69,16 @@ class Edit(click.ParamType[tuple[str, str]]):
         if name == "order_id" and not wire.is_order_id(new):
             self.fail("an order id is 1 to 128 characters of A-Z a-z 0-9 . _ : / -", param, ctx)
         return name, new
+
+
+def once_each(edits: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return edits by field, or end as a usage error where one field is to be two things."""
+    edited = dict[str, str]()
+    for name, value in edits:
+        if name in edited:
+            raise click.UsageError(f"--set {escaped(name)}=... is there twice")
+        edited[name] = value
+    return edited
 
 
 class Wanted(Struct, frozen=True):
