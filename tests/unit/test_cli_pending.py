@@ -244,3 +244,20 @@ def test_show_is_3_where_a_server_is_away() -> None:
 
     assert result.exit_code == 3
     assert "hidden" not in result.output
+
+
+def test_replay_of_named_entries_does_none_that_it_has_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = use(Source(3), monkeypatch)
+    looked = source.find
+
+    def renewed_once_it_was_shown(entry_ids: Sequence[str]) -> list[PendingEntry | None]:
+        found = looked(entry_ids)
+        source.entries[0] = replace(source.entries[0], idle_ms=0)
+        return found
+
+    monkeypatch.setattr(source, "find", renewed_once_it_was_shown)
+
+    result = worker("replay", "1-0", "2-0", "--idle", "1", "--limit", "1", "--yes", "--json")
+
+    assert source.readied == []
+    assert json.loads(result.stdout)["left_alone"] == 1

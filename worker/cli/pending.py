@@ -46,7 +46,7 @@ class Asked(Struct, frozen=True):
         """Yield them page by page. They must have been untouched for so much longer; ids that aren't are missing."""
         left = math.inf if self.limit is None else self.limit
         found = (
-            self._by_id(source, untouched_ms, missing)
+            self._by_id(source, until, untouched_ms, missing)
             if self.entry_ids
             else self._in_order(source, until, untouched_ms)
         )
@@ -69,10 +69,16 @@ class Asked(Struct, frozen=True):
             last = page[-1].entry_id if page else ""
 
     def _by_id(
-        self, source: PendingEntries, untouched_ms: Callable[[], int], missing: Callable[[str], object]
+        self,
+        source: PendingEntries,
+        until: str,
+        untouched_ms: Callable[[], int],
+        missing: Callable[[str], object],
     ) -> Iterator[list[PendingEntry]]:
-        for start in range(0, len(self.entry_ids), PAGE_SIZE):
-            ids = self.entry_ids[start : start + PAGE_SIZE]
+        # In the order they are named in; what is named after the last one that was shown has not been shown.
+        count = self.entry_ids.index(until) + 1 if until in self.entry_ids else len(self.entry_ids)
+        for start in range(0, count, PAGE_SIZE):
+            ids = self.entry_ids[start : min(start + PAGE_SIZE, count)]
             idle_ms = self.idle_ms + untouched_ms()
             page = []
             for entry_id, each in zip(ids, source.find(ids), strict=True):
