@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from tests.harness import Deployment, Servers, eventually, numbered_orders
 from tests.inprocess import running
+from worker.wire.names import derived_order_id
 
 OTHER_DATABASE = 1
 
@@ -60,8 +61,9 @@ def test_streams_group_and_consumer_have_the_names_that_are_set(
         for setting, name in tried.items()
     }
     source = names["orders_stream"]
-    for entry in (*numbered_orders(1), {"payload": "{"}):
-        deployment.redis.xadd(source, entry)  # type: ignore[arg-type]
+    unnamed = {name: value for name, value in numbered_orders(1)[0].items() if name != "order_id"}
+    entry_id = str(deployment.redis.xadd(source, unnamed), "ascii")  # type: ignore[arg-type]
+    deployment.redis.xadd(source, {"payload": "{"})
 
     with running(deployment, **names):
         eventually(lambda: deployment.redis.xlen(names["dead_letter_stream"]) == 1)
@@ -71,7 +73,8 @@ def test_streams_group_and_consumer_have_the_names_that_are_set(
     assert group["name"] == b"desk"
     assert consumer["name"].startswith(b"anna-")
     ((_, result),) = deployment.entries(names["results_stream"])
-    assert dict(result)["order_id"] == b"order-0"
+    # Named after the stream, since it has no id of its own.
+    assert dict(result)["order_id"].decode() == derived_order_id(source, entry_id)
     ((_, letter),) = deployment.entries(names["dead_letter_stream"])
     assert dict(letter)["consumer"] == consumer["name"]
     assert deployment.entries(deployment.results) == deployment.entries(deployment.dead_letters) == []

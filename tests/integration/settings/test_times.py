@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from tests.harness import Deployment, eventually, numbered_orders
+from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 
 MINUTE_MS = 60_000
@@ -61,6 +61,21 @@ def test_entry_is_claimed_once_it_was_idle_for_the_lease_that_is_set(
         assert result["entry_id"] == abandoned
         left: Any = client.xpending_range(deployment.orders, deployment.group, min="-", max="+", count=9)
         assert [(each["message_id"].decode(), each["consumer"]) for each in left] == [(held, b"gone")]
+
+
+@pytest.mark.effect_of(lease_ms=1001)
+def test_abandoned_entries_are_looked_for_several_times_in_the_lease_that_is_set(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    deployment.submit(numbered_orders(1))
+    take_and_vanish(deployment, 1)
+    # Not claimable yet when the replica first looks.
+    deployment.redis.xclaim(
+        deployment.orders, deployment.group, "gone", 0, [deployment.accepted[0]], idle=1, justid=True
+    )
+
+    with running(deployment, **tried):
+        eventually(deployment.all_settled, within=5)
 
 
 @pytest.mark.effect_of(transaction_timeout_s=0.4)
