@@ -148,6 +148,21 @@ def test_server_that_has_not_answered_lately_is_not_ready(monkeypatch: pytest.Mo
     assert body["reasons"] == ["redis: has not answered lately", "database: has not answered lately"]
 
 
+def test_figures_of_a_server_that_has_not_answered_lately_are_shown_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = Shown()
+    shown.page("/ready")
+    later = time.monotonic() + 5.1
+    monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: later))
+
+    status = json.loads(shown.views.status().body)
+    metrics = shown.views.metrics().body
+
+    assert status["redis"] == status["database"] == {"connected": False, "error": "has not answered lately"}
+    assert b"execution_stream_" not in metrics
+
+
 def test_status_shows_the_worker_its_counts_and_both_servers() -> None:
     status, body = Shown().page("/status")
 
