@@ -58,8 +58,20 @@ def test_command_leaves_when_its_drain_takes_longer_than_is_set(
 ) -> None:
     deployment.submit(numbered_orders(1))
 
-    with workers(deployment, tmp_path, 1, execute_timeout_s=57, **FOR_EVER, **tried) as (replica,):
+    with workers(deployment, tmp_path, 1, execute_timeout_s=57, batch_size=18, **FOR_EVER, **tried) as (
+        replica,
+    ):
         eventually(lambda: deployment.pending() == 1)
         assert replica.drain() == 70
+
+    (started,) = (event for event in replica.events if event["event"] == "worker started")
+    told = {name: started[name] for name in ("stream", "group", "executor", "batch_size", "health")}
+    assert told == {
+        "stream": deployment.orders,
+        "group": deployment.group,
+        "executor": "paper",
+        "batch_size": 18,
+        "health": f"http://127.0.0.1:{replica.port}",
+    }
 
     assert "draining has taken more than 0.61 s" in replica.said

@@ -1,0 +1,61 @@
+"""What the commands beside `run` make of the settings that they share with it."""
+
+import json
+from typing import Any
+
+import pytest
+import redis
+
+from tests.acceptance.test_audit import delete_result
+from tests.commands import command
+from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
+from tests.inprocess import running
+from tests.integration.settings.test_names import heard
+
+
+@pytest.mark.effect_of(lease_ms=61_002)
+def test_pending_replay_and_status_judge_by_the_lease_that_is_set(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    deployment.submit(numbered_orders(1))
+    take_and_vanish(deployment, 1)
+    deployment.redis.xclaim(
+        deployment.orders, deployment.group, "gone", 0, [deployment.accepted[0]], idle=45_000, justid=True
+    )
+
+    pending = json.loads(command(deployment, "pending", "--json", **tried).stdout)
+    status = json.loads(command(deployment, "status", "--json", **tried).stdout)
+    replayed = json.loads(command(deployment, "replay", "--all", "--yes", "--json", **tried).stdout)
+    claimable = json.loads(command(deployment, "pending", "--json", **tried).stdout)
+
+    # Beyond the default of 30 s, and beyond half of what is set.
+    assert [each["claimable"] for each in pending["entries"]] == [False]
+    assert status["redis"]["stuck_after_s"] == 3 * 61.002
+    assert replayed["made_claimable"] == 1
+    assert [each["claimable"] for each in claimable["entries"]] == [True]
+
+
+@pytest.mark.effect_of(results_channel="mended")
+def test_audit_gives_out_copies_on_the_channel_that_is_set(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    channel = f"{deployment.name}:{tried['results_channel']}"
+    deployment.submit(numbered_orders(8))
+    with running(deployment):
+        eventually(deployment.all_settled)
+    delete_result(deployment)
+
+    with redis.Redis.from_url(deployment.servers.redis_url) as client, client.pubsub() as listener:
+        listener.subscribe(channel)
+        command(deployment, "audit", "--repair", "--republish", results_channel=channel)
+        copies = heard(listener)
+
+    assert copies == deployment.published()[-1:]
+
+
+@pytest.mark.effect_of(orders_keep_s=3604, results_maxlen=131)
+def test_status_says_what_is_kept(deployment: Deployment, tried: dict[str, Any]) -> None:
+    status = json.loads(command(deployment, "status", "--json", **tried).stdout)
+
+    kept = status["redis"]["retention"]
+    assert (kept["orders_keep_s"], kept["results_maxlen"]) == (3604, 131)
