@@ -71,4 +71,8 @@ def committing(deployment: Deployment) -> Iterator[tuple[Replica, PausingStore]]
 
     with running(deployment, wrap_store=pausing) as made:
         assert pauses[0].committed.wait(20)
-        yield made, pauses[0]
+        try:
+            yield made, pauses[0]
+        finally:
+            # Whatever the block has come to: the loop is still to be drained.
+            pauses[0].go_on.set()
