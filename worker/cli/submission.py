@@ -2,6 +2,7 @@
 
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import BinaryIO
@@ -91,8 +92,7 @@ def _how_far(added: int, trying: int) -> str:
 
 
 def _orders(file: BinaryIO, faults: Faults) -> Iterator[dict[str, str]]:
-    # By hand: a file without line breaks must not be read into memory whole.
-    for number, line in enumerate(iter(lambda: file.readline(MOST_LINE_BYTES + 1), b""), start=1):
+    for number, line in enumerate(_lines(file), start=1):
         if len(line) > MOST_LINE_BYTES:
             faults.note(number, f"longer than {MOST_LINE_BYTES} bytes, nothing is read after it")
             return
@@ -109,6 +109,13 @@ def _orders(file: BinaryIO, faults: Faults) -> Iterator[dict[str, str]]:
             faults.note(number, str(error))
         else:
             yield fields
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    # By hand: a file without line breaks must not be read into memory whole.
+    # Some editors begin a file with the mark of its byte order, which is no part of its first line.
+    yield file.readline(MOST_LINE_BYTES + 1).removeprefix(BOM_UTF8)
+    yield from iter(lambda: file.readline(MOST_LINE_BYTES + 1), b"")
 
 
 def _chunks(orders: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
