@@ -114,3 +114,15 @@ if child == 0:
     inside()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """)
+
+
+def test_each_signal_is_heard_not_the_first_alone() -> None:
+    assert ends_well("""
+wishes = []
+call_when_asked_to_leave(lambda: wishes.append(1) or (heard.set() if len(wishes) == 2 else None))
+signal.raise_signal(signal.SIGTERM)
+while not wishes:
+    time.sleep(0.01)
+signal.raise_signal(signal.SIGINT)
+sys.exit(0 if heard.wait(10) else 1)
+""")
