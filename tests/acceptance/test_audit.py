@@ -22,6 +22,10 @@ MIXED: list[dict[str, str]] = [
 ]
 
 
+# What is made pending again is idle for this lease, and so claimable by replicas with a shorter one.
+PATIENT = {"lease_ms": "5000", "transaction_timeout_s": "4"}
+
+
 @pytest.fixture
 def settled(deployment: Deployment) -> Deployment:
     """Thirty orders, a duplicate, a conflict, a rejected one and one that is no order, all done with."""
@@ -35,7 +39,7 @@ def audited(
     deployment: Deployment, *arguments: str, **overrides: str
 ) -> tuple[int, list[dict[str, Any]], Any]:
     """Run an audit; return its exit code, its findings and its summary."""
-    done = worker(deployment, "audit", "--json", *arguments, **overrides)
+    done = worker(deployment, "audit", "--json", *arguments, **PATIENT | overrides)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines, done.stderr
     return (

@@ -168,11 +168,15 @@ def test_replicas_that_start_at_once_make_one_group_and_share_all_orders(
 ) -> None:
     stage.clean()
     stage.deployment.submit(numbered_orders(200))
+    # Nothing is to be taken over, and all of them ask PostgreSQL at once.
+    patient = {"lease_ms": 30_000, "transaction_timeout_s": 10}
 
     with ExitStack() as stack:
         replicas = [
             stack.enter_context(
-                forks.running(stage.deployment, tmp_path / f"{number}.log", "worker", "run", batch_size=5)
+                forks.running(
+                    stage.deployment, tmp_path / f"{number}.log", "worker", "run", batch_size=5, **patient
+                )
             )
             for number in range(REPLICAS)
         ]

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
+from tests.harness import eventually
 from worker.local import LocalPostgres, LocalRedis, LocalServerFailed, local_servers
 from worker.local.directory import held
 from worker.local.lifecycle import LocalServer
@@ -27,6 +28,7 @@ from worker.local.redis import redis_answers
 STARTER = """
 import sys
 from pathlib import Path
+from tests.harness import eventually
 from worker.local import LocalPostgres, LocalRedis
 
 servers = [LocalRedis(Path(sys.argv[1]) / "redis"), LocalPostgres(Path(sys.argv[1]) / "postgres")]
@@ -130,6 +132,8 @@ def test_server_starts_again_when_somebody_else_has_killed_it(server: LocalServe
     os.kill(server.pid, signal.SIGKILL)
     with held(server.directory / "lock", 10, "some of its processes remain"):
         pass
+    # A process lets go of its files before its parent hears that it has ended.
+    eventually(lambda: not server.is_running)
     server.start()
 
     assert _read(server) == "yes"
