@@ -2,7 +2,7 @@
 # PYTHON=python3.12 chooses the Python that .venv is made with.
 
 PYTHON ?= python3
-VENV ?= .venv
+VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCAL := $(BIN)/python -m worker.local

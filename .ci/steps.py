@@ -1,4 +1,4 @@
-"""Runs the steps of steps.toml, each in an empty environment, and says at the end what each has come to.
+"""Runs the steps of steps.toml, each in an environment that is as good as empty, and says at the end what each has come to.
 
 Needs nothing but Python 3.11 or newer. A step whose Python, program or image can't be had is named and left out; with
 --strict it has failed.
@@ -7,6 +7,7 @@ Needs nothing but Python 3.11 or newer. A step whose Python, program or image ca
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_name("steps.toml")
 FETCH_LIMIT_S = 300
+# What a step finds of the environment: where things are, and how the engine and the network are reached.
+KEPT = re.compile(r"HOME|PATH|DOCKER_\w+|(https?|no)_proxy", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Step:
         return next(self._lacks(), None)
 
     def _lacks(self) -> Iterator[str]:
-        if not _succeeds(f"python{self.python}", "-c", "import venv"):
+        if not _succeeds(f"python{self.python}", "-c", "import ensurepip, venv"):
             yield f"no python{self.python} with venv"
         for program, package in self.programs.items():
             if shutil.which(program) is None:
@@ -56,7 +59,7 @@ class Step:
 
     def run(self) -> int:
         """Run its commands with HOME and PATH alone; return the exit code of the first that fails, or 0."""
-        given = {name: os.environ[name] for name in ("HOME", "PATH")}
+        given = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}
         given |= {"PYTHON": f"python{self.python}", "VENV": f".local/venv-{self.python}", **self.environment}
         for command in self.commands:
             _say(f"$ {command}")

@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     memory = in_memory()
     if memory is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
-    if needs_servers(config):
+    if needs_servers(config) and not (config.option.help or config.option.collectonly):
         config.stash[CHOICE] = chosen(config)
 
 

@@ -2,13 +2,20 @@
 
 import re
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 import redis
 
-from tests.servers import Choice, postgres_image, postgres_version, redis_image, redis_version, urls
+from tests.servers import (
+    Choice,
+    postgres_image,
+    postgres_version,
+    redis_image,
+    redis_version,
+    urls,
+    version_in,
+)
 from worker.local import LocalServerMissing
 from worker.local.postgres import find_postgres
 from worker.local.redis import find_redis
@@ -28,7 +35,7 @@ def _of_urls() -> str:
     servers = urls()
     try:
         return f"{redis_version(servers)} (REDIS_URL), {postgres_version(servers)} (DATABASE_URL)"
-    except (redis.RedisError, psycopg.OperationalError, OSError) as error:
+    except (redis.RedisError, psycopg.Error, ValueError, OSError) as error:
         # Named by its kind: the text of a driver may show a piece of the URL.
         return f"REDIS_URL, DATABASE_URL, not both of which answer: {type(error).__name__}"
 
@@ -36,13 +43,9 @@ def _of_urls() -> str:
 def _of_images() -> str:
     store, database = redis_image(), postgres_image()
     return (
-        f"{_answer(_in(store, 'redis-server'), REDIS)} (image {store}), "
-        f"{_answer(_in(database, 'postgres'), POSTGRES)} (image {database})"
+        f"{_version(version_in(store, 'redis-server').stdout, REDIS)} (image {store}), "
+        f"{_version(version_in(database, 'postgres').stdout, POSTGRES)} (image {database})"
     )
-
-
-def _in(image: str, program: str) -> Sequence[str]:
-    return ("docker", "run", "--rm", image, program)
 
 
 def _of_programs() -> str:
@@ -51,14 +54,17 @@ def _of_programs() -> str:
     except LocalServerMissing as error:
         return f"none: {error}"
     return (
-        f"{_answer([str(store)], REDIS)} ({_source(store)}), "
-        f"{_answer([str(database)], POSTGRES)} ({_source(database)})"
+        f"{_version(_answer(store), REDIS)} ({_source(store)}), "
+        f"{_version(_answer(database), POSTGRES)} ({_source(database)})"
     )
 
 
-def _answer(program: Sequence[str], version: re.Pattern[str]) -> str:
-    asked = subprocess.run([*program, "--version"], capture_output=True, text=True, check=False)
-    found = version.search(asked.stdout)
+def _answer(program: Path) -> str:
+    return subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+
+
+def _version(answer: str, pattern: re.Pattern[str]) -> str:
+    found = pattern.search(answer)
     return " ".join(found.groups()) if found else "no version"
 
 

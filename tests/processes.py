@@ -49,7 +49,10 @@ class WorkerProcess:
         self.log = log
         environment = deployment.process_environment(health_port=self.port, **overrides)
         with log.open("wb") as out:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+            # In a session of its own: a terminal that the tests have is none of its business.
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+            )
 
     @property
     def said(self) -> str:

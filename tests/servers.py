@@ -5,6 +5,7 @@ SERVERS=urls, docker or embedded forces one. REDIS_IMAGE and POSTGRES_IMAGE choo
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,26 +45,23 @@ def docker_answers() -> bool:
 
 
 @cache
-def missing(image: str) -> str | None:
-    """Return why an image can't be had, having fetched it where it was not there; None where it is there now."""
+def version_in(image: str, program: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program of an image that says its version, having fetched the image where it is not there."""
     here = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
-    if here.returncode == 0:
-        return None
+    if here.returncode:
+        sys.stderr.write(f"fetching the image {image} ...\n")
+    # In memory, as it is to run.
+    command = ["docker", "run", "--rm", "--tmpfs", "/scratch", image, program, "--version"]
     try:
-        fetched = subprocess.run(
-            ["docker", "pull", "-q", image],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=FETCH_LIMIT_S,
-        )
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=FETCH_LIMIT_S)
     except subprocess.TimeoutExpired:
-        return f"not fetched within {FETCH_LIMIT_S} s"
-    return (
-        None
-        if fetched.returncode == 0
-        else (fetched.stderr.strip().splitlines() or ["docker pull failed"])[-1]
-    )
+        return subprocess.CompletedProcess(command, 1, "", f"nothing within {FETCH_LIMIT_S} s")
+
+
+def unusable(image: str, program: str) -> str | None:
+    """Return why a program of an image can't be run, None where it can."""
+    tried = version_in(image, program)
+    return (tried.stderr.strip().splitlines() or ["no word"])[-1] if tried.returncode else None
 
 
 def choose(environ: Mapping[str, str]) -> Choice:
@@ -82,12 +80,12 @@ def choose(environ: Mapping[str, str]) -> Choice:
         if forced:
             raise ValueError("SERVERS=docker: no Docker engine answers `docker info`")
         return Choice("embedded", "no Docker engine answers")
-    for image in (redis_image(), postgres_image()):
-        why = missing(image)
+    for image, program in ((redis_image(), "redis-server"), (postgres_image(), "postgres")):
+        why = unusable(image, program)
         if why and forced:
-            raise ValueError(f"SERVERS=docker: the image {image} can't be had: {why}")
+            raise ValueError(f"SERVERS=docker: the image {image} can't be used: {why}")
         if why:
-            return Choice("embedded", f"Docker answers, but the image {image} can't be had: {why}")
+            return Choice("embedded", f"Docker answers, but the image {image} can't be used: {why}")
     return Choice("docker")
 
 

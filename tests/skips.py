@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 import redis
 
-from tests.servers import docker_answers, missing, postgres_image, redis_image
+from tests.servers import docker_answers, postgres_image, redis_image, unusable
 
 
 class Reason(StrEnum):
@@ -16,6 +16,7 @@ class Reason(StrEnum):
     COUNTS_NOTHING_ADDED = "this server does not count added entries, as Redis does from 7.0 on"
     COUNTS_ADDED = "this server counts added entries, and the test is about those that do not"
     ASKS_FOR_NO_PASSWORD = "the URL that the tests were given names no password to get wrong"
+    ONE_DATABASE = "this server has one numbered database, as clusters have"
     MAY_NOT_MOUNT = "mounting a file system takes root"
     OTHER_SERVERS = "SERVERS asks for other servers than containers"
     NO_ENGINE = "no Docker engine answers `docker info`"
@@ -43,8 +44,12 @@ def skip_without_containers() -> None:
         skip(Reason.OTHER_SERVERS)
     if not docker_answers():
         skip(Reason.NO_ENGINE)
-    for image in (os.environ.get("BASE", BASE), redis_image(), postgres_image()):
-        why = missing(image)
+    for image, program in (
+        (os.environ.get("BASE", BASE), "python"),
+        (redis_image(), "redis-server"),
+        (postgres_image(), "postgres"),
+    ):
+        why = unusable(image, program)
         if why:
             skip(Reason.NO_IMAGE, f"{image}: {why}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import SAMPLE_FILE, Deployment, eventually, numbered_orders
+from tests.harness import Deployment, eventually, numbered_orders
 from tests.processes import ROOT, WorkerProcess, free_port
 
 UNWRITABLE = 74
@@ -47,7 +47,7 @@ def test_command_ends_with_its_code_where_nothing_can_be_said_at_all(deployment:
 
 
 def test_added_orders_are_added_though_nothing_can_be_said_of_it(deployment: Deployment) -> None:
-    done = shell(deployment, f"$WORKER submit {SAMPLE_FILE} >/dev/full 2>/dev/full")
+    done = shell(deployment, "$WORKER submit examples/orders.jsonl >/dev/full 2>/dev/full")
 
     assert done.returncode == UNWRITABLE
     assert deployment.redis.xlen(deployment.orders) == 500
@@ -74,8 +74,12 @@ def test_warning_that_can_not_be_said_keeps_no_replica_from_starting(deployment:
         ["/bin/sh", "-c", 'exec "$0" -m worker run >/dev/full 2>/dev/full', sys.executable],
         cwd=ROOT, env=environment,
     ) as replica:  # fmt: skip
-        eventually(deployment.all_settled)
-        replica.terminate()
+        try:
+            eventually(deployment.all_settled)
+            replica.terminate()
+            replica.wait(timeout=20)
+        finally:
+            replica.kill()
 
     assert replica.returncode == 0
 
@@ -88,11 +92,15 @@ def test_interrupt_of_a_terminal_is_heard_though_the_shell_had_it_ignored(deploy
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as replica:  # fmt: skip
         assert replica.stdout is not None
-        eventually(lambda: "worker started" in (replica.stdout.readline() if replica.stdout else ""))
-        os.write(person, b"\x03")
-        said = replica.stdout.read()
-    os.close(person)
-    os.close(terminal)
+        try:
+            while "worker started" not in replica.stdout.readline():
+                assert replica.poll() is None
+            os.write(person, b"\x03")
+            said = replica.stdout.read()
+        finally:
+            replica.kill()
+            os.close(person)
+            os.close(terminal)
 
     assert (replica.returncode, "drained" in said) == (0, True)
 

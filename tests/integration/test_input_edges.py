@@ -58,6 +58,17 @@ def test_mark_of_byte_order_is_one_only_where_the_file_begins(deployment: Deploy
     assert (done["added"], done["refused"]) == (1, 1)
 
 
+@pytest.mark.parametrize(("over", "added"), [(0, 2), (1, 0)])
+def test_mark_of_byte_order_is_no_part_of_the_length_of_a_line(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, over: int, added: int
+) -> None:
+    monkeypatch.setattr(submission, "MOST_LINE_BYTES", len(ONE) + 1 - over)
+
+    done = said(deployment, "submit", "-", given=BOM + f"{ONE}\n{OTHER}".encode())
+
+    assert done["added"] == added
+
+
 @pytest.mark.parametrize("count", [SUBMIT_CHUNK - 1, SUBMIT_CHUNK, SUBMIT_CHUNK + 1, 2 * SUBMIT_CHUNK])
 def test_each_line_is_added_once_however_many_are_added_at_a_time(deployment: Deployment, count: int) -> None:
     lines = "".join(f'{{"order_id": "o-{number}"}}\n' for number in range(count))

@@ -20,7 +20,7 @@ class Engine:
         self.asked = False
         self._answers = answers
         patch.setattr(servers, "docker_answers", self._answer)
-        patch.setattr(servers, "missing", lacks.get)
+        patch.setattr(servers, "unusable", lambda image, _program: lacks.get(image))
         patch.delenv("REDIS_IMAGE", raising=False)
         patch.delenv("POSTGRES_IMAGE", raising=False)
 
@@ -63,7 +63,7 @@ def test_programs_of_the_machine_are_taken_where_an_image_can_not_be_had(
     chosen = choose({})
 
     assert chosen.kind == "embedded"
-    assert "the image postgres:17-alpine can't be had: no route to it" in chosen.note
+    assert "the image postgres:17-alpine can't be used: no route to it" in chosen.note
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_programs_of_the_machine_are_taken_where_an_image_can_not_be_had(
         (True, {"SERVERS": "rocket"}, "rocket"),
         (True, {"SERVERS": "urls", "REDIS_URL": "redis://there"}, "DATABASE_URL"),
         (False, {"SERVERS": "docker"}, "no Docker engine"),
-        (True, {"SERVERS": "docker"}, "redis:8-alpine can't be had: gone"),
+        (True, {"SERVERS": "docker"}, "redis:8-alpine can't be used: gone"),
     ],
 )
 def test_what_is_asked_for_and_can_not_be_had_is_refused(
@@ -117,9 +117,18 @@ def test_run_names_every_server_with_its_version_and_where_it_comes_from(
     ]
 
 
-def test_run_that_is_given_servers_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_URL", "redis://:S3NT1NEL@127.0.0.1:1/0")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://u:S3NT1NEL@127.0.0.1:1/d")
+@pytest.mark.parametrize(
+    ("redis_url", "database_url"),
+    [
+        ("redis://:S3NT1NEL@127.0.0.1:1/0", "postgresql://u:S3NT1NEL@127.0.0.1:1/d"),
+        ("S3NT1NEL@127.0.0.1:1", "postgresql+psycopg://u:S3NT1NEL@127.0.0.1:1/d"),
+    ],
+)
+def test_run_that_is_given_servers_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, database_url: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("DATABASE_URL", database_url)
 
     said = "\n".join(origins.named(Choice("urls")))
 
@@ -138,10 +147,10 @@ def test_reasons_to_leave_out_a_test_stand_in_one_file() -> None:
     assert elsewhere == []
 
 
-def test_fetching_of_an_image_that_is_not_there_ends_with_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_that_can_not_be_run_is_told_by_the_last_line_of_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.CompletedProcess(command, 1, "", "pulling\nError: no such host\n")
+        return subprocess.CompletedProcess(command, 125, "", "pulling\nError: no such host\n")
 
     monkeypatch.setattr(subprocess, "run", run)
 
-    assert servers.missing("nobody:has-it") == "Error: no such host"
+    assert servers.unusable("nobody:has-it", "redis-server") == "Error: no such host"

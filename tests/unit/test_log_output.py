@@ -86,6 +86,43 @@ def test_lines_are_whole_again_once_somebody_reads(
     assert emptied(pipe[0]).decode().splitlines() == ["", "whole"]
 
 
+def test_terminal_that_is_not_read_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "PATIENCE_MS", 1)
+    person, terminal = os.openpty()
+    try:
+        out = LogOutput(terminal)
+        taken = fill(out, terminal)
+        with pytest.raises(OSError, match=r"nobody reads|unavailable"):
+            out.write(LINE)
+    finally:
+        os.close(person)
+        os.close(terminal)
+
+    assert taken < 1000
+
+
+def test_line_after_one_that_a_full_disk_has_cut_is_whole(tmp_path: Path) -> None:
+    # Room for one line and a half, as RLIMIT_FSIZE makes it: SIGXFSZ is ignored by Python.
+    program = """
+import os, resource, sys
+from worker.ops.output import LogOutput
+descriptor = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+out = LogOutput(descriptor)
+resource.setrlimit(resource.RLIMIT_FSIZE, (15, resource.RLIM_INFINITY))
+for line in ("whole 1234\\n", "is cut off\\n"):
+    try:
+        out.write(line)
+    except OSError:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+out.write("whole again\\n")
+"""
+    log = tmp_path / "log"
+
+    subprocess.run([sys.executable, "-c", program, log], cwd=ROOT, check=True, timeout=60)
+
+    assert log.read_text().splitlines() == ["whole 1234", "is c", "whole again"]
+
+
 def test_line_longer_than_what_a_pipe_takes_at_once_arrives_whole(pipe: tuple[int, int]) -> None:
     out = LogOutput(pipe[1])
 

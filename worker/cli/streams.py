@@ -48,7 +48,7 @@ def written() -> Iterator[None]:
             raise
         for stream in full:
             _lead_nowhere(stream)
-        leave(EXIT_UNWRITABLE, f"output can't be written: {error.strerror}")
+        leave(EXIT_UNWRITABLE, f"output can't be written: {error.strerror or error}")
 
 
 def _can_be_written(stream: TextIO) -> bool:

@@ -114,7 +114,7 @@ def _orders(file: BinaryIO, faults: Faults) -> Iterator[dict[str, str]]:
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     # By hand: a file without line breaks must not be read into memory whole.
     # Some editors begin a file with the mark of its byte order, which is no part of its first line.
-    yield file.readline(MOST_LINE_BYTES + 1).removeprefix(BOM_UTF8)
+    yield file.readline(len(BOM_UTF8) + MOST_LINE_BYTES + 1).removeprefix(BOM_UTF8)
     yield from iter(lambda: file.readline(MOST_LINE_BYTES + 1), b"")
 
 

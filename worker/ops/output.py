@@ -1,7 +1,8 @@
-"""Where log lines go: to a descriptor, without a buffer, and without ever waiting for a reader who does not read."""
+"""Where log lines go: to a descriptor, without a buffer, and without waiting for ever for a reader who does not read."""
 
 import os
 import select
+import stat
 import sys
 from typing import TextIO
 
@@ -23,10 +24,10 @@ class LogOutput:
     """
 
     def __init__(self, descriptor: int) -> None:
-        """Write to a descriptor, which stays the caller's."""
-        self._descriptor = descriptor
+        """Write to what a descriptor leads to."""
+        self._descriptor = _without_blocking(descriptor)
         self._room = select.poll()
-        self._room.register(descriptor, select.POLLOUT)
+        self._room.register(self._descriptor, select.POLLOUT)
         self._patience_ms = PATIENCE_MS
         self._torn = False
 
@@ -34,12 +35,15 @@ class LogOutput:
         """Write a line. Raises OSError where that is not possible; what was written of it is a line of its own."""
         whole = memoryview((("\n" if self._torn else "") + text).encode(errors="backslashreplace"))
         left = whole
-        while left:
-            if not self._room.poll(self._patience_ms):
-                self._patience_ms = 0
-                self._torn = self._torn or len(left) < len(whole)
-                raise Unwritten("nobody reads")
-            left = left[os.write(self._descriptor, left[:PART]) :]
+        try:
+            while left:
+                if not self._room.poll(self._patience_ms):
+                    self._patience_ms = 0
+                    raise Unwritten("nobody reads")
+                left = left[os.write(self._descriptor, left[:PART]) :]
+        except OSError:
+            self._torn = self._torn or len(left) < len(whole)
+            raise
         self._patience_ms = PATIENCE_MS
         self._torn = False
 
@@ -49,6 +53,21 @@ class LogOutput:
     def isatty(self) -> bool:
         """Whether a terminal reads it."""
         return os.isatty(self._descriptor)
+
+
+def _without_blocking(descriptor: int) -> int:
+    """Return a way of our own to the same pipe or terminal that never blocks, or else the descriptor.
+
+    The descriptor itself is shared with whoever else writes there, and so is whether it blocks.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISFIFO(mode) and not os.isatty(descriptor):
+        return descriptor
+    try:
+        return os.open(f"/dev/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        # Not allowed, or nobody reads.
+        return descriptor
 
 
 def standard_output() -> LogOutput | TextIO | None:

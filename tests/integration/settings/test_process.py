@@ -1,5 +1,6 @@
 """What only the real command shows: where it listens, what it logs, when it leaves."""
 
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -35,18 +36,19 @@ def test_command_listens_where_it_is_told_and_logs_what_it_is_told(
     finally:
         replica.end()
 
-    made, buried = replica.said.splitlines()
-    assert "[warning  ] group made" in made
-    assert "[warning  ] dead letter" in buried
+    lines = replica.said.splitlines()
+    assert all(re.match(r"\S+ \[(warning|error) ", line) for line in lines)
+    assert [
+        any(f"[warning  ] {what}" in line for line in lines) for what in ("group made", "dead letter")
+    ] == [True, True]
 
 
 @pytest.mark.effect_of(execute_timeout_s=0.51)
 def test_command_leaves_when_an_execution_takes_longer_than_is_set(
     deployment: Deployment, tmp_path: Path, tried: dict[str, Any]
 ) -> None:
-    deployment.submit(numbered_orders(1))
-
     with workers(deployment, tmp_path, 1, drain_timeout_s=57, **FOR_EVER, **tried) as (replica,):
+        deployment.submit(numbered_orders(1))
         assert replica.wait(within=10) == 70
 
     assert "has been executing for more than 0.51 s" in replica.said
