@@ -42,15 +42,17 @@ sys.stdin.read()
 """
 
 LEAVE_WHEN_INTERRUPTED = """
+import os
 import signal
 import sys
 
 def leave(*_):
-    print("interrupted", flush=True)
+    # Not by print: the signal may come in the middle of the other one.
+    os.write(1, b"interrupted\\n")
     sys.exit(5)
 
 signal.signal(signal.SIGINT, leave)
-print("up", flush=True)
+os.write(1, b"up\\n")
 sys.stdin.read()
 """
 
