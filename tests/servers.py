@@ -62,7 +62,9 @@ def version_in(image: str, program: str) -> "subprocess.CompletedProcess[str]":
 def unusable(image: str, program: str) -> str | None:
     """Return why a program of an image can't be run, None where it can."""
     tried = version_in(image, program)
-    return (tried.stderr.strip().splitlines() or ["no word"])[-1] if tried.returncode else None
+    # Without the line that ends what Docker says, on its own help.
+    said = [line for line in tried.stderr.splitlines() if line and not line.startswith("Run '")]
+    return (said or ["no word"])[-1] if tried.returncode else None
 
 
 def choose(environ: Mapping[str, str]) -> Choice:

@@ -147,9 +147,11 @@ def test_reasons_to_leave_out_a_test_stand_in_one_file() -> None:
     assert elsewhere == []
 
 
-def test_image_that_can_not_be_run_is_told_by_the_last_line_of_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_that_can_not_be_run_is_told_by_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.CompletedProcess(command, 125, "", "pulling\nError: no such host\n")
+        return subprocess.CompletedProcess(
+            command, 125, "", "pulling\nError: no such host\n\nRun 'docker run --help'\n"
+        )
 
     monkeypatch.setattr(subprocess, "run", run)
 
