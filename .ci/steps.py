@@ -58,14 +58,16 @@ class Step:
                 yield f"the image {image} can't be had"
 
     def run(self) -> int:
-        """Run its commands with HOME and PATH alone; return the exit code of the first that fails, or 0."""
+        """Run its commands in an environment of its own; return the exit code of the first that fails, or 0."""
         given = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}
-        given |= {"PYTHON": f"python{self.python}", "VENV": f".local/venv-{self.python}", **self.environment}
+        # Each Python has a .venv of its own here, where all of them are tried in one checkout.
+        made = f"make PYTHON=python{self.python} VENV=.local/venv-{self.python} "
         for command in self.commands:
             _say(f"$ {command}")
-            # make takes variables of its own from the environment with -e alone.
-            spelled = command.replace("make ", 'make PYTHON="$PYTHON" VENV="$VENV" ', 1)
-            code = subprocess.run(["/bin/sh", "-c", spelled], cwd=ROOT, env=given, check=False).returncode
+            code = subprocess.run(
+                ["/bin/sh", "-c", command.replace("make ", made, 1)],
+                cwd=ROOT, env={**given, **self.environment}, check=False,
+            ).returncode  # fmt: skip
             if code:
                 return code
         return 0

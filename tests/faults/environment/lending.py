@@ -114,7 +114,7 @@ class RedisLender(Lender[LocalRedis]):
                 "role": client.info("replication")["role"],
                 "users": client.acl_list(),
                 "keys": client.dbsize(),
-                "pid": self.lent.is_running,
+                "running": self.lent.is_running,
             }
 
 
