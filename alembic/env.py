@@ -1,28 +1,21 @@
-"""Runs migrations in one transaction, one caller at a time."""
+"""Runs migrations in the database that `worker migrate` hands over, or for alembic's command line in that of the environment."""
 
 from alembic import context
-from sqlalchemy import Connection, text
+from alembic.util import CommandError
 
 from worker.bootstrap.connections import database_from_environment
-from worker.store.tables import metadata
+from worker.domain.errors import WorkerError
+from worker.store import migrations
 
-# Any constant shared by all versions: replicas that start at once take turns on it.
-MIGRATION_LOCK = 0x6F726465727301
-
-
-def run(connection: Connection) -> None:
-    """Migrate under the lock; who comes second finds nothing left to do."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-given = context.config.attributes.get("connection")
+given = context.config.attributes.get("database")
 if given is not None:
-    run(given)
+    migrations.run(given)
 else:
     database = database_from_environment()
-    with database.patient_transaction() as own:
-        run(own)
-    database.close()
+    try:
+        migrations.run(database)
+    except WorkerError as error:
+        # What alembic shows in one line.
+        raise CommandError(str(error)) from error
+    finally:
+        database.close()

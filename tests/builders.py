@@ -59,7 +59,7 @@ def delivery(
 
 def decoder(
     *,
-    stream: str = "orders",
+    source: str = "orders",
     order_id_field: str = "order_id",
     max_bytes: int = 65_536,
     max_fields: int = 64,
@@ -68,7 +68,7 @@ def decoder(
 ) -> wire.Decoder:
     """Return a decoder with the default limits."""
     return wire.Decoder(
-        stream=stream,
+        source=source,
         order_id_field=order_id_field,
         max_bytes=max_bytes,
         max_fields=max_fields,
@@ -115,9 +115,9 @@ def dead_record(
     order_id: str = "order-1", *, entry_id: str = "1-1", error: str = "failed: at last"
 ) -> OrderRecord:
     """Return the row of an order that was given up."""
-    return record_execution(
-        order(order_id, entry_id=entry_id), Execution(Status.DEAD, error_message=error), AT
-    )
+    made = order(order_id, entry_id=entry_id)
+    dead = record_execution(made, Execution(Status.DEAD, error_message=error), AT)
+    return replace(dead, dead_reason=error.partition(": ")[0])
 
 
 def pairs(fields: Sequence[str | bytes]) -> dict[str, str]:

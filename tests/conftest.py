@@ -98,11 +98,14 @@ def deployment(servers: Servers, template_database: str) -> Iterator[Deployment]
     _execute(servers, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
     with Deployment(servers, name, name) as made:
         yield made
-    with redis.Redis.from_url(servers.redis_url) as client:
-        keys = list(client.scan_iter(match=f"{name}*"))
-        if keys:
-            client.delete(*keys)
-    _execute(servers, f'DROP DATABASE "{name}" WITH (FORCE)')
+    _clean(servers, name)
+
+
+@pytest.fixture
+def fleets(deployment: Deployment) -> Iterator[tuple[Deployment, Deployment]]:
+    """Two fleets with streams of their own, and one database."""
+    with Deployment(deployment.servers, f"{deployment.name}-second", deployment.database_name) as second:
+        yield deployment, second
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def empty_database(servers: Servers) -> Iterator[Deployment]:
     _execute(servers, f'CREATE DATABASE "{name}"')
     with Deployment(servers, name, name) as made:
         yield made
-    _execute(servers, f'DROP DATABASE "{name}" WITH (FORCE)')
+    _clean(servers, name)
 
 
 @pytest.fixture
@@ -144,3 +147,11 @@ def own_deployment(own_redis: LocalRedis, own_postgres: LocalPostgres) -> Iterat
 def _execute(servers: Servers, statement: str) -> None:
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+def _clean(servers: Servers, name: str) -> None:
+    with redis.Redis.from_url(servers.redis_url) as client:
+        keys = list(client.scan_iter(match=f"{name}*"))
+        if keys:
+            client.delete(*keys)
+    _execute(servers, f'DROP DATABASE "{name}" WITH (FORCE)')

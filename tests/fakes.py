@@ -10,20 +10,23 @@ from threading import RLock
 from msgspec.structs import replace
 
 from tests.builders import decoder, filled, flat, pairs
-from tests.repair_fakes import FakeEvidence, FakeMending, FakeRows
+from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Drain,
     Handling,
     Intake,
     Lease,
+    Registration,
     Repair,
     Retention,
     SignOfLife,
     Tally,
     Worker,
 )
-from worker.domain.deliveries import ClaimedPage, Delivery, Outcome, Settlement, Settling
+from worker.consumer.doubts import CLOCKS_APART_MS, Doubts
+from worker.domain.deliveries import LOOKED_FOR, ClaimedPage, Delivery, Outcome, Settlement, Settling
 from worker.domain.errors import Outage, RowRefused
+from worker.domain.evidence import Marked
 from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
 from worker.domain.retention import Lost, Retained
 from worker.wire import Renderer
@@ -31,7 +34,9 @@ from worker.wire import Renderer
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START = "0-0"
 LOOKED_AT_PER_CLAIMED = 10
-OUTCOME = ("status", "executed_at", "filled_quantity", "average_price", "error_message", "trades")
+OUTCOME = (
+    "status", "executed_at", "filled_quantity", "average_price", "error_message", "dead_reason", "trades",
+)  # fmt: skip
 
 
 class FakeClock:
@@ -115,6 +120,10 @@ class FakeStream:
         self.others: dict[str, Group] = {}
         self.added = 0
         self.settled: set[str] = set()
+        self.unknown: list[str] = []
+        self.known: Marked | None = None
+        self.reader = ("", 0)
+        self.results_lost_ms = 0
         self.restored_ms: dict[str, int] = {}
         self.again: set[str] = set()
         self.repairs: dict[str, int] = {}
@@ -123,6 +132,7 @@ class FakeStream:
         self.trimmed: dict[str, int] = {}
         self.results: list[dict[str, str]] = []
         self.letters: list[tuple[str | bytes, ...]] = []
+        self.made = 0
         self._last = (0, 0)
 
     def add(self, *fields: bytes) -> str:
@@ -138,6 +148,27 @@ class FakeStream:
         """Whether an entry is there that the group will be given."""
         delivered = (0, 0) if self.group is None else self.group.delivered
         return entry_id in self.entries and id_order(entry_id) > delivered
+
+    @property
+    def marks(self) -> Marked:
+        """What marks tell, and would tell once they are begun."""
+        if self.known is not None:
+            return self.known
+        doubtful = self.clock.milliseconds() + CLOCKS_APART_MS
+        return Marked("", 0, doubtful if self.results else 0, doubtful if self.letters else 0)
+
+    def begin_marks(self) -> Marked:
+        if self.known is None:
+            self.made += 1
+            self.known = replace(self.marks, made=str(self.made))
+        return self.known
+
+    def lose_marks(self) -> None:
+        """Lose all marks, and what they told."""
+        self.settled.clear()
+        self.restored_ms.clear()
+        self.horizon_ms = 0
+        self.known = None
 
     def is_old(self, entry_id: str) -> bool:
         """Whether marks of its age have been dropped."""
@@ -163,12 +194,17 @@ class FakeOrders:
         self.when_idle: Callable[[], None] = lambda: None
         self.groups_lost = 0
         self._arriving: list[Delivery] = []
+        self._made = ""
         self._consumer = consumer
         self._lease_ms = lease_ms
 
     @property
     def consumer(self) -> str:
         return self._consumer
+
+    @property
+    def lease_ms(self) -> int:
+        return self._lease_ms
 
     @property
     def _now_ms(self) -> int:
@@ -274,26 +310,54 @@ class FakeOrders:
             self._keep(counts, idle_ms=self._lease_ms)
 
     def settle(
-        self, settlements: Sequence[Settlement], *, meanwhile: Callable[[], None] = lambda: None
+        self,
+        settlements: Sequence[Settlement],
+        *,
+        written_since_ms: int = 0,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Settling:
         with self.faults.at("settle"):
-            new, old = 0, []
+            stream, new, in_doubt, unknown = self.stream, 0, list[str](), 0
+            just_written = (
+                None if stream.known is not None and stream.known.made == self._made else written_since_ms
+            )
             for each in settlements:
-                settled = each.entry_id in self.stream.settled
-                if each.action != "ack" and self._long_settled(each.entry_id):
-                    old.append(each.entry_id)
-                elif each.action != "ack" and not settled:
-                    self.stream.settled.add(each.entry_id)
+                mark = each.mark or each.entry_id
+                since_ms = just_written if each.stands_since_ms is None else each.stands_since_ms
+                if (
+                    each.action == "unknown"
+                    and mark not in stream.settled
+                    and each.entry_id not in stream.unknown
+                ):
+                    stream.unknown.append(each.entry_id)
+                    unknown += 1
+                elif each.action in {"publish", "bury"} and mark not in stream.settled:
+                    if self._in_doubt(each, since_ms):
+                        stream.begin_marks()
+                        in_doubt.append(each.entry_id)
+                        continue
+                    stream.begin_marks()
+                    stream.settled.add(mark)
                     new += 1
                     if each.action == "publish":
-                        self.stream.results.append(pairs(each.fields))
+                        stream.results.append(pairs(each.fields))
                     else:
-                        self.stream.letters.append(tuple(each.fields))
-                if self.stream.group is not None:
-                    self.stream.group.pending.pop(each.entry_id, None)
-                self.stream.trimmed.pop(each.entry_id, None)
+                        stream.letters.append(tuple(each.fields))
+                if stream.group is not None:
+                    stream.group.pending.pop(each.entry_id, None)
+                stream.trimmed.pop(each.entry_id, None)
+            self._made = "" if stream.known is None else stream.known.made
         meanwhile()
-        return Settling(new, tuple(old))
+        return Settling(new, tuple(in_doubt), unknown)
+
+    def _in_doubt(self, settlement: Settlement, since_ms: int | None) -> bool:
+        if since_ms == LOOKED_FOR:
+            return False
+        if self._long_settled(settlement.entry_id):
+            return True
+        marks = self.stream.marks
+        complete_ms = marks.letters_since_ms if settlement.action == "bury" else marks.results_since_ms
+        return since_ms is not None and since_ms < (complete_ms or 0)
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         with self.faults.at("retain"):
@@ -458,7 +522,11 @@ class FakeStore:
         return row is None or (row.status is Status.DEAD and row.entry_id == record.replay_of)
 
     def _standing(self, record: OrderRecord) -> OrderRecord:
-        return _read_back(self.table.of_entry(record.entry_id) or self.table.rows[record.order_id])
+        owned, same = self.table.of_entry(record.entry_id), self.table.rows.get(record.order_id)
+        told = owned is not None and owned.fingerprint and record.fingerprint
+        found = owned if same is None or (owned is not None and not told) else same
+        assert found is not None
+        return _read_back(found)
 
 
 class FakeExecutor:
@@ -537,6 +605,37 @@ def _possible(trade: Trade) -> bool:
     return _positive(trade.quantity) and _positive(trade.price) and trade.commission >= 0
 
 
+class FakeToken:
+    """What a stream is known by."""
+
+    def __init__(self) -> None:
+        self.known_by = "token-1"
+
+    def token(self) -> str:
+        return self.known_by
+
+
+class FakeSources:
+    """A book of sources. `noted` has the streams of ours, `others` whose streams are those of other sources."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+        self.others: dict[str, str] = {}
+
+    def seen(self, token: str) -> None:
+        if token not in self.noted:
+            self.noted.append(token)
+
+    def gone(self, token: str) -> None:
+        self.noted.remove(token)
+
+    def streams(self) -> int:
+        return len(self.noted)
+
+    def source_of(self, token: str) -> str | None:
+        return self.others.get(token)
+
+
 class Bench:
     """One replica put together from the real consumer and fakes; several may share a stream and a table."""
 
@@ -563,7 +662,7 @@ class Bench:
         self.drain, self.tally = Drain(), Tally()
         self.executing: list[str | None] = []
         renderer = Renderer(
-            stream="orders",
+            source="orders",
             consumer=consumer,
             version="test",
             copies=False,
@@ -603,15 +702,19 @@ class Bench:
             clock=clock.monotonic,
         )
         self.mending = FakeMending(self.orders)
+        evidence, rows = FakeEvidence(self.orders), FakeRows(self.store, clock)
+        self.marks = FakeMarks(self.orders)
         self.repair = Repair(
-            FakeEvidence(self.orders),
+            evidence,
             self.mending,
-            FakeRows(self.store, clock),
+            rows,
             renderer,
             consumer=consumer,
             window_s=repair_window_s,
             clock=clock.monotonic,
             now=clock.now,
+            open_doubts=Doubts(evidence, self.marks, rows, self.orders.settle, clock=clock.monotonic),
+            decoder=decoder(),
         )
         self.worker = Worker(
             self.orders,
@@ -622,6 +725,7 @@ class Bench:
             self.lease,
             self.retention,
             self.repair,
+            Registration(FakeToken(), FakeSources(), source="orders", clock=clock.monotonic),
             self.drain,
             self.tally,
             SignOfLife(clock.monotonic),

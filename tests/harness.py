@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import reduce
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,10 +21,12 @@ from worker import wire
 from worker.consumer import Tally
 from worker.domain.decimals import EXACT
 from worker.domain.deliveries import Delivery
+from worker.domain.fleets import Fleet, source_of
 from worker.domain.orders import OrderRecord, Status, Undecodable
 from worker.settings import Settings, read_settings
 from worker.store import Database, OrderStore
 from worker.store.tables import orders
+from worker.stream import RedisNames
 
 SAMPLE_FILE = Path(__file__).parent.parent / "examples" / "orders.jsonl"
 
@@ -71,6 +74,7 @@ class Deployment:
         self.results = f"{self.name}:results"
         self.dead_letters = f"{self.name}:dead"
         self.group = "execution"
+        self.fleet = Fleet(source_of(self.orders), self.results)
         parts = urlsplit(self.servers.database_url)
         self.database_url = urlunsplit(parts._replace(path=f"/{self.database_name}"))
         self.database = Database(
@@ -85,6 +89,11 @@ class Deployment:
     ) -> None:
         self.redis.close()
         self.database.close()
+
+    @property
+    def marks(self) -> str:
+        """The key of the settled marks."""
+        return f"{self.results}:settled:{self.fleet.source}"
 
     def environment(self, **overrides: object) -> dict[str, str]:
         """The environment of a worker here, with short times; overrides are WORKER_ settings in lower case."""
@@ -120,11 +129,11 @@ class Deployment:
         kept |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
         return kept | self.environment(**overrides)
 
-    def submit(self, orders: Iterable[Mapping[str, str]]) -> list[str]:
-        """Add flat entries, all at one instant, and log their ids."""
+    def submit(self, orders: Iterable[Mapping[str, str]], *, under: Iterable[str] = repeat("*")) -> list[str]:
+        """Add flat entries, all at one instant, under ids of Redis' choice or these, and log them."""
         with self.redis.pipeline(transaction=True) as pipeline:
-            for order in orders:
-                pipeline.xadd(self.orders, dict(order))  # type: ignore[arg-type]
+            for order, entry_id in zip(orders, under, strict=False):
+                pipeline.xadd(self.orders, dict(order), id=entry_id)  # type: ignore[arg-type]
             ids = [entry_id.decode() for entry_id in pipeline.execute()]
         self.accepted += ids
         return ids
@@ -159,8 +168,9 @@ class Deployment:
     def rows(self) -> dict[str, OrderRecord]:
         """Every row, by order id."""
         with self.database.transaction() as connection:
-            ids = list(connection.scalars(select(orders.c.entry_id)))
-        store = OrderStore(self.database)
+            ours = orders.c.source.in_(["", self.fleet.source])
+            ids = list(connection.scalars(select(orders.c.entry_id).where(ours)))
+        store = OrderStore(self.database, self.fleet)
         found = (store.find(ids[first : first + 1000]) for first in range(0, len(ids), 1000))
         return {record.order_id: record for chunk in found for record in chunk.values()}
 
@@ -176,6 +186,12 @@ class Deployment:
         delivered = [group["last-delivered-id"].decode() for group in groups]
         last = self.redis.xinfo_stream(self.orders)["last-generated-id"].decode() if groups else ""
         return delivered == [last] and self.pending() == 0
+
+
+def names_of(deployment: Deployment, consumer: str) -> RedisNames:
+    """The keys of a deployment, as one consumer of its group has them."""
+    it = deployment
+    return RedisNames(it.orders, it.results, it.dead_letters, it.fleet.source, it.group, consumer)
 
 
 def take_and_vanish(deployment: Deployment, count: int, deliveries: int = 1, consumer: str = "gone") -> None:
@@ -272,7 +288,7 @@ def _assert_every_entry_ended(
     deployment: Deployment, by_entry: Mapping[str, OrderRecord], published: set[str], buried: set[str]
 ) -> None:
     decoder = wire.Decoder(
-        stream=deployment.orders, order_id_field="order_id", max_bytes=65536, max_fields=64
+        source=deployment.fleet.source, order_id_field="order_id", max_bytes=65536, max_fields=64
     )
     orders = {row.order_id: row for row in by_entry.values()}
     assert not published & buried, "I2: an entry has a result and a dead letter"

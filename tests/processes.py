@@ -40,10 +40,16 @@ def heard(number: signal.Signals, handler: Any = signal.SIG_DFL) -> Iterator[Non
 
 
 class WorkerProcess:
-    """One process with a log of its own. Ends with the test, whatever happens."""
+    """One process of the worker in a tree, with a log of its own. Ends with the test, whatever happens."""
 
     def __init__(
-        self, deployment: Deployment, log: Path, command: Sequence[str] = COMMAND, **overrides: object
+        self,
+        deployment: Deployment,
+        log: Path,
+        command: Sequence[str] = COMMAND,
+        tree: Path = ROOT,
+        /,
+        **overrides: object,
     ) -> None:
         self.port = free_port()
         self.log = log
@@ -51,7 +57,7 @@ class WorkerProcess:
         with log.open("wb") as out:
             # In a session of its own: a terminal that the tests have is none of its business.
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+                command, cwd=tree, env=environment, stdout=out, stderr=out, start_new_session=True
             )
 
     @property
@@ -113,14 +119,14 @@ class WorkerProcess:
 
 @contextmanager
 def workers(
-    deployment: Deployment, folder: Path, count: int, **overrides: object
+    deployment: Deployment, folder: Path, count: int, tree: Path = ROOT, /, **overrides: object
 ) -> Iterator[list[WorkerProcess]]:
-    """Start replicas, wait until they take orders, end them in the end."""
+    """Start replicas of the worker in a tree, wait until they take orders, end them in the end."""
     with ExitStack() as stack:
         started = []
         for number in range(count):
             log = folder / f"worker-{number}-{free_port()}.log"
-            process = WorkerProcess(deployment, log, COMMAND, **overrides)
+            process = WorkerProcess(deployment, log, COMMAND, tree, **overrides)
             stack.callback(process.end)
             started.append(process)
         for process in started:

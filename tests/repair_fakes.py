@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from tests.builders import pairs
 from worker.domain.errors import Outage
-from worker.domain.evidence import Fate, Owner
+from worker.domain.evidence import Fate, Marked, Owner
 from worker.domain.orders import Status
 from worker.stream.mending import HEARD_OF_WITHIN_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     # The bench puts these together with its fakes.
@@ -39,17 +42,94 @@ class FakeEvidence:
             noted=entry_id in stream.trimmed,
             marked=entry_id in stream.settled,
             old=stream.is_old(entry_id),
+            marks=replace(stream.marks, made=""),
         )
+
+    def orders(self) -> FakeExtent:
+        with self._orders.faults.at("orders"):
+            return FakeExtent(next(iter(self.stream.entries), "0-0"))
 
     def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
         with self._orders.faults.at("entries"):
             return {each: self.stream.entries[each] for each in entry_ids if each in self.stream.entries}
 
-    def named(self, entry_ids: Sequence[str], *, from_ms: int) -> set[str]:
-        del from_ms  # the fake remembers no times
-        with self._orders.faults.at("named"):
-            given_out = [*self.stream.results, *map(pairs, self.stream.letters)]
-            return {each["entry_id"] for each in given_out}.intersection(entry_ids)
+    def result_pages(self, first: str, last: str) -> Iterator[list[FakeEntry]]:
+        del first, last  # the fake remembers no times
+        yield from self._pages("result_pages", self.stream.results)
+
+    def letter_pages(self, first: str, last: str) -> Iterator[list[FakeEntry]]:
+        del first, last
+        yield from self._pages("letter_pages", list(map(pairs, self.stream.letters)))
+
+    def results_lost_until_ms(self) -> int:
+        with self._orders.faults.at("results_lost_until_ms"):
+            return self.stream.results_lost_ms
+
+    def _pages(self, step: str, said: Sequence[Mapping[str, str]]) -> Iterator[list[FakeEntry]]:
+        with self._orders.faults.at(step):
+            page = [
+                FakeEntry(tuple(part.encode() for pair in each.items() for part in pair)) for each in said
+            ]
+        if page:
+            yield page
+
+
+class FakeExtent(Struct, frozen=True):
+    """How far a stream reaches."""
+
+    first: str
+
+
+class FakeEntry(Struct, frozen=True):
+    """What stands in an entry."""
+
+    fields: tuple[bytes, ...]
+
+
+class FakeMarks:
+    """The marks of a FakeStream."""
+
+    def __init__(self, orders: FakeOrders) -> None:
+        self._orders = orders
+        self.stream = orders.stream
+
+    def state(self) -> Marked:
+        with self._orders.faults.at("state"):
+            return self.stream.begin_marks()
+
+    def remember(self, entry_ids: Sequence[str], known: Marked) -> bool:
+        with self._orders.faults.at("remember"):
+            stream, now = self.stream, self.stream.begin_marks()
+            if known.made not in {"", now.made}:
+                return False
+            stream.settled.update(entry_ids)
+            for each in entry_ids:
+                stream.restored_ms[each] = max(stream.clock.milliseconds(), int(each.partition("-")[0]))
+            stream.known = replace(
+                now,
+                results_since_ms=_earlier(now.results_since_ms, known.results_since_ms),
+                letters_since_ms=_earlier(now.letters_since_ms, known.letters_since_ms),
+                walked_since_ms=_earlier(now.walked_since_ms, known.walked_since_ms),
+            )
+            return True
+
+    def begin_walk(self) -> bool:
+        with self._orders.faults.at("begin_walk"):
+            reader, until_ms = self.stream.reader
+            now = self.stream.clock.milliseconds()
+            if reader != self._orders.consumer and until_ms > now:
+                return False
+            self.stream.reader = (self._orders.consumer, now + self._orders.lease_ms)
+            return True
+
+    def end_walk(self) -> None:
+        with self._orders.faults.at("end_walk"):
+            self.stream.reader = ("", 0)
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    given = [each for each in (one, other) if each is not None]
+    return min(given, default=None)
 
 
 class FakeMending:
@@ -85,21 +165,29 @@ class FakeMending:
 
     def _restore(self, settlement: Settlement) -> bool:
         stream, fate = self._orders.stream, self._evidence.fate(settlement.entry_id)
-        again = settlement.action in {"republish", "rebury"}
-        done = settlement.entry_id in (stream.again if again else stream.settled)
-        if fate.pending or fate.noted or done or (fate.old and not again):
+        again, mark = settlement.action in {"republish", "rebury"}, settlement.mark or settlement.entry_id
+        done = settlement.entry_id in stream.again if again else mark in stream.settled
+        if fate.pending or fate.noted or done or not (again or self._told(settlement, fate)):
             return False
         if again:
             stream.again.add(settlement.entry_id)
-        if not fate.old:
-            stream.settled.add(settlement.entry_id)
-            entry_ms = int(settlement.entry_id.partition("-")[0])
-            stream.restored_ms[settlement.entry_id] = max(stream.clock.milliseconds(), entry_ms)
+        stream.begin_marks()
+        stream.settled.add(mark)
+        entry_ms = int(settlement.entry_id.partition("-")[0])
+        stream.restored_ms[mark] = max(stream.clock.milliseconds(), entry_ms)
         if settlement.action in {"publish", "republish"}:
             stream.results.append(pairs(settlement.fields))
         elif settlement.action in {"bury", "rebury"}:
             stream.letters.append(tuple(settlement.fields))
         return True
+
+    def _told(self, settlement: Settlement, fate: Fate) -> bool:
+        if settlement.action == "mark" or settlement.stands_since_ms is None:
+            return not fate.old
+        told = replace(fate, marked=False).settled(
+            settlement.stands_since_ms, buried=settlement.action == "bury"
+        )
+        return told is False
 
     def note(self, report: Mapping[str, str]) -> None:
         with self._orders.faults.at("note"):
@@ -126,6 +214,12 @@ class FakeRows:
             )
             beginning = (after.recorded_at, after.entry_id)
             return [Owner(*each) for each in found if beginning < each and each[0] <= until][:count]
+
+    def alone(self) -> bool:
+        return True
+
+    def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        return {entry_id: row.order_id for entry_id, row in self._store.find(entry_ids).items()}
 
     def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         return self._store.find(entry_ids)

@@ -21,7 +21,9 @@ class Reason(StrEnum):
     OTHER_SERVERS = "SERVERS asks for other servers than containers"
     NO_ENGINE = "no Docker engine answers `docker info`"
     NO_COMPOSE = "neither the plugin docker compose nor docker-compose is installed"
+    NO_POOLER = "no pgbouncer is on PATH"
     NO_IMAGE = "an image can't be had"
+    NO_LAST_VERSION = "the last version can't be had: this takes git and the history"
 
 
 # What the image of the worker is built on, as in the Makefile.

@@ -1,9 +1,17 @@
-"""Orders with their inbox columns, and trades."""
+"""Orders with their inbox columns, and trades.
+
+Where the last version has made them, they stay as they are and are recorded as made. Taking this back removes them, and
+with them every row; the last version's own record of them is not touched, so that it takes them for being there.
+"""
 
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
+
+from worker.store.ground import is_built_on
+from worker.store.schema import require_way, standing_on
+from worker.store.turns import TURN_OF_THE_LAST_VERSION
 
 revision: str = "0001"
 down_revision: str | None = None
@@ -14,7 +22,11 @@ EXACT_AMOUNT = "{0} > 0 AND {0} < 1e20 AND scale({0}) <= 30"
 
 
 def upgrade() -> None:
-    """Apply."""
+    """Apply, unless the last version has, or does so at this time."""
+    op.execute(f"SELECT pg_advisory_xact_lock({TURN_OF_THE_LAST_VERSION})")
+    require_way(standing_on(op.get_bind()))
+    if is_built_on(op.get_bind()):
+        return
     identifier = sa.Text(collation="C")
     op.create_table(
         "orders",

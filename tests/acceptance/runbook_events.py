@@ -236,12 +236,40 @@ def _ended(replica: WorkerProcess) -> bool:
 
 
 def _schema(scene: Scene) -> dict[str, Event]:
+    drop = "DROP TABLE trades, orders, order_sources, orders_worker_version"
+    database = scene.deployment.database_name
+
+    def used_by_others() -> None:
+        scene.execute(
+            drop,
+            "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)",
+            "INSERT INTO alembic_version VALUES ('d259a9bca9e7')",
+            "CREATE TABLE orders (id int)",
+        )
+
+    def given_a_schema() -> None:
+        scene.execute(
+            "CREATE SCHEMA orders_worker AUTHORIZATION CURRENT_USER",
+            f"ALTER ROLE CURRENT_USER IN DATABASE {database} SET search_path = orders_worker",
+        )
+
+    def as_before() -> None:
+        scene.execute(
+            "DROP SCHEMA orders_worker CASCADE",
+            f"ALTER ROLE CURRENT_USER IN DATABASE {database} RESET search_path",
+            "DROP TABLE public.orders, public.alembic_version",
+        )
+        # Its sessions have the search path that they began with.
+        scene.deployment.database.close()
+
     return {
-        "the tables are not there yet": lambda: scene.execute(
-            "DROP TABLE trades", "DROP TABLE orders", "DROP TABLE alembic_version"
-        ),
+        "another program has made its tables here": used_by_others,
+        "somebody follows that": given_a_schema,
+        "the tables are in the usual place, and none has been made": as_before,
         "a replica is started": scene.start,
-        "a newer version migrates": lambda: scene.execute("UPDATE alembic_version SET version_num = '9999'"),
+        "a newer version migrates": lambda: scene.execute(
+            "UPDATE orders_worker_version SET version_num = '9999'"
+        ),
         "another replica of this version is started": partial(scene.start, "old"),
     }
 

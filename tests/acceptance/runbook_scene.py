@@ -111,7 +111,7 @@ def break_everything(scene: Scene) -> None:
     results = {
         dict(fields)["order_id"].decode(): each for each, fields in deployment.entries("order_results")
     }
-    marks = f"{deployment.orders}:settled:{deployment.group}"
+    marks = deployment.marks
 
     def fields_of(order_id: str) -> dict[str, bytes]:
         return {k: v for i, f in deployment.entries("order_results") if i == results[order_id] for k, v in f}

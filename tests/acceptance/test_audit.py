@@ -94,7 +94,7 @@ def delete_letter(deployment: Deployment) -> None:
 
 
 def lose_marks(deployment: Deployment) -> None:
-    deployment.redis.delete(f"{deployment.orders}:settled:{deployment.group}")
+    deployment.redis.delete(deployment.marks)
 
 
 def submit_and_forget(deployment: Deployment) -> None:

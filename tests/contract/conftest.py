@@ -7,10 +7,12 @@ import pytest
 
 from tests.fakes import FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable, Group, Pending, id_order
 from tests.harness import Deployment
-from tests.repair_fakes import FakeEvidence, FakeMending
+from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending
+from worker.consumer.doubts import Marks
 from worker.consumer.ports import Orders, Store
-from worker.consumer.repair import Evidence, Mending
+from worker.consumer.repair import Evidence
 from worker.store import OrderStore
+from worker.stream import Marks as RedisMarks
 from worker.stream import Mending as RedisMending
 from worker.stream import OrderStream, RedisLink, RedisNames, StreamEvidence
 from worker.stream.connection import text
@@ -27,8 +29,17 @@ class Streams(Protocol):
     def evidence(self) -> Evidence:
         """Return what tells how entries stand."""
 
-    def mending(self, name: str, *, channel: str | None = None) -> Mending:
+    def mending(self, name: str, *, channel: str | None = None) -> FakeMending | RedisMending:
         """Return what gives back to the streams, in the name of a consumer."""
+
+    def marks_port(self, name: str) -> Marks:
+        """Return what knows of all marks, in the name of a consumer."""
+
+    def lose_marks(self) -> None:
+        """Let Redis lose the settled marks."""
+
+    def trim_results(self) -> None:
+        """Trim all results, as their readers may."""
 
     def add(self, *fields: bytes) -> str:
         """Add an entry of these names and values."""
@@ -91,9 +102,19 @@ class FakeStreams:
     def evidence(self) -> Evidence:
         return FakeEvidence(FakeOrders(self.stream, "looking", lease_ms=LEASE_MS))
 
-    def mending(self, name: str, *, channel: str | None = None) -> Mending:
+    def mending(self, name: str, *, channel: str | None = None) -> FakeMending:
         assert channel is None, "the fake has no channels"
         return FakeMending(FakeOrders(self.stream, name, lease_ms=LEASE_MS))
+
+    def marks_port(self, name: str) -> Marks:
+        return FakeMarks(FakeOrders(self.stream, name, lease_ms=LEASE_MS))
+
+    def lose_marks(self) -> None:
+        self.stream.lose_marks()
+
+    def trim_results(self) -> None:
+        self.stream.results_lost_ms = self.clock.milliseconds()
+        self.stream.results.clear()
 
     def add(self, *fields: bytes) -> str:
         return self.stream.add(*fields)
@@ -173,7 +194,7 @@ class RealStreams:
 
     def names(self, consumer: str) -> RedisNames:
         it = self._deployment
-        return RedisNames(it.orders, it.results, it.dead_letters, it.group, consumer)
+        return RedisNames(it.orders, it.results, it.dead_letters, it.fleet.source, it.group, consumer)
 
     def consumer(self, name: str, *, channel: str | None = None) -> OrderStream:
         return OrderStream(
@@ -195,6 +216,15 @@ class RealStreams:
             results_channel=channel,
             now_ms=lambda: self._now_ms,
         )
+
+    def marks_port(self, name: str) -> RedisMarks:
+        return RedisMarks(self.link, self.names(name), lease_ms=LEASE_MS)
+
+    def lose_marks(self) -> None:
+        self._redis.delete(self._deployment.marks)
+
+    def trim_results(self) -> None:
+        self._redis.xtrim(self._deployment.results, maxlen=0, approximate=False)
 
     def add(self, *fields: bytes) -> str:
         # Dated by the clock of the test, as the fake does it.
@@ -235,9 +265,9 @@ class RealStreams:
         return [entry_id for entry_id, _ in self._deployment.entries(self._deployment.orders)]
 
     def marks(self) -> set[str]:
-        key = f"{self._deployment.orders}:settled:{self._deployment.group}"
-        found: Any = self._redis.zrange(key, 0, -1)
-        return {each.decode() for each in found} - {"horizon"}
+        key = self._deployment.marks
+        found: Any = self._redis.zrangebyscore(key, "-inf", "(+inf")
+        return {each.decode() for each in found}
 
     def lag_behind(self, group: str, *, read: int, acked: int) -> None:
         orders = self._deployment.orders
@@ -296,7 +326,7 @@ class RealStores:
         self._deployment = deployment
 
     def store(self) -> Store:
-        return OrderStore(self._deployment.database)
+        return OrderStore(self._deployment.database, self._deployment.fleet)
 
 
 @pytest.fixture

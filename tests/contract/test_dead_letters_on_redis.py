@@ -24,7 +24,9 @@ def link(deployment: Deployment) -> Iterator[RedisLink]:
 @pytest.fixture
 def letters(deployment: Deployment, link: RedisLink) -> DeadLetters:
     it = deployment
-    return DeadLetters(link, RedisNames(it.orders, it.results, it.dead_letters, it.group, "nobody"))
+    return DeadLetters(
+        link, RedisNames(it.orders, it.results, it.dead_letters, it.fleet.source, it.group, "nobody")
+    )
 
 
 def bury(deployment: Deployment, count: int = 1) -> list[str]:
@@ -109,7 +111,7 @@ def test_nothing_is_added_without_permission_to_write_the_state(deployment: Depl
     it.redis.acl_setuser(user, enabled=True, passwords=["+secret"], commands=["+@all", "-hset"], keys=["*"])
     url = with_user(it.servers.redis_url, user, "secret")
     clerk = RedisLink(url, block_ms=100, client_name="clerk")
-    names = RedisNames(it.orders, it.results, it.dead_letters, it.group, "nobody")
+    names = RedisNames(it.orders, it.results, it.dead_letters, it.fleet.source, it.group, "nobody")
 
     try:
         with pytest.raises(Outage):

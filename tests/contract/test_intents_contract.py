@@ -51,7 +51,11 @@ def test_rejection_is_written_without_a_trade(stores: Stores) -> None:
 def test_bare_dead_outcome_leaves_the_content_of_the_order_in_its_row(stores: Stores) -> None:
     store = stores.store()
     store.record([intent()])
-    bare = OrderRecord("a", "1-1", intent().fingerprint, Status.DEAD, AT, error_message="failed: x")
+    bare = replace(
+        OrderRecord("a", "1-1", intent().fingerprint, Status.DEAD, AT),
+        error_message="failed: x",
+        dead_reason="failed",
+    )
 
     (standing,) = store.resolve([bare])
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.conftest import LEASE_MS, RealStreams
-from tests.harness import Deployment, eventually
-from worker.stream import OrderStream, PendingEntries, PendingEntry, Readied, RedisLink, RedisNames
+from tests.harness import Deployment, eventually, names_of
+from worker.stream import OrderStream, PendingEntries, PendingEntry, Readied, RedisLink
 
 
 @pytest.fixture
@@ -17,9 +17,7 @@ def one(real_streams: RealStreams) -> OrderStream:
 @pytest.fixture
 def listed(deployment: Deployment) -> Iterator[PendingEntries]:
     link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
-    names = RedisNames(
-        deployment.orders, deployment.results, deployment.dead_letters, deployment.group, "asks"
-    )
+    names = names_of(deployment, "asks")
     yield PendingEntries(link, names, lease_ms=LEASE_MS)
     link.close()
 

@@ -97,7 +97,7 @@ def test_what_may_have_been_settled_long_ago_is_left_alone(streams: Streams) -> 
     done = streams.mending("two").restore([publication(settled)])
 
     assert fate == Fate(old=True)
-    assert fate.settled is None
+    assert fate.settled(0) is None
     assert done == [False]
     assert len(streams.results()) == before
 
@@ -148,7 +148,7 @@ def test_entries_come_with_their_fields_where_they_are_there(streams: Streams) -
     assert streams.evidence().entries([there, gone]) == {there: (b"symbol", b"A")}
 
 
-def test_settle_names_what_it_takes_for_settled_long_ago(streams: Streams) -> None:
+def test_settle_names_what_may_have_been_settled_long_ago(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
     one.settle([publication(entry_id)])
     streams.pass_time(KEEP_MS + 1)
@@ -158,7 +158,7 @@ def test_settle_names_what_it_takes_for_settled_long_ago(streams: Streams) -> No
 
     again = one.settle([publication(entry_id)])
 
-    assert (again.new, again.long_settled) == (0, (entry_id,))
+    assert (again.new, again.in_doubt) == (0, (entry_id,))
     assert len(streams.results()) == 1
 
 
@@ -184,12 +184,3 @@ def test_what_counts_as_settled_long_ago_is_given_out_once_more_where_that_is_as
 
     assert (done, buried) == ([[True], [False]], [True])
     assert (len(streams.results()), len(streams.letters())) == (2, 1)
-
-
-def test_entries_that_results_and_letters_name_are_known(streams: Streams) -> None:
-    one, (published, buried, neither) = taken(streams, 3)
-    one.settle([publication(published), burial(buried)])
-
-    named = streams.evidence().named([published, buried, neither], from_ms=0)
-
-    assert named == {published, buried}

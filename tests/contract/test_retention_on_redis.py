@@ -8,7 +8,7 @@ from tests.accounts import with_user
 from tests.contract.conftest import RealStreams
 from tests.contract.test_retention_contract import KEEP_MS, NODE, add, settled_orders
 from tests.contract.test_settlement_contract import publication
-from tests.harness import Deployment
+from tests.harness import Deployment, names_of
 from tests.skips import Reason, skip
 from worker.domain.errors import Outage
 from worker.domain.retention import Lost
@@ -24,9 +24,7 @@ def one(real_streams: RealStreams) -> OrderStream:
 @pytest.fixture
 def inspector(deployment: Deployment) -> Iterator[StreamInspector]:
     link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
-    names = RedisNames(
-        deployment.orders, deployment.results, deployment.dead_letters, deployment.group, "inspector"
-    )
+    names = names_of(deployment, "inspector")
     yield StreamInspector(link, names)
     link.close()
 
@@ -179,7 +177,14 @@ def test_rehearsal_misses_each_right_that_retention_needs(
     link = RedisLink(
         with_user(deployment.servers.redis_url, user, "secret"), block_ms=100, client_name="contract"
     )
-    names = RedisNames(deployment.orders, deployment.results, deployment.dead_letters, "g", "restricted")
+    names = RedisNames(
+        deployment.orders,
+        deployment.results,
+        deployment.dead_letters,
+        deployment.fleet.source,
+        "g",
+        "restricted",
+    )
 
     try:
         with pytest.raises(Outage):

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from tests.builders import dead_record, record
 from tests.harness import Deployment, eventually
 from worker.domain.errors import ConfigurationError, Outage, RowRefused
+from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord
 from worker.store import Database, OrderStore
 
@@ -46,7 +47,7 @@ def recorded(future: Future[list[OrderRecord]]) -> OrderRecord:
 
 
 def test_dead_row_waits_for_a_zombie_and_leaves_it_the_order_when_it_commits(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database)
+    store = OrderStore(deployment.database, deployment.fleet)
     with open_transaction(deployment) as zombie, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(store.record, [dead_record("a")])
         eventually(lambda: waits_for_a_lock(deployment))
@@ -57,7 +58,7 @@ def test_dead_row_waits_for_a_zombie_and_leaves_it_the_order_when_it_commits(dep
 
 
 def test_dead_row_is_written_when_the_zombie_gives_up(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database)
+    store = OrderStore(deployment.database, deployment.fleet)
     dead = dead_record("a")
     with open_transaction(deployment) as zombie, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(store.record, [dead])
@@ -74,7 +75,7 @@ def test_waiting_for_a_zombie_ends_in_an_outage_at_the_transaction_timeout(deplo
     )
 
     with open_transaction(deployment), pytest.raises(Outage):
-        OrderStore(impatient).record([record("a")])
+        OrderStore(impatient, deployment.fleet).record([record("a")])
 
     impatient.close()
 
@@ -119,7 +120,7 @@ def test_transaction_that_idles_is_ended_by_the_server(deployment: Deployment) -
 
 
 def test_store_works_on_after_its_connection_was_cut(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database)
+    store = OrderStore(deployment.database, deployment.fleet)
     store.ping()
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test' AND datname = %s"
     with psycopg.connect(deployment.database_url) as other:
@@ -138,7 +139,7 @@ def test_rows_are_found_by_index_however_few_they_were_at_first(deployment: Depl
     growing = Database(
         deployment.database_url, transaction_timeout_s=30, pool_size=1, application_name="growing"
     )
-    store, numbers = OrderStore(growing), count(HOW_MANY + 1)
+    store, numbers = OrderStore(growing, deployment.fleet), count(HOW_MANY + 1)
 
     def a_batch() -> None:
         if use == "the inbox is asked":
@@ -218,7 +219,7 @@ def test_closed_port_is_an_outage_that_shows_no_password() -> None:
     )
 
     with pytest.raises(Outage) as caught:
-        OrderStore(nowhere).ping()
+        OrderStore(nowhere, Fleet("orders", "order_results")).ping()
 
     assert "hidden" not in str(caught.value)
 
@@ -230,7 +231,9 @@ def test_url_of_another_database_is_refused() -> None:
 
 def test_reason_of_a_refused_row_quotes_no_value_of_it(deployment: Deployment) -> None:
     with pytest.raises(RowRefused) as caught:
-        OrderStore(deployment.database).record([record("a", symbol=None, error_message="private")])
+        OrderStore(deployment.database, deployment.fleet).record(
+            [record("a", symbol=None, error_message="private")]
+        )
 
     assert "private" not in str(caught.value)
     assert "orders_complete_check" in str(caught.value)
@@ -238,7 +241,9 @@ def test_reason_of_a_refused_row_quotes_no_value_of_it(deployment: Deployment) -
 
 def test_row_with_half_a_surrogate_pair_is_refused(deployment: Deployment) -> None:
     with pytest.raises(RowRefused):
-        OrderStore(deployment.database).record([replace(dead_record("a"), error_message="\ud800")])
+        OrderStore(deployment.database, deployment.fleet).record(
+            [replace(dead_record("a"), error_message="\ud800")]
+        )
 
 
 def _idle_until_ended(deployment: Deployment, impatient: Database) -> None:

@@ -16,6 +16,10 @@ from worker.stream import OrderStream, RedisLink, RedisNames, Rehearsal
 CHANNEL = "copies"
 
 
+# Beyond any doubt that marks of that time are complete.
+FAR_AHEAD = 10**15
+
+
 @pytest.fixture
 def one(real_streams: RealStreams) -> OrderStream:
     return real_streams.consumer("one")
@@ -29,10 +33,10 @@ def test_refused_result_takes_its_mark_back(
     deployment.redis.set(deployment.results, "no stream")
 
     with pytest.raises(Outage, match="WRONGTYPE"):
-        one.settle([publication(entry_id)])
+        one.settle([publication(entry_id)], written_since_ms=FAR_AHEAD)
     still_pending = real_streams.pending()
     deployment.redis.delete(deployment.results)
-    new = one.settle([publication(entry_id)]).new
+    new = one.settle([publication(entry_id)], written_since_ms=FAR_AHEAD).new
 
     assert still_pending == {entry_id: ("one", 1)}
     assert new == 1
@@ -48,9 +52,9 @@ def test_refused_letter_takes_its_mark_back_and_leaves_what_was_settled_before_i
     batch = [publication(first), burial(second)]
 
     with pytest.raises(Outage, match="WRONGTYPE"):
-        one.settle(batch)
+        one.settle(batch, written_since_ms=FAR_AHEAD)
     deployment.redis.delete(deployment.dead_letters)
-    new = one.settle(batch).new
+    new = one.settle(batch, written_since_ms=FAR_AHEAD).new
 
     assert new == 1
     assert (len(real_streams.results()), len(real_streams.letters())) == (1, 1)
@@ -122,7 +126,7 @@ def test_wrong_type_at_the_orders_stream_is_an_outage(
 
 def test_closed_port_is_an_outage() -> None:
     link = RedisLink("redis://127.0.0.1:1/0", block_ms=10, client_name="contract")
-    names = RedisNames("o", "r", "d", "g", "c")
+    names = RedisNames("o", "r", "d", "o", "g", "c")
     nowhere = OrderStream(link, names, lease_ms=1000, results_channel=None)
 
     with pytest.raises(Outage):

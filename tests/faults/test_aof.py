@@ -102,7 +102,7 @@ def test_mark_and_result_are_kept_or_lost_together(history: History) -> None:
 
     for size in cuts(history.log):
         history.restore(size)
-        marks: Any = deployment.redis.zrange(f"{deployment.orders}:settled:{deployment.group}", 0, -1)
+        marks: Any = deployment.redis.zrangebyscore(deployment.marks, "-inf", "(+inf")
         settled = [result["entry_id"] for result in deployment.published()]
         settled += [letter["entry_id"].decode() for letter in deployment.letters()]
 

@@ -217,7 +217,7 @@ def test_half_lost_dead_letters_are_told_from_those_that_are_there(
     with workers(deployment, tmp_path, 1) as (replica,):
         eventually(deployment.letters)
         assert replica.drain() == 0
-    deployment.redis.delete(deployment.dead_letters, f"{deployment.orders}:settled:{deployment.group}")
+    deployment.redis.delete(deployment.dead_letters, deployment.marks)
 
     code, (finding,), _ = audited(deployment, "--repair")
 

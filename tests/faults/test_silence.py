@@ -48,6 +48,8 @@ def test_row_that_was_committed_in_silence_is_found_afterwards(
         eventually(own_deployment.all_settled, within=60)
         assert [replica.drain() for replica in replicas] == [0, 0]
 
-    assert len(OrderStore(own_deployment.database).find(own_deployment.accepted)) == 3000
+    assert (
+        len(OrderStore(own_deployment.database, own_deployment.fleet).find(own_deployment.accepted)) == 3000
+    )
     assert own_deployment.letters() == []
     assert_invariants(own_deployment, *(replica.tally for replica in replicas))

@@ -284,7 +284,7 @@ def test_last_repair_and_running_repairs_are_told(deployment: Deployment) -> Non
     be_alive(deployment)
     keys = (
         f"{deployment.orders}:repaired:{deployment.group}",
-        f"{deployment.orders}:repairs:{deployment.group}",
+        f"{deployment.marks}:repairs",
     )
     said: dict[Any, Any] = {
         "at": "2026-11-22T20:41:13+00:00", "by": "worker\x1b[31m", "how": "replica", "looked_at": "900",
@@ -304,9 +304,9 @@ def test_last_repair_and_running_repairs_are_told(deployment: Deployment) -> Non
 
 def test_retention_is_told(deployment: Deployment) -> None:
     be_alive(deployment)
-    settled = f"{deployment.orders}:settled:{deployment.group}"
+    settled = deployment.marks
     before = time.time() * 1000 - 7_200_000
-    deployment.redis.zadd(settled, {"1-0": 1, "2-0": 2, "horizon": before})
+    deployment.redis.zadd(settled, {"1-0": 1, "2-0": 2, f"horizon={int(before)}": "+inf"})
     deployment.redis.zadd(f"{deployment.orders}:trimmed:{deployment.group}", {"3-0": 3})
 
     shown = look(deployment, orders_keep_s=7200, results_maxlen=1000, **LONG_LEASE)

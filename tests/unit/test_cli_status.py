@@ -23,7 +23,7 @@ REFUSED = {**AWAY, "refused": True}
 WELL: dict[str, Any] = {
     "redis": {
         "connected": True, "ping_ms": 0.25, "version": "7.0.15", "group": "execution", "group_exists": True,
-        "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "pending": 0, "oldest_pending_age_s": None,
+        "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "unknown_results": 0, "pending": 0, "oldest_pending_age_s": None,
         "results": 501, "dead_letters": 4, "consumers": [{"name": "a", "pending": 0, "idle_ms": 900, "gone": False}],
         "consumers_alive": 1, "consumers_gone": 0, "waiting": 0, "waiting_exact": True, "oldest_waiting_age_s": None,
         "stuck": 0, "stuck_after_s": 90.0, "longest_untouched_s": None, "pending_looked_at": 0,
@@ -102,6 +102,13 @@ def test_well_is_0_and_one_line_for_each_thing(monkeypatch: pytest.MonkeyPatch) 
         ({"redis": REFUSED}, 78),
         ({"redis": REFUSED, "database": AWAY}, 3),
         ({"database__schema": "behind"}, 1),
+        (
+            {
+                "database__schema": "obstructed",
+                "database__obstacle": {"what": "a table", "remedy": "a schema"},
+            },
+            1,
+        ),
         ({"redis__lost_unnoticed": 1}, 1),
         ({"redis__letters__open": {"failed": 1}}, 1),
         ({"redis__waiting": 5}, 0),

@@ -149,11 +149,11 @@ def test_null_in_a_payload_is_an_absent_field() -> None:
     assert (order.order_id, order.price) == ("orders:5-1", None)
 
 
-def test_order_without_an_id_is_named_after_its_place_on_the_stream() -> None:
-    named = decoder(stream="räuber orders:{1}").decode(delivery("5-1", flat()))
+def test_order_without_an_id_is_named_after_its_source_and_its_place_there() -> None:
+    named = decoder(source="desk").decode(delivery("5-1", flat()))
 
     assert isinstance(named, Order)
-    assert named.order_id == "ruberorders:1:5-1"
+    assert named.order_id == "desk:5-1"
 
 
 def test_order_is_named_by_the_field_that_the_settings_choose() -> None:

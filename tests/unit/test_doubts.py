@@ -72,7 +72,7 @@ def test_letter_of_an_entry_that_redis_has_lost_goes_out(bench: Bench) -> None:
     assert "undecodable" in letter
 
 
-@pytest.mark.parametrize("step", ["begin", "named", "restore", "end"])
+@pytest.mark.parametrize("step", ["begin_walk", "fates", "result_pages", "remember", "end_walk"])
 def test_doubt_stays_when_redis_is_away(bench: Bench, step: str) -> None:
     held_through_a_loss(bench, "a")
     bench.worker.work_through()
@@ -94,7 +94,7 @@ def test_doubt_is_settled_before_anything_else_is_taken(bench: Bench) -> None:
 
     steps = bench.orders.faults.steps
     assert published(bench) == ["a"]
-    assert len(steps) - steps[::-1].index("restore") < len(steps) - steps[::-1].index("read")
+    assert len(steps) - steps[::-1].index("end_walk") < len(steps) - steps[::-1].index("read")
 
 
 def test_doubt_is_settled_before_a_drain_ends(bench: Bench) -> None:
@@ -110,4 +110,4 @@ def test_doubt_is_settled_before_a_drain_ends(bench: Bench) -> None:
 def test_ack_alone_leaves_no_doubt(bench: Bench) -> None:
     settled = bench.orders.settle([Settlement("1-1", "ack")])
 
-    assert settled.long_settled == ()
+    assert settled.in_doubt == ()

@@ -19,7 +19,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 999_999, tzinfo=UTC)
 
 def renderer(*, copies: bool = False) -> wire.Renderer:
     return wire.Renderer(
-        stream="orders",
+        source="orders",
         consumer="c-1",
         version="1.2.3",
         copies=copies,

@@ -23,9 +23,9 @@ def test_what_is_added_later_is_found_as_well() -> None:
     with scratch() as kept:
         kept.make_searchable()
         kept.add_results([("a", "1-1", b"x")])
-        kept.add_letters([("5-1", "6-1"), ("5-1", "7-1")])
+        kept.add_letters([("5-1", "6-1", False), ("5-1", "7-1", False), ("5-1", "8-1", True)])
 
-        found = kept.results(["a"]), kept.letters(["5-1", "8-1"])
+        found = kept.results(["a"]), kept.letters(["5-1", "8-1"], conflicts=False)
 
     assert found == ({"a": PublishedResult("1-1", b"x", 1)}, {"5-1": BuriedEntry("6-1", 2)})
 

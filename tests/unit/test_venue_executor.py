@@ -5,6 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -85,7 +86,7 @@ def executor(script: Script) -> Iterator[VenueExecutor]:
     kind = type("Scripted", (Handler,), {"script": script})
     server = Server(("127.0.0.1", 0), kind)
     Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    made = VenueExecutor(f"http://me:p%40ss@127.0.0.1:{server.server_port}/api", timeout_s=1)
+    made = VenueExecutor(f"http://me:p%40ss@127.0.0.1:{server.server_port}/api", timeout_s=5)
     yield made
     made.close()
     server.shutdown()
@@ -265,16 +266,17 @@ def test_answer_without_end_is_cut_off(executor: VenueExecutor, script: Script) 
         handler.send_response(200)
         handler.send_header("Content-Length", "1000000")
         handler.end_headers()
-        for _ in range(40):
-            handler.wfile.write(b" ")
-            time.sleep(0.05)
+        with suppress(OSError):
+            # Until nobody listens any more.
+            while True:
+                handler.wfile.write(b" ")
+                time.sleep(0.05)
 
     script.answers = [dripping, (200, FILLED)]
-    began = time.monotonic()
 
     executor.execute(order())
 
-    assert time.monotonic() - began < 1
+    assert script.asked == ["POST", "GET"]
 
 
 def test_answer_that_is_too_long_is_refused(executor: VenueExecutor, script: Script) -> None:

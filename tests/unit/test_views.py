@@ -115,6 +115,11 @@ NOT_READY: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         ["redis: the consumer group is missing"],
     ),
     "schema behind": ({"database": {"schema": "behind"}}, {}, ["database: the schema is behind"]),
+    "schema obstructed": (
+        {"database": {"schema": "obstructed"}},
+        {},
+        ["database: the schema is behind, and something is in the way of migrating it"],
+    ),
     "draining": ({}, {"state": "draining"}, ["draining"]),
     "an outage": ({}, {"state": "outage", "outage": "redis: gone"}, ["redis: gone"]),
     "a check with a bug": ({"redis": KeyError("secret detail")}, {}, ["redis: KeyError"]),

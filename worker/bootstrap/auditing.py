@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap.connections import database, redis_link, redis_names
-from worker.bootstrap.replica import decoder_of, renderer_of
+from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.consumer import note_of
 from worker.consumer.audit import Audit, Remedies
 from worker.settings import Settings
@@ -44,7 +44,7 @@ def auditor(settings: Settings, wish: Wish, progress: Callable[[str, int, int], 
     ):
         link.ping()
         schema.require_current(opened)
-        streams, rows = StreamEvidence(link, names), StoreEvidence(opened)
+        streams, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
         remedies, finish = _remedies(settings, wish, names, link, streams, rows)
         audit = Audit(
             streams, rows, memory, wire.Spelling(), decoder_of(settings),

@@ -6,37 +6,44 @@ from contextlib import contextmanager
 from msgspec import Struct
 
 from worker import wire
-from worker.bootstrap.connections import database, redis_link, redis_names
-from worker.bootstrap.replica import decoder_of
+from worker.bootstrap.connections import MIGRATION_CONNECTIONS, database, redis_link, redis_names
+from worker.bootstrap.spelling import decoder_of
 from worker.settings import Settings
 from worker.store import StoreInspector
-from worker.store.schema import schema_state
-from worker.stream import DeadLetters, PendingEntries, Submitter, Trail
+from worker.store.schema import require_way, standing
+from worker.stream import DeadLetters, PendingEntries, StreamEvidence, Submitter, Trail
 
 
 class Witnesses(Struct, frozen=True):
     """Whoever knows something of the life of an order."""
 
     trail: Trail
+    evidence: StreamEvidence
     letters: DeadLetters
     pending: PendingEntries
     store: StoreInspector
     decoder: wire.Decoder
+    source: str
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:
-    """Bring the schema up; safe however many do so at once."""
+    """Bring the schema up; safe however many do so at once. Raises ConfigurationError where something is in its way."""
     # Nobody else needs alembic, its 8 MB and its time to load.
     from worker.store import migrations  # noqa: PLC0415
 
-    with database(settings, "migrate") as opened:
+    with database(settings, "migrate", MIGRATION_CONNECTIONS) as opened:
         migrations.upgrade(opened, revision)
 
 
 def schema(settings: Settings) -> str:
-    """Return where the schema stands against this version: current, behind or newer."""
+    """Return where the schema stands against this version: current, behind or newer.
+
+    Raises ConfigurationError where something is in its way.
+    """
     with database(settings, "migrate") as opened:
-        return schema_state(opened).value
+        found = standing(opened)
+    require_way(found)
+    return found.state.value
 
 
 @contextmanager
@@ -71,8 +78,10 @@ def witnesses(settings: Settings) -> Iterator[Witnesses]:
         link.ping()
         yield Witnesses(
             trail=Trail(link, names),
+            evidence=StreamEvidence(link, names),
             letters=DeadLetters(link, names),
             pending=PendingEntries(link, names, lease_ms=settings.lease_ms),
-            store=StoreInspector(opened),
+            store=StoreInspector(opened, settings.fleet),
             decoder=decoder_of(settings),
+            source=settings.fleet.source,
         )

@@ -10,6 +10,9 @@ from worker.settings import Settings, read_settings
 from worker.store import Database
 from worker.stream import RedisLink, RedisNames
 
+# One holds the turn, one works, and one looks what is being waited for.
+MIGRATION_CONNECTIONS = 3
+
 
 def redis_names(settings: Settings) -> RedisNames:
     """Return the keys in use, and a consumer name that no other replica has or had."""
@@ -18,6 +21,7 @@ def redis_names(settings: Settings) -> RedisNames:
         orders=settings.orders_stream,
         results=settings.results_stream,
         dead_letters=settings.dead_letter_stream,
+        source=settings.fleet.source,
         group=settings.group,
         consumer=f"{settings.consumer}-{unique}",
     )
@@ -58,6 +62,6 @@ def database_from_environment() -> Database:
     return Database(
         settings.database_url.get_secret_value(),
         transaction_timeout_s=settings.transaction_timeout_s,
-        pool_size=1,
+        pool_size=MIGRATION_CONNECTIONS,
         application_name="orders-worker-alembic",
     )

@@ -13,7 +13,7 @@ from worker.bootstrap.vitals import questions
 from worker.domain.deliveries import size_of
 from worker.domain.errors import AccessDenied, Outage
 from worker.settings import Settings
-from worker.store import StoreInspector
+from worker.store import Sources, StoreInspector
 from worker.stream import DeadLetters, StreamInspector
 from worker.stream.information import ConsumerState
 from worker.stream.survey import STUCK_LEASES, Survey, Surveyor
@@ -32,7 +32,7 @@ def snapshot(settings: Settings) -> dict[str, Any]:
     """
     names = redis_names(settings)
     with redis_link(settings, "status") as link, database(settings, "status") as opened:
-        store = StoreInspector(opened)
+        store = StoreInspector(opened, settings.fleet)
         asked = questions(StreamInspector(link, names), store, opened)
         pending: list[str] = []
 
@@ -49,9 +49,14 @@ def snapshot(settings: Settings) -> dict[str, Any]:
 
         def ask_database() -> dict[str, Any]:
             state = dict(asked["database"]())
-            if state["schema"] == "behind":
+            if "orders" not in state:
+                # There may be no tables.
                 return state
-            return state | {"outcomes": msgspec.to_builtins(store.outcomes(pending))}
+            streams = Sources(opened, settings.fleet).streams()
+            return state | {
+                "outcomes": msgspec.to_builtins(store.outcomes(pending)),
+                "streams_of_source": streams,
+            }
 
         return {"redis": _asked(link.ping, ask_redis), "database": _asked(opened.ping, ask_database)}
 
@@ -92,6 +97,7 @@ def _surveyed(found: Survey, settings: Settings) -> dict[str, Any]:
         "longest_untouched_s": found.oldest.longest_untouched_s,
         "pending_looked_at": len(found.oldest.entry_ids),
         "lost_unnoticed": found.lost_unnoticed,
+        "unknown_results": found.unknown_results,
         "retention": {**msgspec.to_builtins(found.kept), **keep},
         "repair": {"running": found.repairs_running, "last": last},
     }

@@ -12,9 +12,11 @@ import msgspec
 import structlog
 
 from worker import __version__, wire
+from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
 from worker.bootstrap.signals import call_when_asked_to_leave
+from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.bootstrap.vitals import WorkerVitals, questions
 from worker.consumer import (
     Deadlines,
@@ -23,25 +25,22 @@ from worker.consumer import (
     Handling,
     Intake,
     Lease,
-    Repair,
     Retention,
     SignOfLife,
     Tally,
     Worker,
 )
 from worker.consumer.ports import Executor, Orders, Store, is_pure
-from worker.domain.decimals import Digits
 from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
-from worker.store import Database, OrderStore, StoreEvidence, StoreInspector, schema
+from worker.store import Database, OrderStore, StoreInspector, schema
 from worker.stream import (
-    Mending,
+    Marks,
     OrderStream,
     RedisLink,
     RedisNames,
     Rehearsal,
-    StreamEvidence,
     StreamInspector,
 )
 
@@ -116,40 +115,29 @@ def replica(
         )
         Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
         stream.ensure_group()
-        repair = _repair(settings, names, link, loop_database)
-        made = _assemble(
-            settings, names, wrap_stream(stream), wrap_store(OrderStore(loop_database)), executor, repair
-        )
+        marks = Marks(link, names, lease_ms=settings.lease_ms)
+        marks.unite()
+        # Before any row is written: of those that are written from now on nobody can have published anything.
+        stream.marks_made = marks.state().made
+        port = wrap_stream(stream)
+        beside = beside_the_work(settings, names, link, loop_database, port, marks)
+        store = wrap_store(OrderStore(loop_database, settings.fleet))
+        made = _assemble(settings, names, port, store, executor, beside)
         worker, decoder, deadlines = made
         checks, views = _pages(settings, names, asking_link, asked_database, WorkerVitals(worker, decoder))
         server = HttpServer(views, host=settings.health_host, port=settings.health_port)
         yield Replica(worker, names, decoder, deadlines, checks, server)
 
 
-def decoder_of(settings: Settings) -> wire.Decoder:
-    """Return the decoder with the limits that are set."""
-    return wire.Decoder(
-        stream=settings.orders_stream,
-        order_id_field=settings.order_id_field,
-        max_bytes=settings.max_entry_bytes,
-        max_fields=settings.max_entry_fields,
-        max_depth=settings.max_entry_depth,
-        digits=Digits(settings.max_integer_digits, settings.max_fraction_digits),
-    )
-
-
 def _assemble(
-    settings: Settings, names: RedisNames, stream: Orders, store: Store, executor: Executor, repair: Repair
+    settings: Settings, names: RedisNames, stream: Orders, store: Store, executor: Executor, beside: Beside
 ) -> tuple[Worker, wire.Decoder, Deadlines]:
     clock, drain, tally = time.monotonic, Drain(), Tally()
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
     deadlines = Deadlines(
         drain,
-        execute_s=settings.execute_timeout_s,
-        drain_s=settings.drain_timeout_s,
-        clock=clock,
-        leave=_leave,
-    )
+        execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
+    )  # fmt: skip
     decoder = decoder_of(settings)
     renderer = renderer_of(settings, names.consumer)
     ahead = DecodesAhead(decoder)
@@ -176,21 +164,11 @@ def _assemble(
         orders_keep_s=settings.orders_keep_s, results_maxlen=settings.results_maxlen, lease_ms=settings.lease_ms,
         clock=clock,
     )  # fmt: skip
-    worker = Worker(stream, store, intake, handling, renderer, lease, retention, repair, drain, tally, life)
-    return worker, decoder, deadlines
-
-
-def _repair(settings: Settings, names: RedisNames, link: RedisLink, opened: Database) -> Repair:
-    return Repair(
-        StreamEvidence(link, names, most_results=settings.results_maxlen),
-        Mending(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel),
-        StoreEvidence(opened),
-        renderer_of(settings, names.consumer),
-        consumer=names.consumer,
-        window_s=settings.repair_window_s,
-        clock=time.monotonic,
-        now=lambda: datetime.now(UTC),
+    repair, registration = beside.repair, beside.registration
+    worker = Worker(
+        stream, store, intake, handling, renderer, lease, retention, repair, registration, drain, tally, life
     )
+    return worker, decoder, deadlines
 
 
 def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOrder | None], None]:
@@ -202,23 +180,10 @@ def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOr
     return executing
 
 
-def renderer_of(settings: Settings, consumer: str) -> wire.Renderer:
-    """Return what writes results and dead letters, in the name of a consumer."""
-    return wire.Renderer(
-        stream=settings.orders_stream,
-        consumer=consumer,
-        version=__version__,
-        copies=settings.results_channel is not None,
-        max_bytes=settings.max_entry_bytes,
-        max_fields=settings.max_entry_fields,
-        clock=time.time,
-    )
-
-
 def _pages(
     settings: Settings, names: RedisNames, link: RedisLink, opened: Database, vitals: WorkerVitals
 ) -> tuple[Checks, Views]:
-    store = StoreInspector(opened)
+    store = StoreInspector(opened, settings.fleet)
     checks = Checks(questions(StreamInspector(link, names), store, opened))
     identity = Identity(
         version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group

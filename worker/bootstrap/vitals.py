@@ -47,10 +47,13 @@ def questions(
     """Return how each server is asked how it is. The questions raise Outage where it does not answer."""
 
     def ask_database() -> Mapping[str, Any]:
-        state = schema.schema_state(opened)
-        if state is schema.SchemaState.BEHIND:
+        found = schema.standing(opened)
+        standing: dict[str, Any] = {"schema": found.state.value}
+        if found.obstacle is not None:
+            standing["obstacle"] = msgspec.to_builtins(found.obstacle)
+        if found.state in {schema.SchemaState.BEHIND, schema.SchemaState.OBSTRUCTED}:
             # There may be no tables to count.
-            return {"schema": state.value}
-        return {**msgspec.to_builtins(store.state()), "schema": state.value}
+            return standing
+        return {**msgspec.to_builtins(store.state()), **standing}
 
     return {"redis": lambda: msgspec.to_builtins(stream.state()), "database": ask_database}

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from worker import wire
-from worker.bootstrap import commands, replica
+from worker.bootstrap import commands, spelling
 from worker.cli.letters import Edit, LetterId, Wanted, changing, once_each, selecting, wanted_of
 from worker.cli.progress import progress_bar
 from worker.cli.shell import (
@@ -115,7 +115,7 @@ def show(letter_id: str, *, as_json: bool) -> None:
     for name, value in _originals(letter):
         click.echo(f"  {escaped(name)} = {escaped(value)}")
     if letter.closed is None:
-        click.echo(_what_next(letter, replica.decoder_of(settings)))
+        click.echo(_what_next(letter, spelling.decoder_of(settings)))
 
 
 @dead.command()
@@ -135,7 +135,7 @@ def replay(
     edited = once_each(edits)
     _refuse_unasked(yes=yes or dry_run)
     settings = settings_of_environment()
-    decoder = replica.decoder_of(settings)
+    decoder = spelling.decoder_of(settings)
 
     def one(letters: DeadLetters, letter: StoredLetter) -> Closing | None:
         stamped = {"timestamp": str(int(time.time()))} if fresh else {}

@@ -102,16 +102,15 @@ class Life:
                 "entered", since(entry_id), {"entry": entry_id, "order": self._order_id, "it is": where}
             )
         if self._row is not None:
-            yield _committed(self._row, entry_id)
+            yield _committed(self._row, entry_id, self._ask.source)
             yield self._result(self._row)
         if letter is not None:
             yield _buried(letter)
         if entry_id is not None:
             yield self._pending(entry_id)
-            settled = self._ask.trail.is_settled(entry_id)
-            yield Station(
-                "settled", None, {"mark": {True: "yes", False: "no", None: "dropped by retention"}[settled]}
-            )
+            fate = self._ask.evidence.fates([entry_id])[entry_id]
+            mark = "yes" if fate.marked else "dropped by retention" if fate.old else "no"
+            yield Station("settled", None, {"mark": mark})
 
     def _order_id_of(self, entry: Found) -> str | None:
         order = self._decoded(entry)
@@ -163,12 +162,14 @@ class Life:
         return Station("pending", None, details)
 
 
-def _committed(row: OrderRow, entry_id: str | None) -> Station:
+def _committed(row: OrderRow, entry_id: str | None, source: str) -> Station:
     details: dict[str, Any] = {"status": row.status, "filled": str(row.filled_quantity)}
     if row.entry_id != entry_id:
         details["by another entry"] = row.entry_id
     if row.error_message is not None:
         details["error"] = row.error_message
+    if row.source not in {"", source}:
+        details["by another source"] = row.source
     details["executed"] = _time(row.executed_at)
     return Station("committed", _time(row.recorded_at), details)
 

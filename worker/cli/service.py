@@ -37,6 +37,8 @@ def run() -> None:
 def migrate(*, as_json: bool, dry_run: bool) -> None:
     """Bring the database schema to this version; safe to run from many places at once."""
     settings = settings_of_environment()
+    # Standard output has the answer alone.
+    configure_logs(level=settings.log_level, form=settings.log_format, stream=sys.stderr)
     if not dry_run:
         commands.migrate(settings)
     state = commands.schema(settings)

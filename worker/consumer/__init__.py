@@ -2,11 +2,13 @@
 
 from worker.consumer.ahead import DecodesAhead
 from worker.consumer.deadlines import Deadlines
+from worker.consumer.doubts import Doubts
 from worker.consumer.drain import Drain
 from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
 from worker.consumer.lease import Lease
 from worker.consumer.loop import Worker
+from worker.consumer.registration import Registration
 from worker.consumer.repair import Repair, note_of
 from worker.consumer.retention import Retention
 from worker.consumer.tally import SignOfLife, Tally
@@ -14,10 +16,12 @@ from worker.consumer.tally import SignOfLife, Tally
 __all__ = [
     "Deadlines",
     "DecodesAhead",
+    "Doubts",
     "Drain",
     "Handling",
     "Intake",
     "Lease",
+    "Registration",
     "Repair",
     "Retention",
     "SignOfLife",

@@ -1,92 +1,277 @@
-"""What was to be settled here and counted as settled long ago: looked for, and given out where it is not there."""
+"""What has no mark though it may have been given out: a question to the streams, put once for the whole fleet."""
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from worker.domain.deliveries import Dead, Outcome, Settled, Settlement, entry_milliseconds
+from worker.consumer.ports import Monotonic
+from worker.domain.deliveries import LOOKED_FOR, Delivery, Settlement, Settling
+from worker.domain.evidence import Fate, Marked
 
 log = structlog.get_logger(__name__)
 
-# How far the clock of a replica may be ahead of that of Redis.
+# How far clocks may be apart: that of a replica, which dates rows, and that of Redis, which dates what is given out.
 CLOCKS_APART_MS = 60_000
-AGAIN: dict[str, Literal["republish", "rebury"]] = {"publish": "republish", "bury": "rebury"}
+# Beyond this many nothing new is taken: each holds what it would publish.
+MOST_OPEN = 5000
+# How long one turn may read, and how long to wait where another replica reads.
+STRETCH_S = 0.25
+ASKED_EVERY_S = 0.2
+LAST_TURNS = 8
+
+
+class Entry(Protocol):
+    """One entry of a stream, names and values in turn."""
+
+    @property
+    def fields(self) -> tuple[bytes, ...]:
+        """Names and values in turn."""
 
 
 class Evidence(Protocol):
-    """What was published and buried."""
+    """What the streams hold."""
 
-    def named(self, entry_ids: Sequence[str], *, from_ms: int) -> set[str]:
-        """Return those entries that results or dead letters name which came since a unix time in milliseconds.
+    def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
+        """Tell how entries stand, all of them at one instant."""
 
-        With them come those that may have been named by a result that is trimmed by now.
-        """
+    def result_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
+        """Yield the results from one id up to another."""
+
+    def letter_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
+        """Yield the dead letters from one id up to another."""
+
+    def results_lost_until_ms(self) -> int:
+        """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
 
 
-class Mending(Protocol):
-    """What gives back to the streams."""
+class Marks(Protocol):
+    """The settled marks as a whole."""
 
-    def begin(self) -> None:
-        """Announce a repair, before anything is looked at that it will rely on."""
+    def state(self) -> Marked:
+        """Return what marks tell."""
 
-    def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands; return which were."""
+    def remember(self, entry_ids: Sequence[str], known: Marked) -> bool:
+        """Mark entries as settled, and what is known of all; False where the marks were lost meanwhile."""
 
-    def end(self) -> None:
-        """Take the announcement back."""
+    def begin_walk(self) -> bool:
+        """Become the one who reads the results, or stay it."""
+
+    def end_walk(self) -> None:
+        """Let others read them."""
+
+
+class Rows(Protocol):
+    """Whose rows there are."""
+
+    def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        """Return the order ids of the rows that these entries own, by entry id."""
+
+
+class Settle(Protocol):
+    """The last step of an entry."""
+
+    def __call__(self, settlements: Sequence[Settlement]) -> Settling:
+        """Publish, bury and ack in one step."""
 
 
 class Doubt(Struct, frozen=True):
-    """A settlement that may have been made by others at any time since."""
+    """A settlement that others may have made, and the delivery it comes of, if it was one."""
 
     settlement: Settlement
-    since_ms: int
+    delivery: Delivery | None = None
+    # Whether its row was written here, just before marks were lost: nobody else had the time to publish it.
+    written: bool = False
+
+    @property
+    def since_ms(self) -> int:
+        """Nothing can have been given out for it before."""
+        return self.settlement.stands_since_ms or 0
 
 
 class Doubts:
-    """Tells apart whom a settle can't, its marks of that age being gone.
+    """Tells apart what others have given out and what nobody has, and settles it.
 
-    A process that slept for very long finds what others have given out meanwhile; one that holds what Redis has lost,
-    order and all, finds nothing.
+    What is on the streams is marked on the way, so that no other replica has to read them; what may have been trimmed from
+    them, or deleted, is not published: only people can know whether its readers have it.
     """
 
-    def __init__(self, evidence: Evidence, mending: Mending) -> None:
+    def __init__(
+        self, evidence: Evidence, marks: Marks, rows: Rows, settle: Settle, *, clock: Monotonic
+    ) -> None:
         self._evidence = evidence
-        self._mending = mending
-        self._open: list[Doubt] = []
+        self._marks = marks
+        self._rows = rows
+        self._settle = settle
+        self._clock = clock
+        self._open: dict[tuple[str, str], Doubt] = {}
+        self._walk: Walk | None = None
+        self._due = clock()
 
-    def add(self, outcome: Outcome, settlement: Settlement) -> None:
-        """Remember an outcome whose entry counted as settled long ago."""
-        if settlement.action not in AGAIN:
+    def __bool__(self) -> bool:
+        """Whether anything is in doubt."""
+        return bool(self._open)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there are too many to take more."""
+        return len(self._open) >= MOST_OPEN
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """What is in doubt and was delivered here."""
+        return [each.delivery for each in self._open.values() if each.delivery is not None]
+
+    def add(self, settlement: Settlement, delivery: Delivery | None = None, *, written: bool = False) -> None:
+        """Take up a settlement that is in doubt; `stands_since_ms` says since when it may have been made."""
+        self._open[settlement.entry_id, settlement.mark] = Doubt(settlement, delivery, written)
+
+    def go_on(self) -> None:
+        """Read for a stretch, and settle what is decided. Raises Outage; then the doubts stay."""
+        if not self._open or self._clock() < self._due:
             return
-        match outcome:
-            case Settled(record=record):
-                # Nobody can have published the result of a row before it was written.
-                since_ms = int(record.executed_at.timestamp() * 1000)
-            case Dead(delivery=delivery):
-                since_ms = entry_milliseconds(delivery.entry_id)
-            case _:
+        if self._walk is None:
+            self._begin(self._decide(()))
+        ends_at = self._clock() + STRETCH_S
+        while self._walk is not None and self._clock() < ends_at:
+            self._read_on(self._walk)
+
+    def finish(self) -> None:
+        """Do what can be done before a process leaves: a few turns more. What is left stays pending, or is for a repair."""
+        for _ in range(LAST_TURNS):
+            self.go_on()
+
+    def _begin(self, undecided: Sequence[Doubt]) -> None:
+        if not undecided:
+            return
+        if not self._marks.begin_walk():
+            # What another replica finds marks tell.
+            self._due = self._clock() + ASKED_EVERY_S
+            return
+        since_ms = max(0, min(each.since_ms for each in undecided) - 2 * CLOCKS_APART_MS)
+        self._walk = Walk(self._evidence, self._rows, since_ms, self._marks.state(), undecided)
+        log.warning("settled marks are not complete, reading what was given out", since_ms=since_ms)
+
+    def _read_on(self, walk: "Walk") -> None:
+        try:
+            found = next(walk.pages, None)
+            if found is None:
+                self._end(walk)
                 return
-        self._open.append(Doubt(settlement, since_ms - CLOCKS_APART_MS))
-
-    def settle(self) -> None:
-        """Publish or bury what others have not. Raises Outage; then the doubts stay."""
-        if not self._open:
-            return
-        self._mending.begin()
-        ids = [doubt.settlement.entry_id for doubt in self._open]
-        named = self._evidence.named(ids, from_ms=max(0, min(doubt.since_ms for doubt in self._open)))
-        lost = [doubt.settlement for doubt in self._open if doubt.settlement.entry_id not in named]
-        again = [replace(each, action=AGAIN[each.action]) for each in lost]
-        for each, done in zip(again, self._mending.restore(again) if again else [], strict=True):
-            log.warning(
-                "Redis had lost what it knew of an entry",
-                entry_id=each.entry_id,
-                action=each.action,
-                done=done,
+            whole = self._marks.begin_walk() and self._marks.remember(
+                found, replace(NOTHING_SAID, made=walk.made)
             )
-        self._mending.end()
-        self._open.clear()
+        except BaseException:
+            self._walk = None
+            raise
+        if not whole:
+            # Another one has taken over, or marks were lost once more: begin anew.
+            self._walk = None
+
+    def _end(self, walk: "Walk") -> None:
+        self._walk = None
+        if self._marks.remember((), walk.known()):
+            self._decide(walk.looked_for)
+        self._marks.end_walk()
+
+    def _decide(self, looked_for: Sequence[Doubt]) -> list[Doubt]:
+        """Settle what is decided, by marks or because it was looked for; return what is not."""
+        fates = self._evidence.fates([each.settlement.entry_id for each in self._open.values()])
+        sought = {id(each) for each in looked_for}
+        decided, undecided = [], []
+        for each in self._open.values():
+            settlement = _decided(each, fates[each.settlement.entry_id], looked_for=id(each) in sought)
+            if settlement is None:
+                undecided.append(each)
+            else:
+                decided.append(settlement)
+        if decided:
+            settling = self._settle(decided)
+            still = set(settling.in_doubt)
+            for settlement in decided:
+                if settlement.entry_id not in still:
+                    del self._open[settlement.entry_id, settlement.mark]
+            _tell(settling, len(decided))
+        return undecided
+
+
+NOTHING_SAID = Marked()
+
+
+class Walk:
+    """Reads what was given out since a time: `pages` yields the entries that results and dead letters name.
+
+    A result counts where our row of its entry is of its order; the streams may have those of other fleets, too.
+    """
+
+    def __init__(
+        self, evidence: Evidence, rows: Rows, since_ms: int, marks: Marked, looked_for: Sequence[Doubt]
+    ) -> None:
+        self._evidence = evidence
+        self._rows = rows
+        self._since_ms = since_ms
+        self._lost_until_ms = evidence.results_lost_until_ms()
+        self.made = marks.made
+        self.looked_for = looked_for
+        self.pages = self._pages()
+
+    def known(self) -> Marked:
+        """Return what marks tell once all was read."""
+        # Once more: they may have been trimmed before they were read.
+        lost_until_ms = max(self._lost_until_ms, self._evidence.results_lost_until_ms())
+        walked_ms = self._since_ms and self._since_ms + CLOCKS_APART_MS
+        complete_ms = max(walked_ms, lost_until_ms and lost_until_ms + CLOCKS_APART_MS)
+        return Marked(self.made, 0, complete_ms, walked_ms, walked_ms)
+
+    def _pages(self) -> Iterator[list[str]]:
+        first = f"{self._since_ms}-0"
+        for page in self._evidence.result_pages(first, "+"):
+            said = [(each.get(b"entry_id", ""), each.get(b"order_id", "")) for each in map(_named, page)]
+            owned = self._rows.owned([entry_id for entry_id, _ in said])
+            yield [entry_id for entry_id, order_id in said if owned.get(entry_id) == order_id]
+        for page in self._evidence.letter_pages(first, "+"):
+            yield [each[b"entry_id"] for each in map(_named, page) if b"entry_id" in each]
+
+
+def _named(entry: Entry) -> Mapping[bytes, str]:
+    pairs = zip(entry.fields[::2], entry.fields[1::2], strict=True)
+    return {
+        name: value.decode(errors="replace") for name, value in pairs if name in {b"entry_id", b"order_id"}
+    }
+
+
+def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool) -> Settlement | None:
+    """Return what is to be done about a doubt, if that is known."""
+    settlement, since_ms = doubt.settlement, doubt.since_ms
+    buries = settlement.action == "bury"
+    told = fate.settled(since_ms, buried=buries)
+    if settlement.mark and told:
+        # That is the mark of the entry which had its id before it.
+        told = None if fate.old or since_ms < (fate.marks.letters_since_ms or 0) else False
+    if told is not None:
+        return settlement
+    walked_ms = fate.marks.walked_since_ms
+    walked = walked_ms is not None and since_ms >= walked_ms
+    if not (looked_for or (walked and not fate.old)):
+        return None
+    if buries or doubt.written or since_ms >= (fate.marks.results_since_ms or 0):
+        # A letter that comes twice costs a person a look; one that never comes costs an order.
+        return replace(settlement, stands_since_ms=LOOKED_FOR)
+    return replace(settlement, action="unknown", fields=(), copy="")
+
+
+def _tell(settling: Settling, decided: int) -> None:
+    log.warning(
+        "doubts settled",
+        given_out=settling.new,
+        found=decided - settling.new - settling.unknown,
+        unknown=settling.unknown,
+    )
+    if settling.unknown:
+        log.error(
+            "nobody can know whether results were published: they were trimmed or deleted, and so were the marks",
+            orders=settling.unknown,
+            to_do="worker audit --repair --republish",
+        )

@@ -8,8 +8,8 @@ from worker.consumer.lease import Lease
 from worker.consumer.outside import OutsideWay
 from worker.consumer.ports import Decoder, Executor, Orders, Renderer, Store, WallClock, is_pure
 from worker.consumer.pure import PureWay
-from worker.consumer.recording import judge
-from worker.consumer.tasks import AnyOrder, Task, Terms, Way
+from worker.consumer.recording import Content, judge
+from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, Way
 from worker.domain.deliveries import Dead, Delivery, Outcome
 from worker.domain.orders import (
     NO_LABELS,
@@ -76,22 +76,28 @@ class Handling:
         intents, unknown = {}, []
         for delivery in deliveries:
             record = known.get(delivery.entry_id)
-            if record is None:
+            content = None if record is None else self._content(delivery, record)
+            if record is None or content is None:
                 unknown.append(delivery)
-                continue
-            fingerprint = self._fingerprint(delivery, record)
-            if record.status is Status.SUBMITTED and record.fingerprint == fingerprint:
+            elif record.status is Status.SUBMITTED and content == Content(
+                record.order_id, record.fingerprint
+            ):
                 intents[delivery.entry_id] = record
                 unknown.append(delivery)
             else:
                 written = self._outside.has_answer(delivery.entry_id)
-                outcomes.append(judge(delivery, fingerprint, record, written=written))
+                outcomes.append(judge(delivery, content, record, written=written))
         return intents, unknown
 
-    def _fingerprint(self, delivery: Delivery, record: OrderRecord) -> bytes:
+    def _content(self, delivery: Delivery, record: OrderRecord) -> Content | None:
+        """Return what an entry holds beside the row of its id; None where that row is another fleet's."""
         order = self._decoder.decode(delivery)
+        order_id = order.order_id or record.order_id
+        if record.unsourced and order_id != record.order_id:
+            # Rows of before there were sources don't say whose entry they are of.
+            return None
         # Limits may have been lowered since it was executed or sent; it stays the entry that owns the row.
-        return order.fingerprint if isinstance(order, Order) else record.fingerprint
+        return Content(order_id, order.fingerprint if isinstance(order, Order) else record.fingerprint)
 
     def _begin(
         self, deliveries: Sequence[Delivery], intents: Mapping[str, OrderRecord]
@@ -100,9 +106,10 @@ class Handling:
         ready, hopeless, counts = [], [], {}
         for delivery in deliveries:
             if not delivery.fields:
-                hopeless.append(self._hopeless(delivery, intents, "trimmed: deleted while it was pending"))
+                trimmed = GivenUp("trimmed", "deleted while it was pending")
+                hopeless.append(self._hopeless(delivery, intents, trimmed))
             elif not delivery.charged and delivery.count >= self._max_deliveries:
-                why = f"poison: no outcome after {delivery.count} deliveries"
+                why = GivenUp("poison", f"no outcome after {delivery.count} deliveries")
                 hopeless.append(self._hopeless(delivery, intents, why))
             elif delivery.charged:
                 ready.append(delivery)
@@ -113,7 +120,7 @@ class Handling:
         lost = set(self._stream.charge(counts)) if counts else set()
         return [delivery for delivery in ready if delivery.entry_id not in lost], hopeless
 
-    def _hopeless(self, delivery: Delivery, intents: Mapping[str, OrderRecord], why: str) -> Task:
+    def _hopeless(self, delivery: Delivery, intents: Mapping[str, OrderRecord], why: GivenUp) -> Task:
         row = intents.get(delivery.entry_id)
         if row is not None:
             return Task(delivery, intended_order(row), why, begun=True, submitted=True)

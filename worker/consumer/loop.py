@@ -1,7 +1,7 @@
 """The loop: take, work through, settle, wait out an outage; at the end, hand back."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import assert_never
 
 import structlog
@@ -22,16 +22,28 @@ from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Orders, Renderer, Store
-from worker.consumer.repair import Repair
+from worker.consumer.registration import Registration
+from worker.consumer.repair import Repair, stands_since_ms
 from worker.consumer.retention import Retention
 from worker.consumer.tally import SignOfLife, Tally, kind
-from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled, Settlement
+from worker.domain.deliveries import (
+    Dead,
+    Delivery,
+    Duplicate,
+    Outcome,
+    Retry,
+    Settled,
+    Settlement,
+    entry_milliseconds,
+)
 from worker.domain.errors import Outage
 
 log = structlog.get_logger(__name__)
 
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 3.0
+# Where nothing can be taken, since too much is in doubt.
+A_MOMENT_S = 0.1
 
 
 class Worker:
@@ -47,6 +59,7 @@ class Worker:
         lease: Lease,
         retention: Retention,
         repair: Repair,
+        registration: Registration,
         drain: Drain,
         tally: Tally,
         life: SignOfLife,
@@ -59,6 +72,7 @@ class Worker:
         self.lease = lease
         self.retention = retention
         self.repair = repair
+        self.registration = registration
         self.drain = drain
         self.tally = tally
         self.life = life
@@ -86,8 +100,11 @@ class Worker:
         self.life.give()
         self.lease.check()
         if not self.in_hand:
-            # Before anything that may take this process down: nobody else knows of them.
-            self.repair.doubts.settle()
+            # First: some of it may be in no pending list any more, so that nobody else knows of it.
+            self.repair.doubts.go_on()
+            if self.repair.doubts.crowded:
+                self.drain.event.wait(A_MOMENT_S)
+                return
             self.in_hand = self.intake.take()
             self.idle = not self.in_hand
 
@@ -106,6 +123,7 @@ class Worker:
             self.groups_lost = self.stream.groups_lost
             self.repair.want()
         if not self.drain.requested:
+            self.registration.go_on()
             self.repair.go_on(idle=self.idle)
 
     def tidy_up(self) -> None:
@@ -117,12 +135,17 @@ class Worker:
         """Publish or bury, and ack, in one step. Until it has worked the outcomes are kept and settled again."""
         self.life.give()
         # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
-        settlements = [(outcome, part) for outcome in outcomes for part in self.settlement(outcome)]
-        settling = self.stream.settle([part for _, part in settlements], meanwhile=self.intake.arrive)
-        long_settled = set(settling.long_settled)
-        for outcome, part in settlements:
-            if part.entry_id in long_settled:
-                self.repair.doubts.add(outcome, part)
+        settlements = [part for outcome in outcomes for part in self.settlement(outcome)]
+        written = [
+            stands_since_ms(each.record)
+            for each in outcomes
+            if isinstance(each, Settled) and not each.answered
+        ]
+        settling = self.stream.settle(
+            settlements, written_since_ms=min(written, default=0), meanwhile=self.intake.arrive
+        )
+        if settling.in_doubt:
+            self.doubt(outcomes, settlements, settling.in_doubt)
         retries = [outcome.delivery for outcome in outcomes if isinstance(outcome, Retry)]
         for delivery in retries:
             self.intake.postpone(delivery)
@@ -134,15 +157,35 @@ class Worker:
         self.in_hand, self.outcomes = [], None
         _report(outcomes, kinds)
 
+    def doubt(
+        self, outcomes: Sequence[Outcome], settlements: Sequence[Settlement], entry_ids: Collection[str]
+    ) -> None:
+        """Leave it to the streams whether others have settled what has no mark; until then it stays pending."""
+        deliveries = {outcome.delivery.entry_id: outcome.delivery for outcome in outcomes}
+        records = {each.delivery.entry_id: each.record for each in outcomes if isinstance(each, Settled)}
+        in_doubt = set(entry_ids)
+        for part in settlements:
+            if part.entry_id in in_doubt:
+                record = records.get(part.entry_id)
+                since_ms = part.stands_since_ms if record is None else stands_since_ms(record)
+                settlement = replace(part, stands_since_ms=since_ms or 0)
+                written = part.stands_since_ms is None
+                self.repair.doubts.add(settlement, deliveries[part.entry_id], written=written)
+
     def settlement(self, outcome: Outcome) -> list[Settlement]:
         """Return what an outcome means on the stream."""
         match outcome:
-            case Settled(delivery, record):
-                return [self.renderer.result(delivery, record)]
+            case Settled(delivery, record, answered):
+                settlement = self.renderer.result(delivery, record)
+                return [
+                    replace(settlement, stands_since_ms=stands_since_ms(record)) if answered else settlement
+                ]
             case Duplicate(delivery):
                 return [Settlement(delivery.entry_id, "ack")]
-            case Dead(delivery, reason, error, order_id):
-                return [self.renderer.letter(delivery, reason=reason, error=error, order_id=order_id)]
+            case Dead(delivery, reason, error, order_id, content):
+                letter = self.renderer.letter(delivery, reason=reason, error=error, order_id=order_id)
+                mark = f"{delivery.entry_id}:{content}" if content else ""
+                return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id), mark=mark)]
             case Retry():
                 return []
         assert_never(outcome)
@@ -200,11 +243,12 @@ class Worker:
         try:
             if self.outcomes is not None and not self.drain.hurried:
                 self.settle(self.outcomes)
-            self.repair.doubts.settle()
+            self.repair.doubts.finish()
             # Before anything is released: a renewal that is under way would make it wait for another lease.
             self.lease.stop()
             left = self.in_hand + self.intake.leftovers()
-            self.stream.release({each.entry_id: each.count_before for each in left})
+            in_doubt = self.repair.doubts.deliveries
+            self.stream.release({each.entry_id: each.count_before for each in [*left, *in_doubt]})
             self.lease.let_go(each.entry_id for each in left)
             self.tally.hand_back(len(left))
             self.in_hand = []

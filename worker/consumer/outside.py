@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Executor, Store
 from worker.consumer.recording import Attempt, Recording, dead_record
-from worker.consumer.tasks import AnyOrder, Task, Terms, final, log, warn_of
+from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, log, warn_of
 from worker.domain.deliveries import Delivery, Outcome, Retry
 from worker.domain.errors import Outage
 from worker.domain.orders import (
@@ -100,7 +100,8 @@ class OutsideWay:
         if entry_id not in self._answers:
             execution = self._ask(order) if task.begun or task.hopeless is not None else None
             if execution is None and task.hopeless is not None:
-                return dead_record(order, f"{task.hopeless}; the venue does not know it", self._terms.now())
+                why = replace(task.hopeless, error=f"{task.hopeless.error}; the venue does not know it")
+                return dead_record(order, why, self._terms.now())
             if execution is None and self._others_own(task.delivery):
                 log.warning("lease lost before it was sent", order_id=order.order_id)
                 return None
@@ -136,7 +137,7 @@ class OutsideWay:
         except Exception as unanswered:  # noqa: BLE001  the letter says so
             warn_of(task.order, task.delivery, unanswered)
             why = f"{UNKNOWN}: {why}"
-        return dead_record(task.order, f"failed: {why}", self._terms.now())
+        return dead_record(task.order, GivenUp("failed", why), self._terms.now())
 
     def _others_own(self, delivery: Delivery) -> bool:
         # Ours has to be beyond doubt until the venue has answered: the next owner will ask it for the order.

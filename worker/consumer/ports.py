@@ -52,8 +52,17 @@ class Orders(Protocol):
     def release(self, counts: Mapping[str, int]) -> None:
         """Hand entries back for anybody to claim at once."""
 
-    def settle(self, settlements: Sequence[Settlement], *, meanwhile: Callable[[], None] = ...) -> Settling:
-        """Publish, bury and ack in one step; `meanwhile` may be called while the server is at it."""
+    def settle(
+        self,
+        settlements: Sequence[Settlement],
+        *,
+        written_since_ms: int = ...,
+        meanwhile: Callable[[], None] = ...,
+    ) -> Settling:
+        """Publish, bury and ack in one step, but for what is in doubt.
+
+        Rows written just now stand since `written_since_ms`; `meanwhile` may be called while the server is at it.
+        """
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         """Let go of old orders and results that no group needs, and of the marks of what can't come back; 0: keep."""

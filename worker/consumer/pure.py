@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Executor, Store
 from worker.consumer.recording import Attempt, Recording, dead_record
-from worker.consumer.tasks import AnyOrder, Task, Terms, final, warn_of
+from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, warn_of
 from worker.domain.deliveries import Outcome, Retry
 from worker.domain.errors import Outage
 from worker.domain.orders import Execution, OrderRecord, Status, UnsoundOrder, record_execution
@@ -65,4 +65,4 @@ class PureWay:
         if task.delivery.count < self._terms.max_deliveries:
             outcomes.append(Retry(replace(task.delivery, charged=False), why))
             return []
-        return [Attempt(task.delivery, dead_record(task.order, f"failed: {why}", self._terms.now()))]
+        return [Attempt(task.delivery, dead_record(task.order, GivenUp("failed", why), self._terms.now()))]

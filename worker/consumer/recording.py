@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
-from worker.consumer.tasks import AnyOrder
+from worker.consumer.tasks import AnyOrder, GivenUp
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.orders import Execution, OrderRecord, Status, record_execution
@@ -26,6 +26,13 @@ class Attempt(Struct, frozen=True):
     record: OrderRecord
 
 
+class Content(Struct, frozen=True):
+    """The order that an entry holds; without a fingerprint where nothing is known of its content."""
+
+    order_id: str
+    fingerprint: bytes
+
+
 class Stands(Struct, frozen=True):
     """An attempt and the row that stands for it now."""
 
@@ -38,8 +45,8 @@ class Stands(Struct, frozen=True):
         row, attempt = self.record, self.attempt
         return (
             row.status is Status.SUBMITTED
-            and row.entry_id == attempt.delivery.entry_id
-            and row.fingerprint == attempt.record.fingerprint
+            and row.owned_by(attempt.delivery.entry_id)
+            and (row.order_id, row.fingerprint) == (attempt.record.order_id, attempt.record.fingerprint)
         )
 
     @property
@@ -47,10 +54,11 @@ class Stands(Struct, frozen=True):
         """What the row means for the delivery."""
         attempt = self.attempt
         written = self.record is attempt.record
-        if not attempt.record.fingerprint and self.record.entry_id != attempt.delivery.entry_id:
+        if not attempt.record.fingerprint and not self.record.owned_by(attempt.delivery.entry_id):
             # Given up without knowing its content, so nobody can say that it is the order of that row.
             return Dead(attempt.delivery, *attempt.record.given_up_for, None)
-        return judge(attempt.delivery, attempt.record.fingerprint, self.record, written=written)
+        content = Content(attempt.record.order_id, attempt.record.fingerprint)
+        return judge(attempt.delivery, content, self.record, written=written)
 
 
 class Recording:
@@ -82,38 +90,59 @@ class Recording:
         return [Stands(attempt, record) for attempt, record in zip(attempts, standing, strict=True)]
 
     def _record_refused(self, attempt: Attempt, refused: RowRefused) -> list[Stands]:
-        why = f"database_rejected: {self._remark}{refused}"
+        why = GivenUp("database_rejected", f"{self._remark}{refused}")
         row = attempt.record
         if row.status is Status.DEAD and row.symbol is None:
-            raise Outage("postgresql", why)
+            raise Outage("postgresql", str(why))
         bare = OrderRecord(
             row.order_id,
             row.entry_id,
             row.fingerprint,
             Status.DEAD,
             row.executed_at,
-            error_message=why,
+            error_message=str(why),
+            dead_reason=why.reason,
             replay_of=row.replay_of,
         )
         return self._record([Attempt(attempt.delivery, bare)])
 
 
-def dead_record(order: AnyOrder, why: str, at: datetime) -> OrderRecord:
+def dead_record(order: AnyOrder, why: GivenUp, at: datetime) -> OrderRecord:
     """Return the row of an order that is given up."""
-    return record_execution(order, Execution(Status.DEAD, error_message=why), at)
+    dead = record_execution(order, Execution(Status.DEAD, error_message=str(why)), at)
+    return replace(dead, dead_reason=why.reason)
 
 
-def judge(delivery: Delivery, fingerprint: bytes, record: OrderRecord, *, written: bool) -> Outcome:
+def judge(delivery: Delivery, content: Content, record: OrderRecord, *, written: bool) -> Outcome:
     """Return what the row that stands for an order means for a delivery of it."""
-    owns = record.entry_id == delivery.entry_id
-    if owns and record.status is Status.DEAD:
-        return Dead(delivery, *record.given_up_for, record.order_id)
-    # Where nothing is known of the content (trimmed, undecodable) the row says which entry it belongs to.
-    if fingerprint and record.fingerprint != fingerprint:
-        return Dead(delivery, "conflict", "the order came before with other content", record.order_id)
-    if not owns:
+    conflict = _conflict(delivery, content, record)
+    if conflict is not None:
+        return conflict
+    if not record.owned_by(delivery.entry_id):
         return Duplicate(delivery, record.order_id)
+    if record.status is Status.DEAD:
+        return Dead(delivery, *record.given_up_for, record.order_id)
     if record.status is Status.SUBMITTED:
         # Met by a pure executor where one with outside effects began: its next delivery asks the inbox first.
         return Retry(replace(delivery, charged=False), "its row is SUBMITTED")
     return Settled(delivery, record, answered=not written)
+
+
+def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead | None:
+    """Return what a delivery is that the row contradicts."""
+    stranger, owns = record.stranger, record.owned_by(delivery.entry_id)
+    if stranger is not None and not stranger.publishes_here:
+        why = f"the order is that of source {stranger.source!r}, which publishes on another results stream"
+        return Dead(delivery, "conflict", why, record.order_id)
+    # Where nothing is known of the content (trimmed, undecodable), now or when the row was written, it stands for its entry.
+    if not content.fingerprint or (owns and not record.fingerprint):
+        return None
+    if content.order_id != record.order_id:
+        why = f"its entry id belongs to the order {record.order_id}, and the order {content.order_id} came with it"
+    elif content.fingerprint != record.fingerprint:
+        why = "the order came before with other content"
+    else:
+        return None
+    # The entry that had this id before may have left its mark.
+    told_by = f"{content.order_id}:{content.fingerprint.hex()[:16]}" if owns else ""
+    return Dead(delivery, "conflict", why, content.order_id, told_by)

@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from worker.consumer import doubts
-from worker.consumer.ports import Monotonic, Renderer, WallClock
-from worker.domain.deliveries import Delivery, Settlement
+from worker.consumer.ports import Decoder, Monotonic, Renderer, WallClock
+from worker.consumer.unsourced import is_ours
+from worker.domain.deliveries import BEGINNING, Delivery, Settlement
 from worker.domain.evidence import Fate, Owner, Repaired
 from worker.domain.orders import OrderRecord, Status
 from worker.domain.times import utc_text
@@ -21,28 +23,42 @@ PAGE = 1000
 IDLE_STRETCH_S = 0.25
 
 
+class Extent(Protocol):
+    """How far a stream reaches."""
+
+    @property
+    def first(self) -> str:
+        """The first id, `0-0` where it is empty."""
+
+
 class Evidence(doubts.Evidence, Protocol):
     """What the streams hold."""
 
-    def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
-        """Tell how entries stand, all of them at one instant."""
+    def orders(self) -> Extent:
+        """Return how far the orders stream reaches."""
 
     def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
         """Return the fields of those that are on the orders stream."""
 
 
-class Mending(doubts.Mending, Protocol):
+class Mending(Protocol):
     """What gives back to the streams, what is not settled as far as Redis knows and in nobody's hands."""
+
+    def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands; return which were."""
 
     def note(self, report: Mapping[str, str]) -> None:
         """Leave a note of the last repair, for people."""
 
 
-class Rows(Protocol):
+class Rows(doubts.Rows, Protocol):
     """What a repair asks of the table."""
 
     def now(self) -> datetime:
         """Return the time of the database."""
+
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
 
     def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
         """Return the first rows with an outcome that were recorded after one and up to a time, the oldest first."""
@@ -55,9 +71,16 @@ def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Rendere
     """Return what settles the entry of a row with an outcome; its fields are those of the entry, where they are kept."""
     delivery = Delivery(row.entry_id, fields, 0, False)
     if row.status is not Status.DEAD:
-        return renderer.result(delivery, row)
-    reason, error = row.given_up_for
-    return renderer.letter(delivery, reason=reason, error=error, order_id=row.order_id)
+        settlement = renderer.result(delivery, row)
+    else:
+        reason, error = row.given_up_for
+        settlement = renderer.letter(delivery, reason=reason, error=error, order_id=row.order_id)
+    return replace(settlement, stands_since_ms=stands_since_ms(row))
+
+
+def stands_since_ms(row: OrderRecord) -> int:
+    """Return the unix time in milliseconds before which nobody can have published anything of a row."""
+    return int(row.executed_at.timestamp() * 1000)
 
 
 class Repair:
@@ -78,6 +101,8 @@ class Repair:
         window_s: int,
         clock: Monotonic,
         now: WallClock,
+        open_doubts: doubts.Doubts,
+        decoder: Decoder,
     ) -> None:
         self._evidence = evidence
         self._mending = mending
@@ -91,7 +116,8 @@ class Repair:
         self._until: datetime | None = None
         self._wanted = window_s > 0
         self._done = Repaired()
-        self.doubts = doubts.Doubts(evidence, mending)
+        self.doubts = open_doubts
+        self._decoder = decoder
 
     def want(self) -> None:
         """Begin anew with the next turn: Redis may have lost what it had."""
@@ -102,7 +128,10 @@ class Repair:
         if self._wanted:
             self._begin()
         ends_at = self._clock() + IDLE_STRETCH_S
-        while self._after is not None and self._page() and idle and self._clock() < ends_at:
+        # What is in doubt marks will tell of all that comes after it.
+        while (
+            self._after is not None and not self.doubts and self._page() and idle and self._clock() < ends_at
+        ):
             pass
 
     def _begin(self) -> None:
@@ -117,13 +146,13 @@ class Repair:
             return False
         page = self._rows.recorded(self._after, self._until, PAGE)
         fates = self._evidence.fates([each.entry_id for each in page]) if page else {}
-        lost = [
+        landed = [
             each.entry_id
             for each in page
-            if fates[each.entry_id].settled is False and not fates[each.entry_id].in_flight
+            if fates[each.entry_id].unmarked and not fates[each.entry_id].in_flight
         ]
-        if lost:
-            self._restore(lost)
+        if landed:
+            self._restore(landed, fates)
         self._done.looked_at += len(page)
         if len(page) < PAGE:
             self._end()
@@ -131,11 +160,29 @@ class Repair:
         self._after = page[-1]
         return True
 
-    def _restore(self, entry_ids: Sequence[str]) -> None:
+    def _restore(self, entry_ids: Sequence[str], fates: Mapping[str, Fate]) -> None:
         rows = list(self._rows.rows_of_entries(entry_ids).values())
         fields = self._evidence.entries([row.entry_id for row in rows])
-        settlements = [settlement_of(row, fields.get(row.entry_id, ()), self._renderer) for row in rows]
-        for row, settlement, done in zip(rows, settlements, self._mending.restore(settlements), strict=True):
+        lost = []
+        unsourced = any(row.unsourced for row in rows)
+        first, alone = (
+            (self._evidence.orders().first, self._rows.alone()) if unsourced else (BEGINNING, False)
+        )
+        for row in rows:
+            if not is_ours(row, fields.get(row.entry_id), self._decoder, first=first, alone=alone):
+                self._done.left_alone += 1
+                continue
+            settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer)
+            since_ms, buried = stands_since_ms(row), row.status is Status.DEAD
+            if fates[row.entry_id].settled(since_ms, buried=buried) is None:
+                self.doubts.add(settlement)
+            else:
+                lost.append((row, settlement))
+        self._publish(lost)
+
+    def _publish(self, lost: Sequence[tuple[OrderRecord, Settlement]]) -> None:
+        restored = self._mending.restore([settlement for _, settlement in lost]) if lost else []
+        for (row, settlement), done in zip(lost, restored, strict=True):
             if done:
                 log.warning(
                     "repaired", action=settlement.action, entry_id=row.entry_id, order_id=row.order_id

@@ -18,6 +18,17 @@ Watched = TypeVar("Watched", bound=Order | UnsoundOrder)
 Answer = TypeVar("Answer")
 
 
+class GivenUp(Struct, frozen=True):
+    """Why an order is given up: the code of the reason, and in words."""
+
+    reason: str
+    error: str
+
+    def __str__(self) -> str:
+        """Return both, as rows and letters of the version before have them."""
+        return f"{self.reason}: {self.error}"
+
+
 class Task(Struct, frozen=True):
     """A delivery that has to come to an outcome.
 
@@ -27,7 +38,7 @@ class Task(Struct, frozen=True):
 
     delivery: Delivery
     order: AnyOrder
-    hopeless: str | None = None
+    hopeless: GivenUp | None = None
     begun: bool = False
     submitted: bool = False
 

@@ -50,12 +50,16 @@ class Duplicate(Struct, frozen=True):
 
 
 class Dead(Struct, frozen=True):
-    """No result will ever come of it: bury, and ack. By count only after its row says DEAD."""
+    """No result will ever come of it: bury, and ack. By count only after its row says DEAD.
+
+    `content` tells it from another entry that had its id before it, and whose row stands; else it is empty.
+    """
 
     delivery: Delivery
     reason: str
     error: str
     order_id: str | None
+    content: str = ""
 
 
 class Retry(Struct, frozen=True):
@@ -71,24 +75,33 @@ Outcome: TypeAlias = Settled | Duplicate | Dead | Retry
 class Settlement(Struct, frozen=True):
     """One entry's part of a settle: publish or bury these fields unless the entry is settled already; ack.
 
-    A repair may also `mark` it alone, or `republish` or `rebury` it though it counts as settled.
+    A repair may also `mark` it alone, or `republish` or `rebury` it though it counts as settled; `unknown` is acked, and
+    noted as one of which nobody can know whether its result was published. `stands_since_ms` is the unix time before
+    which nothing can have been given out for it; None: its row was written by this process just now; LOOKED_FOR: it
+    was looked for and never given out. `mark` is what it is marked as where that is not its entry id.
     """
 
     entry_id: str
-    action: Literal["publish", "bury", "ack", "mark", "republish", "rebury"]
+    action: Literal["publish", "bury", "ack", "unknown", "mark", "republish", "rebury"]
     fields: Sequence[str | bytes] = ()
     copy: str = ""
+    stands_since_ms: int | None = None
+    mark: str = ""
+
+
+LOOKED_FOR = -1
 
 
 class Settling(Struct, frozen=True):
-    """What a settle did: how many entries were not settled before, and which it took for settled long ago.
+    """What a settle did: how many entries were not settled before, and which are in doubt.
 
-    These are older than any mark that is kept, and nobody held them: they were settled while this process slept, or
-    else Redis has lost what it knew of them.
+    These have no mark, and marks of their time are not complete: Redis has lost what it knew of them, or they were
+    settled while this process slept, longer than marks are kept. Nothing was done about them.
     """
 
     new: int = 0
-    long_settled: tuple[str, ...] = ()
+    in_doubt: tuple[str, ...] = ()
+    unknown: int = 0
 
 
 def size_of(fields: Sequence[bytes]) -> int:

@@ -9,11 +9,29 @@ Invariant: TypeAlias = Literal["I1", "I2", "I3", "I4", "I5"]
 Remedy: TypeAlias = Literal["publish", "bury", "mark", "republish", "rebury", "readopt"]
 
 
+class Marked(Struct, frozen=True):
+    """What is known of all settled marks; times in unix milliseconds, None where nothing is said.
+
+    `made` tells these marks from others that took their place. What was published, or buried, since a time has its mark,
+    unless it is below the horizon. All that is on the streams since `walked_since_ms` was looked through.
+    """
+
+    made: str = ""
+    horizon_ms: int = 0
+    results_since_ms: int | None = None
+    letters_since_ms: int | None = None
+    walked_since_ms: int | None = None
+
+
+NOTHING_LOST = Marked(results_since_ms=0, letters_since_ms=0)
+
+
 class Fate(Struct, frozen=True):
     """How an entry stands on the orders stream, at one instant.
 
     `waiting` is to be delivered, `noted` was trimmed while it was pending and is still to be asked about, `marked` is
-    settled; of an entry that is `old` nobody knows, since marks of its age have been dropped.
+    settled; of an entry that is `old` nobody knows, since marks of its age have been dropped, and nobody knows of what
+    may have been given out before the `marks` were complete.
     """
 
     pending: bool = False
@@ -21,6 +39,7 @@ class Fate(Struct, frozen=True):
     noted: bool = False
     marked: bool = False
     old: bool = False
+    marks: Marked = NOTHING_LOST
 
     @property
     def in_flight(self) -> bool:
@@ -28,9 +47,16 @@ class Fate(Struct, frozen=True):
         return self.pending or self.waiting or self.noted
 
     @property
-    def settled(self) -> bool | None:
-        """Whether it was settled; None where that can't be known any more."""
-        return True if self.marked else None if self.old else False
+    def unmarked(self) -> bool:
+        """Whether it has no mark though it would be kept."""
+        return not (self.marked or self.old)
+
+    def settled(self, since_ms: int, *, buried: bool = False) -> bool | None:
+        """Whether what stands since a time was published, or buried; None where marks can't tell."""
+        if self.marked:
+            return True
+        complete_ms = self.marks.letters_since_ms if buried else self.marks.results_since_ms
+        return None if self.old or since_ms < (complete_ms or 0) else False
 
 
 class PublishedResult(Struct, frozen=True):
@@ -49,22 +75,30 @@ class BuriedEntry(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True):
-    """One invariant that one order or entry breaks, in words; `remedy` is what a repair does about it, if anything."""
+    """One invariant that one order or entry breaks, in words; `remedy` is what a repair does about it, if anything.
+
+    `otherwise` is what it does where nothing is to be given out that may have been given out before.
+    """
 
     invariant: Invariant
     entry_id: str | None
     order_id: str | None
     what: str
     remedy: Remedy | None = None
+    otherwise: Remedy | None = None
 
     @property
     def again(self) -> bool:
         """Whether its remedy gives out once more what was given out before."""
         return self.remedy in {"republish", "rebury"}
 
+    def remedy_where(self, *, republish: bool) -> Remedy | None:
+        """Return what a repair does about it, if it may give out once more what was given out before or not."""
+        return self.otherwise if self.again and not republish else self.remedy
+
     def can_be_mended(self, *, republish: bool) -> bool:
         """Whether a repair does anything about it; what was given out before, only where that is asked for."""
-        return self.remedy is not None and (republish or not self.again)
+        return self.remedy_where(republish=republish) is not None
 
 
 class Owner(Struct, frozen=True):

@@ -10,6 +10,7 @@ from operator import attrgetter
 from msgspec import Struct
 
 from worker.domain.decimals import EXACT
+from worker.domain.fleets import Stranger
 
 ZERO = Decimal(0)
 
@@ -132,14 +133,25 @@ class OrderRecord(Struct, frozen=True):
     average_price: Decimal | None = None
     error_message: str | None = None
     trades: tuple[Trade, ...] = ()
+    # Why the row is DEAD, as a code that also stands in front of the error message.
+    dead_reason: str | None = None
     # The entry whose DEAD row this one may take over; not stored.
     replay_of: str | None = None
+    # Of a row that was found: whether it is of before there were sources, or of another source than ours.
+    unsourced: bool = False
+    stranger: Stranger | None = None
 
     @property
     def given_up_for(self) -> tuple[str, str]:
         """The reason code and the error of a DEAD row, as its dead letter states them."""
-        reason, _, error = (self.error_message or "failed").partition(": ")
-        return reason, error
+        message = self.error_message or "failed"
+        # The version before kept the code in front of the message alone.
+        reason = self.dead_reason or message.partition(": ")[0]
+        return reason, message.removeprefix(reason).removeprefix(": ")
+
+    def owned_by(self, entry_id: str) -> bool:
+        """Whether it is the row of this entry of our own stream."""
+        return self.stranger is None and self.entry_id == entry_id
 
 
 ERROR_MESSAGE_LIMIT = 1000

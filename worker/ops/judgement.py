@@ -25,6 +25,9 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     away: tuple[Away, ...] = ()
     schema: str = "current"
+    # What is in the way of the tables, and the SQL that leads round it.
+    obstacle: str = ""
+    remedy: str | None = None
     group: str = "execution"
     group_exists: bool = True
     entries: int = 0
@@ -37,6 +40,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     several_leases_s: float = 90
     alive: int = 0
     lost_unread: int = 0
+    unknown_results: int = 0
+    streams_of_source: int = 1
     open_letters: Mapping[str, int] = {}
     all_letters: bool = True
     submitted: int = 0
@@ -75,6 +80,10 @@ def _servers(facts: Facts) -> Iterator[Condition]:
         yield Condition(name, f"{each.server} {what}: {each.reason}")
     if facts.schema == "behind":
         yield Condition("schema_behind", "The database schema is behind this version", "worker migrate")
+    if facts.schema == "obstructed":
+        yield Condition(
+            "schema_obstructed", f"The database can't be migrated: {facts.obstacle}", facts.remedy
+        )
 
 
 def _people(facts: Facts) -> Iterator[Condition]:
@@ -94,6 +103,12 @@ def _people(facts: Facts) -> Iterator[Condition]:
             f"{counted(facts.lost_unread, 'order')} {were} trimmed before anybody had read them, and are lost"
         )
         yield Condition("lost_unread", f"{lost}; ask the producers what they sent")
+    if facts.unknown_results:
+        text = f"Nobody can know whether {counted(facts.unknown_results, 'result')} went out: trimmed or deleted, and their marks lost"
+        yield Condition("unknown_results", text, "worker audit --repair --republish")
+    if facts.streams_of_source > 1:
+        text = f"{facts.streams_of_source} orders streams are worked on under one source: give each fleet a WORKER_SOURCE of its own"
+        yield Condition("shared_source", text)
     if facts.stuck:
         untouched = f"for {span(facts.longest_untouched_s or 0)}, the longest"
         stuck = (
@@ -136,7 +151,8 @@ def _standstill_s(facts: Facts) -> float | None:
     waited_s = max(facts.oldest_waiting_age_s or 0, facts.oldest_pending_age_s or 0)
     still_s = math.inf if facts.last_recorded_age_s is None else facts.last_recorded_age_s
     too_long = min(waited_s, still_s) > facts.several_leases_s
-    return still_s if facts.alive and too_long and not facts.away and facts.schema != "behind" else None
+    could = not facts.away and facts.schema not in {"behind", "obstructed"}
+    return still_s if facts.alive and too_long and could else None
 
 
 def _replicas(facts: Facts) -> str:

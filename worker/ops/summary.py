@@ -21,6 +21,8 @@ def facts_of(found: Found) -> Facts:
         if not found[server]["connected"]
     )
     facts: dict[str, Any] = {"away": away, "schema": database.get("schema", "current")}
+    if "obstacle" in database:
+        facts |= {"obstacle": database["obstacle"]["what"], "remedy": database["obstacle"]["remedy"]}
     if redis["connected"]:
         facts |= {
             name: redis[name]
@@ -34,6 +36,7 @@ def facts_of(found: Found) -> Facts:
             "alive": redis["consumers_alive"],
             "several_leases_s": redis["stuck_after_s"],
             "lost_unread": (redis["lost_unread"] or 0) + redis["lost_unnoticed"],
+            "unknown_results": redis["unknown_results"],
             "open_letters": redis["letters"]["open"],
             "all_letters": redis["letters"]["all"],
             "repairs": redis["repair"]["running"],
@@ -44,6 +47,7 @@ def facts_of(found: Found) -> Facts:
         for name in ("submitted", "oldest_submitted_age_s", "a_submitted", "last_recorded_age_s")
         if name in outcomes
     }
+    facts["streams_of_source"] = database.get("streams_of_source", 1)
     return Facts(**facts)
 
 

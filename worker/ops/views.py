@@ -86,8 +86,10 @@ class Views:
         redis = self._checks.finding("redis")
         if redis.connected and not redis.details.get("group_exists"):
             reasons.append("redis: the consumer group is missing")
-        if self._checks.finding("database").details.get("schema") == "behind":
-            reasons.append("database: the schema is behind")
+        schema = self._checks.finding("database").details.get("schema")
+        if schema in {"behind", "obstructed"}:
+            obstructed = ", and something is in the way of migrating it" if schema == "obstructed" else ""
+            reasons.append(f"database: the schema is behind{obstructed}")
         if self._vitals.state != "running":
             reasons.append(self._vitals.outage or self._vitals.state)
         reasons = list(dict.fromkeys(reasons))

@@ -2,6 +2,8 @@
 
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from worker.domain.fleets import LONGEST_SOURCE, source_of
+
 LONGEST_KEY = 100
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
@@ -32,6 +34,12 @@ def key_name(value: str) -> None:
         raise ValueError(f"must be 1 to {LONGEST_KEY} characters")
     if not value.isprintable() or any(character.isspace() for character in value):
         raise ValueError("must be printable and without spaces")
+
+
+def source(value: str) -> None:
+    """Accept the name of a source."""
+    if not 1 <= len(value) <= LONGEST_SOURCE or source_of(value) != value:
+        raise ValueError(f"must be 1 to {LONGEST_SOURCE} characters of A-Z a-z 0-9 . _ : / -")
 
 
 def _one_of(schemes: tuple[str, ...], text: str) -> None:

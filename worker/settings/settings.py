@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo
 
+from worker.domain.fleets import Fleet, source_of
 from worker.settings import checks
 from worker.settings.checks import Secret
 
@@ -30,6 +31,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     dead_letter_stream: Annotated[str, _KEY, Meta(description="Stream that dead letters go to")] = (
         "orders:dead"
     )
+    source: Annotated[
+        str | None,
+        Meta(
+            extra={"check": checks.source},
+            description="Whose rows and marks these are, if not the name of the orders stream; stays what it is for its stream",
+        ),
+    ] = None
     results_channel: Annotated[
         str | None, _KEY, Meta(description="Pub/Sub channel that gets a JSON copy of each result")
     ] = None
@@ -122,6 +130,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: Annotated[
         Literal["json", "console"], Meta(description="One JSON object per line, or text for people")
     ] = "json"
+
+    @property
+    def fleet(self) -> Fleet:
+        """Whose rows these replicas write, and where they publish."""
+        return Fleet(self.source or source_of(self.orders_stream), self.results_stream)
 
 
 def variable(field: str) -> str:

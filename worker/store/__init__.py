@@ -4,5 +4,6 @@ from worker.store.engine import Database
 from worker.store.evidence import StoreEvidence
 from worker.store.orders import OrderStore
 from worker.store.queries import OrderRow, StoreInspector
+from worker.store.sources import Sources
 
-__all__ = ["Database", "OrderRow", "OrderStore", "StoreEvidence", "StoreInspector"]
+__all__ = ["Database", "OrderRow", "OrderStore", "Sources", "StoreEvidence", "StoreInspector"]

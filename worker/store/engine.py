@@ -50,6 +50,16 @@ _SETTINGS = (
 _SETTINGS_FROM_17_ON = f"{_SETTINGS}; SET LOCAL transaction_timeout = {{limit_ms}}"
 _WITH_TRANSACTION_TIMEOUT = 170_000
 
+# A migration asks for its lock again and again instead of waiting for it: whoever comes later waits behind one that waits.
+LOCK_WAIT_MS = 200
+# Its sender may vanish, or be stopped, with a lock in its hands. Time limits that a role or database has set are not for it.
+_MIGRATION_SETTINGS = (
+    "SET LOCAL lock_timeout = {lock_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms};"
+    " SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3;"
+    " SET LOCAL timezone = 'UTC'; SELECT set_config(name, '0', true) FROM pg_settings"
+    " WHERE name IN ('statement_timeout', 'transaction_timeout')"
+)
+
 # As much of a statement as any server shows of it.
 _SHOWN = 64
 _STALLED_COPIES = text(
@@ -135,10 +145,22 @@ class Database:
             return int(ended.scalar_one())
 
     @contextmanager
-    def patient_transaction(self) -> Iterator[Connection]:
-        """Run the block in one transaction that may take any time: migrations wait for their turn."""
-        with outages(), self._engine.begin() as connection:
-            connection.exec_driver_sql(_BEGIN)
+    def session(self, *, idle_limit_ms: int) -> Iterator[Connection]:
+        """Yield a connection for migrations, which begin and end their transactions by themselves.
+
+        None of these waits longer than LOCK_WAIT_MS for a lock: it may be one that everybody has to wait behind. Nor may one
+        pause for longer than `idle_limit_ms`, 0 for ever. All else takes the time it takes.
+        """
+        with outages(), self._engine.connect() as connection:
+            connection.execution_options(isolation_level="READ COMMITTED")
+            settings = _MIGRATION_SETTINGS.format(lock_ms=LOCK_WAIT_MS, idle_ms=idle_limit_ms)
+
+            def begin(begun: Connection) -> None:
+                # Without a transaction there is nothing that could be local to it.
+                if begun.get_execution_options()["isolation_level"] != "AUTOCOMMIT":
+                    begun.exec_driver_sql(settings)
+
+            event.listen(connection, "begin", begin)
             yield connection
 
     def ping(self) -> None:

@@ -6,10 +6,11 @@ from datetime import datetime
 from sqlalchemy import bindparam, func, select, text, tuple_
 
 from worker.domain.evidence import Owner
+from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Status
 from worker.store.engine import Database
 from worker.store.orders import OrderStore
-from worker.store.tables import orders
+from worker.store.tables import of_source, order_sources, orders
 
 PAGE = 500
 _EXPECTED_ROWS = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('orders')")
@@ -18,9 +19,11 @@ _EXPECTED_ROWS = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE
 class StoreEvidence:
     """Raises Outage where PostgreSQL does not answer."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, fleet: Fleet) -> None:
         self._database = database
-        self._rows = OrderStore(database)
+        self._rows = OrderStore(database, fleet)
+        self._source = fleet.source
+        self._ours = of_source(fleet.source)
 
     def now(self) -> datetime:
         """Return the time of the database."""
@@ -38,7 +41,7 @@ class StoreEvidence:
         query = (
             select(orders.c.entry_id)
             .where(orders.c.entry_id > bindparam("after"), orders.c.recorded_at <= recorded_until)
-            .where(orders.c.entry_id >= from_entry)
+            .where(orders.c.entry_id >= from_entry, self._ours)
             .order_by(orders.c.entry_id)
             .limit(PAGE)
         )
@@ -49,12 +52,18 @@ class StoreEvidence:
             if not page:
                 return
             found = self._rows.find(page)
-            yield [found[entry_id] for entry_id in page if entry_id in found]
+            # Where two rows have an entry id, that which has a source is found twice.
+            yield [found[entry_id] for entry_id in dict.fromkeys(page) if entry_id in found]
             after = page[-1]
 
     def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
         """Return the order ids of the rows that these entries own, by entry id."""
-        query = select(orders.c.entry_id, orders.c.order_id).where(orders.c.entry_id.in_(entry_ids))
+        query = (
+            select(orders.c.entry_id, orders.c.order_id)
+            .where(orders.c.entry_id.in_(entry_ids), self._ours)
+            # Of two rows of an entry that which has a source stays.
+            .order_by(orders.c.source)
+        )
         with self._database.transaction() as connection:
             return {row.entry_id: row.order_id for row in connection.execute(query)}
 
@@ -65,11 +74,25 @@ class StoreEvidence:
             return {order_id: bytes(fingerprint) for order_id, fingerprint in connection.execute(query)}
 
     def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
-        """Return the rows of orders, by order id."""
-        query = select(orders.c.entry_id).where(orders.c.order_id.in_(order_ids))
+        """Return the rows of orders that are of our source, by order id."""
+        query = select(orders.c.entry_id).where(orders.c.order_id.in_(order_ids), self._ours)
         with self._database.transaction() as connection:
             owners = connection.scalars(query).all()
         return {row.order_id: row for row in self.rows_of_entries(owners).values()}
+
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
+        others = select(order_sources.c.source).where(order_sources.c.source != self._source).limit(1)
+        with self._database.transaction() as connection:
+            return connection.scalar(others) is None
+
+    def of_other_sources(self, order_ids: Sequence[str]) -> set[str]:
+        """Return those of the orders whose rows are of other sources."""
+        if not order_ids:
+            return set()
+        query = select(orders.c.order_id).where(orders.c.order_id.in_(order_ids), ~self._ours)
+        with self._database.transaction() as connection:
+            return set(connection.scalars(query))
 
     def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows that entries own, by entry id."""
@@ -80,7 +103,7 @@ class StoreEvidence:
         query = (
             select(orders.c.recorded_at, orders.c.entry_id)
             .where(tuple_(orders.c.recorded_at, orders.c.entry_id) > (after.recorded_at, after.entry_id))
-            .where(orders.c.recorded_at <= until, orders.c.status != Status.SUBMITTED)
+            .where(orders.c.recorded_at <= until, orders.c.status != Status.SUBMITTED, self._ours)
             .order_by(orders.c.recorded_at, orders.c.entry_id)
             .limit(count)
         )

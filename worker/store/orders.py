@@ -1,16 +1,18 @@
 """The orders table as inbox and outbox: records executions, finds what stands already."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import groupby
-from operator import itemgetter
-from typing import Any
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.expression import ColumnElement
 
 from worker.domain.errors import Outage, RowRefused
+from worker.domain.fleets import Fleet, Stranger
 from worker.domain.orders import Labels, OrderRecord, Side, Status, Trade
 from worker.store.engine import Database, copy
 from worker.store.rows import (
@@ -25,7 +27,7 @@ from worker.store.rows import (
     trade_lines,
     trade_rows,
 )
-from worker.store.tables import orders, trades
+from worker.store.tables import UNSOURCED, order_sources, orders, trades
 
 log = structlog.get_logger(__name__)
 
@@ -50,12 +52,19 @@ _take_over = (
     .where(
         orders.c.order_id == _replays["order_id"],
         orders.c.entry_id == _replays["replay_of"],
+        orders.c.source.in_([UNSOURCED, _replays["source"]]),
         orders.c.status == Status.DEAD,
-        ~select(_owned.c.order_id).where(_owned.c.entry_id == _replays["entry_id"]).exists(),
+        ~select(_owned.c.order_id)
+        .where(
+            _owned.c.entry_id == _replays["entry_id"], _owned.c.source.in_([UNSOURCED, _replays["source"]])
+        )
+        .exists(),
     )
     .returning(orders.c.entry_id)
 )
-_OUTCOME_COLUMNS = ("status", "executed_at", "filled_quantity", "average_price", "error_message")
+_OUTCOME_COLUMNS = (
+    "status", "executed_at", "filled_quantity", "average_price", "error_message", "dead_reason",
+)  # fmt: skip
 _outcomes = incoming_orders("outcomes")
 # Whatever is no intent of this entry any more stands as it is: somebody else has resolved it.
 _resolve = (
@@ -64,14 +73,16 @@ _resolve = (
     .where(
         orders.c.order_id == _outcomes["order_id"],
         orders.c.entry_id == _outcomes["entry_id"],
+        orders.c.source.in_([UNSOURCED, _outcomes["source"]]),
         orders.c.status == Status.SUBMITTED,
     )
     .returning(orders.c.entry_id)
 )
 _new_trades = incoming_trades("new_trades")
 _insert_trades = insert(trades).from_select(TRADE_COLUMNS, select(*_new_trades.values()))
-_owners = select(orders.c.entry_id).where(
-    orders.c.entry_id == any_(bindparam("entry_ids", type_=ARRAY(Text)))
+_owners = select(orders.c.order_id).where(
+    orders.c.entry_id == any_(bindparam("entry_ids", type_=ARRAY(Text))),
+    orders.c.source.in_([UNSOURCED, bindparam("source")]),
 )
 _FILL = ("trade_id", "trade_quantity", "trade_price", "trade_commission")
 # In one statement: whoever is asked once answers of one instant.
@@ -87,10 +98,14 @@ _with_fills = (
 
 
 class OrderStore:
-    """Rows of orders with their trades. Raises Outage (effect unknown, repeatable) or RowRefused (nothing written)."""
+    """Rows of orders with their trades. Raises Outage (effect unknown, repeatable) or RowRefused (nothing written).
 
-    def __init__(self, database: Database) -> None:
+    What is written belongs to the source of the fleet. Rows of before there were sources count as its own.
+    """
+
+    def __init__(self, database: Database, fleet: Fleet) -> None:
         self._database = database
+        self._fleet = fleet
         self._inserts = 0
 
     def ping(self) -> None:
@@ -103,17 +118,19 @@ class OrderStore:
         """Write the rows in one transaction and return, in the same places, the row that stands for each.
 
         That is the record itself (the same object) where it was written, else what stood there before: the
-        row of its entry, else of its order. Waits for a transaction of another replica that is writing the
+        row of its entry where that is of the same order, else the row of its order, whichever source that is of,
+        else the row of its entry. Waits for a transaction of another replica that is writing the
         same order. A replay takes over the row of its order where that is DEAD and belongs to what it replays.
         """
         replays = [record for record in records if record.replay_of is not None]
         if not replays and self._copied(records):
             return list(records)
         with self._database.transaction() as connection:
-            taken = _taken_over(connection, replays) if replays else set[str]()
+            taken = self._taken_over(connection, replays) if replays else set[str]()
             new = [record for record in records if record.entry_id not in taken] if taken else records
-            written = taken | set(connection.scalars(_insert_orders, {"new_orders": order_rows(new)}))
-            return _with_trades(connection, records, written)
+            rows = order_rows(new, self._fleet.source)
+            written = taken | set(connection.scalars(_insert_orders, {"new_orders": rows}))
+            return self._with_trades(connection, records, written)
 
     def _copied(self, records: Sequence[OrderRecord]) -> bool:
         """Try the cheaper way, which works where no order was there before; return whether all is written."""
@@ -121,7 +138,7 @@ class OrderStore:
             self._inserts -= 1
             return False
         try:
-            rows, fills = order_lines(records), trade_lines(records)
+            rows, fills = order_lines(records, self._fleet.source), trade_lines(records)
             if rows is None or fills is None:
                 return False
             with self._database.transaction() as connection:
@@ -146,53 +163,89 @@ class OrderStore:
             connection.execute(
                 select(orders.c.order_id).where(named).order_by(orders.c.order_id).with_for_update()
             )
-            written = set(connection.scalars(_resolve, {"outcomes": order_rows(records)}))
-            return _with_trades(connection, records, written)
+            outcomes = order_rows(records, self._fleet.source)
+            written = set(connection.scalars(_resolve, {"outcomes": outcomes}))
+            return self._with_trades(connection, records, written)
 
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
-        """Ask the inbox: return the rows that these entries own, by entry id."""
+        """Ask the inbox: return the rows that these entries own, by entry id.
+
+        A row of before there were sources is among them where our source has none; whether it is ours its order id
+        tells, since another fleet may have had an entry of that id.
+        """
         with self._database.transaction() as connection:
             # Most of what is asked about owns none, and whole rows, trades beside them, take longer to plan.
-            owners = connection.scalars(_owners, {"entry_ids": list(entry_ids)}).all()
-            found = _select(connection, orders.c.entry_id.in_(owners)) if owners else []
-        return {record.entry_id: record for record in found}
+            asked = {"entry_ids": list(entry_ids), "source": self._fleet.source}
+            owners = connection.scalars(_owners, asked).all()
+            return _by_entry(_select(connection, orders.c.order_id.in_(owners)) if owners else [])
+
+    def _with_trades(
+        self, connection: Connection, records: Sequence[OrderRecord], written: Container[str]
+    ) -> list[OrderRecord]:
+        """Write the trades of the records that were written, and return what stands for each record."""
+        filled = [record for record in records if record.trades and record.entry_id in written]
+        if filled:
+            connection.execute(_insert_trades, {"new_trades": trade_rows(filled)})
+        others = [record for record in records if record.entry_id not in written]
+        standing = self._standing(connection, others) if others else {}
+        return [standing.get(id(record), record) for record in records]
+
+    def _taken_over(self, connection: Connection, replays: Sequence[OrderRecord]) -> set[str]:
+        # One row can change once in a statement: of several replays in a batch the first on the stream gets it.
+        first: dict[str, OrderRecord] = {}
+        for record in replays:
+            first.setdefault(record.order_id, record)
+        rows = order_rows(first.values(), self._fleet.source)
+        return set(connection.scalars(_take_over, {"replays": rows}))
+
+    def _standing(self, connection: Connection, records: Sequence[OrderRecord]) -> dict[int, OrderRecord]:
+        entry_ids = [record.entry_id for record in records]
+        order_ids = [record.order_id for record in records]
+        ours = orders.c.source.in_([UNSOURCED, self._fleet.source])
+        found = _select(
+            connection, (orders.c.entry_id.in_(entry_ids) & ours) | orders.c.order_id.in_(order_ids)
+        )
+        by_entry = _by_entry(each for each in found if each.source in {UNSOURCED, self._fleet.source})
+        strangers = self._strangers(connection, {each.source for each in found})
+        by_order = {
+            each.row.order_id: replace(each.row, stranger=strangers.get(each.source)) for each in found
+        }
+        standing = {}
+        for record in records:
+            owned = by_entry.get(record.entry_id)
+            same = by_order.get(record.order_id)
+            # Of two rows that of the same order, unless content is lacking that could tell.
+            told = owned is not None and owned.fingerprint and record.fingerprint
+            row = owned if same is None or (owned is not None and not told) else same
+            if row is None:
+                raise Outage("postgresql", f"the row of order {record.order_id!r} vanished")
+            standing[id(record)] = row
+        return standing
+
+    def _strangers(self, connection: Connection, sources: set[str]) -> dict[str, Stranger]:
+        """Return those of the sources that are others than ours."""
+        others = sources - {UNSOURCED, self._fleet.source}
+        query = select(order_sources.c.source).where(
+            order_sources.c.source.in_(others), order_sources.c.results == self._fleet.results
+        )
+        here = set(connection.scalars(query)) if others else set[str]()
+        return {each: Stranger(each, each in here) for each in others}
 
 
-def _with_trades(
-    connection: Connection, records: Sequence[OrderRecord], written: Container[str]
-) -> list[OrderRecord]:
-    """Write the trades of the records that were written, and return what stands for each record."""
-    filled = [record for record in records if record.trades and record.entry_id in written]
-    if filled:
-        connection.execute(_insert_trades, {"new_trades": trade_rows(filled)})
-    others = [record for record in records if record.entry_id not in written]
-    standing = _standing(connection, others) if others else {}
-    return [standing.get(id(record), record) for record in records]
+class _Found(NamedTuple):
+    source: str
+    row: OrderRecord
 
 
-def _taken_over(connection: Connection, replays: Sequence[OrderRecord]) -> set[str]:
-    # One row can change once in a statement: of several replays in a batch the first on the stream gets it.
-    first: dict[str, OrderRecord] = {}
-    for record in replays:
-        first.setdefault(record.order_id, record)
-    return set(connection.scalars(_take_over, {"replays": order_rows(first.values())}))
+def _by_entry(found: Iterable[_Found]) -> dict[str, OrderRecord]:
+    """Return rows by entry id; of two rows of an entry that which has a source."""
+    return {each.row.entry_id: each.row for each in sorted(found, key=attrgetter("source"))}
 
 
-def _standing(connection: Connection, records: Sequence[OrderRecord]) -> dict[int, OrderRecord]:
-    entry_ids = [record.entry_id for record in records]
-    order_ids = [record.order_id for record in records]
-    found = _select(connection, orders.c.entry_id.in_(entry_ids) | orders.c.order_id.in_(order_ids))
-    by_entry = {record.entry_id: record for record in found}
-    by_order = {record.order_id: record for record in found}
-    try:
-        return {id(record): by_entry.get(record.entry_id) or by_order[record.order_id] for record in records}
-    except KeyError as missing:
-        raise Outage("postgresql", f"the row of order {missing} vanished") from None
-
-
-def _select(connection: Connection, condition: ColumnElement[bool]) -> list[OrderRecord]:
+def _select(connection: Connection, condition: ColumnElement[bool]) -> list[_Found]:
     rows = connection.execute(_with_fills.where(condition)).mappings()
-    return [_record(list(fills)) for _, fills in groupby(rows, key=itemgetter("order_id"))]
+    grouped = (list(fills) for _, fills in groupby(rows, key=itemgetter("order_id")))
+    return [_Found(fills[0]["source"], _record(fills)) for fills in grouped]
 
 
 def _record(fills: Sequence[Any]) -> OrderRecord:
@@ -213,6 +266,8 @@ def _record(fills: Sequence[Any]) -> OrderRecord:
         filled_quantity=row["filled_quantity"],
         average_price=row["average_price"],
         error_message=row["error_message"],
+        dead_reason=row["dead_reason"],
+        unsourced=row["source"] == UNSOURCED,
         trades=tuple(
             Trade(*(fill[name] for name in _FILL)) for fill in fills if fill["trade_id"] is not None
         ),

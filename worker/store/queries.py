@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from msgspec import Struct
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, and_, func, select, text
 
+from worker.domain.fleets import Fleet
 from worker.store.engine import Database
-from worker.store.tables import orders, trades
+from worker.store.tables import of_source, orders, trades
 
 # Beyond this a count would cost more than anybody learns from it; PostgreSQL's own book is close enough.
 EXACT_COUNT_LIMIT = 10_000
@@ -49,6 +50,7 @@ class OrderRow(Struct, frozen=True):
     error_message: str | None
     executed_at: datetime
     recorded_at: datetime
+    source: str
 
 
 class StoreState(Struct, frozen=True):
@@ -78,22 +80,27 @@ class Outcomes(Struct, frozen=True):
 class StoreInspector:
     """Asks PostgreSQL about the rows. Raises Outage where it does not answer."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, fleet: Fleet) -> None:
         self._database = database
+        self._ours = of_source(fleet.source)
+        self._source = fleet.source
 
     def recent(self, limit: int) -> list[RecentOrder]:
         """Return the rows recorded last, newest first."""
         columns = [orders.c[name] for name in RecentOrder.__struct_fields__]
-        query = select(*columns).order_by(orders.c.recorded_at.desc(), orders.c.entry_id.desc()).limit(limit)
+        newest = orders.c.recorded_at.desc(), orders.c.entry_id.desc()
+        query = select(*columns).where(self._ours).order_by(*newest).limit(limit)
         with self._database.transaction() as connection:
             return [RecentOrder(*row) for row in connection.execute(query)]
 
     def row(self, identifier: str) -> OrderRow | None:
-        """Return the row of this order id, else the row that this entry owns."""
+        """Return the row of this order id, whichever source it is of, else the row that this entry of ours owns."""
         columns = [orders.c[name] for name in OrderRow.__struct_fields__]
+        entry = and_(orders.c.entry_id == identifier, self._ours)
         with self._database.transaction() as connection:
-            for key in (orders.c.order_id, orders.c.entry_id):
-                found = connection.execute(select(*columns).where(key == identifier)).first()
+            for asked in (orders.c.order_id == identifier, entry):
+                query = select(*columns).where(asked).order_by(orders.c.source.desc())
+                found = connection.execute(query).first()
                 if found is not None:
                     return OrderRow(*found)
         return None
@@ -121,11 +128,14 @@ class StoreInspector:
         with self._database.transaction() as connection:
             counts = self._last_hour(connection)
             age = func.extract("epoch", func.now() - func.min(orders.c.recorded_at))
-            still = func.extract("epoch", func.now() - func.max(orders.c.recorded_at))
+            newest = (
+                select(orders.c.recorded_at).where(self._ours).order_by(orders.c.recorded_at.desc()).limit(1)
+            )
+            still = func.extract("epoch", func.now() - newest.scalar_subquery())
             still_for_s = connection.scalar(select(still))
             found = connection.execute(
                 select(func.count(), age, func.min(orders.c.order_id)).where(
-                    orders.c.entry_id.in_(pending), orders.c.status == "SUBMITTED"
+                    orders.c.entry_id.in_(pending), orders.c.status == "SUBMITTED", self._ours
                 )
             ).one()
         submitted, age_s, one = found
@@ -141,7 +151,7 @@ class StoreInspector:
     def _last_hour(self, connection: Connection) -> dict[str, int]:
         newest = (
             select(orders.c.status)
-            .where(orders.c.recorded_at >= func.now() - timedelta(hours=1))
+            .where(orders.c.recorded_at >= func.now() - timedelta(hours=1), self._ours)
             .order_by(orders.c.recorded_at.desc())
             .limit(MOST_OUTCOMES)
             .subquery()

@@ -53,6 +53,8 @@ class IncomingOrder(msgspec.Struct, rename=_short, omit_defaults=True):
     client_id: str | None = None
     average_price: Decimal | None = None
     error_message: str | None = None
+    dead_reason: str | None = None
+    source: str = ""
     replay_of: str | None = None
 
 
@@ -87,11 +89,11 @@ def incoming_trades(name: str) -> dict[str, ColumnElement[object]]:
     return _incoming(name, IncomingTrade, dict(trades.c))
 
 
-def order_rows(records: Iterable[OrderRecord]) -> str:
-    """Return rows of orders as a parameter. Raises RowRefused where one can't be put into text."""
+def order_rows(records: Iterable[OrderRecord], source: str) -> str:
+    """Return rows of a source as a parameter. Raises RowRefused where one can't be put into text."""
     with _refused():
         return _encode(
-            [IncomingOrder(*(*_order(each), each.replay_of)) for each in _in_order(records)]
+            [IncomingOrder(*(*_order(each, source), each.replay_of)) for each in _in_order(records)]
         ).decode()
 
 
@@ -101,9 +103,9 @@ def trade_rows(records: Iterable[OrderRecord]) -> str:
         return _encode([IncomingTrade(*row) for row in _trades(records)]).decode()
 
 
-def order_lines(records: Iterable[OrderRecord]) -> bytes | None:
-    """Return rows of orders as COPY_ORDERS reads them. None, or RowRefused, where one can't be put into such lines."""
-    return _lines([_order(record) for record in _in_order(records)], backslashes=IN_A_FINGERPRINT)
+def order_lines(records: Iterable[OrderRecord], source: str) -> bytes | None:
+    """Return rows of a source as COPY_ORDERS reads them. None, or RowRefused, where one can't be put into such lines."""
+    return _lines([_order(record, source) for record in _in_order(records)], backslashes=IN_A_FINGERPRINT)
 
 
 def trade_lines(records: Iterable[OrderRecord]) -> bytes | None:
@@ -155,7 +157,7 @@ def _in_order(records: Iterable[OrderRecord]) -> list[OrderRecord]:
     return sorted(records, key=attrgetter("order_id"))
 
 
-def _order(record: OrderRecord) -> Row:
+def _order(record: OrderRecord, source: str) -> Row:
     """Return what stands in ORDER_COLUMNS."""
     labels = record.labels
     return (
@@ -178,6 +180,8 @@ def _order(record: OrderRecord) -> Row:
         labels.client_id,
         record.average_price,
         record.error_message,
+        record.dead_reason,
+        source,
     )
 
 

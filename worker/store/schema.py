@@ -5,12 +5,14 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from sqlalchemy import column, func, select, table
+from msgspec import Struct
+from sqlalchemy import Connection, column, func, select, table
 
-from worker.domain.errors import SchemaBehind
+from worker.domain.errors import ConfigurationError, SchemaBehind
 from worker.store.engine import Database
+from worker.store.ground import VERSION_TABLE, Obstacle, obstacle
 
-_versions = table("alembic_version", column("version_num"))
+_versions = table(VERSION_TABLE, column("version_num"))
 _is_there = select(func.to_regclass(_versions.name).is_not(None))
 _heads = select(_versions.c.version_num)
 
@@ -21,6 +23,15 @@ class SchemaState(Enum):
     CURRENT = "current"
     BEHIND = "behind"
     NEWER = "newer"
+    # It can't be migrated either before a person has mended it.
+    OBSTRUCTED = "obstructed"
+
+
+class Standing(Struct, frozen=True):
+    """The state of the schema, and where it is OBSTRUCTED, by what."""
+
+    state: SchemaState
+    obstacle: Obstacle | None = None
 
 
 @cache
@@ -38,13 +49,34 @@ def location() -> Path:
 
 def schema_state(database: Database) -> SchemaState:
     """Compare the database with the newest revision; a revision unknown here is a newer one."""
+    return standing(database).state
+
+
+def standing(database: Database) -> Standing:
+    """The same, with what is in the way."""
     with database.transaction() as connection:
-        here = set(connection.scalars(_heads)) if connection.scalar(_is_there) else set[str]()
-        state = _state(here)
-        if state is not SchemaState.CURRENT:
+        found = standing_on(connection)
+        if found.state is not SchemaState.CURRENT:
             # A session keeps the search path that its role had when it began: whoever looks again needs another one.
             connection.detach()
-    return state
+    return found
+
+
+def standing_on(connection: Connection) -> Standing:
+    """The same, within a transaction."""
+    here = _recorded(connection)
+    state = _state(here)
+    in_the_way = obstacle(connection, recorded=bool(here)) if state is SchemaState.BEHIND else None
+    if in_the_way is None:
+        return Standing(state)
+    if _recorded(connection) != here:
+        # Somebody has migrated meanwhile: the tables that are in the way are ours.
+        return standing_on(connection)
+    return Standing(SchemaState.OBSTRUCTED, in_the_way)
+
+
+def _recorded(connection: Connection) -> set[str]:
+    return set(connection.scalars(_heads)) if connection.scalar(_is_there) else set()
 
 
 def _state(here: set[str]) -> SchemaState:
@@ -55,10 +87,17 @@ def _state(here: set[str]) -> SchemaState:
 
 
 def require_current(database: Database) -> SchemaState:
-    """Return unless the schema is behind; raises SchemaBehind with the command that mends it."""
-    state = schema_state(database)
-    if state is SchemaState.BEHIND:
+    """Return unless the schema is behind; raises SchemaBehind with the command that mends it, or ConfigurationError."""
+    found = standing(database)
+    require_way(found)
+    if found.state is SchemaState.BEHIND:
         raise SchemaBehind(
             "the database schema is behind this version: run `worker migrate` (or `make migrate`)"
         )
-    return state
+    return found.state
+
+
+def require_way(found: Standing) -> None:
+    """Raise ConfigurationError where something is in the way of the tables."""
+    if found.obstacle is not None:
+        raise ConfigurationError(str(found.obstacle))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
 )
+from sqlalchemy.sql.expression import ColumnElement
 
 metadata = MetaData(
     naming_convention={
@@ -28,6 +29,9 @@ metadata = MetaData(
 
 # Byte order, as Python sorts: batches are inserted in one order everywhere, and comparing is cheap.
 Identifier = Text(collation="C")
+
+# The source of rows that were written before there were sources.
+UNSOURCED = ""
 
 # numeric(p, s) would round what does not fit; without a scale the column keeps it and the check refuses it.
 _EXACT_AMOUNT = "{0} > 0 AND {0} < 1e20 AND scale({0}) <= 30"
@@ -55,8 +59,13 @@ orders = Table(
     Column("error_message", Text),
     Column("executed_at", DateTime(timezone=True), nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # Whose entry it is: an entry id is unique in one stream of one server. Rows of before there were sources have none.
+    Column("source", Identifier, nullable=False, server_default=UNSOURCED),
+    # Why it is DEAD, as a code; rows of before have it in front of their error message alone.
+    Column("dead_reason", Text),
     PrimaryKeyConstraint("order_id"),
-    UniqueConstraint("entry_id"),
+    # Led by the entry: replicas of the version before look for that alone.
+    UniqueConstraint("entry_id", "source", name="orders_entry_id_source_key"),
     CheckConstraint("status IN ('SUBMITTED', 'FILLED', 'REJECTED', 'ERROR', 'DEAD')", name="status"),
     CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
     CheckConstraint(
@@ -90,3 +99,20 @@ trades = Table(
     CheckConstraint("price > 0 AND price < 'Infinity'", name="price"),
     CheckConstraint("commission >= 0 AND commission < 'Infinity'", name="commission"),
 )
+
+# Which streams the sources of this database publish on. A token is minted beside an orders stream, so that two servers
+# under one source are told apart.
+order_sources = Table(
+    "order_sources",
+    metadata,
+    Column("source", Identifier, nullable=False),
+    Column("results", Identifier, nullable=False),
+    Column("token", Identifier, nullable=False),
+    Column("last_seen", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("source", "results", "token"),
+)
+
+
+def of_source(source: str) -> ColumnElement[bool]:
+    """Return the condition on rows of a source, and on those of before there were sources: they may be its own."""
+    return orders.c.source.in_([UNSOURCED, source])

@@ -7,11 +7,13 @@ from worker.stream.connection import RedisLink, RedisNames
 from worker.stream.dead_letters import Closing, DeadLetters, LetterState, StoredLetter
 from worker.stream.evidence import StreamEvidence
 from worker.stream.inspection import StreamInspector
+from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
 from worker.stream.pending import PendingEntries, PendingEntry, Readied
 from worker.stream.rehearsal import Rehearsal
 from worker.stream.submission import Submitter
+from worker.stream.token import StreamToken
 from worker.stream.trail import Found, Trail
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "DeadLetters",
     "Found",
     "LetterState",
+    "Marks",
     "Mending",
     "OrderStream",
     "PendingEntries",
@@ -33,6 +36,7 @@ __all__ = [
     "StoredLetter",
     "StreamEvidence",
     "StreamInspector",
+    "StreamToken",
     "Submitter",
     "Trail",
 ]

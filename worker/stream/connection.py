@@ -29,16 +29,37 @@ class RedisNames(Struct, frozen=True):
     orders: str
     results: str
     dead_letters: str
+    source: str
     group: str
     consumer: str
 
     @property
     def settled(self) -> str:
-        """The settled marks: a sorted set of entry ids, scored by their milliseconds.
+        """The settled marks: a sorted set of entry ids, and of what is known of all of them (see marks.lua).
 
-        Its member `horizon` is scored by the milliseconds below which marks have been dropped.
+        They belong to where results go and to whose entries they are, whichever group has read these.
         """
+        return f"{self.results}:settled:{self.source}"
+
+    @property
+    def settled_before(self) -> str:
+        """The settled marks as replicas of the version before make them, by group."""
         return f"{self.orders}:settled:{self.group}"
+
+    @property
+    def unknown(self) -> str:
+        """Entries of which nobody can know whether their results were published: a sorted set of their ids."""
+        return f"{self.settled}:unknown"
+
+    @property
+    def walk(self) -> str:
+        """Who reads the results to make the marks anew."""
+        return f"{self.settled}:walk"
+
+    @property
+    def token(self) -> str:
+        """What this orders stream is known by, wherever its name is used again."""
+        return f"{self.orders}:token"
 
     @property
     def trimmed(self) -> str:
@@ -53,12 +74,12 @@ class RedisNames(Struct, frozen=True):
     @property
     def repairs(self) -> str:
         """Repairs at work: a sorted set of their tokens, scored by when each must have been heard of again, in ms."""
-        return f"{self.orders}:repairs:{self.group}"
+        return f"{self.settled}:repairs"
 
     @property
     def published_again(self) -> str:
         """What repairs at work have published though a mark said it had been: a sorted set of entry ids."""
-        return f"{self.orders}:again:{self.group}"
+        return f"{self.settled}:again"
 
     @property
     def repaired(self) -> str:
@@ -76,6 +97,7 @@ class RedisNames(Struct, frozen=True):
             orders=f"{self.orders}:probe:{token}",
             results=f"{self.results}:probe:{token}",
             dead_letters=f"{self.dead_letters}:probe:{token}",
+            source=self.source,
             group=self.group,
             consumer=self.consumer,
         )

@@ -1,13 +1,13 @@
 """What the streams hold of many entries, page by page and in the order they were added; reads only."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 from msgspec import Struct
 
 from worker.domain.deliveries import BEGINNING, entry_milliseconds
-from worker.domain.evidence import Fate
+from worker.domain.evidence import Fate, Marked
 from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.information import named
 from worker.stream.scripts import source
 from worker.stream.trail import Found
 
@@ -27,20 +27,26 @@ class Extent(Struct, frozen=True):
 
 
 class StreamEvidence:
-    """Raises Outage where Redis can't be used. A stream that is not there is empty. Retention keeps `most_results`."""
+    """Raises Outage where Redis can't be used. A stream that is not there is empty."""
 
-    def __init__(self, link: RedisLink, names: RedisNames, *, most_results: int = 0) -> None:
+    def __init__(self, link: RedisLink, names: RedisNames) -> None:
         self._link = link
         self._names = names
-        self._most_results = most_results
         self._fates = link.script(source("fates"))
 
     def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
         """Tell how entries stand, all of them at one instant."""
         names = self._names
+        keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed]
         with outages():
-            words = self._fates([names.orders, names.settled, names.trimmed], [names.group, *entry_ids])
-        return {entry_id: _fate(text(word)) for entry_id, word in zip(entry_ids, words, strict=True)}
+            *since, words = self._fates([*keys, names.settled_before], [names.group, *entry_ids])
+        results, letters, walked = map(text, since)
+        marks = Marked(
+            results_since_ms=int(results),
+            letters_since_ms=int(letters),
+            walked_since_ms=int(walked) if walked else None,
+        )
+        return {entry_id: _fate(text(word), marks) for entry_id, word in zip(entry_ids, words, strict=True)}
 
     def orders(self) -> Extent:
         """Return how far the orders stream reaches."""
@@ -72,22 +78,20 @@ class StreamEvidence:
             pages = self._link.call_all(["XRANGE", self._names.orders, each, each] for each in entry_ids)
         return {text(page[0][0]): tuple(page[0][1]) for page in pages if page}
 
-    def named(self, entry_ids: Sequence[str], *, from_ms: int) -> set[str]:
-        """Return those entries that results or dead letters name which came since a unix time in milliseconds.
-
-        With them come those that may have been named by a result that is trimmed by now.
-        """
-        wanted = {each.encode(): each for each in entry_ids}
-        extent = self.results()
-        first, last = f"{from_ms}-0", "+"
-        if extent.may_be_trimmed(self._most_results) and entry_milliseconds(extent.first) > from_ms:
-            return set(entry_ids)
-        named = set()
-        for page in chain(self.result_pages(first, last), self.letter_pages(first, last)):
-            for entry in page:
-                pairs = zip(entry.fields[::2], entry.fields[1::2], strict=True)
-                named |= {wanted[value] for name, value in pairs if name == b"entry_id" and value in wanted}
-        return named
+    def results_lost_until_ms(self) -> int:
+        """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
+        with outages():
+            if not self._link.call("EXISTS", self._names.results):
+                return 0
+            found = named(self._link.call("XINFO", "STREAM", self._names.results))
+        first, last = found.get("first-entry"), text(found["last-generated-id"])
+        kept_from = entry_milliseconds(text(first[0]) if first else last)
+        if "entries-added" not in found:
+            # Before 7.0 nobody counts.
+            return kept_from
+        deleted = entry_milliseconds(text(found["max-deleted-entry-id"]))
+        nothing_gone = int(found["entries-added"]) == int(found["length"])
+        return 0 if nothing_gone else max(kept_from, deleted)
 
     def result(self, result_id: str) -> tuple[bytes, ...]:
         """Return the fields of one result, none where it is gone."""
@@ -118,7 +122,12 @@ class StreamEvidence:
             first = f"({text(page[-1][0])}"
 
 
-def _fate(word: str) -> Fate:
+def _fate(word: str, marks: Marked) -> Fate:
     return Fate(
-        pending="p" in word, waiting="w" in word, noted="n" in word, marked="m" in word, old="h" in word
+        pending="p" in word,
+        waiting="w" in word,
+        noted="n" in word,
+        marked="m" in word,
+        old="h" in word,
+        marks=marks,
     )

@@ -37,16 +37,16 @@ class StreamInformation:
 
     def stream(self) -> dict[str, Any]:
         """Return what is known of the stream."""
-        return _named(self._ask("STREAM"))
+        return named(self._ask("STREAM"))
 
     def group(self) -> dict[str, Any]:
         """Return what is known of the group."""
-        groups = map(_named, self._ask("GROUPS"))
+        groups = map(named, self._ask("GROUPS"))
         return next((each for each in groups if text(each["name"]) == self._names.group), {})
 
     def consumers(self) -> list[ConsumerState]:
         """Return the consumers of the group."""
-        found = map(_named, self._ask("CONSUMERS", self._names.group))
+        found = map(named, self._ask("CONSUMERS", self._names.group))
         return [ConsumerState(text(each["name"]), int(each["pending"]), int(each["idle"])) for each in found]
 
     def _ask(self, what: str, *arguments: str) -> Any:  # noqa: ANN401  replies are untyped
@@ -58,7 +58,7 @@ class StreamInformation:
             raise
 
 
-def _named(reply: Any) -> dict[str, Any]:  # noqa: ANN401  replies are untyped
+def named(reply: Any) -> dict[str, Any]:  # noqa: ANN401  replies are untyped
     """Return a reply of names and values as a dict, in whichever form the server sends it."""
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {text(name): value for name, value in pairs}

@@ -58,8 +58,8 @@ class Mending:
         for the actions `republish` and `rebury`, which ask for a repair that was announced before the results were read.
         """
         names = self._names
-        keys = [names.orders, names.results, names.dead_letters, names.settled]
-        keys += [names.trimmed, names.repairs, names.published_again]
+        keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed]
+        keys += [names.settled_before, names.unknown, names.repairs, names.published_again]
         with outages():
             done = self._restore(
                 keys, [names.group, self._channel, self._token, self._now_ms(), packed(settlements)]

@@ -43,6 +43,7 @@ class OrderStream:
         self._lease_ms = lease_ms
         self._channel = results_channel or ""
         self._now_ms = now_ms
+        self.marks_made = ""
         self._settle, self._claim, self._own, self._keep, self._leave = (
             link.script(source(name)) for name in ("settle", "claim", "own", "keep", "leave")
         )
@@ -168,20 +169,29 @@ class OrderStream:
         return list(counts) if lost is None else [text(entry_id) for entry_id in lost]
 
     def settle(
-        self, settlements: Sequence[Settlement], *, meanwhile: Callable[[], None] = lambda: None
+        self,
+        settlements: Sequence[Settlement],
+        *,
+        written_since_ms: int = 0,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Settling:
-        """Publish or bury what is not settled yet, ack all, in one step; call `meanwhile` while Redis is at it."""
+        """Publish or bury what is not settled yet, ack all but what is in doubt, in one step.
+
+        The rows that were written just now stand since `written_since_ms`. `meanwhile` is called while Redis is at it.
+        """
         names = self._names
+        keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed]
+        keys += [names.settled_before, names.unknown]
         with outages():
             settled = self._settle.begin(
-                [names.orders, names.results, names.dead_letters, names.settled, names.trimmed],
-                [names.group, self._channel, packed(settlements)],
+                keys, [names.group, self._channel, written_since_ms, self.marks_made, packed(settlements)]
             )
             try:
                 meanwhile()
             finally:
-                published, buried, old = settled()
-        return Settling(int(published) + int(buried), tuple(map(text, old)))
+                published, buried, in_doubt, made, unknown = settled()
+        self.marks_made = text(made)
+        return Settling(int(published) + int(buried), tuple(map(text, in_doubt)), int(unknown))
 
     def leave(self) -> None:
         """Remove this consumer, unless something is still pending for it."""
@@ -197,7 +207,7 @@ class OrderStream:
         keep_from = f"{max(self._now_ms() - keep_ms, 0)}-0" if keep_ms else ""
         with outages():
             orders, marks, results, more = self._retain(
-                [names.orders, names.settled, names.results],
+                [names.orders, names.settled, names.results, names.dead_letters, names.settled_before],
                 [names.group, keep_from, most_results, MOST_LET_GO_AT_ONCE],
             )
         return Retained(int(orders), int(marks), int(results), bool(more))
@@ -237,7 +247,7 @@ def packed(settlements: Sequence[Settlement]) -> bytes:
     return _pack([_packable(each) for each in settlements])
 
 
-def _packable(settlement: Settlement) -> tuple[str, str, Sequence[str | bytes | msgspec.Raw], str]:
+def _packable(settlement: Settlement) -> tuple[object, ...]:
     fields: Sequence[str | bytes | msgspec.Raw] = settlement.fields
     # A result is text; a letter keeps the bytes that came.
     if settlement.action in {"bury", "rebury"}:
@@ -246,7 +256,12 @@ def _packable(settlement: Settlement) -> tuple[str, str, Sequence[str | bytes | 
             msgspec.Raw(_STRING_32 + len(part).to_bytes(4, "big") + part) if isinstance(part, bytes) else part
             for part in settlement.fields
         ]
-    return settlement.entry_id, settlement.action, fields, settlement.copy
+    stands_since_ms, mark = settlement.stands_since_ms, settlement.mark
+    if stands_since_ms is None and not mark:
+        return settlement.entry_id, settlement.action, fields, settlement.copy
+    # For Lua, whose lists have no holes.
+    since = False if stands_since_ms is None else stands_since_ms
+    return settlement.entry_id, settlement.action, fields, settlement.copy, since, mark
 
 
 def _uncharged(entry: Any) -> Delivery:  # noqa: ANN401  replies are untyped

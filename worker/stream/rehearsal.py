@@ -8,13 +8,15 @@ from worker.domain.deliveries import BEGINNING, Settlement
 from worker.domain.errors import Outage
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
 from worker.stream.evidence import StreamEvidence
+from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
+from worker.stream.token import StreamToken
 
 log = structlog.get_logger(__name__)
 
 # Far below any real id, so that retention lets go of all of it.
-PUBLISHED, BURIED, TRIMMED, LOST = "1-1", "2-1", "3-1", "5-1"
+PUBLISHED, BURIED, TRIMMED, LOST, LOOKED_FOR = "1-1", "2-1", "3-1", "5-1", "6-1"
 
 
 class Rehearsal:
@@ -29,12 +31,14 @@ class Rehearsal:
         self._stage = OrderStream(link, self._names, lease_ms=lease_ms, results_channel=channel)
         self._mending = Mending(link, self._names, lease_ms=lease_ms, results_channel=channel)
         self._evidence = StreamEvidence(link, self._names)
+        self._marks = Marks(link, self._names, lease_ms=lease_ms)
+        self._token = StreamToken(link, self._names)
 
     def run(self) -> None:
         """Rehearse; whatever comes of it, the scratch keys go again."""
         names = self._names
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost]
-        keys += [names.repaired]
+        keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         try:
             self._work()
             self._let_go()
@@ -82,5 +86,11 @@ class Rehearsal:
     def _repair(self) -> None:
         self._evidence.fates([LOST])
         self._evidence.entries([LOST])
+        self._evidence.results_lost_until_ms()
+        self._marks.unite()
+        self._marks.begin_walk()
+        self._marks.remember([LOOKED_FOR], self._marks.state())
+        self._marks.end_walk()
+        self._token.token()
         self._mending.restore([Settlement(LOST, "publish", ("type", "probe"), "")])
         self._mending.note({"how": "probe"})

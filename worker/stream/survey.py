@@ -63,6 +63,7 @@ class Survey(Struct, frozen=True):
     waiting: Waiting
     oldest: OldestPending
     lost_unnoticed: int
+    unknown_results: int
     kept: Kept
     repairs_running: int
     last_repair: LastRepair | None
@@ -88,6 +89,7 @@ class Surveyor:
                 waiting=self._waiting(stream, group, now_ms) if group else Waiting(),
                 oldest=self._oldest_pending() if group else OldestPending(),
                 lost_unnoticed=_lost_unnoticed(stream, group) if group else 0,
+                unknown_results=int(self._link.call("ZCARD", self._names.unknown)),
                 kept=self._kept(stream, now_ms),
                 repairs_running=int(self._link.call("ZCOUNT", self._names.repairs, now_ms, "+inf")),
                 last_repair=self._last_repair(),
@@ -140,10 +142,11 @@ class Surveyor:
 
     def _kept(self, stream: dict[str, Any], now_ms: int) -> Kept:
         first, settled = stream.get("first-entry"), self._names.settled
-        horizon = self._link.call("ZSCORE", settled, "horizon")
+        facts = map(text, self._link.call("ZRANGEBYSCORE", settled, "+inf", "+inf"))
+        horizon = dict(fact.split("=", 1) for fact in facts if "=" in fact).get("horizon")
         return Kept(
             first_order_age_s=_age_s(now_ms, text(first[0])) if first else None,
-            settled_marks=int(self._link.call("ZCARD", settled)) - (horizon is not None),
+            settled_marks=int(self._link.call("ZCOUNT", settled, "-inf", "(+inf")),
             horizon_age_s=None if horizon is None else max(0.0, now_ms - float(horizon)) / 1000,
             trimmed_pending=int(self._link.call("ZCARD", self._names.trimmed)),
         )

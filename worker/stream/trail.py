@@ -31,16 +31,6 @@ class Trail:
             page = self._link.call("XRANGE", self._names.orders, entry_id, entry_id)
         return _found(page[0]) if page else None
 
-    def is_settled(self, entry_id: str) -> bool | None:
-        """Whether the entry is marked as settled; None where marks as old as it have been dropped."""
-        with outages():
-            mark, horizon = self._link.call_all(
-                ["ZSCORE", self._names.settled, member] for member in (entry_id, "horizon")
-            )
-        if mark is not None:
-            return True
-        return None if int(entry_id.partition("-")[0]) < float(horizon or 0) else False
-
     def latest_order(self, fits: Callable[[Found], bool]) -> Found | None:
         """Return the newest order that fits among the last ones."""
         return self._search("XREVRANGE", self._names.orders, "+", "-", fits)

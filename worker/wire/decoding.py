@@ -34,14 +34,14 @@ class Decoder:
     def __init__(
         self,
         *,
-        stream: str,
+        source: str,
         order_id_field: str,
         max_bytes: int,
         max_fields: int,
         max_depth: int = MAX_DEPTH,
         digits: Digits = STORED,
     ) -> None:
-        self._stream = stream
+        self._source = source
         self._max_bytes = max_bytes
         self._max_fields = max_fields
         self._max_depth = max_depth
@@ -218,7 +218,7 @@ class Decoder:
     def _order_id(self, sent_id: str | None, entry_id: str) -> str | None:
         """Return the order's identity, derived from where it stands if it was sent without; None if that is none."""
         if sent_id is None:
-            return names.derived_order_id(self._stream, entry_id)
+            return names.derived_order_id(self._source, entry_id)
         return sent_id if names.ORDER_ID.fullmatch(sent_id) else None
 
 

@@ -17,12 +17,11 @@ REPLAY_OF = "replay_of"
 RESERVED_FIELDS = frozenset({"order_id", REPLAY_OF})
 
 ORDER_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}", re.ASCII)
-NOT_IN_ORDER_ID = re.compile(r"[^A-Za-z0-9._:/-]", re.ASCII)
 
 
-def derived_order_id(stream: str, entry_id: str) -> str:
-    """Return the identity of an order that was sent without one: where it stands on which stream."""
-    return f"{NOT_IN_ORDER_ID.sub('', stream)}:{entry_id}"
+def derived_order_id(source: str, entry_id: str) -> str:
+    """Return the identity of an order that was sent without one: where it stands, and in which source."""
+    return f"{source}:{entry_id}"
 
 
 class FieldNames(Struct, frozen=True):

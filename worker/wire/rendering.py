@@ -59,7 +59,7 @@ class Renderer:
     def __init__(
         self,
         *,
-        stream: str,
+        source: str,
         consumer: str,
         version: str,
         copies: bool,
@@ -69,7 +69,7 @@ class Renderer:
     ) -> None:
         self._max_bytes = max_bytes
         self._max_fields = max_fields
-        self._stream = stream
+        self._source = source
         self._consumer = consumer
         self._version = version
         self._copies = copies
@@ -77,7 +77,7 @@ class Renderer:
 
     def derived_order_id(self, entry_id: str) -> str:
         """Return the identity of an order whose entry names none."""
-        return derived_order_id(self._stream, entry_id)
+        return derived_order_id(self._source, entry_id)
 
     def result(self, delivery: Delivery, record: OrderRecord) -> Settlement:
         """Return the settlement that publishes the result of a row."""

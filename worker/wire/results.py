@@ -22,10 +22,10 @@ class Spelling:
         """Return the digest of the result that a row would have."""
         return _digest([part.encode() for part in result_fields(record)])
 
-    def buried_entry(self, fields: Sequence[bytes]) -> str:
-        """Return the entry that a dead letter buries, empty where it names none."""
-        named = (value for name, value in _pairs(fields) if name == b"entry_id")
-        return shown(next(named, b""))
+    def buried_entry(self, fields: Sequence[bytes]) -> tuple[str, bool]:
+        """Return the entry that a dead letter buries (empty: it names none), and whether for a conflict."""
+        said = dict(reversed(_pairs(fields)))
+        return shown(said.get(b"entry_id", b"")), said.get(b"reason") == b"conflict"
 
     def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
         """Return the names of the fields in which a result differs from that of a row, `order of fields` if in none."""

@@ -92,9 +92,7 @@ class Stage:
         elif scene in {"letters", "lost"}:
             self.finish()
         if scene == "lost":
-            self.deployment.redis.delete(
-                self.deployment.results, f"{self.deployment.orders}:settled:{self.deployment.group}"
-            )
+            self.deployment.redis.delete(self.deployment.results, self.deployment.marks)
 
     def victim(
         self, point: str, way: str, turn: int = 1, *command: str, **overrides: object

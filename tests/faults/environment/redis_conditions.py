@@ -175,7 +175,7 @@ def orders_replaced(site: Site) -> Iterator[Strike]:
 
 @healing
 def marks_replaced(site: Site) -> Iterator[Strike]:
-    marks = f"{site.deployment.orders}:settled:{site.deployment.group}"
+    marks = site.deployment.marks
     site.deployment.redis.set(marks, "no set")
     yield None
     site.deployment.redis.delete(marks)

@@ -163,11 +163,11 @@ def test_only_the_order_that_a_constraint_refuses_is_buried(site: Site) -> None:
 def test_schema_that_falls_behind_under_a_replica_is_shown_and_stops_nothing(site: Site) -> None:
     with running(site.workers, **LONG_LEASE) as made:
         eventually(lambda: page(made, "/ready")[0] == 200)
-        site.sql("ALTER TABLE alembic_version RENAME TO away")
+        site.sql("ALTER TABLE orders_worker_version RENAME TO away")
         eventually(lambda: "the schema is behind" in page(made, "/ready")[1])
         site.deployment.submit(numbered_orders(ORDERS))
         eventually(site.deployment.all_settled)
-        site.sql("ALTER TABLE away RENAME TO alembic_version")
+        site.sql("ALTER TABLE away RENAME TO orders_worker_version")
         with recovering("postgresql: schema behind") as until:
             until(lambda: page(made, "/ready")[0] == 200)
 
@@ -175,7 +175,7 @@ def test_schema_that_falls_behind_under_a_replica_is_shown_and_stops_nothing(sit
 
 
 def test_schema_of_a_newer_version_is_no_reason_to_wait(site: Site) -> None:
-    site.sql("UPDATE alembic_version SET version_num = 'from the future'")
+    site.sql("UPDATE orders_worker_version SET version_num = 'from the future'")
     site.deployment.submit(numbered_orders(ORDERS))
 
     with running(site.workers, **LONG_LEASE) as made, recovering("postgresql: schema ahead") as until:

@@ -188,7 +188,7 @@ def test_process_goes_on_when_it_was_suspended_for_longer_than_its_lease(site: S
 @pytest.mark.timeout(180)
 def test_eight_replicas_that_migrate_and_start_at_once_on_nothing_share_the_work(site: Site) -> None:
     site.sql(
-        "DROP TABLE trades, orders, alembic_version",
+        "DROP TABLE trades, orders, order_sources, orders_worker_version",
         f"GRANT CREATE, USAGE ON SCHEMA public TO {site.name}",
     )
     site.deployment.submit(numbered_orders(ORDERS))

@@ -40,7 +40,7 @@ NOTES = (
     "",
 )
 RENDERER = Renderer(
-    stream="orders",
+    source="orders",
     consumer="c",
     version="1",
     copies=False,

@@ -50,7 +50,7 @@ def foretold(deployment: Deployment, made: dict[str, Entry]) -> dict[str, str]:
     inbox: dict[str, bytes] = {}
     ends = {}
     for entry_id, fields in made.items():
-        order = decoder(stream=deployment.orders).decode(delivery(entry_id, fields))
+        order = decoder(source=deployment.fleet.source).decode(delivery(entry_id, fields))
         reading = expected(fields, entry_id, deployment.orders)
         if reading.dead is not None or isinstance(order, Undecodable):
             ends[entry_id] = str(reading.dead)

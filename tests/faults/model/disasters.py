@@ -66,9 +66,8 @@ class Disasters:
                 self._replay(fault.which)
             case "entry trimmed":
                 self._trim(fault.which)
-            case "group lost":
-                state.stream.group = None
-                self._note_losses()
+            case "group lost" | "marks lost":
+                self._lose(fault.kind)
             case "redis wiped":
                 self._put_back(type(state.stream)(state.clock), {})
             case "redis rolled back" if self._memory is not None:
@@ -76,6 +75,14 @@ class Disasters:
                 self._put_back(_copy_of(old), closed)
             case _:
                 pass
+
+    def _lose(self, kind: str) -> None:
+        """Lose the group, or the marks: a person deletes them, or a server evicts them; the results stay."""
+        if kind == "marks lost":
+            self._state.stream.lose_marks()
+        else:
+            self._state.stream.group = None
+            self._note_losses()
 
     def _put_back(self, old: FakeStream, closed: dict[int, str]) -> None:
         state = self._state

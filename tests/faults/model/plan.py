@@ -18,7 +18,7 @@ EXECUTING = ("raises", "venue away")
 # Strike everybody.
 SERVERS = ("redis away", "postgresql away")
 WIPING = ("redis wiped", "redis rolled back")
-LOSSES = ("group lost", "entry trimmed", *WIPING)
+LOSSES = ("group lost", "entry trimmed", "marks lost", *WIPING)
 CLOCKS = ("clock ahead", "clock back")
 LEAVING = ("drain", "hurried drain")
 OPERATOR = ("replay",)

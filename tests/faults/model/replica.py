@@ -6,13 +6,15 @@ from typing import Any
 from msgspec import Struct
 
 from tests.builders import decoder
-from tests.fakes import FakeClock, FakeOrders, FakeStore
-from tests.repair_fakes import FakeEvidence, FakeMending, FakeRows
+from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken
+from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
+    Doubts,
     Drain,
     Handling,
     Intake,
     Lease,
+    Registration,
     Repair,
     Retention,
     SignOfLife,
@@ -97,7 +99,7 @@ def assemble(
     executor: Executor = stepped("venue", executor_port)
     drain, tally = Drain(), Tally()
     renderer = Renderer(
-        stream="orders",
+        source="orders",
         consumer=consumer,
         version="model",
         copies=False,
@@ -132,17 +134,23 @@ def assemble(
     retention = Retention(
         orders, orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic
     )
+    evidence = stepped("redis", FakeEvidence(orders_port))
+    table = stepped("postgresql", FakeRows(store_port, clock))
+    marks = stepped("redis", FakeMarks(orders_port))
     repair = Repair(
-        stepped("redis", FakeEvidence(orders_port)),
+        evidence,
         stepped("redis", FakeMending(orders_port)),
-        stepped("postgresql", FakeRows(store_port, clock)),
+        table,
         renderer,
         consumer=consumer,
         window_s=limits.repair_window_s,
         clock=clock.monotonic,
         now=clock.now,
+        open_doubts=Doubts(evidence, marks, table, orders.settle, clock=clock.monotonic),
+        decoder=decoder(),
     )
+    registration = Registration(FakeToken(), FakeSources(), source="orders", clock=clock.monotonic)
     life = SignOfLife(clock.monotonic)
     return parts.worker(
-        orders, rows, intake, handling, renderer, lease, retention, repair, drain, tally, life
+        orders, rows, intake, handling, renderer, lease, retention, repair, registration, drain, tally, life
     )

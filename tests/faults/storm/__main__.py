@@ -1,4 +1,4 @@
-"""Runs a storm by itself: `python -m tests.faults.storm [SEED [KILLS]]`."""
+"""Runs a storm by itself: `python -m tests.faults.storm [SEED [KILLS [FLEETS]]]`."""
 
 import json
 import sys
@@ -11,14 +11,15 @@ from tests.faults.storm.storm import Storm, own_servers
 from tests.harness import assert_invariants
 
 
-def main(seed: int = 1, kills: int = FULL.kills) -> None:
+def main(seed: int = 1, kills: int = FULL.kills, fleets: int = 1) -> None:
     """Let it pass, and print what it left."""
     folder = Path(tempfile.mkdtemp(prefix="storm-"))
-    with own_servers(folder) as (deployment, redis_server, postgres_server):
-        left = Storm(deployment, redis_server, postgres_server, folder, sized(kills), seed).run()
+    with own_servers(folder, fleets) as (deployments, redis_server, postgres_server):
+        left = Storm(deployments, redis_server, postgres_server, folder, sized(kills), seed).run()
         record("storm", f"storm, seed {seed}", **left.figures)
         sys.stdout.write(f"{json.dumps(left.figures, indent=1)}\n{folder}\n")
-        assert_invariants(deployment, *left.tallies)
+        for deployment in deployments:
+            assert_invariants(deployment, *left.tallies)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""One storm for all that is to be said about it: a tenth of it by default, all with CHAOS=1, more with KILLS=10000."""
+"""One storm for all that is to be said about it: a tenth of it by default, all with CHAOS=1, more with KILLS=10000.
+
+Another over two fleets on one database, whose entries have equal ids.
+"""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +12,6 @@ from tests.faults.reporting import record
 from tests.faults.scale import CHAOS
 from tests.faults.storm.plan import A_TENTH, FULL, Size, sized
 from tests.faults.storm.storm import Aftermath, Storm, own_servers
-from tests.harness import Deployment
 
 SEED = int(os.environ.get("STORM_SEED", "1"))
 
@@ -21,11 +23,12 @@ def chosen_size() -> Size:
     return FULL if CHAOS else A_TENTH
 
 
-@pytest.fixture(scope="module")
-def after_the_storm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployment, Aftermath]]:
-    """What a storm has left, on servers that still stand."""
-    folder = tmp_path_factory.mktemp("storm")
-    with own_servers(folder) as (deployment, redis_server, postgres_server):
-        left = Storm(deployment, redis_server, postgres_server, folder, chosen_size(), SEED).run()
-        record("storm", f"seed {SEED}", **left.figures)
-        yield deployment, left
+@pytest.fixture(scope="module", params=[1, 2], ids=["one fleet", "two fleets"])
+def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
+    """What a storm has left, on servers that still stand. That over two fleets is the size of every change."""
+    folder, fleets = tmp_path_factory.mktemp("storm"), request.param
+    size = chosen_size() if fleets == 1 else A_TENTH
+    with own_servers(folder, fleets) as (deployments, redis_server, postgres_server):
+        aftermath = Storm(deployments, redis_server, postgres_server, folder, size, SEED).run()
+        record("storm", f"seed {SEED}, fleets {fleets}", **aftermath.figures)
+        yield aftermath

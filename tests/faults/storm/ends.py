@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from threading import Event, Thread
 from typing import Any
 
@@ -24,13 +25,22 @@ def impatient(url: str, timeout_s: float = 2.0) -> redis.Redis:
 
 
 class Producer:
-    """Adds chunks of entries, each in one transaction; where an answer is lost it looks whether they were added."""
+    """Adds chunks of entries, each in one transaction; where an answer is lost it looks whether they were added.
 
-    def __init__(self, deployment: Deployment, entries: Sequence[dict[str, str]]) -> None:
+    Where it is given a growing list of ids, it adds its entries under these and waits for more of them.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        entries: Sequence[dict[str, str]],
+        under: Sequence[str] | None = None,
+    ) -> None:
         # Longer than Redis is ever busy: what it has not heard by then it will not add later.
         self._client = impatient(deployment.servers.redis_url, timeout_s=20.0)
         self._stream = deployment.orders
         self._entries = entries
+        self._under = under
         self._last = "0-0"
         self._in_doubt = False
         self.accepted: list[str] = []
@@ -47,7 +57,7 @@ class Producer:
         if not chunk and not self._in_doubt:
             return
         try:
-            added = self._added_unseen() if self._in_doubt else self._add(chunk)
+            added = self._added_unseen() if self._in_doubt else self._add(chunk, first)
         except (redis.RedisError, OSError):
             self._in_doubt = True
             return
@@ -56,10 +66,13 @@ class Producer:
             self.accepted += added
             self._last = added[-1]
 
-    def _add(self, chunk: Sequence[dict[str, str]]) -> list[str]:
+    def _add(self, chunk: Sequence[dict[str, str]], first: int) -> list[str]:
+        under: Iterable[str] = repeat("*")
+        if self._under is not None:
+            under = self._under[first : first + len(chunk)]
         with self._client.pipeline(transaction=True) as pipeline:
-            for entry in chunk:
-                pipeline.xadd(self._stream, dict(entry))  # type: ignore[arg-type]
+            for entry, entry_id in zip(chunk, under, strict=False):
+                pipeline.xadd(self._stream, dict(entry), id=entry_id)  # type: ignore[arg-type]
             return [entry_id.decode() for entry_id in pipeline.execute()]
 
     def _added_unseen(self) -> list[str]:
@@ -68,13 +81,13 @@ class Producer:
 
 
 class Reader:
-    """Reads order_results from its beginning, beside everything; it goes on after a crash where it was."""
+    """Reads order_results from its beginning, or after an id, beside everything; it goes on after a crash where it was."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, after: str = "0-0") -> None:
         # A stopped or restarted server is asked again soon; the read itself blocks for less.
         self._client = impatient(deployment.servers.redis_url, timeout_s=1.0)
         self._stream = deployment.results
-        self._last = b"0-0"
+        self._last = after.encode()
         self._over = Event()
         self._thread = Thread(target=self._run, daemon=True)
         self.ids: list[str] = []

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from tests.faults.storm.ends import Reader
 from tests.faults.storm.traffic import Traffic
@@ -48,11 +48,9 @@ def spread(waits: Sequence[float]) -> Recovery:
     )
 
 
-def slowest(entry_ids: Mapping[str, str]) -> Recovery:
+def seconds_to_result(entry_ids: Mapping[str, str]) -> list[float]:
     """Return how long orders took from XADD to their result, by the ids of both entries, on Redis' clock."""
-    return spread(
-        [(_milliseconds(result) - _milliseconds(order)) / 1000 for order, result in entry_ids.items()]
-    )
+    return [(_milliseconds(result) - _milliseconds(order)) / 1000 for order, result in entry_ids.items()]
 
 
 def _milliseconds(entry_id: str) -> int:
@@ -61,7 +59,7 @@ def _milliseconds(entry_id: str) -> int:
 
 @dataclass(frozen=True)
 class Account:
-    """What became of the orders. All of it but `dead` must be 0, or agree with what was sent."""
+    """What became of the orders, those of several fleets added up. All counts but `dead` must be 0."""
 
     lost: int
     doubled: int
@@ -70,8 +68,13 @@ class Account:
     unseen: int
     forgotten_by_redis: int
     innocents_buried: int
-    dead: Mapping[str, int]
-    latency: Recovery
+    dead: Counter[str]
+    seconds_to_result: list[float]
+
+    def __add__(self, other: "Account") -> "Account":
+        return Account(
+            **{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+        )
 
 
 def account(deployment: Deployment, sent: Traffic, acknowledged: Sequence[str], reader: Reader) -> Account:
@@ -81,9 +84,9 @@ def account(deployment: Deployment, sent: Traffic, acknowledged: Sequence[str], 
     orders = Counter[str]()
     by_entry: dict[str, str] = {}
     for result_id, pairs in published:
-        fields = dict(pairs)
-        orders[fields["order_id"].decode()] += 1
-        by_entry[fields["entry_id"].decode()] = result_id
+        result = dict(pairs)
+        orders[result["order_id"].decode()] += 1
+        by_entry[result["entry_id"].decode()] = result_id
     letters = deployment.letters()
     ids = {result_id for result_id, _ in published}
     kept = {entry_id for entry_id, _ in deployment.entries(deployment.orders)}
@@ -98,5 +101,5 @@ def account(deployment: Deployment, sent: Traffic, acknowledged: Sequence[str], 
         forgotten_by_redis=len(set(acknowledged) - kept),
         innocents_buried=len(sent.executed & buried),
         dead=Counter(letter["reason"].decode() for letter in letters),
-        latency=slowest(by_entry),
+        seconds_to_result=seconds_to_result(by_entry),
     )

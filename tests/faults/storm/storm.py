@@ -3,9 +3,12 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import cycle
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,12 @@ import redis
 
 from tests.faults.executors import NOTES
 from tests.faults.forkserver import Forkserver
-from tests.faults.storm.ends import Producer, Reader
-from tests.faults.storm.figures import Account, Recovery, account, recovery
+from tests.faults.storm.figures import Account, Recovery, recovery, spread
+from tests.faults.storm.fleet import Fleet
 from tests.faults.storm.plan import Fault, Size, plan
 from tests.faults.storm.replicas import Place
 from tests.faults.storm.steps import Crumbs, Step
-from tests.faults.storm.traffic import Traffic, traffic
+from tests.faults.storm.traffic import Kind
 from tests.faults.storm.weather import Weather
 from tests.harness import Deployment, Servers
 from tests.processes import free_port
@@ -53,9 +56,11 @@ CALM_WITHIN_S_A_POISON = 5.0
 class Aftermath:
     """What a storm left behind."""
 
+    deployments: Sequence[Deployment]
     size: Size
     seed: int
-    sent: Traffic
+    kinds: Counter[Kind]
+    poisonous: frozenset[str]
     faults: Counter[str]
     ends: Counter[str]
     killed_at: Counter[Step]
@@ -70,14 +75,16 @@ class Aftermath:
     def figures(self) -> dict[str, Any]:
         """All of it as a table row."""
         found, every = self.account, self.recovery["all"]
+        latency = spread(found.seconds_to_result)
         return {
             "seed": self.seed,
             "faults": self.faults.total(),
             **{f"faults: {kind}": count for kind, count in sorted(self.faults.items())},
             "deaths by poison": self.ends["poison"],
             "ends": dict(self.ends),
-            "orders": self.sent.kinds.total(),
-            **{f"orders: {kind}": count for kind, count in sorted(self.sent.kinds.items())},
+            "fleets": len(self.deployments),
+            "orders": self.kinds.total(),
+            **{f"orders: {kind}": count for kind, count in sorted(self.kinds.items())},
             "lost": found.lost,
             "doubled": found.doubled,
             "missing_results": found.missing_results,
@@ -93,24 +100,31 @@ class Aftermath:
                 kind: [each.median_s, each.p99_s, each.worst_s] for kind, each in self.recovery.items()
             },
             "longest_down_s": round(self.longest_down_s, 1),
-            "order_to_result_s": [found.latency.median_s, found.latency.p99_s, found.latency.worst_s],
+            "order_to_result_s": [latency.median_s, latency.p99_s, latency.worst_s],
             "most_executions_of_a_poison": max(self.executions.values(), default=0),
             "duration_s": round(self.duration_s, 1),
-            "orders_per_s": round(self.sent.kinds.total() / self.duration_s),
+            "orders_per_s": round(self.kinds.total() / self.duration_s),
             "kills_by_step": {step.text: self.killed_at[step] for step in Step if self.killed_at[step]},
         }
 
 
 @contextmanager
-def own_servers(folder: Path) -> Iterator[tuple[Deployment, LocalRedis, LocalPostgres]]:
-    """Start servers that may be killed. Redis syncs each write before it answers."""
+def own_servers(
+    folder: Path, fleets: int = 1
+) -> Iterator[tuple[list[Deployment], LocalRedis, LocalPostgres]]:
+    """Start servers that may be killed, for fleets that share them. Redis syncs each write before it answers."""
     store = LocalRedis(folder / "redis", {"appendfsync": "always"})
     database = LocalPostgres(folder / "postgres")
     try:
         store.start()
         database.start()
-        with Deployment(Servers(store.url, database.url), "storm", "postgres") as made:
-            migrate(made.settings())
+        servers = Servers(store.url, database.url)
+        with ExitStack() as opened:
+            made = [
+                opened.enter_context(Deployment(servers, f"storm-{number}", "postgres"))
+                for number in range(fleets)
+            ]
+            migrate(made[0].settings())
             yield made, store, database
     finally:
         store.stop()
@@ -118,25 +132,25 @@ def own_servers(folder: Path) -> Iterator[tuple[Deployment, LocalRedis, LocalPos
 
 
 class Storm:
-    """One storm over one deployment."""
+    """One storm over one deployment, or over several whose entries have equal ids, on one Redis and one database."""
 
     def __init__(
         self,
-        deployment: Deployment,
+        deployments: Sequence[Deployment],
         redis_server: LocalRedis,
         postgres_server: LocalPostgres,
         folder: Path,
         size: Size,
         seed: int,
     ) -> None:
-        self._deployment = deployment
         self._servers = redis_server, postgres_server
         self._folder = folder
         self._size = size
         self._seed = seed
-        self._sent = traffic(size.orders, seed)
-        self._producer = Producer(deployment, self._sent.entries)
-        self._reader = Reader(deployment)
+        self._fleets: list[Fleet] = []
+        for deployment in deployments:
+            first = self._fleets[0] if self._fleets else None
+            self._fleets.append(Fleet(deployment, size.orders // len(deployments), seed, first))
         self._notes = folder / "executions"
         self._notes.touch()
         self._asked_at = 0.0
@@ -147,11 +161,15 @@ class Storm:
         began = time.monotonic()
         with Forkserver() as forks:
             places = [
-                Place(number, forks, self._environment, crumbs, self._folder / f"replica-{number}.log")
-                for number in range(REPLICAS)
-            ]
-            weather = Weather(self._deployment, places, *self._servers, LEASE_S, crumbs)
-            self._reader.start()
+                Place(
+                    number, forks, partial(self._environment, fleet.deployment), crumbs,
+                    self._folder / f"replica-{number}.log",
+                )
+                for number, fleet in zip(range(REPLICAS), cycle(self._fleets), strict=False)
+            ]  # fmt: skip
+            weather = Weather(self._fleets[0].deployment, places, *self._servers, LEASE_S, crumbs)
+            for fleet in self._fleets:
+                fleet.reader.start()
             try:
                 self._suffer(weather, places, plan(self._size, self._seed))
                 self._calm_down(weather, places)
@@ -162,26 +180,26 @@ class Storm:
                 place.ask_to_leave()
             for place in places:
                 place.await_end()
-        self._reader.finish()
-        # What Redis acknowledged, and nothing else, was accepted; an answer that was lost has been asked for again.
-        self._deployment.accepted += self._producer.accepted
+        accounts = [fleet.finish() for fleet in self._fleets]
         return Aftermath(
+            [fleet.deployment for fleet in self._fleets],
             self._size,
             self._seed,
-            self._sent,
+            sum((fleet.sent.kinds for fleet in self._fleets), Counter[Kind]()),
+            self._poisonous,
             weather.counts,
             sum((place.ends for place in places), Counter[str]()),
             sum((place.killed_at for place in places), Counter[Step]()),
-            account(self._deployment, self._sent, self._producer.accepted, self._reader),
-            recovery(weather.struck, weather.down, self._reader.arrivals),
+            reduce(add, accounts),
+            recovery(weather.struck, weather.down, self._arrivals),
             max((ended - began for began, ended in weather.down), default=0.0),
             Counter(self._notes.read_text(encoding="utf-8").split()),
             [tally for place in places for tally in _tallies(place.log)],
             ended - began,
         )
 
-    def _environment(self) -> dict[str, str]:
-        return self._deployment.process_environment(
+    def _environment(self, deployment: Deployment) -> dict[str, str]:
+        return deployment.process_environment(
             executor="tests.faults.executors:Killing", health_port=free_port(), batch_size=BATCH,
             max_deliveries=MAX_DELIVERIES, lease_ms=int(LEASE_S * 1000),
         ) | {NOTES: str(self._notes)}  # fmt: skip
@@ -196,25 +214,41 @@ class Storm:
                 if (
                     time.monotonic() >= due_at
                     and self._waiting < MOST_WAITING
-                    and weather.strike(fault, lambda: self._producer.submit(reached))  # noqa: B023  called at once
+                    and weather.strike(fault, lambda: self._submit(reached))  # noqa: B023  called at once
                 ):
                     break
 
     @property
     def _waiting(self) -> int:
-        return self._sent.due[len(self._producer.accepted)] - len(self._reader.ids)
+        return sum(fleet.waiting for fleet in self._fleets)
+
+    @property
+    def _arrivals(self) -> list[float]:
+        return sorted(at for fleet in self._fleets for at in fleet.reader.arrivals)
+
+    @property
+    def _poisonous(self) -> frozenset[str]:
+        return frozenset().union(*(fleet.sent.poisonous for fleet in self._fleets))
+
+    def _submit(self, up_to: int) -> None:
+        for fleet in self._fleets:
+            fleet.producer.submit(up_to // len(self._fleets))
 
     def _calm_down(self, weather: Weather, places: list[Place]) -> None:
-        within = CALM_WITHIN_S + CALM_WITHIN_S_A_POISON * len(self._sent.poisonous)
+        within = CALM_WITHIN_S + CALM_WITHIN_S_A_POISON * len(self._poisonous)
         deadline = time.monotonic() + within
-        while not (self._producer.done and weather.servers_are_up and self._all_settled()):
+        while not (
+            all(fleet.producer.done for fleet in self._fleets)
+            and weather.servers_are_up
+            and self._all_settled()
+        ):
             assert time.monotonic() < deadline, f"not settled in time, see {self._folder}"
             self._turn(places, self._size.orders)
 
     def _turn(self, places: list[Place], submitted: int) -> None:
         for place in places:
             place.look(time.monotonic())
-        self._producer.submit(submitted)
+        self._submit(submitted)
         time.sleep(LOOK_EVERY_S)
 
     def _all_settled(self) -> bool:
@@ -222,7 +256,7 @@ class Storm:
             return False
         self._asked_at = time.monotonic()
         try:
-            return self._deployment.all_settled()
+            return all(fleet.deployment.all_settled() for fleet in self._fleets)
         except (redis.RedisError, OSError):
             return False
 

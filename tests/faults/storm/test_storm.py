@@ -7,7 +7,7 @@ from tests.faults.storm.plan import FULL
 from tests.faults.storm.replicas import ENDS
 from tests.faults.storm.steps import EVERY_STEP
 from tests.faults.storm.storm import MAX_DELIVERIES, Aftermath
-from tests.harness import Deployment, assert_invariants
+from tests.harness import assert_invariants
 
 # A kill costs half a second at the most, an order of poison some of its leases.
 pytestmark = pytest.mark.timeout(300 + 2 * chosen_size().kills)
@@ -15,46 +15,38 @@ pytestmark = pytest.mark.timeout(300 + 2 * chosen_size().kills)
 LEAST_KILLS_AT_A_STEP = 20
 
 
-def test_nothing_is_lost_doubled_or_left_without_its_result_in_a_storm(
-    after_the_storm: tuple[Deployment, Aftermath],
-) -> None:
-    deployment, left = after_the_storm
-
+def test_nothing_is_lost_doubled_or_left_without_its_result_in_a_storm(left: Aftermath) -> None:
     found = left.account
     assert (found.lost, found.doubled, found.missing_results, found.forgotten_by_redis) == (0, 0, 0, 0)
-    assert_invariants(deployment, *left.tallies)
+    for deployment in left.deployments:
+        assert_invariants(deployment, *left.tallies)
 
 
-def test_reader_of_results_sees_each_order_once_in_a_storm(
-    after_the_storm: tuple[Deployment, Aftermath],
-) -> None:
-    _, left = after_the_storm
-
+def test_reader_of_results_sees_each_order_once_in_a_storm(left: Aftermath) -> None:
     assert (left.account.seen_twice, left.account.unseen) == (0, 0)
 
 
-def test_only_what_deserves_it_is_buried_in_a_storm(after_the_storm: tuple[Deployment, Aftermath]) -> None:
-    _, left = after_the_storm
-
-    kinds = left.sent.kinds
+def test_only_what_deserves_it_is_buried_in_a_storm(left: Aftermath) -> None:
+    kinds = left.kinds
     assert left.account.innocents_buried == 0
     assert left.account.dead == {kind: kinds[kind] for kind in ("conflict", "undecodable", "poison")}
-    assert left.executions.keys() == left.sent.poisonous
+    assert left.executions.keys() == left.poisonous
     assert max(left.executions.values()) <= MAX_DELIVERIES
 
 
-def test_every_planned_fault_strikes_and_no_replica_ends_otherwise(
-    after_the_storm: tuple[Deployment, Aftermath],
-) -> None:
-    _, left = after_the_storm
-
+def test_every_planned_fault_strikes_and_no_replica_ends_otherwise(left: Aftermath) -> None:
     assert left.faults == left.size.faults
     assert left.ends["killed"] == left.size.kills
     assert left.ends.keys() <= {"killed", *ENDS.values()}
 
 
-def test_kills_land_at_every_step(after_the_storm: tuple[Deployment, Aftermath]) -> None:
-    _, left = after_the_storm
-
+def test_kills_land_at_every_step(left: Aftermath) -> None:
     least = LEAST_KILLS_AT_A_STEP if left.size.kills >= FULL.kills else 1
     assert not [step.text for step in EVERY_STEP if left.killed_at[step] < least]
+
+
+def test_fleets_of_a_storm_have_had_the_same_entry_ids(left: Aftermath) -> None:
+    """Proves that the figures of two fleets are those of entries that nothing but their source tells apart."""
+    first, *others = ([*deployment.accepted] for deployment in left.deployments)
+    assert len(first) == left.size.orders // len(left.deployments)
+    assert others == [first] * len(others)

@@ -26,13 +26,16 @@ class Traffic:
     poisonous: frozenset[str] = field(repr=False)
 
 
-def traffic(count: int, seed: int) -> Traffic:
-    """Return as many entries. No order is repeated more than once, so that each conflict costs one dead letter."""
+def traffic(count: int, seed: int, prefix: str = "") -> Traffic:
+    """Return as many entries, their order ids with a prefix.
+
+    No order is repeated more than once, so that each conflict costs one dead letter.
+    """
     chance = random.Random(seed)  # noqa: S311  no secret
     kinds: list[Kind] = [kind for kind, share in SHARES.items() for _ in range(round(count * share))]
     kinds += ["sound"] * (count - len(kinds))
     chance.shuffle(kinds)
-    made = numbered_orders(count)
+    made = [{**order, "order_id": prefix + order["order_id"]} for order in numbered_orders(count)]
     entries: list[dict[str, str]] = []
     # Whatever has not been repeated yet; a repetition needs something to repeat.
     single: list[dict[str, str]] = []

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from tests.harness import Deployment, Servers, eventually, numbered_orders
 from tests.inprocess import running
 from tests.skips import Reason, skip
+from worker.store.tables import order_sources, orders
 from worker.wire.names import derived_order_id
 
 
@@ -92,7 +93,28 @@ def test_streams_group_and_consumer_have_the_names_that_are_set(
     ((_, letter),) = deployment.entries(names["dead_letter_stream"])
     assert dict(letter)["consumer"] == consumer["name"]
     assert deployment.entries(deployment.results) == deployment.entries(deployment.dead_letters) == []
-    assert deployment.redis.exists(f"{source}:settled:desk")
+    assert deployment.redis.exists(f"{names['results_stream']}:settled:{source}")
+
+
+@pytest.mark.effect_of(source="desk-7")
+def test_rows_marks_and_names_of_orders_are_those_of_the_source_that_is_set(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    unnamed = {name: value for name, value in numbered_orders(1)[0].items() if name != "order_id"}
+    (entry_id,) = deployment.submit([unnamed])
+
+    with running(deployment, **tried):
+        eventually(deployment.all_settled)
+        with deployment.database.transaction() as connection:
+            rows = [tuple(row) for row in connection.execute(select(orders.c.order_id, orders.c.source))]
+            seen = [
+                tuple(row)
+                for row in connection.execute(select(order_sources.c.source, order_sources.c.results))
+            ]
+
+    assert rows == [(f"desk-7:{entry_id}", "desk-7")]
+    assert seen == [("desk-7", deployment.results)]
+    assert deployment.redis.zscore(f"{deployment.results}:settled:desk-7", entry_id) is not None
 
 
 @pytest.mark.effect_of(order_id_field="client_id")
@@ -124,7 +146,7 @@ def test_results_go_to_the_channel_that_is_set_from_the_loop_and_from_a_repair(
 
         with running(deployment, results_channel=channel):
             eventually(deployment.all_settled)
-        deployment.redis.delete(deployment.results, f"{deployment.orders}:settled:{deployment.group}")
+        deployment.redis.delete(deployment.results, deployment.marks)
         with running(deployment, results_channel=channel):
             eventually(lambda: len(deployment.published()) == 2)
         copies = heard(listener)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from worker.consumer.repair import stands_since_ms
 from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, PublishedResult, Remedy
 from worker.domain.orders import (
     WITH_RESULT,
@@ -31,9 +32,16 @@ class Case(Struct, frozen=True):
     visible: bool = True
     there: bool = True
 
-    def finding(self, invariant: Invariant, what: str, remedy: Remedy | None = None) -> Finding:
+    @property
+    def settled(self) -> bool | None:
+        """Whether its result was published, or its entry buried; None where marks can't tell."""
+        return self.fate.settled(stands_since_ms(self.row), buried=self.row.status is Status.DEAD)
+
+    def finding(
+        self, invariant: Invariant, what: str, remedy: Remedy | None = None, otherwise: Remedy | None = None
+    ) -> Finding:
         """Return a finding on this row."""
-        return Finding(invariant, self.row.entry_id, self.row.order_id, what, remedy)
+        return Finding(invariant, self.row.entry_id, self.row.order_id, what, remedy, otherwise)
 
 
 def of_row(case: Case) -> Iterator[Finding]:
@@ -76,7 +84,7 @@ def _of_submitted(case: Case) -> Finding:
 
 def _of_dead(case: Case) -> Iterator[Finding]:
     if case.letter is None:
-        remedy: Remedy = "bury" if case.fate.settled is False else "rebury"
+        remedy: Remedy = "bury" if case.settled is False else "rebury"
         yield case.finding("I2", "its row is DEAD, but there is no dead letter of it", remedy)
     elif case.letter.times > 1:
         yield case.finding(
@@ -91,12 +99,14 @@ def _of_outcome(case: Case) -> Iterator[Finding]:
             "I2", f"its row is {row.status}, but its entry was buried as {case.letter.letter_id}"
         )
     if case.result is None:
-        if fate.settled is False:
+        if case.settled is False:
             yield case.finding("I4", f"it is {row.status}, and its result was never published", "publish")
         elif case.visible:
-            why = "was published once and is gone" if fate.marked else "is not there, and too old to tell why"
-            yield case.finding("I4", f"it is {row.status}, and its result {why}", "republish")
-    elif fate.settled is False:
+            why = "was published once and is gone" if fate.marked else "is not there, and nobody can know why"
+            # Taken for published where it is not given out: the question is answered either way.
+            otherwise: Remedy | None = "mark" if fate.unmarked else None
+            yield case.finding("I4", f"it is {row.status}, and its result {why}", "republish", otherwise)
+    elif fate.unmarked:
         yield case.finding("I4", "its settled mark is gone: another delivery would publish again", "mark")
 
 
@@ -130,7 +140,7 @@ def _of_buried(entry_id: str, fate: Fate, letter: BuriedEntry) -> Finding | None
         return Finding(
             "I2", entry_id, None, f"{letter.times} dead letters of it, the first is {letter.letter_id}"
         )
-    if fate.settled is False and not fate.in_flight:
+    if fate.unmarked and not fate.in_flight:
         return Finding(
             "I2", entry_id, None, "its settled mark is gone: another delivery would bury it again", "mark"
         )

@@ -90,7 +90,13 @@ class Rows(Protocol):
         """Return the fingerprints of those of the orders that have a row."""
 
     def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
-        """Return the rows of orders, by order id."""
+        """Return the rows of orders that are of our source, by order id."""
+
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
+
+    def of_other_sources(self, order_ids: Sequence[str]) -> set[str]:
+        """Return those of the orders whose rows are of other sources."""
 
 
 class Memory(Protocol):
@@ -99,8 +105,8 @@ class Memory(Protocol):
     def add_results(self, results: Iterable[tuple[str, str, bytes]]) -> None:
         """Remember results: order id, result id and digest, in the order of the stream."""
 
-    def add_letters(self, letters: Iterable[tuple[str, str]]) -> None:
-        """Remember dead letters: the entry that was buried, and the letter's id."""
+    def add_letters(self, letters: Iterable[tuple[str, str, bool]]) -> None:
+        """Remember dead letters: the entry that was buried, the letter's id, and whether it is of a conflict."""
 
     def make_searchable(self) -> None:
         """Call once, when most of it has been added and before anything is asked for."""
@@ -108,8 +114,8 @@ class Memory(Protocol):
     def results(self, order_ids: Sequence[str]) -> dict[str, PublishedResult]:
         """Return what is remembered of the results of these orders, and note that somebody asked."""
 
-    def letters(self, entry_ids: Sequence[str]) -> dict[str, BuriedEntry]:
-        """Return what is remembered of the dead letters of these entries."""
+    def letters(self, entry_ids: Sequence[str], *, conflicts: bool) -> dict[str, BuriedEntry]:
+        """Return what is remembered of the dead letters of these entries, those of conflicts among them or not."""
 
     def suspect_orders(self, order_ids: Iterable[str]) -> None:
         """Remember orders that must be looked at again."""
@@ -139,8 +145,8 @@ class Spelling(Protocol):
     def digest_of(self, record: OrderRecord) -> bytes:
         """Return the digest of the result that a row would have."""
 
-    def buried_entry(self, fields: Sequence[bytes]) -> str:
-        """Return the entry that a dead letter buries, empty where it names none."""
+    def buried_entry(self, fields: Sequence[bytes]) -> tuple[str, bool]:
+        """Return the entry that a dead letter buries (empty: it names none), and whether for a conflict."""
 
     def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
         """Return the names of the fields in which a result differs from that of a row."""
@@ -151,6 +157,12 @@ class Spelling(Protocol):
 
 class Mending(repair.Mending, Protocol):
     """Gives back what was lost. Every step is repeatable, and harmless beside others that do the same."""
+
+    def begin(self) -> None:
+        """Announce a repair, before anything is looked at that it will rely on."""
+
+    def end(self) -> None:
+        """Take the announcement back."""
 
     def go_on(self) -> None:
         """Announce that it is still at work."""

@@ -1,17 +1,18 @@
 """Does about findings what can be done: each finding is looked at once more in the very step that mends it."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 
 from worker.consumer.audit.ports import Mending, Rows, Streams
-from worker.consumer.doubts import AGAIN
 from worker.consumer.ports import Monotonic, Renderer
 from worker.consumer.repair import settlement_of
 from worker.domain.deliveries import Settlement
 from worker.domain.evidence import Finding, Repaired
 
 HEARD_OF_EVERY_S = 10.0
+AGAIN: dict[str, Literal["republish", "rebury"]] = {"publish": "republish", "bury": "rebury"}
 
 
 class Remedies:
@@ -81,10 +82,11 @@ class Remedies:
         wanted = {
             place: each
             for place, each in enumerate(findings)
-            if each.remedy not in {None, "mark", "readopt"} and each.can_be_mended(republish=self._republish)
+            if each.remedy_where(republish=self._republish) not in {None, "mark", "readopt"}
         }
         for place, finding in enumerate(findings):
-            if finding.remedy == "mark" and finding.entry_id is not None:
+            remedy = finding.remedy_where(republish=self._republish)
+            if remedy == "mark" and finding.entry_id is not None:
                 yield place, Settlement(finding.entry_id, "mark")
         if not wanted:
             return

@@ -5,7 +5,7 @@ holds the entry, then its row, then results and letters up to their present end.
 then be where it belongs, so replicas at work cause no false alarm.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from worker.consumer.audit.judgement import Case, of_entry, of_row, only_redone
 from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, Streams
 from worker.consumer.ports import Decoder
+from worker.consumer.unsourced import is_ours
 from worker.domain.deliveries import BEGINNING, Delivery, entry_milliseconds, entry_order
 from worker.domain.evidence import Fate, Finding
 from worker.domain.orders import WITH_RESULT, OrderRecord, Status, Undecodable, quantity_of
@@ -127,7 +128,10 @@ class Audit:
             self._progress("dead letters", self.seen.letters, total)
 
     def _add_letters(self, page: Sequence[Entry]) -> None:
-        self._memory.add_letters((self._spelling.buried_entry(each.fields), each.entry_id) for each in page)
+        buried = ((self._spelling.buried_entry(each.fields), each.entry_id) for each in page)
+        self._memory.add_letters(
+            (entry_id, letter_id, conflicts) for (entry_id, conflicts), letter_id in buried
+        )
         self.seen.letters += len(page)
 
     def _walk_orders(self) -> None:
@@ -141,13 +145,19 @@ class Audit:
         fates = self._streams.fates([each.entry_id for each in page])
         landed = [each for each in page if not fates[each.entry_id].in_flight]
         self.seen.in_flight += len(page) - len(landed)
-        owned = self._rows.owned([each.entry_id for each in landed])
-        unmarked = (each.entry_id for each in landed if fates[each.entry_id].settled is False)
+        owned = self._owned({each.entry_id: each.fields for each in landed})
+        unmarked = (each.entry_id for each in landed if fates[each.entry_id].unmarked)
         self._memory.suspect_orders(owned[each] for each in unmarked if each in owned)
         rest = {each.entry_id: each.fields for each in landed if each.entry_id not in owned}
         judged = list(self._judge_entries(rest, fates))
         self.seen.duplicates += sum(finding is None for _, finding in judged)
         self._memory.suspect_entries(entry_id for entry_id, finding in judged if finding is not None)
+
+    def _owned(self, entries: Mapping[str, tuple[bytes, ...]]) -> dict[str, str]:
+        """Return the order ids of the rows that entries own, leaving out those of another order that came with their id."""
+        owned = self._rows.owned(list(entries)) if entries else {}
+        decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in owned}
+        return {each: owned[each] for each, order in decoded.items() if order.order_id in {None, owned[each]}}
 
     def _judge_entries(
         self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate]
@@ -155,7 +165,7 @@ class Audit:
         """Yield what is wrong with entries that own no row, leaving out those that are buried as they should be."""
         if not entries:
             return
-        letters = self._memory.letters(list(entries))
+        letters = self._memory.letters(list(entries), conflicts=True)
         decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in entries}
         wanted = [each.order_id for each in decoded.values() if not isinstance(each, Undecodable)]
         standing = self._rows.fingerprints(wanted) if wanted else {}
@@ -173,7 +183,8 @@ class Audit:
         for page in self._rows.pages(from_entry=from_entry, recorded_until=self._recorded_until):
             rows = [row for row in page if self.range.holds(row.entry_id)]
             results = self._memory.results([row.order_id for row in rows])
-            letters = self._memory.letters([row.entry_id for row in rows])
+            # A conflict is about an order that came with the id of a row, and not about that row.
+            letters = self._memory.letters([row.entry_id for row in rows], conflicts=False)
             self._memory.suspect_orders(
                 row.order_id
                 for row in rows
@@ -203,7 +214,7 @@ class Audit:
     def _look_at_entries(self, entry_ids: Sequence[str]) -> Iterator[Finding]:
         fates = self._streams.fates(entry_ids)
         entries = self._streams.entries(entry_ids)
-        owned = self._rows.owned(entry_ids)
+        owned = self._owned(entries)
         self._catch_up()
         rest = {each: fields for each, fields in entries.items() if each not in owned}
         for _, finding in self._judge_entries(rest, fates):
@@ -229,11 +240,19 @@ class Audit:
         self, order_ids: Sequence[str], rows: dict[str, OrderRecord], fates: dict[str, Fate]
     ) -> Iterator[Finding]:
         results = self._memory.results(order_ids)
-        letters = self._memory.letters([rows[each].entry_id for each in order_ids if each in rows])
+        entry_ids = [rows[each].entry_id for each in order_ids if each in rows]
+        letters = self._memory.letters(entry_ids, conflicts=False)
         open_ids = [row.entry_id for row in rows.values() if row.status is Status.SUBMITTED]
         gone = set(open_ids).difference(self._streams.entries(open_ids) if open_ids else ())
+        others = self._rows.of_other_sources([each for each in results if each not in rows])
+        strangers = self._strangers(
+            [row for each, row in rows.items() if row.unsourced and each not in results]
+        )
         for order_id in order_ids:
             row, result = rows.get(order_id), results.get(order_id)
+            if order_id in others or order_id in strangers:
+                # Of another fleet, which publishes on the same stream, or did not say yet whose its rows are.
+                continue
             if row is not None:
                 in_range = self.range.holds(row.entry_id)
                 visible = self.range.shows_result_of(row.entry_id)
@@ -247,11 +266,23 @@ class Audit:
                     "I4", None, order_id or None, what if order_id else f"{what}: it names no order"
                 )
 
+    def _strangers(self, rows: Sequence[OrderRecord]) -> set[str]:
+        """Return the orders of rows without a source that nothing shows to be ours."""
+        if not rows:
+            return set()
+        entries, alone = self._streams.entries([row.entry_id for row in rows]), self._rows.alone()
+        first = self._streams.orders().first
+        return {
+            row.order_id
+            for row in rows
+            if not is_ours(row, entries.get(row.entry_id), self._decoder, first=first, alone=alone)
+        }
+
     def _compared(self, case: Case) -> Case:
         if case.result is None:
             fate = case.fate
             self.seen.results_out_of_range += (
-                fate.settled is not False and not case.visible and not fate.in_flight
+                case.settled is not False and not case.visible and not fate.in_flight
             )
             return case
         if case.row.status not in WITH_RESULT or case.result.digest == self._spelling.digest_of(case.row):

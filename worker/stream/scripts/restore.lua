@@ -1,41 +1,65 @@
 -- Publishes or buries again what Redis has lost, and marks it as settled. Touches nothing that is in anybody's hands.
--- KEYS: orders, results, dead letters, settled marks, trimmed entries, repairs, published again
+-- KEYS: orders, results, dead letters, settled marks, trimmed entries, marks of the version before, unknown, repairs,
+--   published again
 -- ARGV: group, channel (may be empty), token of the repair (may be empty), now in ms,
---   packed list of {entry id, action, fields, copy}
+--   packed list of {entry id, action, fields, copy, since when its row stands, mark (empty: its entry id)}
 -- Returns 1 for each that was done and 0 for each that was left alone, or nothing where the repair was not heard of for
 -- too long.
--- Actions: publish, bury: unless the entry is marked, or so old that its mark may have been dropped; mark: the mark
--- alone; republish, rebury: though it counts as settled, once while any repair is at work.
-local group, channel, token, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+-- Actions: publish, bury: unless the entry is marked, or marks of its time are not complete; mark: the mark alone;
+-- republish, rebury: though it counts as settled, once while any repair is at work.
+local orders, results, letters, marks, trimmed, before, unknown, repairs, published_again = unpack(KEYS)
+local group, channel, token = ARGV[1], ARGV[2], ARGV[3]
 local settlements = cmsgpack.unpack(ARGV[5])
+-- include: marks
 -- include: standing
 
-if token ~= '' and tonumber(redis.call('ZSCORE', KEYS[6], token) or 0) < now then return nil end
+if token ~= '' and tonumber(redis.call('ZSCORE', repairs, token) or 0) < tonumber(ARGV[4]) then return nil end
 for _, settlement in ipairs(settlements) do
   if #settlement[3] > 7000 then return redis.error_reply('ERR too many fields for one entry') end
 end
 
+local function told(settlement)
+  if milliseconds(settlement[1]) < horizon then return false end
+  local stands = settlement[5] or math.huge
+  return settlement[2] == 'mark' or stands >= (settlement[2] == 'bury' and letters_since or results_since)
+end
+
 local done = {}
 for i, settlement in ipairs(settlements) do
-  local id, action = settlement[1], settlement[2]
-  local old = tonumber(string.match(id, '^%d+')) < horizon
+  local id, action, name = settlement[1], settlement[2], settlement[6]
+  if not name or name == '' then name = id end
   done[i] = 0
   local again = string.sub(action, 1, 2) == 're'
-  local guard = again and KEYS[7] or KEYS[4]
   -- Scored by now: retention keeps it for as long as it keeps the mark of an entry that comes now, so that until then
   -- an unmarked entry can be told from one whose mark was dropped. Clocks may have been set back.
-  local score = math.max(now, tonumber(string.match(id, '^%d+')))
-  if (again or not old) and not in_flight(id) and redis.call('ZADD', guard, 'NX', score, id) == 1 then
+  local score = math.max(tonumber(ARGV[4]), milliseconds(id))
+  local free
+  if again then
+    free = not in_flight(id) and redis.call('ZADD', published_again, 'NX', score, id) == 1
+  else
+    free = told(settlement) and not marked(name) and not in_flight(id)
+  end
+  if free then
+    if not marked(name) then
+      begin()
+      redis.call('ZADD', marks, 'NX', score, name)
+      if both then redis.call('ZADD', before, 'NX', score, name) end
+    end
     if action ~= 'mark' then
       local burying = action == 'bury' or action == 'rebury'
-      local added = redis.pcall('XADD', burying and KEYS[3] or KEYS[2], '*', unpack(settlement[3]))
+      local added = redis.pcall('XADD', burying and letters or results, '*', unpack(settlement[3]))
       if type(added) == 'table' and added.err then
-        redis.call('ZREM', guard, id)
+        if again then
+          redis.call('ZREM', published_again, id)
+        else
+          redis.call('ZREM', marks, name)
+          if both then redis.call('ZREM', before, name) end
+        end
         return redis.error_reply(added.err)
       end
       if not burying and channel ~= '' then redis.pcall('PUBLISH', channel, settlement[4]) end
     end
-    if again and not old then redis.call('ZADD', KEYS[4], 'NX', score, id) end
+    redis.call('ZREM', unknown, id)
     done[i] = 1
   end
 end

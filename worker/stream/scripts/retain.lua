@@ -1,10 +1,12 @@
 -- Lets go of what nobody can need: entries every group has done with, results, marks of entries that can't come back.
--- KEYS: orders, settled marks, results
+-- KEYS: orders, settled marks, results, dead letters, marks of the version before
 -- ARGV: group, id of the oldest entry to keep (empty: keep all), most results (0: keep all), most to let go at once
 -- Returns {orders trimmed, marks dropped, results trimmed, 1 where more can go}. Repeatable.
+local orders, marks, results, letters, before = unpack(KEYS)
 local own, keep_from, most_results, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local last_of_all = '18446744073709551615-18446744073709551615'
 
+-- include: marks
 -- include: named
 -- include: ids
 local function first_of(one, other) return earlier(one, other) and one or other end
@@ -22,47 +24,56 @@ local function needed(key)
   return first
 end
 
-local orders_needed = needed(KEYS[1])
+local orders_needed = needed(orders)
 -- Without its group (it may just have been lost) nobody knows what it has read.
 if not orders_needed[own] then return {0, 0, 0, 0} end
+local needed_by_any = last_of_all
+for _, id in pairs(orders_needed) do needed_by_any = first_of(needed_by_any, id) end
 
 local trimmed, more = 0, 0
 if keep_from ~= '' then
-  local limit = keep_from
-  for _, id in pairs(orders_needed) do limit = first_of(limit, id) end
+  local limit = first_of(keep_from, needed_by_any)
   -- Whole nodes first, since only that takes a LIMIT; what is left of the last one is less than a node.
   local step
   repeat
-    step = redis.call('XTRIM', KEYS[1], 'MINID', '~', limit, 'LIMIT', most)
+    step = redis.call('XTRIM', orders, 'MINID', '~', limit, 'LIMIT', most)
     trimmed = trimmed + step
   until step == 0 or trimmed >= most
-  if step == 0 then trimmed = trimmed + redis.call('XTRIM', KEYS[1], 'MINID', '=', limit) else more = 1 end
+  if step == 0 then trimmed = trimmed + redis.call('XTRIM', orders, 'MINID', '=', limit) else more = 1 end
 end
 
-local results = 0
+local results_trimmed = 0
 if most_results > 0 then
   local limit = last_of_all
-  for _, id in pairs(needed(KEYS[3])) do limit = first_of(limit, id) end
-  local excess = redis.call('XLEN', KEYS[3]) - most_results
+  for _, id in pairs(needed(results)) do limit = first_of(limit, id) end
+  local excess = redis.call('XLEN', results) - most_results
   if excess > 0 then
-    results = redis.call('XTRIM', KEYS[3], 'MINID', '~', limit, 'LIMIT', math.min(excess, most))
-    if excess > most and results > 0 then more = 1 end
+    results_trimmed = redis.call('XTRIM', results, 'MINID', '~', limit, 'LIMIT', math.min(excess, most))
+    if excess > most and results_trimmed > 0 then more = 1 end
   end
 end
 
--- An entry that is neither in the stream nor pending for us can't be delivered again. What is older than our last
--- delivered id only: a group made anew begins at 0, and has nothing pending yet.
-local horizon = orders_needed[own]
-local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-if first then horizon = first_of(horizon, first[1]) end
-local before = string.match(horizon, '^%d+')
+-- An entry that is neither in the stream nor pending for any group can't be delivered again. What is older than the last
+-- delivered id of each only: a group made anew begins at 0, and has nothing pending yet.
+local kept_from = needed_by_any
+local first = redis.call('XRANGE', orders, '-', '+', 'COUNT', 1)[1]
+if first then kept_from = first_of(kept_from, first[1]) end
+kept_from = string.match(kept_from, '^%d+')
 local dropped = 0
-if redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. before) > 0 then
-  -- In the same step settle learns from where on marks tell: a process that slept longer than they were kept may
-  -- still settle what others have settled.
-  redis.call('ZADD', KEYS[2], 'GT', before, 'horizon')
-  local due = redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. before)
-  if due > 0 then dropped = redis.call('ZREMRANGEBYRANK', KEYS[2], 0, math.min(due, most) - 1) end
-  if due > most then more = 1 end
+local function drop(key)
+  local due = redis.call('ZCOUNT', key, '-inf', '(' .. kept_from)
+  if due > 0 then
+    -- In the same step settle learns from where on marks tell: a process that slept longer than they were kept may
+    -- still settle what others have settled.
+    if key == before then
+      redis.call('ZADD', key, 'GT', kept_from, 'horizon')
+      due = redis.call('ZCOUNT', key, '-inf', '(' .. kept_from)
+    end
+    if tonumber(kept_from) > (known.horizon or 0) then know('horizon', tonumber(kept_from)) end
+    if due > 0 then dropped = dropped + redis.call('ZREMRANGEBYRANK', key, 0, math.min(due, most) - 1) end
+    if due > most then more = 1 end
+  end
 end
-return {trimmed, dropped, results, more}
+drop(marks)
+if both then drop(before) end
+return {trimmed, dropped, results_trimmed, more}

@@ -1,10 +1,15 @@
 -- Publishes or buries each entry unless it is settled already, and acks it whatever the pending list says.
--- KEYS: orders, results, dead letters, settled marks, trimmed entries
--- ARGV: group, channel (may be empty), packed list of {entry id, action, fields, copy}
--- Returns {published, buried, ids taken for settled long ago}. Repeatable: the mark makes it one result ever.
-local group, channel = ARGV[1], ARGV[2]
-local settlements = cmsgpack.unpack(ARGV[3])
-local published, buried, old = 0, 0, {}
+-- KEYS: orders, results, dead letters, settled marks, trimmed entries, marks of the version before, unknown
+-- ARGV: group, channel (may be empty), since when the rows stand that were written just now, what the caller knows as
+--   `made` (may be empty), packed list of {entry id, action, fields, copy, since when its row stands (-1: it was looked
+--   for, and never given out; none: it was written just now), mark (empty: its entry id)}
+-- Returns {published, buried, ids in doubt, made, newly unknown}. Repeatable: the mark makes it one result ever.
+-- Actions: publish, bury, ack; unknown: ack, and note that nobody can know whether it was published.
+-- An entry is in doubt where it has no mark and marks of its time are not complete: nothing is done about it.
+local orders, results, letters, marks, trimmed, before, unknown = unpack(KEYS)
+local group, channel, written_since, remembered = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local settlements = cmsgpack.unpack(ARGV[5])
+-- include: marks
 -- include: standing
 
 -- Calls with the first and the last of as many things as fit on Lua's stack, until it was all of them.
@@ -12,45 +17,82 @@ local function in_parts(things, call)
   for first = 1, #things, 4000 do call(first, math.min(first + 3999, #things)) end
 end
 
-local ids = {}
+local names = {}
 for place, settlement in ipairs(settlements) do
   -- Asked before anything is marked: unpack would fail beyond redis.pcall and leave a mark without its entry.
   if #settlement[3] > 7000 then return redis.error_reply('ERR too many fields for one entry') end
-  ids[place] = settlement[1]
+  local name = settlement[6]
+  names[place] = name and name ~= '' and name or settlement[1]
 end
 
 local settled = {}
-in_parts(ids, function(first, last)
-  for place, score in ipairs(redis.call('ZMSCORE', KEYS[4], unpack(ids, first, last))) do
-    if score then settled[ids[first + place - 1]] = true end
-  end
-end)
+local function look_in(key)
+  in_parts(names, function(first, last)
+    for place, score in ipairs(redis.call('ZMSCORE', key, unpack(names, first, last))) do
+      if score then settled[names[first + place - 1]] = true end
+    end
+  end)
+end
+look_in(marks)
+if both then look_in(before) end
+
+-- Of a row that was written just now nobody can have published anything, unless marks were lost since.
+if known.made and string.format('%.0f', known.made) == remembered then written_since = math.huge end
+
+local function in_doubt(settlement)
+  local id, stands = settlement[1], settlement[5] or written_since
+  if stands == -1 then return false end
+  if milliseconds(id) < horizon and not in_flight(id) then return true end
+  return stands < (settlement[2] == 'bury' and letters_since or results_since)
+end
 
 -- Counted by hand: `#` looks for the end of a table anew each time.
-local open, marks, new = {}, {}, 0
-for _, settlement in ipairs(settlements) do
-  local id = settlement[1]
-  if settlement[2] == 'ack' then
-    -- Nothing comes of it.
-  elseif long_settled(id) then
-    old[#old + 1] = id
-  elseif not settled[id] then
-    settled[id] = true
-    new = new + 1
-    open[new] = settlement
-    marks[2 * new - 1], marks[2 * new] = string.match(id, '^%d+'), id
+local open, new, doubted, ids, acked, lost = {}, {}, {}, {}, 0, 0
+local count = 0
+for place, settlement in ipairs(settlements) do
+  local id, action, name = settlement[1], settlement[2], names[place]
+  local held = false
+  if action == 'unknown' then
+    if not settled[name] then lost = lost + redis.call('ZADD', unknown, 'NX', now, id) end
+  elseif action ~= 'ack' and not settled[name] then
+    if in_doubt(settlement) then
+      doubted[#doubted + 1] = id
+      held = true
+    else
+      settled[name] = true
+      count = count + 1
+      open[count] = settlement
+      new[count] = name
+    end
+  end
+  if not held then
+    acked = acked + 1
+    ids[acked] = id
   end
 end
-in_parts(marks, function(first, last) redis.call('ZADD', KEYS[4], unpack(marks, first, last)) end)
 
+local scored = {}
+for place = 1, count do
+  scored[2 * place - 1], scored[2 * place] = string.match(new[place], '^%d+'), new[place]
+end
+if count > 0 or #doubted > 0 then begin() end
+in_parts(scored, function(first, last)
+  redis.call('ZADD', marks, unpack(scored, first, last))
+  if both then redis.call('ZADD', before, unpack(scored, first, last)) end
+end)
+
+local published, buried = 0, 0
 for place, settlement in ipairs(open) do
   local publishes = settlement[2] == 'publish'
-  local added = redis.pcall('XADD', publishes and KEYS[2] or KEYS[3], '*', unpack(settlement[3]))
+  local added = redis.pcall('XADD', publishes and results or letters, '*', unpack(settlement[3]))
   if type(added) == 'table' and added.err then
     -- Scripts do not roll back: a mark without its result would swallow the result for ever.
     local without = {}
-    for rest = place, #open do without[#without + 1] = open[rest][1] end
-    in_parts(without, function(first, last) redis.call('ZREM', KEYS[4], unpack(without, first, last)) end)
+    for rest = place, count do without[#without + 1] = new[rest] end
+    in_parts(without, function(first, last)
+      redis.call('ZREM', marks, unpack(without, first, last))
+      if both then redis.call('ZREM', before, unpack(without, first, last)) end
+    end)
     return redis.error_reply(added.err)
   end
   if publishes then
@@ -61,9 +103,9 @@ for place, settlement in ipairs(open) do
   end
 end
 
-local some_trimmed = redis.call('EXISTS', KEYS[5]) == 1
+local some_trimmed = redis.call('EXISTS', trimmed) == 1
 in_parts(ids, function(first, last)
-  redis.call('XACK', KEYS[1], group, unpack(ids, first, last))
-  if some_trimmed then redis.call('ZREM', KEYS[5], unpack(ids, first, last)) end
+  redis.call('XACK', orders, group, unpack(ids, first, last))
+  if some_trimmed then redis.call('ZREM', trimmed, unpack(ids, first, last)) end
 end)
-return {published, buried, old}
+return {published, buried, doubted, known.made and string.format('%.0f', known.made) or '', lost}

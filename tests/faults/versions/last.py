@@ -1,0 +1,44 @@
+"""The last version, as it was committed, in a folder of its own: its commands and its replicas run from there."""
+
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from tests.harness import Deployment
+from tests.processes import ROOT
+from tests.skips import Reason, skip
+
+# The newest commit whose replicas this version may meet: rows without a source, marks of a group.
+COMMIT = "dca7744681541a2b77d28bec7715b94c8deb0229"
+
+
+def unpack(folder: Path) -> Path:
+    """Return the folder with the last version in it; leaves out the test where that can't be had."""
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(ROOT), "archive", COMMIT, "worker", "alembic"], capture_output=True, check=False
+        )
+    except OSError as error:
+        skip(Reason.NO_LAST_VERSION, str(error))
+    if told.returncode:
+        skip(Reason.NO_LAST_VERSION, told.stderr.decode(errors="replace").strip())
+    with tarfile.open(fileobj=io.BytesIO(told.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def command(tree: Path, deployment: Deployment, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the version in a tree."""
+    # A tree that is not on the path of the tests' own Python: the working directory goes first.
+    return subprocess.run(
+        [sys.executable, "-m", "worker", *arguments],
+        cwd=tree, env=deployment.process_environment(), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def migrate(tree: Path, deployment: Deployment) -> None:
+    """Bring the schema to where the version in a tree wants it."""
+    done = command(tree, deployment, "migrate")
+    assert (done.returncode, done.stdout) == (0, "schema: current\n"), done.stderr

@@ -1,0 +1,131 @@
+"""Replicas of the last version and of this one on the same streams and database, while the schema is migrated under them."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.flow import ORDERS, TIMES, WITHIN_S, Flow, flowing
+from tests.faults.versions import last
+from tests.fleets import assert_audits_are_clean, delete_marks, group_is_through, has_repaired, result_ids
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import running
+from tests.processes import ROOT, WorkerProcess, workers
+
+STRETCH = ORDERS // 5
+FEW = [f"order-{i}" for i in range(20)]
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def kill(*replicas: WorkerProcess) -> None:
+    for replica in replicas:
+        replica.signal(signal.SIGKILL)
+        replica.wait()
+
+
+def drain(*replicas: WorkerProcess) -> None:
+    assert [replica.drain() for replica in replicas] == [0] * len(replicas)
+
+
+def come_to_rest(deployment: Deployment, flow: Flow, *replicas: WorkerProcess) -> None:
+    """Have no more orders come, and the replicas leave when all is settled."""
+    flow.end()
+    eventually(lambda: group_is_through(deployment), within=WITHIN_S)
+    drain(*replicas)
+
+
+def assert_one_result_each(deployment: Deployment, flow: Flow) -> None:
+    flow.assert_each_was_seen_once()
+    assert len(deployment.rows()) == flow.submitted
+    assert deployment.letters() == []
+    assert_audits_are_clean([deployment])
+    assert_invariants(deployment)
+
+
+def test_each_order_has_one_row_and_one_result_when_this_version_takes_over_from_the_last_under_load(
+    empty_database: Deployment, last_version: Path, tmp_path: Path
+) -> None:
+    """Proves that an upgrade takes no pause: migrated under load, both at work, some of both killed, the last one gone."""
+    deployment = empty_database
+    last.migrate(last_version, deployment)
+
+    with flowing(deployment) as flow, workers(deployment, tmp_path, 2, last_version, **TIMES) as before:
+        flow.await_more(STRETCH)
+        last.migrate(ROOT, deployment)
+        flow.await_more(STRETCH)
+        with workers(deployment, tmp_path, 2, **TIMES) as after:
+            flow.await_more(STRETCH)
+            kill(before[0], after[0])
+            # As a supervisor does that has not heard of the new version yet.
+            with workers(deployment, tmp_path, 1, last_version, **TIMES) as again:
+                flow.await_more(STRETCH)
+                drain(before[1], *again)
+            flow.await_more(STRETCH)
+            come_to_rest(deployment, flow, after[1])
+
+    assert_one_result_each(deployment, flow)
+
+
+def test_each_order_has_one_row_and_one_result_when_the_last_version_takes_over_again_under_load(
+    empty_database: Deployment, last_version: Path, tmp_path: Path
+) -> None:
+    """Proves that an upgrade can be taken back: what this version has settled is settled for the last one."""
+    deployment = empty_database
+    last.migrate(last_version, deployment)
+
+    with flowing(deployment) as flow, workers(deployment, tmp_path, 1, last_version, **TIMES) as before:
+        flow.await_more(STRETCH)
+        last.migrate(ROOT, deployment)
+        with workers(deployment, tmp_path, 2, **TIMES) as (dying, leaving):
+            flow.await_more(STRETCH)
+            drain(*before)
+            flow.await_more(STRETCH)
+            kill(dying)
+            with workers(deployment, tmp_path, 2, last_version, **TIMES) as again:
+                flow.await_more(STRETCH)
+                drain(leaving)
+                flow.await_more(STRETCH)
+                come_to_rest(deployment, flow, *again)
+
+    assert_one_result_each(deployment, flow)
+
+
+@pytest.fixture
+def settled_by_the_last(empty_database: Deployment, last_version: Path, tmp_path: Path) -> Deployment:
+    """A few orders that the last version has settled, with the schema of this one."""
+    last.migrate(last_version, empty_database)
+    empty_database.submit(numbered_orders(len(FEW)))
+    with workers(empty_database, tmp_path, 1, last_version) as (replica,):
+        eventually(empty_database.all_settled)
+        drain(replica)
+    last.migrate(ROOT, empty_database)
+    return empty_database
+
+
+@pytest.mark.parametrize("lost", ["nothing", "the group", "the marks", "the marks and the group"])
+def test_nothing_is_published_again_when_this_version_follows_the_last_and_something_was_lost(
+    settled_by_the_last: Deployment, lost: str
+) -> None:
+    """Proves that what the last version really leaves, rows and marks, is understood."""
+    deployment = settled_by_the_last
+    if "marks" in lost:
+        delete_marks(deployment)
+    if "group" in lost:
+        deployment.redis.xgroup_destroy(deployment.orders, deployment.group)
+
+    with running(deployment) as made:
+        eventually(lambda: group_is_through(deployment) and has_repaired(deployment, made.names.consumer))
+
+    assert result_ids(deployment) == FEW
+    assert_audits_are_clean([deployment])
+    assert_invariants(deployment, made.worker.tally)
+
+
+def test_last_version_is_told_apart_from_this_one(last_version: Path, empty_database: Deployment) -> None:
+    """Proves that the tests above run two versions: the last one knows no newer schema than its own."""
+    last.migrate(ROOT, empty_database)
+
+    done = last.command(last_version, empty_database, "migrate")
+
+    assert (done.returncode, done.stdout) == (0, "schema: newer\n"), done.stderr

@@ -1,0 +1,172 @@
+"""Entry ids, groups and marks that come again: one order, one result, and no order that another one's row swallows."""
+
+import pytest
+
+from tests.fleets import (
+    assert_audits_are_clean,
+    delete_marks,
+    group_is_through,
+    has_repaired,
+    result_ids,
+    rows,
+    small_order,
+)
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import running
+from worker.bootstrap.replica import Replica
+
+FEW = [f"order-{i}" for i in range(5)]
+
+
+def settle_few(deployment: Deployment) -> None:
+    deployment.submit(numbered_orders(len(FEW)))
+    with running(deployment):
+        eventually(deployment.all_settled)
+
+
+def has_looked_around(deployment: Deployment, made: Replica) -> bool:
+    """Whether a replica has had all that is on the stream, and has come to the end of its repair."""
+    return group_is_through(deployment) and has_repaired(deployment, made.names.consumer)
+
+
+@pytest.mark.parametrize("quantity", ["1", "2"], ids=["equal content", "other content"])
+def test_order_is_a_conflict_that_names_both_when_its_entry_id_was_another_ones(
+    deployment: Deployment, quantity: str
+) -> None:
+    """Proves case 1: the row of an entry answers for its own order alone, and the other one is not lost in silence."""
+    deployment.submit([small_order("a1")], under=["1-0"])
+    with running(deployment):
+        eventually(deployment.all_settled)
+    before = rows(deployment)
+    deployment.redis.delete(deployment.orders)
+    deployment.submit([small_order("b1", quantity)], under=["1-0"])
+
+    with running(deployment):
+        eventually(deployment.all_settled)
+
+    (letter,) = deployment.letters()
+    assert (letter["reason"], letter["entry_id"], letter["order_id"]) == (b"conflict", b"1-0", b"b1")
+    assert b"a1" in letter["error"]
+    assert b"b1" in letter["error"]
+    assert rows(deployment) == before
+    assert result_ids(deployment) == ["a1"]
+
+
+def test_conflict_over_an_entry_id_is_told_once_when_its_entry_is_delivered_again(
+    deployment: Deployment,
+) -> None:
+    """Proves that such a conflict has a mark of its own: that of the entry is the other order's."""
+    deployment.submit([small_order("a1")], under=["1-0"])
+    with running(deployment):
+        eventually(deployment.all_settled)
+    deployment.redis.delete(deployment.orders)
+    deployment.submit([small_order("b1")], under=["1-0"])
+
+    for _ in range(2):
+        with running(deployment):
+            eventually(deployment.all_settled)
+        deployment.redis.xgroup_destroy(deployment.orders, deployment.group)
+
+    assert [letter["order_id"] for letter in deployment.letters()] == [b"b1"]
+    assert result_ids(deployment) == ["a1"]
+
+
+def test_order_is_answered_when_its_own_entry_comes_again_on_a_new_stream(deployment: Deployment) -> None:
+    """Proves the other side of case 1: same id, same order, same content is a redelivery like any other."""
+    deployment.submit([small_order("a1")], under=["1-0"])
+    with running(deployment):
+        eventually(deployment.all_settled)
+    deployment.redis.delete(deployment.orders)
+    deployment.submit([small_order("a1")], under=["1-0"])
+
+    with running(deployment) as made:
+        eventually(deployment.all_settled)
+
+    assert made.worker.tally.answered_again == 1
+    assert result_ids(deployment) == ["a1"]
+    assert_invariants(deployment, made.worker.tally)
+
+
+def test_nothing_is_executed_or_published_again_when_the_group_is_renamed(deployment: Deployment) -> None:
+    """Proves case 3: marks do not belong to a group."""
+    settle_few(deployment)
+    before, old_group = rows(deployment), deployment.group
+    deployment.group = "execution-v2"
+
+    with running(deployment) as made:
+        eventually(lambda: has_looked_around(deployment, made))
+
+    assert result_ids(deployment) == FEW
+    assert rows(deployment) == before
+    assert (made.worker.tally.filled, made.worker.tally.answered_again) == (0, len(FEW))
+    deployment.redis.xgroup_destroy(deployment.orders, old_group)
+    assert_audits_are_clean([deployment])
+    assert_invariants(deployment, made.worker.tally)
+
+
+def test_nothing_is_executed_or_published_again_when_a_second_group_reads_beside_the_first(
+    deployment: Deployment,
+) -> None:
+    """Proves that two groups on one stream are one fleet: whoever comes second answers from the row."""
+    deployment.submit(numbered_orders(200))
+
+    with running(deployment) as first:
+        eventually(deployment.all_settled)
+        with running(deployment, group="other") as second:
+            eventually(lambda: second.worker.tally.answered_again == 200)
+            deployment.submit(numbered_orders(300)[200:])
+            eventually(lambda: first.worker.tally.received == second.worker.tally.received == 300)
+            eventually(lambda: first.worker.tally.in_hand == second.worker.tally.in_hand == 0)
+
+    assert len(result_ids(deployment)) == len(set(result_ids(deployment))) == 300
+    deployment.redis.xgroup_destroy(deployment.orders, "other")
+    assert_audits_are_clean([deployment])
+    assert_invariants(deployment, first.worker.tally, second.worker.tally)
+
+
+def test_nothing_is_published_again_when_the_marks_are_deleted(deployment: Deployment) -> None:
+    """Proves case 4: a missing mark is a question to the results, and the results say that it is there."""
+    settle_few(deployment)
+    delete_marks(deployment)
+
+    with running(deployment) as made:
+        eventually(lambda: has_looked_around(deployment, made))
+
+    assert result_ids(deployment) == FEW
+    assert_audits_are_clean([deployment])
+    assert_invariants(deployment, made.worker.tally)
+
+
+@pytest.mark.parametrize("recorded", ["lately", "an hour ago"])
+def test_nothing_is_published_again_when_the_marks_are_deleted_with_the_group(
+    deployment: Deployment, recorded: str
+) -> None:
+    """Proves that a delivery asks the same question as a repair, however old its row is."""
+    settle_few(deployment)
+    if recorded != "lately":
+        with deployment.database.transaction() as connection:
+            connection.exec_driver_sql("UPDATE orders SET recorded_at = recorded_at - interval '1 hour'")
+    delete_marks(deployment, and_the_group=True)
+
+    with running(deployment) as made:
+        eventually(lambda: has_looked_around(deployment, made))
+
+    assert made.worker.tally.answered_again == len(FEW)
+    assert result_ids(deployment) == FEW
+    assert_audits_are_clean([deployment])
+    assert_invariants(deployment, made.worker.tally)
+
+
+def test_results_go_out_again_when_they_were_deleted_with_the_marks(deployment: Deployment) -> None:
+    """Proves that results which are gone as a whole, like the marks, were lost: each of the rows is published."""
+    settle_few(deployment)
+    deployment.redis.delete(deployment.results)
+    delete_marks(deployment)
+
+    with running(deployment) as made:
+        eventually(lambda: has_looked_around(deployment, made))
+        eventually(lambda: deployment.redis.xlen(deployment.results) == len(FEW))
+
+    assert sorted(result_ids(deployment)) == FEW
+    assert_audits_are_clean([deployment])
+    assert_invariants(deployment, made.worker.tally)

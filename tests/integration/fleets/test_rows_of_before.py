@@ -1,0 +1,105 @@
+"""Rows that the version before has left have no source: they answer for their entries, and for nobody else's."""
+
+import pytest
+
+from tests.fleets import (
+    as_the_version_before_left_it,
+    assert_audits_are_clean,
+    delete_marks,
+    has_repaired,
+    result_ids,
+    rows,
+    small_order,
+)
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import running
+
+FEW = [f"order-{i}" for i in range(5)]
+
+
+@pytest.fixture
+def left(deployment: Deployment) -> Deployment:
+    """A deployment whose few orders the version before has settled."""
+    deployment.submit(numbered_orders(len(FEW)))
+    with running(deployment):
+        eventually(deployment.all_settled)
+    as_the_version_before_left_it(deployment)
+    return deployment
+
+
+@pytest.mark.parametrize("marks", ["with its marks", "without marks"])
+def test_row_without_a_source_answers_for_its_entry_when_that_is_delivered_again(
+    left: Deployment, marks: str
+) -> None:
+    """Proves that nothing is executed or published again because a fleet has a new version."""
+    before = {order_id: row.executed_at for order_id, row in left.rows().items()}
+    left.redis.xgroup_destroy(left.orders, left.group)
+    if marks == "without marks":
+        delete_marks(left)
+
+    with running(left) as made:
+        eventually(lambda: made.worker.tally.answered_again == len(FEW))
+        eventually(left.all_settled)
+        eventually(lambda: has_repaired(left, made.names.consumer))
+
+    assert {order_id: row.executed_at for order_id, row in left.rows().items()} == before
+    assert result_ids(left) == FEW
+    assert_audits_are_clean([left])
+    assert_invariants(left, made.worker.tally)
+
+
+def test_nothing_is_published_again_when_a_new_version_starts(left: Deployment) -> None:
+    """Proves that the marks of before count: they have another key and belong to the group."""
+    with running(left) as made:
+        left.submit([small_order("new")])
+        eventually(left.all_settled)
+        eventually(lambda: has_repaired(left, made.names.consumer))
+
+    assert result_ids(left) == [*FEW, "new"]
+    assert_audits_are_clean([left])
+    assert_invariants(left, made.worker.tally)
+
+
+def test_marks_of_before_are_set_as_well_while_they_are_there(left: Deployment) -> None:
+    """Proves that replicas of the version before, which know these alone, publish nothing again."""
+    (before,) = left.redis.keys(f"{left.orders}:settled:*")
+    (entry_id,) = left.submit([small_order("new")])
+
+    with running(left):
+        eventually(left.all_settled)
+
+    assert left.redis.zscore(before, entry_id) is not None
+
+
+def test_results_of_rows_without_a_source_go_out_again_when_redis_lost_everything(left: Deployment) -> None:
+    """Proves that the promise for a FLUSHALL holds for what was committed before the new version came."""
+    left.redis.delete(*left.redis.keys(f"{left.name}:*"))
+
+    with running(left):
+        eventually(lambda: left.redis.xlen(left.results) == len(FEW))
+
+    assert sorted(result_ids(left)) == FEW
+    assert_audits_are_clean([left])
+
+
+def test_order_is_executed_on_its_own_when_a_row_without_a_source_has_its_entry_id(
+    fleets: tuple[Deployment, Deployment],
+) -> None:
+    """Proves that a row of another fleet, from before there were sources, is not taken for the entry's own."""
+    first, second = fleets
+    ids = first.submit([small_order("a1")])
+    with running(first):
+        eventually(first.all_settled)
+    as_the_version_before_left_it(first)
+    second.submit([small_order("b1")], under=ids)
+
+    with running(second) as made:
+        eventually(second.all_settled)
+        eventually(lambda: has_repaired(second, made.names.consumer))
+    with running(first) as made:
+        eventually(lambda: has_repaired(first, made.names.consumer))
+
+    assert [(row.order_id, row.source) for row in rows(first)] == [("a1", ""), ("b1", second.orders)]
+    assert (result_ids(first), result_ids(second)) == (["a1"], ["b1"])
+    assert second.letters() == []
+    assert_audits_are_clean(fleets)

@@ -1,0 +1,50 @@
+"""Puts together what a replica does beside its orders: giving back what Redis has lost, and being known as its source."""
+
+import time
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from worker.bootstrap.spelling import decoder_of, renderer_of
+from worker.consumer import Doubts, Registration, Repair
+from worker.consumer.ports import Orders
+from worker.settings import Settings
+from worker.store import Database, Sources, StoreEvidence
+from worker.stream import Marks, Mending, RedisLink, RedisNames, StreamEvidence, StreamToken
+
+
+class Beside(Struct, frozen=True):
+    """What has its turn between two batches."""
+
+    repair: Repair
+    registration: Registration
+
+
+def beside_the_work(
+    settings: Settings,
+    names: RedisNames,
+    link: RedisLink,
+    opened: Database,
+    stream: Orders,
+    marks: Marks,
+) -> Beside:
+    """Return it, the source registered. Raises ConfigurationError, or Outage."""
+    token, clock = StreamToken(link, names), time.monotonic
+    registration = Registration(
+        token, Sources(opened, settings.fleet), source=settings.fleet.source, clock=clock
+    )
+    registration.begin()
+    evidence, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
+    repair = Repair(
+        evidence,
+        Mending(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel),
+        rows,
+        renderer_of(settings, names.consumer),
+        consumer=names.consumer,
+        window_s=settings.repair_window_s,
+        clock=clock,
+        now=lambda: datetime.now(UTC),
+        open_doubts=Doubts(evidence, marks, rows, stream.settle, clock=clock),
+        decoder=decoder_of(settings),
+    )
+    return Beside(repair, registration)

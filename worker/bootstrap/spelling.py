@@ -1,0 +1,32 @@
+"""Makes what reads entries and what writes results and letters, as the settings have them."""
+
+import time
+
+from worker import __version__, wire
+from worker.domain.decimals import Digits
+from worker.settings import Settings
+
+
+def decoder_of(settings: Settings) -> wire.Decoder:
+    """Return the decoder with the limits that are set."""
+    return wire.Decoder(
+        source=settings.fleet.source,
+        order_id_field=settings.order_id_field,
+        max_bytes=settings.max_entry_bytes,
+        max_fields=settings.max_entry_fields,
+        max_depth=settings.max_entry_depth,
+        digits=Digits(settings.max_integer_digits, settings.max_fraction_digits),
+    )
+
+
+def renderer_of(settings: Settings, consumer: str) -> wire.Renderer:
+    """Return what writes results and dead letters, in the name of a consumer."""
+    return wire.Renderer(
+        source=settings.fleet.source,
+        consumer=consumer,
+        version=__version__,
+        copies=settings.results_channel is not None,
+        max_bytes=settings.max_entry_bytes,
+        max_fields=settings.max_entry_fields,
+        clock=time.time,
+    )

@@ -1,0 +1,80 @@
+"""Tells PostgreSQL which stream this source is, so that sources know each other, and two streams under one are noticed."""
+
+from typing import Protocol
+
+import structlog
+
+from worker.consumer.ports import Monotonic
+from worker.domain.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 10.0
+
+
+class Stream(Protocol):
+    """The orders stream."""
+
+    def token(self) -> str:
+        """Return what it is known by; where it was lost it is another."""
+
+
+class Sources(Protocol):
+    """The book of sources."""
+
+    def seen(self, token: str) -> None:
+        """Note that the stream of this token is worked on as our source."""
+
+    def gone(self, token: str) -> None:
+        """Forget a stream that is not there any more."""
+
+    def streams(self) -> int:
+        """Return how many streams were worked on as our source lately."""
+
+    def source_of(self, token: str) -> str | None:
+        """Return the other source that the stream of a token was worked on as, if there is one."""
+
+
+class Registration:
+    """One replica's line in the book. Raises Outage."""
+
+    def __init__(self, stream: Stream, sources: Sources, *, source: str, clock: Monotonic) -> None:
+        self._stream = stream
+        self._sources = sources
+        self._source = source
+        self._clock = clock
+        self._token: str | None = None
+        self._streams = 1
+        self._due = clock()
+
+    def begin(self) -> None:
+        """Register before the first order. Raises ConfigurationError where the stream is another source."""
+        token = self._stream.token()
+        other = self._sources.source_of(token)
+        if other is not None:
+            # Its rows are that source's: orders that were executed but not settled yet would not be found as ours.
+            raise ConfigurationError(
+                f"WORKER_SOURCE: this orders stream is the source {other!r}, and stays it; set WORKER_SOURCE={other}"
+            )
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Register anew where that is due."""
+        if self._clock() < self._due:
+            return
+        self._due = self._clock() + EVERY_S
+        token = self._stream.token()
+        if self._token not in {None, token}:
+            log.warning("the orders stream was lost, or is another one now", source=self._source)
+            self._sources.gone(self._token or "")
+        self._token = token
+        self._sources.seen(token)
+        streams = self._sources.streams()
+        if streams > 1 and streams != self._streams:
+            log.warning(
+                "several orders streams are worked on under one source",
+                source=self._source,
+                streams=streams,
+                to_do="give each fleet on this database a WORKER_SOURCE of its own",
+            )
+        self._streams = streams
