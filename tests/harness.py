@@ -74,7 +74,6 @@ class Deployment:
         self.results = f"{self.name}:results"
         self.dead_letters = f"{self.name}:dead"
         self.group = "execution"
-        self.fleet = Fleet(source_of(self.orders), self.results)
         parts = urlsplit(self.servers.database_url)
         self.database_url = urlunsplit(parts._replace(path=f"/{self.database_name}"))
         self.database = Database(
@@ -89,6 +88,11 @@ class Deployment:
     ) -> None:
         self.redis.close()
         self.database.close()
+
+    @property
+    def fleet(self) -> Fleet:
+        """Whose rows are written here, where no source is set."""
+        return Fleet(source_of(self.orders), self.results)
 
     @property
     def marks(self) -> str:

@@ -5,7 +5,8 @@ constant defaults, so no row is rewritten; the index is built beside the work; w
 step. Replicas of the version before go on meanwhile and afterwards: their rows have no source.
 
 Taking it back removes the sources and the reasons, and with them what tells two entries of one id apart: where there are
-such, it is refused and nothing has changed. Replicas of this version must have ended.
+such, it is refused and nothing has changed. Replicas of this version must have ended. Interrupted, it is to be run again:
+its index keeps two sources from sharing an entry id.
 """
 
 from collections.abc import Sequence

@@ -56,7 +56,7 @@ LOCK_WAIT_MS = 200
 _MIGRATION_SETTINGS = (
     "SET LOCAL lock_timeout = {lock_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms};"
     " SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3;"
-    " SET LOCAL timezone = 'UTC'; SELECT set_config(name, '0', true) FROM pg_settings"
+    " SELECT set_config(name, '0', true) FROM pg_settings"
     " WHERE name IN ('statement_timeout', 'transaction_timeout')"
 )
 
