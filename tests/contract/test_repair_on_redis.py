@@ -130,6 +130,25 @@ def test_refused_result_takes_the_mark_of_a_repair_back(
     assert repair.restore([publication(entry_id)]) == [True]
 
 
+def test_refused_result_of_which_nobody_can_know_takes_its_mark_back(
+    deployment: Deployment, real_streams: RealStreams
+) -> None:
+    again = published_once_and_deleted(deployment, real_streams)
+    real_streams.lose_marks()
+    deployment.redis.set(deployment.results, "no stream")
+    repair = real_streams.mending("one")
+    repair.begin()
+
+    with pytest.raises(Outage, match="WRONGTYPE"):
+        repair.restore([again])
+    marks = real_streams.marks()
+    deployment.redis.delete(deployment.results)
+    done = repair.restore([again])
+
+    assert marks == set()
+    assert done == [True]
+
+
 def test_restored_result_is_copied_to_the_channel(deployment: Deployment, real_streams: RealStreams) -> None:
     one, (entry_id,) = taken(real_streams)
     one.settle([Settlement(entry_id, "ack")])

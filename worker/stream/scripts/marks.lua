@@ -2,8 +2,8 @@
 -- A mark is an entry id, or one with `:` and content behind it, scored by the milliseconds of the entry, or by when it was
 -- made if that was later. What is known of all of them stands among them, scored +inf, so that it is lost with them:
 -- `made`, when the first was made; `results` and `letters`, from when on what was given out has left a mark; `walked`,
--- from when on all that is there was looked through; `horizon`, below which marks were dropped. Times are in ms by the clock of the server, but
--- for `made`, in microseconds, so that no two are the same.
+-- from when on all that is there was looked through; `horizon`, below which marks were dropped. Times are in ms by the
+-- clock of the server, but for `made`, in microseconds, so that no two are the same.
 local seconds, micros = unpack(redis.call('TIME'))
 local now = seconds * 1000 + math.floor(micros / 1000)
 local born = seconds * 1000000 + micros
@@ -32,6 +32,23 @@ end
 local results_since, letters_since = since('results', results), since('letters', letters)
 
 local function milliseconds(id) return tonumber(string.match(id, '^%d+')) end
+
+-- What a settlement is marked as.
+local function mark_of(settlement)
+  local mark = settlement[6]
+  return mark and mark ~= '' and mark or settlement[1]
+end
+
+-- Whether marks tell of what stands since a time, unless its entry is below the horizon.
+local function complete(action, stands)
+  return stands >= (action == 'bury' and letters_since or results_since)
+end
+
+-- As long as there are two keys of marks, what changes the one changes the other.
+local function in_marks(command, ...)
+  redis.call(command, marks, ...)
+  if both then redis.call(command, before, ...) end
+end
 
 local function marked(mark)
   return redis.call('ZSCORE', marks, mark) or (both and redis.call('ZSCORE', before, mark))

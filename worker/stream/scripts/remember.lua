@@ -15,8 +15,7 @@ for i, name in ipairs({'results', 'letters', 'walked'}) do
 end
 for i = 6, #ARGV do
   local score = math.max(now, milliseconds(ARGV[i]))
-  redis.call('ZADD', marks, 'NX', score, ARGV[i])
-  if both then redis.call('ZADD', before, 'NX', score, ARGV[i]) end
+  in_marks('ZADD', 'NX', score, ARGV[i])
 end
 return {
   string.format('%.0f', known.made), string.format('%.0f', known.results), string.format('%.0f', known.letters),

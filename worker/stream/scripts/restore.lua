@@ -20,14 +20,12 @@ end
 
 local function told(settlement)
   if milliseconds(settlement[1]) < horizon then return false end
-  local stands = settlement[5] or math.huge
-  return settlement[2] == 'mark' or stands >= (settlement[2] == 'bury' and letters_since or results_since)
+  return settlement[2] == 'mark' or complete(settlement[2], settlement[5] or math.huge)
 end
 
 local done = {}
 for i, settlement in ipairs(settlements) do
-  local id, action, name = settlement[1], settlement[2], settlement[6]
-  if not name or name == '' then name = id end
+  local id, action, name = settlement[1], settlement[2], mark_of(settlement)
   done[i] = 0
   local again = string.sub(action, 1, 2) == 're'
   -- Scored by now: retention keeps it for as long as it keeps the mark of an entry that comes now, so that until then
@@ -40,21 +38,18 @@ for i, settlement in ipairs(settlements) do
     free = told(settlement) and not marked(name) and not in_flight(id)
   end
   if free then
-    if not marked(name) then
+    local new = not marked(name)
+    if new then
       begin()
-      redis.call('ZADD', marks, 'NX', score, name)
-      if both then redis.call('ZADD', before, 'NX', score, name) end
+      in_marks('ZADD', 'NX', score, name)
     end
     if action ~= 'mark' then
       local burying = action == 'bury' or action == 'rebury'
       local added = redis.pcall('XADD', burying and letters or results, '*', unpack(settlement[3]))
       if type(added) == 'table' and added.err then
-        if again then
-          redis.call('ZREM', published_again, id)
-        else
-          redis.call('ZREM', marks, name)
-          if both then redis.call('ZREM', before, name) end
-        end
+        -- Scripts do not roll back: a mark without its result would swallow the result for ever.
+        if again then redis.call('ZREM', published_again, id) end
+        if new then in_marks('ZREM', name) end
         return redis.error_reply(added.err)
       end
       if not burying and channel ~= '' then redis.pcall('PUBLISH', channel, settlement[4]) end

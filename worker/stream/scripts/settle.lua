@@ -21,8 +21,7 @@ local names = {}
 for place, settlement in ipairs(settlements) do
   -- Asked before anything is marked: unpack would fail beyond redis.pcall and leave a mark without its entry.
   if #settlement[3] > 7000 then return redis.error_reply('ERR too many fields for one entry') end
-  local name = settlement[6]
-  names[place] = name and name ~= '' and name or settlement[1]
+  names[place] = mark_of(settlement)
 end
 
 local settled = {}
@@ -43,7 +42,7 @@ local function in_doubt(settlement)
   local id, stands = settlement[1], settlement[5] or written_since
   if stands == -1 then return false end
   if milliseconds(id) < horizon and not in_flight(id) then return true end
-  return stands < (settlement[2] == 'bury' and letters_since or results_since)
+  return not complete(settlement[2], stands)
 end
 
 -- Counted by hand: `#` looks for the end of a table anew each time.
@@ -76,10 +75,7 @@ for place = 1, count do
   scored[2 * place - 1], scored[2 * place] = string.match(new[place], '^%d+'), new[place]
 end
 if count > 0 or #doubted > 0 then begin() end
-in_parts(scored, function(first, last)
-  redis.call('ZADD', marks, unpack(scored, first, last))
-  if both then redis.call('ZADD', before, unpack(scored, first, last)) end
-end)
+in_parts(scored, function(first, last) in_marks('ZADD', unpack(scored, first, last)) end)
 
 local published, buried = 0, 0
 for place, settlement in ipairs(open) do
@@ -89,10 +85,7 @@ for place, settlement in ipairs(open) do
     -- Scripts do not roll back: a mark without its result would swallow the result for ever.
     local without = {}
     for rest = place, count do without[#without + 1] = new[rest] end
-    in_parts(without, function(first, last)
-      redis.call('ZREM', marks, unpack(without, first, last))
-      if both then redis.call('ZREM', before, unpack(without, first, last)) end
-    end)
+    in_parts(without, function(first, last) in_marks('ZREM', unpack(without, first, last)) end)
     return redis.error_reply(added.err)
   end
   if publishes then
