@@ -27,7 +27,7 @@ from worker.store.rows import (
     trade_lines,
     trade_rows,
 )
-from worker.store.tables import UNSOURCED, order_sources, orders, trades
+from worker.store.tables import UNSOURCED, of_source, order_sources, orders, trades
 
 log = structlog.get_logger(__name__)
 
@@ -52,12 +52,10 @@ _take_over = (
     .where(
         orders.c.order_id == _replays["order_id"],
         orders.c.entry_id == _replays["replay_of"],
-        orders.c.source.in_([UNSOURCED, _replays["source"]]),
+        of_source(_replays["source"]),
         orders.c.status == Status.DEAD,
         ~select(_owned.c.order_id)
-        .where(
-            _owned.c.entry_id == _replays["entry_id"], _owned.c.source.in_([UNSOURCED, _replays["source"]])
-        )
+        .where(_owned.c.entry_id == _replays["entry_id"], of_source(_replays["source"], _owned))
         .exists(),
     )
     .returning(orders.c.entry_id)
@@ -73,7 +71,7 @@ _resolve = (
     .where(
         orders.c.order_id == _outcomes["order_id"],
         orders.c.entry_id == _outcomes["entry_id"],
-        orders.c.source.in_([UNSOURCED, _outcomes["source"]]),
+        of_source(_outcomes["source"]),
         orders.c.status == Status.SUBMITTED,
     )
     .returning(orders.c.entry_id)
@@ -82,7 +80,7 @@ _new_trades = incoming_trades("new_trades")
 _insert_trades = insert(trades).from_select(TRADE_COLUMNS, select(*_new_trades.values()))
 _owners = select(orders.c.order_id).where(
     orders.c.entry_id == any_(bindparam("entry_ids", type_=ARRAY(Text))),
-    orders.c.source.in_([UNSOURCED, bindparam("source")]),
+    of_source(bindparam("source")),
 )
 _FILL = ("trade_id", "trade_quantity", "trade_price", "trade_commission")
 # In one statement: whoever is asked once answers of one instant.
@@ -201,7 +199,7 @@ class OrderStore:
     def _standing(self, connection: Connection, records: Sequence[OrderRecord]) -> dict[int, OrderRecord]:
         entry_ids = [record.entry_id for record in records]
         order_ids = [record.order_id for record in records]
-        ours = orders.c.source.in_([UNSOURCED, self._fleet.source])
+        ours = of_source(self._fleet.source)
         found = _select(
             connection, (orders.c.entry_id.in_(entry_ids) & ours) | orders.c.order_id.in_(order_ids)
         )

@@ -83,7 +83,6 @@ class StoreInspector:
     def __init__(self, database: Database, fleet: Fleet) -> None:
         self._database = database
         self._ours = of_source(fleet.source)
-        self._source = fleet.source
 
     def recent(self, limit: int) -> list[RecentOrder]:
         """Return the rows recorded last, newest first."""

@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
 )
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.expression import ColumnElement, FromClause
 
 metadata = MetaData(
     naming_convention={
@@ -113,6 +113,6 @@ order_sources = Table(
 )
 
 
-def of_source(source: str) -> ColumnElement[bool]:
+def of_source(source: str | ColumnElement[object], rows: FromClause = orders) -> ColumnElement[bool]:
     """Return the condition on rows of a source, and on those of before there were sources: they may be its own."""
-    return orders.c.source.in_([UNSOURCED, source])
+    return rows.c.source.in_([UNSOURCED, source])

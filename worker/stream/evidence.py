@@ -7,7 +7,7 @@ from msgspec import Struct
 from worker.domain.deliveries import BEGINNING, entry_milliseconds
 from worker.domain.evidence import Fate, Marked
 from worker.stream.connection import RedisLink, RedisNames, outages, text
-from worker.stream.information import named
+from worker.stream.information import StreamInformation
 from worker.stream.scripts import source
 from worker.stream.trail import Found
 
@@ -32,6 +32,7 @@ class StreamEvidence:
     def __init__(self, link: RedisLink, names: RedisNames) -> None:
         self._link = link
         self._names = names
+        self._information = StreamInformation(link, names)
         self._fates = link.script(source("fates"))
 
     def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
@@ -81,9 +82,9 @@ class StreamEvidence:
     def results_lost_until_ms(self) -> int:
         """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
         with outages():
-            if not self._link.call("EXISTS", self._names.results):
-                return 0
-            found = named(self._link.call("XINFO", "STREAM", self._names.results))
+            found = self._information.results()
+        if not found:
+            return 0
         first, last = found.get("first-entry"), text(found["last-generated-id"])
         kept_from = entry_milliseconds(text(first[0]) if first else last)
         if "entries-added" not in found:

@@ -1,4 +1,4 @@
-"""What XINFO says of the orders stream, its group and its consumers, in whichever form the server sends it."""
+"""What XINFO says of the orders stream, its groups and consumers, and of the results, in whichever form the server sends it."""
 
 from typing import Any
 
@@ -37,28 +37,35 @@ class StreamInformation:
 
     def stream(self) -> dict[str, Any]:
         """Return what is known of the stream."""
-        return named(self._ask("STREAM"))
+        return _named(self._ask("STREAM", self._names.orders))
+
+    def results(self) -> dict[str, Any]:
+        """Return what is known of the results."""
+        return _named(self._ask("STREAM", self._names.results))
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Return what is known of every group of the stream."""
+        return [_named(each) for each in self._ask("GROUPS", self._names.orders)]
 
     def group(self) -> dict[str, Any]:
         """Return what is known of the group."""
-        groups = map(named, self._ask("GROUPS"))
-        return next((each for each in groups if text(each["name"]) == self._names.group), {})
+        return next((each for each in self.groups() if text(each["name"]) == self._names.group), {})
 
     def consumers(self) -> list[ConsumerState]:
         """Return the consumers of the group."""
-        found = map(named, self._ask("CONSUMERS", self._names.group))
+        found = map(_named, self._ask("CONSUMERS", self._names.orders, self._names.group))
         return [ConsumerState(text(each["name"]), int(each["pending"]), int(each["idle"])) for each in found]
 
     def _ask(self, what: str, *arguments: str) -> Any:  # noqa: ANN401  replies are untyped
         try:
-            return self._link.call("XINFO", what, self._names.orders, *arguments)
+            return self._link.call("XINFO", what, *arguments)
         except redis.ResponseError as error:
             if any(word in str(error) for word in ("no such key", "NOGROUP")):
                 return []
             raise
 
 
-def named(reply: Any) -> dict[str, Any]:  # noqa: ANN401  replies are untyped
+def _named(reply: Any) -> dict[str, Any]:  # noqa: ANN401  replies are untyped
     """Return a reply of names and values as a dict, in whichever form the server sends it."""
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {text(name): value for name, value in pairs}

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from worker.domain.evidence import Marked
 from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.information import StreamInformation
 from worker.stream.scripts import source
 
 PAGE = 1000
@@ -59,16 +62,11 @@ class Marks:
 
     def _make(self, entry_ids: Sequence[str], known: Marked) -> Marked | None:
         names = self._names
-        facts = [
-            known.made,
-            known.horizon_ms or "",
-            _given(known.results_since_ms),
-            _given(known.letters_since_ms),
-        ]
+        since = (known.results_since_ms, known.letters_since_ms, known.walked_since_ms)
+        facts = [known.made, known.horizon_ms or "", *("" if each is None else each for each in since)]
         with outages():
             found = self._remember(
-                [names.results, names.dead_letters, names.settled, names.settled_before],
-                [*facts, _given(known.walked_since_ms), *entry_ids],
+                [names.results, names.dead_letters, names.settled, names.settled_before], [*facts, *entry_ids]
             )
         if found is None:
             return None
@@ -76,15 +74,11 @@ class Marks:
         return Marked(made, 0, int(results), int(letters), int(walked) if walked else None)
 
     def _of_other_groups(self) -> Iterator[str]:
-        names = self._names
         with outages():
-            there = text(self._link.call("TYPE", names.orders)) == "stream"
-            groups = self._link.call("XINFO", "GROUPS", names.orders) if there else []
-        for each in groups:
-            pairs = each.items() if isinstance(each, dict) else zip(each[::2], each[1::2], strict=True)
-            name = next(text(value) for key, value in pairs if text(key) == "name")
-            if name != names.group:
-                yield f"{names.orders}:settled:{name}"
+            groups = [text(each["name"]) for each in StreamInformation(self._link, self._names).groups()]
+        for group in groups:
+            if group != self._names.group:
+                yield replace(self._names, group=group).settled_before
 
     def _pages(self, key: str) -> Iterator[list[tuple[str, float]]]:
         cursor = "0"
@@ -101,7 +95,3 @@ class Marks:
             cursor = text(after)
             if cursor == "0":
                 return
-
-
-def _given(value: int | None) -> int | str:
-    return "" if value is None else value
