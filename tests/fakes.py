@@ -29,7 +29,7 @@ from worker.domain.errors import Outage, RowRefused
 from worker.domain.evidence import Marked
 from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
 from worker.domain.retention import Lost, Retained
-from worker.wire import Renderer
+from worker.wire import Renderer, Spelling
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START = "0-0"
@@ -713,7 +713,9 @@ class Bench:
             window_s=repair_window_s,
             clock=clock.monotonic,
             now=clock.now,
-            open_doubts=Doubts(evidence, self.marks, rows, self.orders.settle, clock=clock.monotonic),
+            open_doubts=Doubts(
+                evidence, self.marks, rows, Spelling(), self.orders.settle, clock=clock.monotonic
+            ),
             decoder=decoder(),
         )
         self.worker = Worker(

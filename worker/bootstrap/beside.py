@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from worker import wire
 from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.consumer import Doubts, Registration, Repair
 from worker.consumer.ports import Orders
@@ -44,7 +45,7 @@ def beside_the_work(
         window_s=settings.repair_window_s,
         clock=clock,
         now=lambda: datetime.now(UTC),
-        open_doubts=Doubts(evidence, marks, rows, stream.settle, clock=clock),
+        open_doubts=Doubts(evidence, marks, rows, wire.Spelling(), stream.settle, clock=clock),
         decoder=decoder_of(settings),
     )
     return Beside(repair, registration)

@@ -1,7 +1,7 @@
 """What has no mark though it may have been given out: a question to the streams, put once for the whole fleet."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Container, Iterator, Sequence
+from typing import Protocol, TypeAlias
 
 import structlog
 from msgspec import Struct
@@ -21,6 +21,9 @@ MOST_OPEN = 5000
 STRETCH_S = 0.25
 ASKED_EVERY_S = 0.2
 LAST_TURNS = 8
+
+# The id of an entry, and what it is marked as where that is something else.
+Key: TypeAlias = tuple[str, str]
 
 
 class Entry(Protocol):
@@ -70,6 +73,13 @@ class Rows(Protocol):
         """Return the order ids of the rows that these entries own, by entry id."""
 
 
+class Spelling(Protocol):
+    """What the fields on the streams say."""
+
+    def named(self, fields: Sequence[bytes]) -> tuple[str, str] | None:
+        """Return the entry and the order that a result or a dead letter names; None where it names no entry."""
+
+
 class Settle(Protocol):
     """The last step of an entry."""
 
@@ -86,6 +96,11 @@ class Doubt(Struct, frozen=True):
     written: bool = False
 
     @property
+    def key(self) -> Key:
+        """What it is known by."""
+        return self.settlement.entry_id, self.settlement.mark
+
+    @property
     def since_ms(self) -> int:
         """Nothing can have been given out for it before."""
         return self.settlement.stands_since_ms or 0
@@ -99,14 +114,22 @@ class Doubts:
     """
 
     def __init__(
-        self, evidence: Evidence, marks: Marks, rows: Rows, settle: Settle, *, clock: Monotonic
+        self,
+        evidence: Evidence,
+        marks: Marks,
+        rows: Rows,
+        spelling: Spelling,
+        settle: Settle,
+        *,
+        clock: Monotonic,
     ) -> None:
+        self._spelling = spelling
         self._evidence = evidence
         self._marks = marks
         self._rows = rows
         self._settle = settle
         self._clock = clock
-        self._open: dict[tuple[str, str], Doubt] = {}
+        self._open: dict[Key, Doubt] = {}
         self._walk: Walk | None = None
         self._due = clock()
 
@@ -126,7 +149,8 @@ class Doubts:
 
     def add(self, settlement: Settlement, delivery: Delivery | None = None, *, written: bool = False) -> None:
         """Take up a settlement that is in doubt; `stands_since_ms` says since when it may have been made."""
-        self._open[settlement.entry_id, settlement.mark] = Doubt(settlement, delivery, written)
+        doubt = Doubt(settlement, delivery, written)
+        self._open[doubt.key] = doubt
 
     def go_on(self) -> None:
         """Read for a stretch, and settle what is decided. Raises Outage; then the doubts stay."""
@@ -151,7 +175,10 @@ class Doubts:
             self._due = self._clock() + ASKED_EVERY_S
             return
         since_ms = max(0, min(each.since_ms for each in undecided) - 2 * CLOCKS_APART_MS)
-        self._walk = Walk(self._evidence, self._rows, since_ms, self._marks.state(), undecided)
+        looked_for = {each.key for each in undecided}
+        self._walk = Walk(
+            self._evidence, self._rows, self._spelling, since_ms, self._marks.state(), looked_for
+        )
         log.warning("settled marks are not complete, reading what was given out", since_ms=since_ms)
 
     def _read_on(self, walk: "Walk") -> None:
@@ -160,9 +187,7 @@ class Doubts:
             if found is None:
                 self._end(walk)
                 return
-            whole = self._marks.begin_walk() and self._marks.remember(
-                found, replace(NOTHING_SAID, made=walk.made)
-            )
+            whole = self._marks.begin_walk() and self._marks.remember(found, Marked(walk.made))
         except BaseException:
             self._walk = None
             raise
@@ -176,13 +201,12 @@ class Doubts:
             self._decide(walk.looked_for)
         self._marks.end_walk()
 
-    def _decide(self, looked_for: Sequence[Doubt]) -> list[Doubt]:
+    def _decide(self, looked_for: Container[Key]) -> list[Doubt]:
         """Settle what is decided, by marks or because it was looked for; return what is not."""
         fates = self._evidence.fates([each.settlement.entry_id for each in self._open.values()])
-        sought = {id(each) for each in looked_for}
         decided, undecided = [], []
         for each in self._open.values():
-            settlement = _decided(each, fates[each.settlement.entry_id], looked_for=id(each) in sought)
+            settlement = _decided(each, fates[each.settlement.entry_id], looked_for=each.key in looked_for)
             if settlement is None:
                 undecided.append(each)
             else:
@@ -197,9 +221,6 @@ class Doubts:
         return undecided
 
 
-NOTHING_SAID = Marked()
-
-
 class Walk:
     """Reads what was given out since a time: `pages` yields the entries that results and dead letters name.
 
@@ -207,10 +228,17 @@ class Walk:
     """
 
     def __init__(
-        self, evidence: Evidence, rows: Rows, since_ms: int, marks: Marked, looked_for: Sequence[Doubt]
+        self,
+        evidence: Evidence,
+        rows: Rows,
+        spelling: Spelling,
+        since_ms: int,
+        marks: Marked,
+        looked_for: Container[Key],
     ) -> None:
         self._evidence = evidence
         self._rows = rows
+        self._spelling = spelling
         self._since_ms = since_ms
         self._lost_until_ms = evidence.results_lost_until_ms()
         self.made = marks.made
@@ -228,29 +256,25 @@ class Walk:
     def _pages(self) -> Iterator[list[str]]:
         first = f"{self._since_ms}-0"
         for page in self._evidence.result_pages(first, "+"):
-            said = [(each.get(b"entry_id", ""), each.get(b"order_id", "")) for each in map(_named, page)]
+            said = self._named(page)
             owned = self._rows.owned([entry_id for entry_id, _ in said])
             yield [entry_id for entry_id, order_id in said if owned.get(entry_id) == order_id]
         for page in self._evidence.letter_pages(first, "+"):
-            yield [each[b"entry_id"] for each in map(_named, page) if b"entry_id" in each]
+            yield [entry_id for entry_id, _ in self._named(page)]
 
-
-def _named(entry: Entry) -> Mapping[bytes, str]:
-    pairs = zip(entry.fields[::2], entry.fields[1::2], strict=True)
-    return {
-        name: value.decode(errors="replace") for name, value in pairs if name in {b"entry_id", b"order_id"}
-    }
+    def _named(self, page: Sequence[Entry]) -> list[tuple[str, str]]:
+        # Anybody may write to these streams.
+        return [named for each in page if (named := self._spelling.named(each.fields)) is not None]
 
 
 def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool) -> Settlement | None:
     """Return what is to be done about a doubt, if that is known."""
     settlement, since_ms = doubt.settlement, doubt.since_ms
     buries = settlement.action == "bury"
-    told = fate.settled(since_ms, buried=buries)
-    if settlement.mark and told:
-        # That is the mark of the entry which had its id before it.
-        told = None if fate.old or since_ms < (fate.marks.letters_since_ms or 0) else False
-    if told is not None:
+    if settlement.mark:
+        # What is marked is the entry that had its id before it.
+        fate = replace(fate, marked=False)
+    if fate.settled(since_ms, buried=buries) is not None:
         return settlement
     walked_ms = fate.marks.walked_since_ms
     walked = walked_ms is not None and since_ms >= walked_ms

@@ -4,10 +4,12 @@ import re
 
 from msgspec import Struct
 
+# What an order id may hold, and so a source, as a class of characters.
+ORDER_ID_LETTERS = "A-Za-z0-9._:/-"
 LONGEST_SOURCE = 80
 # A stream that was not worked on for so long is not worked on any more: several times as often as replicas say so.
 FRESH_S = 60
-_NOT_IN_SOURCE = re.compile(r"[^A-Za-z0-9._:/-]+")
+_NOT_IN_SOURCE = re.compile(f"[^{ORDER_ID_LETTERS}]+")
 
 
 class Fleet(Struct, frozen=True):
@@ -20,6 +22,11 @@ class Fleet(Struct, frozen=True):
 def source_of(stream: str) -> str:
     """Return the source that an orders stream is where none is set: its name, without what no order id can hold."""
     return _NOT_IN_SOURCE.sub("", stream)
+
+
+def is_source(text: str) -> bool:
+    """Whether a text can be the name of a source."""
+    return 1 <= len(text) <= LONGEST_SOURCE and source_of(text) == text
 
 
 class Stranger(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from worker.domain.fleets import LONGEST_SOURCE, source_of
+from worker.domain.fleets import LONGEST_SOURCE, is_source
 
 LONGEST_KEY = 100
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -38,7 +38,7 @@ def key_name(value: str) -> None:
 
 def source(value: str) -> None:
     """Accept the name of a source."""
-    if not 1 <= len(value) <= LONGEST_SOURCE or source_of(value) != value:
+    if not is_source(value):
         raise ValueError(f"must be 1 to {LONGEST_SOURCE} characters of A-Z a-z 0-9 . _ : / -")
 
 

@@ -9,7 +9,7 @@ from msgspec import ValidationError, convert
 from msgspec.structs import FieldInfo, fields
 
 from worker.domain.errors import ConfigurationError
-from worker.domain.fleets import LONGEST_SOURCE, source_of
+from worker.domain.fleets import LONGEST_SOURCE, is_source, source_of
 from worker.settings.checks import Secret
 from worker.settings.settings import PREFIX, SECRETS, Settings, marks, variable
 
@@ -121,7 +121,7 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
             faults.append(
                 f"WORKER_LEASE_MS: must be longer than WORKER_{name} ({settings.lease_ms} ms against {seconds:g} s)"
             )
-    if settings.source is None and not 1 <= len(source_of(settings.orders_stream)) <= LONGEST_SOURCE:
+    if settings.source is None and not is_source(source_of(settings.orders_stream)):
         faults.append(
             f"WORKER_SOURCE: is not set, and WORKER_ORDERS_STREAM has not 1 to {LONGEST_SOURCE} of its characters"
         )

@@ -5,6 +5,8 @@ from collections.abc import Container, Mapping
 
 from msgspec import Struct
 
+from worker.domain.fleets import ORDER_ID_LETTERS
+
 # Kept as sent; no decision depends on them.
 LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
 # What is executed.
@@ -16,7 +18,9 @@ PAYLOAD_FIELDS = frozenset({"payload", "data"})
 REPLAY_OF = "replay_of"
 RESERVED_FIELDS = frozenset({"order_id", REPLAY_OF})
 
-ORDER_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}", re.ASCII)
+ORDER_ID = re.compile(f"[{ORDER_ID_LETTERS}]{{1,128}}", re.ASCII)
+# As Redis spells one; no part of it goes beyond 64 bits.
+ENTRY_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
 
 def derived_order_id(source: str, entry_id: str) -> str:

@@ -5,6 +5,7 @@ from hashlib import blake2b
 
 from worker.domain.orders import OrderRecord
 from worker.wire.letters import shown
+from worker.wire.names import ENTRY_ID
 from worker.wire.rendering import result_fields
 
 DIGEST_BYTES = 16
@@ -21,6 +22,12 @@ class Spelling:
     def digest_of(self, record: OrderRecord) -> bytes:
         """Return the digest of the result that a row would have."""
         return _digest([part.encode() for part in result_fields(record)])
+
+    def named(self, fields: Sequence[bytes]) -> tuple[str, str] | None:
+        """Return the entry and the order that a result or a dead letter names; None where it names no entry."""
+        said = dict(reversed(_pairs(fields)))
+        entry_id = shown(said.get(b"entry_id", b""))
+        return (entry_id, shown(said.get(b"order_id", b""))) if ENTRY_ID.fullmatch(entry_id) else None
 
     def buried_entry(self, fields: Sequence[bytes]) -> tuple[str, bool]:
         """Return the entry that a dead letter buries (empty: it names none), and whether for a conflict."""

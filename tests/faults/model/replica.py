@@ -22,7 +22,7 @@ from worker.consumer import (
     Worker,
 )
 from worker.consumer.ports import Executor, Orders, Store
-from worker.wire import Renderer
+from worker.wire import Renderer, Spelling
 
 Step = Callable[[str, str, Callable[[], Any], tuple[Any, ...]], Any]
 
@@ -146,7 +146,7 @@ def assemble(
         window_s=limits.repair_window_s,
         clock=clock.monotonic,
         now=clock.now,
-        open_doubts=Doubts(evidence, marks, table, orders.settle, clock=clock.monotonic),
+        open_doubts=Doubts(evidence, marks, table, Spelling(), orders.settle, clock=clock.monotonic),
         decoder=decoder(),
     )
     registration = Registration(FakeToken(), FakeSources(), source="orders", clock=clock.monotonic)

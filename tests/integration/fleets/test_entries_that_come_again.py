@@ -1,5 +1,7 @@
 """Entry ids, groups and marks that come again: one order, one result, and no order that another one's row swallows."""
 
+from typing import Any
+
 import pytest
 
 from tests.fleets import (
@@ -170,3 +172,22 @@ def test_results_go_out_again_when_they_were_deleted_with_the_marks(deployment: 
     assert sorted(result_ids(deployment)) == FEW
     assert_audits_are_clean([deployment])
     assert_invariants(deployment, made.worker.tally)
+
+
+@pytest.mark.parametrize("entry_id", [b"abc", b"1\0-1", b"\xff", b"", b"-1-0"])
+def test_nothing_is_published_again_when_others_wrote_what_names_no_entry(
+    deployment: Deployment, entry_id: bytes
+) -> None:
+    """Proves that what anybody may write beside results and letters does not keep the marks from being made anew."""
+    settle_few(deployment)
+    for stream in (deployment.results, deployment.dead_letters):
+        deployment.redis.xadd(stream, {"entry_id": entry_id, "order_id": b"order-1\0"})
+    written = deployment.entries(deployment.results)
+    delete_marks(deployment, and_the_group=True)
+
+    with running(deployment) as made:
+        eventually(lambda: has_looked_around(deployment, made))
+
+    told: Any = deployment.redis.zrangebyscore(deployment.marks, "+inf", "+inf")
+    assert deployment.entries(deployment.results) == written
+    assert any(fact.startswith(b"walked=") for fact in told), told
