@@ -1,5 +1,6 @@
 """Orders that keep coming while replicas, groups, marks and servers come and go, and a reader that remembers each result."""
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,9 @@ from threading import Event, Thread
 
 from tests.faults.scale import CHAOS
 from tests.faults.storm.ends import Reader
-from tests.harness import Deployment, eventually, sample_orders
+from tests.fleets import assert_audits_are_clean, group_is_through
+from tests.harness import Deployment, assert_invariants, eventually, sample_orders
+from tests.processes import WorkerProcess
 
 # How many results are awaited in all, so that each stretch of a test is long enough to be in the middle of something.
 ORDERS = 10_000 if CHAOS else 1_000
@@ -92,3 +95,31 @@ def flowing(deployment: Deployment, follows: Flow | None = None) -> Iterator[Flo
         yield flow
     finally:
         flow.finish()
+
+
+def kill(*replicas: WorkerProcess) -> None:
+    """Kill replicas in the middle of whatever they do."""
+    for replica in replicas:
+        replica.signal(signal.SIGKILL)
+        replica.wait()
+
+
+def drain(*replicas: WorkerProcess) -> None:
+    """Have replicas leave as they should."""
+    assert [replica.drain() for replica in replicas] == [0] * len(replicas)
+
+
+def come_to_rest(deployment: Deployment, flow: Flow, *replicas: WorkerProcess) -> None:
+    """Have no more orders come, and the replicas leave when all is settled."""
+    flow.end()
+    eventually(lambda: group_is_through(deployment), within=WITHIN_S)
+    drain(*replicas)
+
+
+def assert_one_result_each(deployment: Deployment, flow: Flow) -> None:
+    """Assert that each order was executed once and published once, as seen by a reader, the stores and an audit."""
+    flow.assert_each_was_seen_once()
+    assert len(deployment.rows()) == flow.submitted
+    assert deployment.letters() == []
+    assert_audits_are_clean([deployment])
+    assert_invariants(deployment)

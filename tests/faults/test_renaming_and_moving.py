@@ -1,24 +1,21 @@
 """A group gets another name, marks are deleted, streams move to another Redis, all under load: one result per order."""
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.test_commands import worker
-from tests.faults.flow import ORDERS, TIMES, WITHIN_S, Flow, flowing
+from tests.faults.flow import ORDERS, TIMES, Flow, assert_one_result_each, come_to_rest, flowing, kill
 from tests.fleets import (
-    assert_audits_are_clean,
     audit,
     delete_marks,
-    group_is_through,
     marks,
     not_to_be_known,
     result_ids,
 )
-from tests.harness import Deployment, Servers, assert_invariants, eventually
-from tests.processes import WorkerProcess, workers
+from tests.harness import Deployment, Servers, eventually
+from tests.processes import workers
 from worker.local import LocalRedis
 
 STRETCH = ORDERS // 4
@@ -26,28 +23,6 @@ STRETCH = ORDERS // 4
 KEPT = ORDERS // 2
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def kill(replica: WorkerProcess) -> None:
-    """Kill a replica in the middle of whatever it does."""
-    replica.signal(signal.SIGKILL)
-    replica.wait()
-
-
-def come_to_rest(deployment: Deployment, flow: Flow, *replicas: WorkerProcess) -> None:
-    """Have no more orders come, and the replicas leave when all is settled."""
-    flow.end()
-    eventually(lambda: group_is_through(deployment), within=WITHIN_S)
-    assert [replica.drain() for replica in replicas] == [0] * len(replicas)
-
-
-def assert_one_result_each(deployment: Deployment, flow: Flow) -> None:
-    """Assert that each order was executed once and published once, as seen by a reader, the stores and an audit."""
-    flow.assert_each_was_seen_once()
-    assert len(deployment.rows()) == flow.submitted
-    assert deployment.letters() == []
-    assert_audits_are_clean([deployment])
-    assert_invariants(deployment)
 
 
 def test_each_order_has_one_result_when_replicas_restart_under_another_group_that_replaces_the_first(

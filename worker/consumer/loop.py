@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import assert_never
 
 import structlog
@@ -136,13 +137,12 @@ class Worker:
         self.life.give()
         # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
         settlements = [part for outcome in outcomes for part in self.settlement(outcome)]
-        written = [
-            stands_since_ms(each.record)
-            for each in outcomes
-            if isinstance(each, Settled) and not each.answered
-        ]
+        written = (each.record for each in outcomes if isinstance(each, Settled) and not each.answered)
+        first = min(written, key=attrgetter("executed_at"), default=None)
         settling = self.stream.settle(
-            settlements, written_since_ms=min(written, default=0), meanwhile=self.intake.arrive
+            settlements,
+            written_since_ms=0 if first is None else stands_since_ms(first),
+            meanwhile=self.intake.arrive,
         )
         if settling.in_doubt:
             self.doubt(outcomes, settlements, settling.in_doubt)

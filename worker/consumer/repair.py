@@ -83,6 +83,11 @@ def stands_since_ms(row: OrderRecord) -> int:
     return int(row.executed_at.timestamp() * 1000)
 
 
+def is_settled(row: OrderRecord, fate: Fate) -> bool | None:
+    """Whether the result of a row was published, or its entry buried; None where marks can't tell."""
+    return fate.settled(stands_since_ms(row), buried=row.status is Status.DEAD)
+
+
 class Repair:
     """Publishes what was committed lately and is not settled as far as Redis knows: page by page, beside the work.
 
@@ -173,8 +178,7 @@ class Repair:
                 self._done.left_alone += 1
                 continue
             settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer)
-            since_ms, buried = stands_since_ms(row), row.status is Status.DEAD
-            if fates[row.entry_id].settled(since_ms, buried=buried) is None:
+            if is_settled(row, fates[row.entry_id]) is None:
                 self.doubts.add(settlement)
             else:
                 lost.append((row, settlement))

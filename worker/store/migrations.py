@@ -1,7 +1,5 @@
 """Bringing the schema to a revision, by alembic: step by step, beside the work of replicas, one caller at a time."""
 
-from time import sleep
-
 from alembic import command, context
 from alembic.config import Config
 from sqlalchemy import Connection
@@ -11,7 +9,7 @@ from worker.store.engine import Database
 from worker.store.ground import LAST_VERSION_TABLE, VERSION_TABLE
 from worker.store.schema import SchemaState, location, require_way, schema_state, standing_on
 from worker.store.tables import metadata
-from worker.store.turns import Waiting, pauses, turn
+from worker.store.turns import Waiting, turn
 
 # A lock that was not to be had in time, a deadlock.
 _TO_BE_REPEATED = {"55P03", "40P01"}
@@ -49,13 +47,8 @@ def run(database: Database) -> None:
         waiting.why = (
             "a step is at work; an index takes until the transactions have ended that are older than it"
         )
-        for pause_s in pauses():
-            if _is_done(database):
-                return
-            waiting.why = (
-                "a table is locked; it is asked for again and again, so that nobody has to wait behind"
-            )
-            sleep(pause_s)
+        locked = "a table is locked; it is asked for again and again, so that nobody has to wait behind"
+        waiting.until(locked)(_is_done, database)
 
 
 def _is_done(database: Database) -> bool:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import not_
 from threading import Event, Thread
-from time import sleep
 from typing import Any
 
 import structlog
 from sqlalchemy import text
+from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
 
 from worker.domain.errors import WorkerError
 from worker.store.engine import Database
@@ -52,6 +53,18 @@ class Waiting:
             self._over.set()
             thread.join(timeout=LAST_WORD_S)
 
+    def until(self, why: str) -> Retrying:
+        """Return what calls a function until it returns true, pausing longer each time; meanwhile that is why."""
+
+        def say(_state: RetryCallState) -> None:
+            self.why = why
+
+        return Retrying(
+            retry=retry_if_result(not_),
+            wait=wait_exponential(multiplier=SHORTEST_PAUSE_S, max=LONGEST_PAUSE_S),
+            before_sleep=say,
+        )
+
     def _tell(self) -> None:
         while not self._over.wait(SAY_EVERY_S):
             log.info("migration is not done yet", why=self.why, **self._oldest_transaction())
@@ -66,14 +79,6 @@ class Waiting:
         return {"oldest_transaction": dict(found)} if found else {}
 
 
-def pauses() -> Iterator[float]:
-    """Yield seconds to pause between tries, longer each time up to a limit, for ever."""
-    pause_s = SHORTEST_PAUSE_S
-    while True:
-        yield pause_s
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-
 @contextmanager
 def turn(database: Database, waiting: Waiting) -> Iterator[None]:
     """Run the block while no other migration runs.
@@ -82,10 +87,12 @@ def turn(database: Database, waiting: Waiting) -> Iterator[None]:
     be waited for in its turn, by the index that the other migration is building, until one of the two is ended.
     """
     with database.session(idle_limit_ms=0) as connection:
-        for pause_s in pauses():
-            if connection.exec_driver_sql(_TRY_TURN).scalar():
-                break
-            connection.rollback()
-            waiting.why = "another migration is at work"
-            sleep(pause_s)
+
+        def is_taken() -> bool:
+            taken = bool(connection.exec_driver_sql(_TRY_TURN).scalar())
+            if not taken:
+                connection.rollback()
+            return taken
+
+        waiting.until("another migration is at work")(is_taken)
         yield

@@ -1,46 +1,20 @@
 """Replicas of the last version and of this one on the same streams and database, while the schema is migrated under them."""
 
-import signal
 from pathlib import Path
 
 import pytest
 
-from tests.faults.flow import ORDERS, TIMES, WITHIN_S, Flow, flowing
+from tests.faults.flow import ORDERS, TIMES, assert_one_result_each, come_to_rest, drain, flowing, kill
 from tests.faults.versions import last
 from tests.fleets import assert_audits_are_clean, delete_marks, group_is_through, has_repaired, result_ids
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
-from tests.processes import ROOT, WorkerProcess, workers
+from tests.processes import ROOT, workers
 
 STRETCH = ORDERS // 5
 FEW = [f"order-{i}" for i in range(20)]
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def kill(*replicas: WorkerProcess) -> None:
-    for replica in replicas:
-        replica.signal(signal.SIGKILL)
-        replica.wait()
-
-
-def drain(*replicas: WorkerProcess) -> None:
-    assert [replica.drain() for replica in replicas] == [0] * len(replicas)
-
-
-def come_to_rest(deployment: Deployment, flow: Flow, *replicas: WorkerProcess) -> None:
-    """Have no more orders come, and the replicas leave when all is settled."""
-    flow.end()
-    eventually(lambda: group_is_through(deployment), within=WITHIN_S)
-    drain(*replicas)
-
-
-def assert_one_result_each(deployment: Deployment, flow: Flow) -> None:
-    flow.assert_each_was_seen_once()
-    assert len(deployment.rows()) == flow.submitted
-    assert deployment.letters() == []
-    assert_audits_are_clean([deployment])
-    assert_invariants(deployment)
 
 
 def test_each_order_has_one_row_and_one_result_when_this_version_takes_over_from_the_last_under_load(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from worker.consumer.repair import stands_since_ms
+from worker.consumer.repair import is_settled
 from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, PublishedResult, Remedy
 from worker.domain.orders import (
     WITH_RESULT,
@@ -35,7 +35,7 @@ class Case(Struct, frozen=True):
     @property
     def settled(self) -> bool | None:
         """Whether its result was published, or its entry buried; None where marks can't tell."""
-        return self.fate.settled(stands_since_ms(self.row), buried=self.row.status is Status.DEAD)
+        return is_settled(self.row, self.fate)
 
     def finding(
         self, invariant: Invariant, what: str, remedy: Remedy | None = None, otherwise: Remedy | None = None
