@@ -60,9 +60,11 @@ def result_ids(deployment: Deployment) -> list[str]:
     return [result["order_id"] for result in deployment.published()]
 
 
-def marks(deployment: Deployment) -> list[bytes]:
-    """The keys of all settled marks of a deployment, whatever they belong to."""
-    return list(deployment.redis.scan_iter(match=f"{deployment.name}:*:settled:*"))
+def marks(deployment: Deployment) -> list[str]:
+    """The keys of the settled marks that a deployment has: those of its source, and those that the version before made."""
+    ours = f"{deployment.results}:settled:{deployment.fleet.source}"
+    before = f"{deployment.orders}:settled:{deployment.group}"
+    return [key for key in (ours, before) if deployment.redis.exists(key)]
 
 
 def delete_marks(deployment: Deployment, *, and_the_group: bool = False) -> None:
@@ -83,8 +85,9 @@ def as_the_version_before_left_it(deployment: Deployment) -> None:
         connection.execute(text("DELETE FROM order_sources"))
     orders, results, letters = deployment.orders, deployment.results, deployment.dead_letters
     before = f"{orders}:settled:{deployment.group}"
-    for key in marks(deployment):
-        deployment.redis.rename(key, before)
+    (ours,) = marks(deployment)
+    if ours != before:
+        deployment.redis.rename(ours, before)
     known = {orders, results, letters, f"{letters}:state", before}
     known |= {f"{orders}:{name}:{deployment.group}" for name in KEYS_OF_BEFORE}
     others = {key.decode() for key in deployment.redis.scan_iter(match=f"{deployment.name}:*")} - known
@@ -121,6 +124,11 @@ def not_to_be_known(deployment: Deployment, **overrides: Any) -> int:
         if each["needs_person"] and "worker audit" in (each["command"] or "")
     ]
     return sum(int(re.findall(r"[\d,]+", each)[0].replace(",", "")) for each in texts)
+
+
+def deletions_are_told(deployment: Deployment) -> bool:
+    """Whether the server counts what was added, and can say that nothing was deleted. Before 7.0 it can't."""
+    return "max-deleted-entry-id" in deployment.redis.xinfo_stream(deployment.results)
 
 
 def audit(deployment: Deployment, *arguments: str, **overrides: Any) -> tuple[int, list[dict[str, Any]]]:

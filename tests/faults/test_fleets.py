@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.flow import ORDERS, TIMES, WITHIN_S
-from tests.fleets import alike_by_halves, assert_audits_are_clean, entry_ids, result_ids, rows
+from tests.fleets import alike_by_halves, assert_audits_are_clean, delete_marks, entry_ids, result_ids, rows
 from tests.harness import Deployment, assert_invariants, eventually
 from tests.processes import WorkerProcess, workers
 
@@ -83,8 +83,9 @@ def test_each_fleet_keeps_its_own_results_when_both_lose_what_they_knew_of_equal
         eventually(lambda: all(len(result_ids(fleet)) > ORDERS // 2 for fleet in fleets), within=WITHIN_S)
         for fleet in fleets:
             if lost == "marks and groups":
-                fleet.redis.delete(*fleet.redis.keys(f"{fleet.name}:*:settled:*"))
-            fleet.redis.xgroup_destroy(fleet.orders, fleet.group)
+                delete_marks(fleet, and_the_group=True)
+            else:
+                fleet.redis.xgroup_destroy(fleet.orders, fleet.group)
         eventually(lambda: are_settled(fleets), within=WITHIN_S)
         eventually(lambda: all(len(result_ids(fleet)) >= ORDERS for fleet in fleets), within=WITHIN_S)
         assert (one.drain(), other.drain()) == (0, 0)

@@ -6,7 +6,15 @@ import pytest
 
 from tests.faults.flow import ORDERS, TIMES, assert_one_result_each, come_to_rest, drain, flowing, kill
 from tests.faults.versions import last
-from tests.fleets import assert_audits_are_clean, delete_marks, group_is_through, has_repaired, result_ids
+from tests.fleets import (
+    assert_audits_are_clean,
+    delete_marks,
+    group_is_through,
+    has_repaired,
+    result_ids,
+    rows,
+    small_order,
+)
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
 from tests.processes import ROOT, workers
@@ -96,10 +104,19 @@ def test_nothing_is_published_again_when_this_version_follows_the_last_and_somet
     assert_invariants(deployment, made.worker.tally)
 
 
-def test_last_version_is_told_apart_from_this_one(last_version: Path, empty_database: Deployment) -> None:
-    """Proves that the tests above run two versions: the last one knows no newer schema than its own."""
-    last.migrate(ROOT, empty_database)
+def test_last_version_starts_on_the_newer_schema_and_leaves_rows_as_it_always_did(
+    settled_by_the_last: Deployment, last_version: Path, tmp_path: Path
+) -> None:
+    """Proves that the tests above run two versions, and that a supervisor which migrates first does not stop the last one."""
+    deployment = settled_by_the_last
+    last.migrate(last_version, deployment)
+    for order_id, tree in (("of-the-last", last_version), ("of-this", ROOT)):
+        deployment.submit([small_order(order_id)])
+        with workers(deployment, tmp_path, 1, tree) as (replica,):
+            eventually(deployment.all_settled)
+            drain(replica)
 
-    done = last.command(last_version, empty_database, "migrate")
-
-    assert (done.returncode, done.stdout) == (0, "schema: newer\n"), done.stderr
+    owners = {row.order_id: row.source for row in rows(deployment)}
+    assert (owners["of-the-last"], owners["of-this"]) == ("", deployment.orders)
+    assert result_ids(deployment) == [*FEW, "of-the-last", "of-this"]
+    assert_audits_are_clean([deployment])

@@ -9,6 +9,7 @@ from tests.fleets import (
     delete_marks,
     group_is_through,
     has_repaired,
+    not_to_be_known,
     result_ids,
     rows,
     small_order,
@@ -104,6 +105,19 @@ def test_nothing_is_executed_or_published_again_when_the_group_is_renamed(deploy
     deployment.redis.xgroup_destroy(deployment.orders, old_group)
     assert_audits_are_clean([deployment])
     assert_invariants(deployment, made.worker.tally)
+
+
+def test_nobody_is_asked_about_trimmed_results_when_the_group_is_renamed(deployment: Deployment) -> None:
+    """Proves that the marks themselves answer in a new group, where the results could not."""
+    settle_few(deployment)
+    deployment.redis.xtrim(deployment.results, maxlen=1, approximate=False)
+    deployment.group = "execution-v2"
+
+    with running(deployment) as made:
+        eventually(lambda: has_looked_around(deployment, made))
+
+    assert result_ids(deployment) == FEW[-1:]
+    assert not_to_be_known(deployment) == 0
 
 
 def test_nothing_is_executed_or_published_again_when_a_second_group_reads_beside_the_first(
