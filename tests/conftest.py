@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import redis
 
+from tests.builders import logging_restored
 from tests.harness import Deployment, Servers, eventually
 from tests.origins import named
 from tests.processes import heard
@@ -70,6 +71,13 @@ def few_threads_are_left() -> Iterator[None]:
 def interrupts_are_heard() -> Iterator[None]:
     """Have processes under test begin with a SIGINT that is not ignored, even where the tests are a background job of a shell."""
     with heard(signal.SIGINT, signal.default_int_handler):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def logging_is_as_it_was() -> Iterator[None]:
+    """Let no test that runs a command, which configures logs, decide what those after it see."""
+    with logging_restored():
         yield
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.builders import logging_restored
 from worker import __version__
 from worker.bootstrap import commands
 from worker.cli import main, submission
@@ -34,12 +33,6 @@ class Target:
             raise Outage("redis", "gone")
         self.added += entries
         return [f"{n}-0" for n in range(len(entries))]
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    with logging_restored():
-        yield
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from io import StringIO
 
 import pytest
@@ -10,17 +9,15 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import logging_restored
 from worker.ops import configure_logs
 
 NASTY = 'A\n{"level": "error", "event": "forged"}\r\n\x1b[31m\x00\u2028 "quoted" \\'
 
 
 @pytest.fixture
-def out() -> Iterator[StringIO]:
-    """Somewhere to log to; afterwards logging is as it was."""
-    with logging_restored():
-        yield StringIO()
+def out() -> StringIO:
+    """Somewhere to log to."""
+    return StringIO()
 
 
 def lines(out: StringIO) -> list[dict[str, object]]:
@@ -126,13 +123,10 @@ def test_console_form_escapes_what_would_forge_a_line(out: StringIO) -> None:
 @given(text=st.text())
 def test_no_text_forges_a_line_or_reaches_a_terminal_raw(text: str) -> None:
     for form in ("json", "console"):
-        with logging_restored():
-            out = StringIO()
-            configure_logs(level="INFO", form=form, stream=out)
-            structlog.get_logger("worker.here").info(
-                text, value=text, raw=text.encode("utf-8", "surrogatepass")
-            )
-            logging.getLogger("some.library").warning("%s", text)
+        out = StringIO()
+        configure_logs(level="INFO", form=form, stream=out)
+        structlog.get_logger("worker.here").info(text, value=text, raw=text.encode("utf-8", "surrogatepass"))
+        logging.getLogger("some.library").warning("%s", text)
 
         said = out.getvalue()
         assert len(said.splitlines()) == said.count("\n") == 2
@@ -159,10 +153,9 @@ class ClosedPipe(StringIO):
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_logging_goes_on_quietly_when_nobody_reads(form: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with logging_restored():
-        configure_logs(level="INFO", form=form, stream=ClosedPipe())
+    configure_logs(level="INFO", form=form, stream=ClosedPipe())
 
-        structlog.get_logger("worker.here").info("unheard")
+    structlog.get_logger("worker.here").info("unheard")
 
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
