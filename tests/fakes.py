@@ -12,13 +12,16 @@ from msgspec.structs import replace
 from tests.builders import decoder, filled, flat, pairs
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
+    Chores,
     Drain,
     Handling,
     Intake,
+    Isolation,
     Lease,
     Registration,
     Repair,
     Retention,
+    Settler,
     SignOfLife,
     Tally,
     Worker,
@@ -121,6 +124,7 @@ class FakeStream:
         self.added = 0
         self.settled: set[str] = set()
         self.unknown: list[str] = []
+        self.aside: set[str] = set()
         self.known: Marked | None = None
         self.reader = ("", 0)
         self.results_lost_ms = 0
@@ -304,6 +308,10 @@ class FakeOrders:
     def charge(self, counts: Mapping[str, int]) -> list[str]:
         with self.faults.at("charge"):
             return self._keep(counts, idle_ms=0)
+
+    def set_aside(self, entry_ids: Collection[str]) -> None:
+        with self.faults.at("set aside"):
+            self.stream.aside.update(entry_ids)
 
     def release(self, counts: Mapping[str, int]) -> None:
         with self.faults.at("release"):
@@ -661,7 +669,7 @@ class Bench:
         self.executor = executor if executor is not None else FakeExecutor(filled)
         self.drain, self.tally = Drain(), Tally()
         self.executing: list[str | None] = []
-        renderer = Renderer(
+        self.renderer = renderer = Renderer(
             source="orders",
             consumer=consumer,
             version="test",
@@ -718,16 +726,23 @@ class Bench:
             ),
             decoder=decoder(),
         )
+        self.isolation = Isolation(
+            self.orders, self.intake, self.lease, self.tally, max_deliveries=max_deliveries
+        )
         self.worker = Worker(
             self.orders,
             self.store,
             self.intake,
             self.handling,
-            renderer,
+            self.isolation,
+            Settler(
+                self.orders, renderer, self.intake, self.lease, self.repair.doubts, self.isolation, self.tally
+            ),
             self.lease,
             self.retention,
             self.repair,
             Registration(FakeToken(), FakeSources(), source="orders", clock=clock.monotonic),
+            Chores(self.tally, clock=clock.monotonic),
             self.drain,
             self.tally,
             SignOfLife(clock.monotonic),

@@ -260,3 +260,22 @@ def test_submit_refuses_a_bad_line_in_few_printable_words(target: Target, line: 
     assert len(said) < 300
     assert result.exit_code == 1
     assert target.added == []
+
+
+@pytest.mark.parametrize(("level", "traced"), [("INFO", False), ("DEBUG", True)])
+def test_error_that_nobody_expected_ends_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, level: str, *, traced: bool
+) -> None:
+    def failing(_settings: Settings) -> None:
+        raise KeyError("odd")
+
+    monkeypatch.setattr(commands, "submitter", failing)
+
+    result = worker("submit", "-", given="{}", WORKER_LOG_LEVEL=level)
+
+    assert result.exit_code == 70
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1] == (
+        "worker: unexpected KeyError: 'odd' (WORKER_LOG_LEVEL=DEBUG shows where)"
+    )
+    assert ("Traceback" in result.stderr) == traced

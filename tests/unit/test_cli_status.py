@@ -23,7 +23,7 @@ REFUSED = {**AWAY, "refused": True}
 WELL: dict[str, Any] = {
     "redis": {
         "connected": True, "ping_ms": 0.25, "version": "7.0.15", "group": "execution", "group_exists": True,
-        "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "unknown_results": 0, "pending": 0, "oldest_pending_age_s": None,
+        "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "unknown_results": 0, "set_aside": 0, "a_set_aside": None, "pending": 0, "oldest_pending_age_s": None,
         "results": 501, "dead_letters": 4, "consumers": [{"name": "a", "pending": 0, "idle_ms": 900, "gone": False}],
         "consumers_alive": 1, "consumers_gone": 0, "waiting": 0, "waiting_exact": True, "oldest_waiting_age_s": None,
         "stuck": 0, "stuck_after_s": 90.0, "longest_untouched_s": None, "pending_looked_at": 0,
@@ -157,12 +157,12 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
          "502, those of entries from 1 d 1 h ago and before are dropped; 2 trimmed while pending"),
         ("repair", {"redis__repair": {"running": 1, "last": {
             "at": "2026-11-22T20:41:13+00:00", "by": "worker-a", "how": "replica", "looked_at": "900",
-            "published": "3", "buried": "0", "made_pending": "1", "left_alone": ""}}},
+            "published": "3", "buried": "0", "made_pending": "1", "left_alone": "", "skipped": "2"}}},
          ("1 repair running, the last at 2026-11-22T20:41:13+00:00 by worker-a (replica): 900 looked at, 3 published, "
-         "1 made pending")),
+         "1 made pending, 2 skipped")),
         ("repair", {"redis__repair": {"running": 0, "last": {
             "at": "", "by": "", "how": "", "looked_at": "", "published": "0", "buried": "0", "made_pending": "0",
-            "left_alone": "0"}}},
+            "left_alone": "0", "skipped": "0"}}},
          "none running, the last at - by - (-): - looked at, nothing to mend"),
         ("in all", {"database__orders": 10_000_000, "database__trades": 9_000_000, "database__counts_exact": False},
          "about 10,000,000 orders, about 9,000,000 trades"),
@@ -199,7 +199,18 @@ def test_nothing_from_the_streams_moves_a_terminal(monkeypatch: pytest.MonkeyPat
         "redis__repair": {
             "running": 0,
             "last": dict.fromkeys(
-                ("at", "by", "how", "looked_at", "published", "buried", "made_pending", "left_alone"), odd
+                (
+                    "at",
+                    "by",
+                    "how",
+                    "looked_at",
+                    "published",
+                    "buried",
+                    "made_pending",
+                    "left_alone",
+                    "skipped",
+                ),
+                odd,
             ),
         },
         "database__outcomes__a_submitted": odd,

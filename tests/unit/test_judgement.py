@@ -51,6 +51,10 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"streams_of_source": 2},
         "2 orders streams are worked on under one source: give each fleet a WORKER_SOURCE of its own.",
     ),
+    "set_aside": (
+        {"set_aside": 2, "a_set_aside": "5-1"},
+        "2 orders can be neither settled nor buried; see why in the logs: worker show 5-1",
+    ),
     "stuck": (
         {"pending": 40, "stuck": 3, "longest_untouched_s": 500.0},
         "3 pending orders untouched for more than 1 min 30 s (for 8 min 20 s, the longest): worker pending",

@@ -26,6 +26,7 @@ COUNTS = {
     "in_hand": 0,
     "batches": 2,
     "outages": 0,
+    "unexpected": 0,
     "unknown_fields": 7,
 }
 REDIS = {

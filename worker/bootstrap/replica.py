@@ -19,13 +19,16 @@ from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.bootstrap.vitals import WorkerVitals, questions
 from worker.consumer import (
+    Chores,
     Deadlines,
     DecodesAhead,
     Drain,
     Handling,
     Intake,
+    Isolation,
     Lease,
     Retention,
+    Settler,
     SignOfLife,
     Tally,
     Worker,
@@ -159,16 +162,24 @@ def _assemble(
         executing=deadlines.executing if is_pure(executor) else _both(deadlines, life),
         before_commit=intake.read_ahead,
     )  # fmt: skip
-    retention = Retention(
-        stream,
-        orders_keep_s=settings.orders_keep_s, results_maxlen=settings.results_maxlen, lease_ms=settings.lease_ms,
-        clock=clock,
-    )  # fmt: skip
     repair, registration = beside.repair, beside.registration
+    isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
+    settler = Settler(stream, renderer, intake, lease, repair.doubts, isolation, tally)
     worker = Worker(
-        stream, store, intake, handling, renderer, lease, retention, repair, registration, drain, tally, life
-    )
+        stream, store, intake, handling, isolation, settler, lease, _retention(settings, stream), repair, registration,
+        Chores(tally, clock=clock), drain, tally, life,
+    )  # fmt: skip
     return worker, decoder, deadlines
+
+
+def _retention(settings: Settings, stream: Orders) -> Retention:
+    return Retention(
+        stream,
+        orders_keep_s=settings.orders_keep_s,
+        results_maxlen=settings.results_maxlen,
+        lease_ms=settings.lease_ms,
+        clock=time.monotonic,
+    )
 
 
 def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOrder | None], None]:

@@ -1,13 +1,16 @@
 """What all commands share: errors as exit codes, settings."""
 
 import os
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
+import click
+
 from worker.bootstrap import replica
 from worker.cli.streams import leave, say
-from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Stopped
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Stopped, named
 from worker.settings import Settings, read_settings, unknown_names
 
 EXIT_FOUND = 1
@@ -35,6 +38,13 @@ def translated(command: Callable[P, None]) -> Callable[P, None]:
             leave(EXIT_UNREACHABLE, str(error))
         except Stopped as error:
             leave(replica.EXIT_STOPPED, str(error))
+        except (click.ClickException, click.Abort, click.exceptions.Exit, OSError):
+            # Usage, Ctrl-C, output that can't be written: told elsewhere.
+            raise
+        except Exception as error:  # noqa: BLE001  a person at night is helped by one line
+            if os.environ.get("WORKER_LOG_LEVEL", "").upper() == "DEBUG":
+                traceback.print_exc()
+            leave(replica.EXIT_STOPPED, f"unexpected {named(error)} (WORKER_LOG_LEVEL=DEBUG shows where)")
 
     return with_exit_code
 

@@ -1,29 +1,35 @@
 """Decides: what to take next, what becomes of each delivery, and when to stop. Knows no server and no clock."""
 
 from worker.consumer.ahead import DecodesAhead
+from worker.consumer.chores import Chores
 from worker.consumer.deadlines import Deadlines
 from worker.consumer.doubts import Doubts
 from worker.consumer.drain import Drain
 from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
+from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
 from worker.consumer.loop import Worker
 from worker.consumer.registration import Registration
 from worker.consumer.repair import Repair, note_of
 from worker.consumer.retention import Retention
+from worker.consumer.settling import Settler
 from worker.consumer.tally import SignOfLife, Tally
 
 __all__ = [
+    "Chores",
     "Deadlines",
     "DecodesAhead",
     "Doubts",
     "Drain",
     "Handling",
     "Intake",
+    "Isolation",
     "Lease",
     "Registration",
     "Repair",
     "Retention",
+    "Settler",
     "SignOfLife",
     "Tally",
     "Worker",

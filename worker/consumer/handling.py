@@ -109,7 +109,8 @@ class Handling:
                 trimmed = GivenUp("trimmed", "deleted while it was pending")
                 hopeless.append(self._hopeless(delivery, intents, trimmed))
             elif not delivery.charged and delivery.count >= self._max_deliveries:
-                why = GivenUp("poison", f"no outcome after {delivery.count} deliveries")
+                last = f", the last ended in {delivery.failure}" if delivery.failure else ""
+                why = GivenUp("poison", f"no outcome after {delivery.count} deliveries{last}")
                 hopeless.append(self._hopeless(delivery, intents, why))
             elif delivery.charged:
                 ready.append(delivery)

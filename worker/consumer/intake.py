@@ -1,7 +1,7 @@
 """What to take next: retries that are due, abandoned entries in groups that shrink, else a batch of new ones."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ log = structlog.get_logger(__name__)
 
 SECOND_DELIVERY_GROUP = 32
 FIRST_RETRY_AFTER_S = 0.5
+SET_ASIDE_FOR_S = 30.0
 
 
 class Intake:
@@ -100,10 +101,51 @@ class Intake:
             self._claim_page()
         return self._due_retry() or self._group() or self._read()
 
+    def take_one(self) -> list[Delivery]:
+        """Return one delivery, another one each time: a new one while few are in hand, else the next that waits."""
+        self.arrive()
+        self._waiting.extend(self._arrived)
+        self._arrived = []
+        due = self._due_retry()
+        if due:
+            return due
+        if len(self._waiting) + len(self._retries) < SECOND_DELIVERY_GROUP:
+            found = self._wait_for_more(1, block_s=0 if self._waiting else self._block_s)
+            if found:
+                return found
+        return [self._waiting.popleft()] if self._waiting else []
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was taken that has not been handed out."""
+        return not (self.waiting or self._retries)
+
     def postpone(self, delivery: Delivery) -> None:
         """Keep a delivery in hand and hand it out again, alone, after a back-off that grows with its count."""
-        delay = FIRST_RETRY_AFTER_S * 2.0 ** min(delivery.count_before, 6)
-        self._retries.append((self._clock() + delay, delivery))
+        self._hand_out_after(FIRST_RETRY_AFTER_S * 2.0 ** min(delivery.count_before, 6), delivery)
+
+    def put_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep deliveries in hand and hand them out again, in groups that shrink with what they are charged with."""
+        for delivery in deliveries:
+            if _group_size(delivery, self._batch_size) > 1:
+                self._waiting.append(delivery)
+            else:
+                self.postpone(delivery)
+
+    def recount(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """Set what deliveries are charged with that were put back; return those counts."""
+        back = {each.entry_id for each in [*self._waiting, *(each for _, each in self._retries)]}
+        found = {entry_id: count for entry_id, count in counts.items() if entry_id in back}
+        self._waiting = deque(_recounted(each, found) for each in self._waiting)
+        self._retries = [(due, _recounted(each, found)) for due, each in self._retries]
+        return found
+
+    def set_aside(self, delivery: Delivery) -> None:
+        """Keep a delivery in hand and hand it out again, alone, after a long time."""
+        self._hand_out_after(SET_ASIDE_FOR_S, delivery)
+
+    def _hand_out_after(self, delay_s: float, delivery: Delivery) -> None:
+        self._retries.append((self._clock() + delay_s, delivery))
         self._retries.sort(key=lambda retry: retry[0])
 
     def leftovers(self) -> list[Delivery]:
@@ -132,16 +174,19 @@ class Intake:
         return group
 
     def _read(self) -> list[Delivery]:
-        found, self._arrived = self._arrived or self._wait_for_more(), []
+        found, self._arrived = (
+            self._arrived or self._wait_for_more(self._batch_size, block_s=self._block_s),
+            [],
+        )
         self._more_is_waiting = len(found) == self._batch_size
         return found
 
-    def _wait_for_more(self) -> list[Delivery]:
+    def _wait_for_more(self, count: int, *, block_s: float) -> list[Delivery]:
         now = self._clock()
         wake_at = min([self._next_scan, *(due for due, _ in self._retries[:1])])
-        block_s = max(0.0, min(self._block_s, wake_at - now))
+        block_s = max(0.0, min(block_s, wake_at - now))
         try:
-            return self._hold(self._stream.read(self._batch_size, int(block_s * 1000)))
+            return self._hold(self._stream.read(count, int(block_s * 1000)))
         except Outage:
             # The server may have handed out entries whose names never arrived here.
             self._read_unseen = True
@@ -185,6 +230,10 @@ class Intake:
         self._lease.hold(deliveries, since=since)
         self._tally.take(len(deliveries))
         return deliveries
+
+
+def _recounted(delivery: Delivery, counts: Mapping[str, int]) -> Delivery:
+    return replace(delivery, count=counts.get(delivery.entry_id, delivery.count))
 
 
 def _group_size(delivery: Delivery, batch_size: int) -> int:

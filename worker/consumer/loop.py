@@ -1,9 +1,7 @@
 """The loop: take, work through, settle, wait out an outage; at the end, hand back."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from operator import attrgetter
-from typing import assert_never
+from collections.abc import Sequence
+from functools import partial
 
 import structlog
 from msgspec.structs import asdict, replace
@@ -18,26 +16,20 @@ from tenacity import (
     wait_random,
 )
 
+from worker.consumer.chores import Chores
 from worker.consumer.drain import Drain
 from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
+from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
-from worker.consumer.ports import Orders, Renderer, Store
+from worker.consumer.ports import Orders, Store
 from worker.consumer.registration import Registration
-from worker.consumer.repair import Repair, stands_since_ms
+from worker.consumer.repair import Repair
 from worker.consumer.retention import Retention
-from worker.consumer.tally import SignOfLife, Tally, kind
-from worker.domain.deliveries import (
-    Dead,
-    Delivery,
-    Duplicate,
-    Outcome,
-    Retry,
-    Settled,
-    Settlement,
-    entry_milliseconds,
-)
-from worker.domain.errors import Outage
+from worker.consumer.settling import Settler
+from worker.consumer.tally import SignOfLife, Tally
+from worker.domain.deliveries import Delivery, Outcome
+from worker.domain.errors import ConfigurationError, Outage, Stopped
 
 log = structlog.get_logger(__name__)
 
@@ -56,11 +48,13 @@ class Worker:
         store: Store,
         intake: Intake,
         handling: Handling,
-        renderer: Renderer,
+        isolation: Isolation,
+        settler: Settler,
         lease: Lease,
         retention: Retention,
         repair: Repair,
         registration: Registration,
+        chores: Chores,
         drain: Drain,
         tally: Tally,
         life: SignOfLife,
@@ -69,11 +63,13 @@ class Worker:
         self.store = store
         self.intake = intake
         self.handling = handling
-        self.renderer = renderer
+        self.isolation = isolation
+        self.settler = settler
         self.lease = lease
         self.retention = retention
         self.repair = repair
         self.registration = registration
+        self.chores = chores
         self.drain = drain
         self.tally = tally
         self.life = life
@@ -102,11 +98,11 @@ class Worker:
         self.lease.check()
         if not self.in_hand:
             # First: some of it may be in no pending list any more, so that nobody else knows of it.
-            self.repair.doubts.go_on()
+            self.chores.do("doubts", self.repair.doubts.go_on)
             if self.repair.doubts.crowded:
                 self.drain.event.wait(A_MOMENT_S)
                 return
-            self.in_hand = self.intake.take()
+            self.in_hand = self.isolation.take()
             self.idle = not self.in_hand
 
     def work_through(self) -> None:
@@ -114,9 +110,25 @@ class Worker:
         if not self.in_hand or self.drain.requested:
             return
         if self.outcomes is None:
-            self.outcomes = self.handling.handle(self.in_hand)
+            try:
+                self.outcomes = self.handling.handle(self.in_hand)
+            except (Outage, Stopped, ConfigurationError):
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, it must not take down every replica in turn
+                self.isolation.strike(self.in_hand, error)
+                self.in_hand = []
+                self.isolation.check()
+                return
+            if self.outcomes:
+                self.isolation.succeeded()
         if not self.drain.hurried:
             self.settle(self.outcomes)
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Settle what is in hand; until it has worked it stays there, to be settled again."""
+        self.life.give()
+        self.settler.settle(self.in_hand, outcomes)
+        self.in_hand, self.outcomes = [], None
 
     def mend(self) -> None:
         """Let the repair go on, anew where Redis has lost the group: its marks and results may be lost with it."""
@@ -124,71 +136,13 @@ class Worker:
             self.groups_lost = self.stream.groups_lost
             self.repair.want()
         if not self.drain.requested:
-            self.registration.go_on()
-            self.repair.go_on(idle=self.idle)
+            self.chores.do("registration", self.registration.go_on)
+            self.chores.do("repair", partial(self.repair.go_on, idle=self.idle))
 
     def tidy_up(self) -> None:
         """Let retention have its turn, unless somebody in hand would wait for it."""
         if not (self.in_hand or self.intake.waiting or self.drain.requested):
-            self.retention.tidy_up()
-
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Publish or bury, and ack, in one step. Until it has worked the outcomes are kept and settled again."""
-        self.life.give()
-        # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
-        settlements = [part for outcome in outcomes for part in self.settlement(outcome)]
-        written = (each.record for each in outcomes if isinstance(each, Settled) and not each.answered)
-        first = min(written, key=attrgetter("executed_at"), default=None)
-        settling = self.stream.settle(
-            settlements,
-            written_since_ms=0 if first is None else stands_since_ms(first),
-            meanwhile=self.intake.arrive,
-        )
-        if settling.in_doubt:
-            self.doubt(outcomes, settlements, settling.in_doubt)
-        retries = [outcome.delivery for outcome in outcomes if isinstance(outcome, Retry)]
-        for delivery in retries:
-            self.intake.postpone(delivery)
-        kept = {delivery.entry_id for delivery in retries}
-        self.lease.let_go(delivery.entry_id for delivery in self.in_hand if delivery.entry_id not in kept)
-        kinds = Counter(map(kind, outcomes))
-        self.tally.settle(kinds)
-        self.tally.hand_back(len(self.in_hand) - len(outcomes))
-        self.in_hand, self.outcomes = [], None
-        _report(outcomes, kinds)
-
-    def doubt(
-        self, outcomes: Sequence[Outcome], settlements: Sequence[Settlement], entry_ids: Collection[str]
-    ) -> None:
-        """Leave it to the streams whether others have settled what has no mark; until then it stays pending."""
-        deliveries = {outcome.delivery.entry_id: outcome.delivery for outcome in outcomes}
-        records = {each.delivery.entry_id: each.record for each in outcomes if isinstance(each, Settled)}
-        in_doubt = set(entry_ids)
-        for part in settlements:
-            if part.entry_id in in_doubt:
-                record = records.get(part.entry_id)
-                since_ms = part.stands_since_ms if record is None else stands_since_ms(record)
-                settlement = replace(part, stands_since_ms=since_ms or 0)
-                written = part.stands_since_ms is None
-                self.repair.doubts.add(settlement, deliveries[part.entry_id], written=written)
-
-    def settlement(self, outcome: Outcome) -> list[Settlement]:
-        """Return what an outcome means on the stream."""
-        match outcome:
-            case Settled(delivery, record, answered):
-                settlement = self.renderer.result(delivery, record)
-                return [
-                    replace(settlement, stands_since_ms=stands_since_ms(record)) if answered else settlement
-                ]
-            case Duplicate(delivery):
-                return [Settlement(delivery.entry_id, "ack")]
-            case Dead(delivery, reason, error, order_id, content):
-                letter = self.renderer.letter(delivery, reason=reason, error=error, order_id=order_id)
-                mark = f"{delivery.entry_id}:{content}" if content else ""
-                return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id), mark=mark)]
-            case Retry():
-                return []
-        assert_never(outcome)
+            self.chores.do("retention", self.retention.tidy_up)
 
     def wait_out(self, outage: Outage) -> None:
         """Back off until the work goes on, or a drain is requested. Nothing is let go, nobody is charged."""
@@ -220,6 +174,7 @@ class Worker:
         self.stream.ensure_group()
         self.refill()
         self.work_through()
+        self.isolation.check()
 
     def keep_waiting(self, state: RetryCallState) -> None:
         """Say what is being waited for, and take back what was charged for executions that led to nothing."""
@@ -243,7 +198,7 @@ class Worker:
         try:
             if self.outcomes is not None and not self.drain.hurried:
                 self.settle(self.outcomes)
-            self.repair.doubts.finish()
+            self.chores.do("doubts", self.repair.doubts.finish)
             # Before anything is released: a renewal that is under way would make it wait for another lease.
             self.lease.stop()
             left = self.in_hand + self.intake.leftovers()
@@ -258,16 +213,3 @@ class Worker:
             log.warning("could not hand back, others take over after the lease", reason=str(outage))
         else:
             log.info("drained", **asdict(self.tally))
-
-
-def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int]) -> None:
-    log.info("batch settled", entries=len(outcomes), **kinds)
-    for outcome in outcomes:
-        if isinstance(outcome, Dead):
-            log.warning(
-                "dead letter",
-                entry_id=outcome.delivery.entry_id,
-                order_id=outcome.order_id,
-                reason=outcome.reason,
-                error=outcome.error,
-            )

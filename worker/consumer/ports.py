@@ -49,6 +49,9 @@ class Orders(Protocol):
     def charge(self, counts: Mapping[str, int]) -> list[str]:
         """Set what entries are charged with; return the ids that are lost to somebody else."""
 
+    def set_aside(self, entry_ids: Collection[str]) -> None:
+        """Note, for people, that these can be neither settled nor buried now."""
+
     def release(self, counts: Mapping[str, int]) -> None:
         """Hand entries back for anybody to claim at once."""
 

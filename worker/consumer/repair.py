@@ -11,6 +11,7 @@ from worker.consumer import doubts
 from worker.consumer.ports import Decoder, Monotonic, Renderer, WallClock
 from worker.consumer.unsourced import is_ours
 from worker.domain.deliveries import BEGINNING, Delivery, Settlement
+from worker.domain.errors import ConfigurationError, Outage, Stopped, named
 from worker.domain.evidence import Fate, Owner, Repaired
 from worker.domain.orders import OrderRecord, Status
 from worker.domain.times import utc_text
@@ -157,13 +158,28 @@ class Repair:
             if fates[each.entry_id].unmarked and not fates[each.entry_id].in_flight
         ]
         if landed:
-            self._restore(landed, fates)
+            self._restore_each(landed, fates)
         self._done.looked_at += len(page)
         if len(page) < PAGE:
             self._end()
             return False
         self._after = page[-1]
         return True
+
+    def _restore_each(self, entry_ids: Sequence[str], fates: Mapping[str, Fate]) -> None:
+        """Restore these together, and what that can't be done with by itself: a row that can't be read, or rendered, is skipped."""
+        try:
+            self._restore(entry_ids, fates)
+        except (Outage, Stopped, ConfigurationError):
+            raise
+        except Exception as error:
+            if len(entry_ids) == 1:
+                self._done.skipped += 1
+                log.exception("not repaired", entry_id=entry_ids[0], error=named(error))
+                return
+            middle = len(entry_ids) // 2
+            self._restore_each(entry_ids[:middle], fates)
+            self._restore_each(entry_ids[middle:], fates)
 
     def _restore(self, entry_ids: Sequence[str], fates: Mapping[str, Fate]) -> None:
         rows = list(self._rows.rows_of_entries(entry_ids).values())
@@ -203,7 +219,7 @@ class Repair:
         log.info("repair ended", window_s=self._window_s, **{name: report[name] for name in COUNTS})
 
 
-COUNTS = ("looked_at", "published", "buried", "marked", "made_pending", "left_alone")
+COUNTS = ("looked_at", "published", "buried", "marked", "made_pending", "left_alone", "skipped")
 
 
 def note_of(done: Repaired, *, by: str, how: str, at: datetime) -> dict[str, str]:

@@ -26,6 +26,7 @@ class Tally(Struct):
     in_hand: int = 0
     batches: int = 0
     outages: int = 0
+    unexpected: int = 0
 
     def take(self, count: int) -> None:
         """Count deliveries taken in hand."""

@@ -13,13 +13,15 @@ class Delivery(Struct, frozen=True):
 
     `fields` alternates names and values as the stream holds them, repeats kept; it is empty where the entry was
     trimmed while it was pending. `count` is how many
-    executions the entry has been charged with; while `charged` is false the coming one is not among them.
+    executions the entry has been charged with; while `charged` is false the coming one is not among them. `failure` is
+    the unexpected error in which the last one ended, where this process has seen it.
     """
 
     entry_id: str
     fields: tuple[bytes, ...]
     count: int
     charged: bool
+    failure: str = ""
 
     @property
     def count_before(self) -> int:

@@ -49,3 +49,11 @@ class ConfigurationError(WorkerError):
 
 class SchemaBehind(ConfigurationError):
     """The database has not been migrated to what this version needs."""
+
+
+MOST_TOLD = 300
+
+
+def named(error: Exception) -> str:
+    """Return an error in one line: its type, and what it says, shortened."""
+    return f"{type(error).__name__}: {error}"[:MOST_TOLD]

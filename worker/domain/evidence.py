@@ -117,3 +117,4 @@ class Repaired(Struct):
     marked: int = 0
     made_pending: int = 0
     left_alone: int = 0
+    skipped: int = 0

@@ -41,6 +41,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     alive: int = 0
     lost_unread: int = 0
     unknown_results: int = 0
+    set_aside: int = 0
+    a_set_aside: str | None = None
     streams_of_source: int = 1
     open_letters: Mapping[str, int] = {}
     all_letters: bool = True
@@ -109,12 +111,7 @@ def _people(facts: Facts) -> Iterator[Condition]:
     if facts.streams_of_source > 1:
         text = f"{facts.streams_of_source} orders streams are worked on under one source: give each fleet a WORKER_SOURCE of its own"
         yield Condition("shared_source", text)
-    if facts.stuck:
-        untouched = f"for {span(facts.longest_untouched_s or 0)}, the longest"
-        stuck = (
-            f"{counted(facts.stuck, 'pending order')} untouched for more than {span(facts.several_leases_s)}"
-        )
-        yield Condition("stuck", f"{stuck} ({untouched})", "worker pending")
+    yield from _kept_pending(facts)
     if facts.open_letters:
         least = "" if facts.all_letters else "at least "
         count = f"{least}{counted(sum(facts.open_letters.values()), 'open dead letter')}"
@@ -123,6 +120,18 @@ def _people(facts: Facts) -> Iterator[Condition]:
     if facts.submitted and age_s > facts.several_leases_s:
         orders = f"{counted(facts.submitted, 'order')} handed to the venue without an answer"
         yield Condition("submitted", f"{orders}, for {span(age_s)}", f"worker show {facts.a_submitted}")
+
+
+def _kept_pending(facts: Facts) -> Iterator[Condition]:
+    if facts.set_aside:
+        orders = f"{counted(facts.set_aside, 'order')} can be neither settled nor buried; see why in the logs"
+        yield Condition("set_aside", orders, f"worker show {facts.a_set_aside}")
+    if facts.stuck:
+        untouched = f"for {span(facts.longest_untouched_s or 0)}, the longest"
+        stuck = (
+            f"{counted(facts.stuck, 'pending order')} untouched for more than {span(facts.several_leases_s)}"
+        )
+        yield Condition("stuck", f"{stuck} ({untouched})", "worker pending")
 
 
 def _by_itself(facts: Facts) -> Iterator[Condition]:

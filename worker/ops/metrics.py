@@ -26,6 +26,7 @@ _REDIS_GAUGES = {
     "lost_unread": "Entries that were trimmed before the group read them",
     "pending": "Entries taken and not acked, over all consumers",
     "oldest_pending_age_s": "Age of the oldest pending entry in seconds",
+    "set_aside": "Entries that can be neither settled nor buried",
     "results": "Entries in the results stream",
     "dead_letters": "Entries in the dead letter stream",
 }
@@ -57,6 +58,9 @@ def _metrics(
         yield CounterMetricFamily(f"execution_{metric}", meaning, value=counts[name])
     yield CounterMetricFamily("execution_batches", "Batches settled", value=counts["batches"])
     yield CounterMetricFamily("execution_outages", "Outages met", value=counts["outages"])
+    yield CounterMetricFamily(
+        "execution_unexpected_errors", "Errors that nobody expected", value=counts["unexpected"]
+    )
     yield GaugeMetricFamily("execution_orders_in_hand", "Entries being worked on", value=counts["in_hand"])
     yield GaugeMetricFamily("execution_uptime_seconds", "Seconds since start", value=uptime_s)
     yield GaugeMetricFamily(

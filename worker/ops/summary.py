@@ -37,6 +37,8 @@ def facts_of(found: Found) -> Facts:
             "several_leases_s": redis["stuck_after_s"],
             "lost_unread": (redis["lost_unread"] or 0) + redis["lost_unnoticed"],
             "unknown_results": redis["unknown_results"],
+            "set_aside": redis["set_aside"],
+            "a_set_aside": redis["a_set_aside"],
             "open_letters": redis["letters"]["open"],
             "all_letters": redis["letters"]["all"],
             "repairs": redis["repair"]["running"],
@@ -153,7 +155,7 @@ def _repair(repair: Mapping[str, Any]) -> str:
     last = repair["last"]
     if last is None:
         return f"{running}, none has been"
-    done = ("published", "buried", "made_pending", "left_alone")
+    done = ("published", "buried", "made_pending", "left_alone", "skipped")
     did = ", ".join(f"{last[each]} {each.replace('_', ' ')}" for each in done if last[each] not in {"", "0"})
     when = f"the last at {last['at'] or '-'} by {last['by'] or '-'} ({last['how'] or '-'})"
     return f"{running}, {when}: {last['looked_at'] or '-'} looked at, {did or 'nothing to mend'}"

@@ -23,6 +23,10 @@ SERVICE = "execution-worker"
 ORDERS_LIMIT = 100
 DEFAULT_ORDERS_LIMIT = 20
 _JSON = "application/json"
+# What is not counted in orders.
+_STATS = {name: name for name in ("batches", "outages", "unknown_fields")} | {
+    "unexpected": "unexpected_errors"
+}
 
 
 class Page(Struct, frozen=True):
@@ -155,7 +159,7 @@ def _page(status: HTTPStatus, body: Mapping[str, Any]) -> Page:
 
 
 def _stat(name: str) -> str:
-    return name if name in {"batches", "outages", "unknown_fields"} else f"orders_{name}"
+    return _STATS.get(name) or f"orders_{name}"
 
 
 def _limit(query: str) -> int | None:

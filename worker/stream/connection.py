@@ -67,6 +67,11 @@ class RedisNames(Struct, frozen=True):
         return f"{self.orders}:trimmed:{self.group}"
 
     @property
+    def set_aside(self) -> str:
+        """Entries that can be neither settled nor buried: a sorted set, scored by when that was noted."""
+        return f"{self.orders}:aside:{self.group}"
+
+    @property
     def lost(self) -> str:
         """How many entries were trimmed before the group read them: a hash of `total`, and of the last `new` ones."""
         return f"{self.orders}:lost:{self.group}"

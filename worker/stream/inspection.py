@@ -23,6 +23,8 @@ class StreamState(Struct, frozen=True):
     lost_unread: int | None
     pending: int
     oldest_pending_age_s: float | None
+    set_aside: int
+    a_set_aside: str | None
     results: int
     dead_letters: int
     consumers: tuple[ConsumerState, ...]
@@ -42,6 +44,7 @@ class StreamInspector:
         with outages():
             group = self._information.group()
             stream = self._information.stream()
+            set_aside = self._call("ZREVRANGE", names.set_aside, "0", "0")
             last_id = text(stream.get("last-generated-id", b""))
             return StreamState(
                 version=self._version(),
@@ -51,6 +54,8 @@ class StreamInspector:
                 lost_unread=self._lost() if "entries-added" in stream else None,
                 pending=int(group["pending"]) if group else 0,
                 oldest_pending_age_s=self._oldest_pending_age() if group else None,
+                set_aside=int(self._call("ZCARD", names.set_aside)),
+                a_set_aside=text(set_aside[0]) if set_aside else None,
                 results=self._length(names.results),
                 dead_letters=self._length(names.dead_letters),
                 consumers=tuple(self._information.consumers()) if group else (),

@@ -19,6 +19,8 @@ _LEAVE_COUNT = -1
 # Redis does nothing else meanwhile: a few milliseconds at the most. Above the entries of any usual stream node, since
 # a node that is larger than the limit would never go.
 MOST_LET_GO_AT_ONCE = 5000
+# A replica tries those it has set aside more often, and notes them again.
+SET_ASIDE_STANDS_MS = 120_000
 _pack = msgspec.msgpack.Encoder().encode
 _STRING_32 = b"\xdb"
 
@@ -49,8 +51,8 @@ class OrderStream:
         )
         self.groups_lost = 0
         self._arriving: Callable[[], Any] | None = None
-        self._retain, self._lost, self._remove_dead = (
-            link.script(source(name)) for name in ("retain", "lost", "remove_dead")
+        self._retain, self._lost, self._remove_dead, self._set_aside = (
+            link.script(source(name)) for name in ("retain", "lost", "remove_dead", "set_aside")
         )
 
     def ensure_group(self) -> None:
@@ -151,6 +153,11 @@ class OrderStream:
     def charge(self, counts: Mapping[str, int]) -> list[str]:
         """Set what each entry has been charged with, restart its lease; return those lost to somebody else."""
         return self._keep_ours(0, counts)
+
+    def set_aside(self, entry_ids: Collection[str]) -> None:
+        """Note, for people, that these can be neither settled nor buried now; a note stands for SET_ASIDE_STANDS_MS."""
+        with outages():
+            self._set_aside([self._names.set_aside], [SET_ASIDE_STANDS_MS, *entry_ids])
 
     def release(self, counts: Mapping[str, int]) -> None:
         """Hand entries back: anybody may claim them at once, at these counts."""

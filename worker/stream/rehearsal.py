@@ -39,6 +39,7 @@ class Rehearsal:
         names = self._names
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost]
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
+        keys += [names.set_aside]
         try:
             self._work()
             self._let_go()
@@ -65,6 +66,7 @@ class Rehearsal:
         stage.own_pending(2, known=())
         stage.charge({PUBLISHED: 1})
         stage.trimmed(1)
+        stage.set_aside([PUBLISHED])
         stage.settle(
             [
                 Settlement(PUBLISHED, "publish", ("type", "probe"), ""),

@@ -55,6 +55,7 @@ class LastRepair(Struct, frozen=True):
     buried: str
     made_pending: str
     left_alone: str
+    skipped: str
 
 
 class Survey(Struct, frozen=True):

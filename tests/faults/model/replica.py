@@ -9,14 +9,17 @@ from tests.builders import decoder
 from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
+    Chores,
     Doubts,
     Drain,
     Handling,
     Intake,
+    Isolation,
     Lease,
     Registration,
     Repair,
     Retention,
+    Settler,
     SignOfLife,
     Tally,
     Worker,
@@ -151,6 +154,10 @@ def assemble(
     )
     registration = Registration(FakeToken(), FakeSources(), source="orders", clock=clock.monotonic)
     life = SignOfLife(clock.monotonic)
+    isolation = Isolation(orders, intake, lease, tally, max_deliveries=limits.max_deliveries)
+    settler = Settler(orders, renderer, intake, lease, repair.doubts, isolation, tally)
+    chores = Chores(tally, clock=clock.monotonic)
     return parts.worker(
-        orders, rows, intake, handling, renderer, lease, retention, repair, registration, drain, tally, life
-    )
+        orders, rows, intake, handling, isolation, settler, lease, retention, repair, registration, chores,
+        drain, tally, life,
+    )  # fmt: skip

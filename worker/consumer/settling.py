@@ -1,0 +1,136 @@
+"""The last station: outcomes become settlements, published or buried and acked in one step."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
+from typing import assert_never
+
+import structlog
+from msgspec.structs import replace
+
+from worker.consumer.doubts import Doubts
+from worker.consumer.intake import Intake
+from worker.consumer.isolation import Isolation
+from worker.consumer.lease import Lease
+from worker.consumer.ports import Orders, Renderer
+from worker.consumer.repair import stands_since_ms
+from worker.consumer.tally import Tally, kind
+from worker.domain.deliveries import (
+    Dead,
+    Delivery,
+    Duplicate,
+    Outcome,
+    Retry,
+    Settled,
+    Settlement,
+    entry_milliseconds,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Settler:
+    """Settles what was handled. Repeatable: until it has worked the outcomes are to be kept and settled again."""
+
+    def __init__(
+        self,
+        stream: Orders,
+        renderer: Renderer,
+        intake: Intake,
+        lease: Lease,
+        doubts: Doubts,
+        isolation: Isolation,
+        tally: Tally,
+    ) -> None:
+        self._stream = stream
+        self._renderer = renderer
+        self._intake = intake
+        self._lease = lease
+        self._doubts = doubts
+        self._isolation = isolation
+        self._tally = tally
+
+    def settle(self, in_hand: Sequence[Delivery], outcomes: Sequence[Outcome]) -> None:
+        """Publish or bury, and ack, in one step; let go of all but what is to be tried again. Raises Outage."""
+        # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
+        settlements, unrendered = self._rendered(outcomes)
+        written = (each.record for each in outcomes if isinstance(each, Settled) and not each.answered)
+        first = min(written, key=attrgetter("executed_at"), default=None)
+        settling = self._stream.settle(
+            settlements,
+            written_since_ms=0 if first is None else stands_since_ms(first),
+            meanwhile=self._intake.arrive,
+        )
+        if settling.in_doubt:
+            self._doubt(outcomes, settlements, settling.in_doubt)
+        if unrendered:
+            self._isolation.set_aside(unrendered)
+        retries = [outcome.delivery for outcome in outcomes if isinstance(outcome, Retry)]
+        for delivery in retries:
+            self._intake.postpone(delivery)
+        aside = {delivery.entry_id for delivery, _ in unrendered}
+        kept = {delivery.entry_id for delivery in retries} | aside
+        self._lease.let_go(delivery.entry_id for delivery in in_hand if delivery.entry_id not in kept)
+        done = [each for each in outcomes if each.delivery.entry_id not in aside] if aside else outcomes
+        kinds = Counter(map(kind, done))
+        self._tally.settle(kinds)
+        self._tally.hand_back(len(in_hand) - len(outcomes))
+        _report(done, kinds)
+
+    def _rendered(
+        self, outcomes: Sequence[Outcome]
+    ) -> tuple[list[Settlement], list[tuple[Delivery, Exception]]]:
+        """Return the settlements, and the deliveries of which none can be made, with what went wrong."""
+        settlements, unrendered = list[Settlement](), list[tuple[Delivery, Exception]]()
+        for outcome in outcomes:
+            try:
+                settlements += self._settlement(outcome)
+            except Exception as error:  # noqa: BLE001  whatever is wrong with a row that is committed, it costs the others nothing
+                unrendered.append((outcome.delivery, error))
+        return settlements, unrendered
+
+    def _doubt(
+        self, outcomes: Sequence[Outcome], settlements: Sequence[Settlement], entry_ids: Collection[str]
+    ) -> None:
+        """Leave it to the streams whether others have settled what has no mark; until then it stays pending."""
+        deliveries = {outcome.delivery.entry_id: outcome.delivery for outcome in outcomes}
+        records = {each.delivery.entry_id: each.record for each in outcomes if isinstance(each, Settled)}
+        in_doubt = set(entry_ids)
+        for part in settlements:
+            if part.entry_id in in_doubt:
+                record = records.get(part.entry_id)
+                since_ms = part.stands_since_ms if record is None else stands_since_ms(record)
+                settlement = replace(part, stands_since_ms=since_ms or 0)
+                written = part.stands_since_ms is None
+                self._doubts.add(settlement, deliveries[part.entry_id], written=written)
+
+    def _settlement(self, outcome: Outcome) -> list[Settlement]:
+        """Return what an outcome means on the stream."""
+        match outcome:
+            case Settled(delivery, record, answered):
+                settlement = self._renderer.result(delivery, record)
+                return [
+                    replace(settlement, stands_since_ms=stands_since_ms(record)) if answered else settlement
+                ]
+            case Duplicate(delivery):
+                return [Settlement(delivery.entry_id, "ack")]
+            case Dead(delivery, reason, error, order_id, content):
+                letter = self._renderer.letter(delivery, reason=reason, error=error, order_id=order_id)
+                mark = f"{delivery.entry_id}:{content}" if content else ""
+                return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id), mark=mark)]
+            case Retry():
+                return []
+        assert_never(outcome)
+
+
+def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int]) -> None:
+    log.info("batch settled", entries=len(outcomes), **kinds)
+    for outcome in outcomes:
+        if isinstance(outcome, Dead):
+            log.warning(
+                "dead letter",
+                entry_id=outcome.delivery.entry_id,
+                order_id=outcome.order_id,
+                reason=outcome.reason,
+                error=outcome.error,
+            )

@@ -1,0 +1,9 @@
+-- Notes entries that can be neither settled nor buried, for people; what nobody notes again is forgotten.
+-- KEYS: entries set aside
+-- ARGV: for how long a note stands in ms, entry ids
+local aside, stands_ms = KEYS[1], tonumber(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for place = 2, #ARGV do redis.call('ZADD', aside, now, ARGV[place]) end
+redis.call('ZREMRANGEBYSCORE', aside, '-inf', now - stands_ms)
+redis.call('PEXPIRE', aside, stands_ms)
