@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.fakes import FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable, Group, Pending, id_order
-from tests.harness import Deployment
+from tests.harness import Deployment, names_of
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending
 from worker.consumer.doubts import Marks
 from worker.consumer.ports import Orders, Store
@@ -77,6 +77,9 @@ class Streams(Protocol):
 
     def pending(self) -> dict[str, tuple[str, int]]:
         """Return who holds which entry, and its delivery count."""
+
+    def set_aside(self) -> set[str]:
+        """Return what is noted as set aside."""
 
     def consumers(self) -> set[str]:
         """Return the consumers of the group."""
@@ -157,6 +160,9 @@ class FakeStreams:
 
     def pending(self) -> dict[str, tuple[str, int]]:
         return {entry_id: (each.consumer, each.count) for entry_id, each in self._pending.items()}
+
+    def set_aside(self) -> set[str]:
+        return self.stream.aside
 
     def consumers(self) -> set[str]:
         assert self.stream.group is not None
@@ -290,6 +296,9 @@ class RealStreams:
         return {
             text(each["message_id"]): (text(each["consumer"]), int(each["times_delivered"])) for each in found
         }
+
+    def set_aside(self) -> set[str]:
+        return set(map(text, self._redis.zrange(names_of(self._deployment, "").set_aside, 0, -1)))
 
     def consumers(self) -> set[str]:
         found = self._redis.xinfo_consumers(self._deployment.orders, self._deployment.group)

@@ -331,3 +331,15 @@ def test_keeping_nothing_asks_nothing(streams: Streams) -> None:
 
 def _ack(entry_id: str) -> Settlement:
     return Settlement(entry_id, "ack")
+
+
+def test_what_is_set_aside_is_noted_for_people_and_stays_pending(streams: Streams) -> None:
+    first, second = [streams.add(*FIELDS) for _ in range(2)]
+    one = streams.consumer("one")
+    one.read(2, 1)
+
+    one.set_aside([first])
+    one.set_aside([first, second])
+
+    assert streams.set_aside() == {first, second}
+    assert streams.pending() == {first: ("one", 1), second: ("one", 1)}

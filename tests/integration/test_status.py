@@ -288,7 +288,7 @@ def test_last_repair_and_running_repairs_are_told(deployment: Deployment) -> Non
     )
     said: dict[Any, Any] = {
         "at": "2026-11-22T20:41:13+00:00", "by": "worker\x1b[31m", "how": "replica", "looked_at": "900",
-        "published": "3", "buried": "0", "made_pending": "1", "left_alone": "2",
+        "published": "3", "buried": "0", "made_pending": "1", "left_alone": "2", "skipped": "0",
     }  # fmt: skip
     deployment.redis.hset(keys[0], mapping=said | {"more": "ignored"})
     now = time.time() * 1000

@@ -157,7 +157,15 @@ def test_error_that_strikes_whatever_is_handled_is_an_outage_and_charges_nobody(
     bench.submit(*(f"o{n}" for n in range(70)))
     broken = [True]
     seen: list[Outage | None] = []
-    fail_at(bench.store, "record", lambda _records: broken[0])
+    strikes = [0]
+
+    def strikes_all(_records: Sequence[OrderRecord]) -> bool:
+        strikes[0] += 1
+        if strikes[0] > 300:
+            bench.drain.request()
+        return broken[0]
+
+    fail_at(bench.store, "record", strikes_all)
 
     def heal_after_a_while(step: str) -> None:
         if step != "ping" or len(seen) > 20:

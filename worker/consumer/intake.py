@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 SECOND_DELIVERY_GROUP = 32
 FIRST_RETRY_AFTER_S = 0.5
-SET_ASIDE_FOR_S = 30.0
+SET_ASIDE_FOR_S = 10.0
 
 
 class Intake:

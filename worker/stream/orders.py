@@ -20,7 +20,7 @@ _LEAVE_COUNT = -1
 # a node that is larger than the limit would never go.
 MOST_LET_GO_AT_ONCE = 5000
 # A replica tries those it has set aside more often, and notes them again.
-SET_ASIDE_STANDS_MS = 120_000
+SET_ASIDE_STANDS_MS = 60_000
 _pack = msgspec.msgpack.Encoder().encode
 _STRING_32 = b"\xdb"
 

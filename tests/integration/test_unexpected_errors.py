@@ -1,0 +1,80 @@
+"""Rows that can't be read, triggers that raise, entries that strike an error nobody expected: one is told of, all others go on."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import structlog
+
+from tests.commands import command
+from tests.harness import (
+    Deployment,
+    assert_invariants,
+    eventually,
+    names_of,
+    numbered_orders,
+    take_and_vanish,
+)
+from tests.inprocess import running
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """Keep tracebacks from being drawn, which takes seconds each."""
+    with structlog.testing.capture_logs():
+        yield
+
+
+def execute(deployment: Deployment, statement: str, *parameters: Any) -> None:
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        connection.execute(statement, parameters)
+
+
+def test_row_that_can_not_be_read_is_set_aside_and_settled_once_it_can(deployment: Deployment) -> None:
+    first, *_ = deployment.submit(numbered_orders(1))
+    with running(deployment):
+        eventually(deployment.all_settled)
+    # No driver has a Python datetime for it.
+    execute(deployment, "UPDATE orders SET executed_at = 'infinity'")
+    deployment.redis.xgroup_setid(deployment.orders, deployment.group, "0")
+    deployment.submit(numbered_orders(4)[1:])
+    take_and_vanish(deployment, 1)
+
+    with running(deployment, max_deliveries=3, repair_window_s=0) as made:
+        eventually(lambda: len(deployment.published()) == 4)
+        eventually(lambda: deployment.redis.exists(names_of(deployment, "").set_aside))
+        told = json.loads(command(deployment, "status", "--json").stdout)
+        assert made.worker.lease.renewing
+        execute(deployment, "UPDATE orders SET executed_at = recorded_at WHERE entry_id = %s", first)
+        eventually(deployment.all_settled)
+
+    assert "set_aside" in {each["name"] for each in told["verdict"]["conditions"]}
+    assert told["redis"]["a_set_aside"] == first
+    assert deployment.letters() == []
+    assert_invariants(deployment)
+
+
+def test_trigger_that_raises_for_one_order_costs_no_other_and_no_replica_anything(
+    deployment: Deployment,
+) -> None:
+    execute(
+        deployment,
+        "CREATE FUNCTION raises() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF NEW.symbol = 'BAD' THEN RAISE EXCEPTION 'not that one'; END IF; RETURN NEW; END $$",
+    )
+    execute(
+        deployment, "CREATE TRIGGER raises BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION raises()"
+    )
+    first, second, *others = numbered_orders(20)
+    deployment.submit([first, second | {"symbol": "BAD"}, *others])
+
+    with running(deployment, max_deliveries=3) as made:
+        eventually(deployment.all_settled)
+
+    (letter,) = deployment.letters()
+    assert letter["order_id"].decode() == second["order_id"]
+    assert b"not that one" in letter["error"]
+    assert made.worker.tally.filled + made.worker.tally.rejected == 19
+    assert_invariants(deployment, made.worker.tally)
