@@ -110,6 +110,12 @@ def replica(
         asked_database = opened.enter_context(database(settings, "checks", INSPECTION_CONNECTIONS))
         if schema.require_current(loop_database) is schema.SchemaState.NEWER:
             log.warning("the database schema is newer than this version knows")
+        encoding = loop_database.partial_encoding()
+        if encoding is not None:
+            log.warning(
+                "the database can't hold all text: an order with other characters will be database_rejected",
+                encoding=encoding,
+            )
         stream = OrderStream(
             link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel
         )
@@ -121,7 +127,9 @@ def replica(
         stream.marks_made = marks.state().made
         port = wrap_stream(stream)
         beside = beside_the_work(settings, names, link, loop_database, port, marks)
-        store = wrap_store(OrderStore(loop_database, settings.fleet))
+        rows = OrderStore(loop_database, settings.fleet)
+        rows.look()
+        store = wrap_store(rows)
         made = _assemble(settings, names, port, store, executor, beside)
         worker, decoder, deadlines = made
         checks, views = _pages(settings, names, asking_link, asked_database, WorkerVitals(worker, decoder))

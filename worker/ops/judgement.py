@@ -42,6 +42,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     lost_unread: int = 0
     unknown_results: int = 0
     streams_of_source: int = 1
+    # What others have made that may store rows otherwise than they are written, or not at all.
+    may_change_rows: tuple[str, ...] = ()
     open_letters: Mapping[str, int] = {}
     all_letters: bool = True
     submitted: int = 0
@@ -68,7 +70,7 @@ class Condition(Struct, frozen=True):
 
 def judge(facts: Facts) -> list[Condition]:
     """Return every condition that holds, the worst first; at least one."""
-    return [*_servers(facts), *_people(facts), *_by_itself(facts)] or [_well(facts)]
+    return [*_servers(facts), *_nobody_gets_on(facts), *_people(facts), *_by_itself(facts)] or [_well(facts)]
 
 
 def _servers(facts: Facts) -> Iterator[Condition]:
@@ -86,17 +88,24 @@ def _servers(facts: Facts) -> Iterator[Condition]:
         )
 
 
-def _people(facts: Facts) -> Iterator[Condition]:
+def _nobody_gets_on(facts: Facts) -> Iterator[Condition]:
     if not facts.group_exists and facts.entries:
         there = f"{counted(facts.entries, 'entry', 'entries')} on the orders stream"
         text = f"Group {facts.group} is missing, nobody reads {there}; a replica makes it anew"
         yield Condition("group_missing", text, "worker run")
     elif _nobody_works(facts):
         yield Condition("nobody_works", f"{_work(facts)} and nobody works, no replica is alive", "worker run")
+    elif facts.may_change_rows and _nothing_is_recorded(facts):
+        by = ", ".join(facts.may_change_rows)
+        text = f"{_work(facts)} and none is recorded: rows may be changed or swallowed on their way into the tables by {by}"
+        yield Condition("rows_not_stored", f"{text}; what is stored otherwise is not published, see /ready")
     elif (standstill := _standstill_s(facts)) is not None:
         since = "ever" if standstill == math.inf else f"for {span(standstill)}"
         text = f"{_work(facts)}, {_replicas(facts)}, and no order was recorded {since}; see why in their logs and /ready"
         yield Condition("standstill", text)
+
+
+def _people(facts: Facts) -> Iterator[Condition]:
     if facts.lost_unread:
         were = "was" if facts.lost_unread == 1 else "were"
         lost = (
@@ -153,6 +162,13 @@ def _standstill_s(facts: Facts) -> float | None:
     too_long = min(waited_s, still_s) > facts.several_leases_s
     could = not facts.away and facts.schema not in {"behind", "obstructed"}
     return still_s if facts.alive and too_long and could else None
+
+
+def _nothing_is_recorded(facts: Facts) -> bool:
+    """Whether replicas that are alive have recorded nothing since the oldest pending order was delivered, for some seconds."""
+    waited_s = facts.oldest_pending_age_s or 0
+    still_s = math.inf if facts.last_recorded_age_s is None else facts.last_recorded_age_s
+    return bool(facts.alive and facts.pending) and min(waited_s, still_s) > AT_ONCE_S
 
 
 def _replicas(facts: Facts) -> str:
