@@ -95,10 +95,10 @@ def _nobody_gets_on(facts: Facts) -> Iterator[Condition]:
         yield Condition("group_missing", text, "worker run")
     elif _nobody_works(facts):
         yield Condition("nobody_works", f"{_work(facts)} and nobody works, no replica is alive", "worker run")
-    elif facts.may_change_rows and _nothing_is_recorded(facts):
+    elif _rows_are_not_stored(facts):
         by = ", ".join(facts.may_change_rows)
-        text = f"{_work(facts)} and none is recorded: rows may be changed or swallowed on their way into the tables by {by}"
-        yield Condition("rows_not_stored", f"{text}; what is stored otherwise is not published, see /ready")
+        text = f"{_work(facts)}, none is recorded, and {by} may change or swallow rows: what is stored otherwise is not published"
+        yield Condition("rows_not_stored", f"{text}; see which in the logs of the replicas and /ready")
     elif (standstill := _standstill_s(facts)) is not None:
         since = "ever" if standstill == math.inf else f"for {span(standstill)}"
         text = f"{_work(facts)}, {_replicas(facts)}, and no order was recorded {since}; see why in their logs and /ready"
@@ -138,7 +138,11 @@ def _by_itself(facts: Facts) -> Iterator[Condition]:
     if facts.repairs:
         text = "A repair is running" if facts.repairs == 1 else f"{facts.repairs} repairs are running"
         yield Condition("repair_running", text, LOOK_AGAIN, needs_person=False)
-    if facts.waiting and not _nobody_works(facts) and _standstill_s(facts) is None:
+    if (
+        facts.waiting
+        and not (_nobody_works(facts) or _rows_are_not_stored(facts))
+        and _standstill_s(facts) is None
+    ):
         text = f"Backlog, being worked off: {_work(facts)}, {_replicas(facts)}"
         yield Condition("backlog", text, LOOK_AGAIN, needs_person=False)
 
@@ -160,15 +164,19 @@ def _standstill_s(facts: Facts) -> float | None:
     waited_s = max(facts.oldest_waiting_age_s or 0, facts.oldest_pending_age_s or 0)
     still_s = math.inf if facts.last_recorded_age_s is None else facts.last_recorded_age_s
     too_long = min(waited_s, still_s) > facts.several_leases_s
-    could = not facts.away and facts.schema not in {"behind", "obstructed"}
-    return still_s if facts.alive and too_long and could else None
+    return still_s if facts.alive and too_long and _could_record(facts) else None
 
 
-def _nothing_is_recorded(facts: Facts) -> bool:
-    """Whether replicas that are alive have recorded nothing since the oldest pending order was delivered, for some seconds."""
-    waited_s = facts.oldest_pending_age_s or 0
+def _rows_are_not_stored(facts: Facts) -> bool:
+    """Whether others may be the reason that replicas which are alive have recorded nothing for some seconds."""
     still_s = math.inf if facts.last_recorded_age_s is None else facts.last_recorded_age_s
-    return bool(facts.alive and facts.pending) and min(waited_s, still_s) > AT_ONCE_S
+    pending_s = (facts.oldest_pending_age_s or 0) if facts.pending else 0
+    nothing = bool(facts.alive) and min(pending_s, still_s) > AT_ONCE_S
+    return nothing and bool(facts.may_change_rows) and _could_record(facts)
+
+
+def _could_record(facts: Facts) -> bool:
+    return not facts.away and facts.schema not in {"behind", "obstructed"}
 
 
 def _replicas(facts: Facts) -> str:

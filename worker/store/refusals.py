@@ -75,4 +75,6 @@ def _connect(conninfo: str, trace: int) -> None:
                 return
             state = attempt.connect_poll()
     finally:
+        # Else its last line may stay in a buffer.
+        attempt.untrace()
         attempt.finish()
