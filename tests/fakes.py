@@ -480,6 +480,7 @@ class FakeStore:
         self.table = table
         self.faults = Faults("postgresql")
         self.refuses: Callable[[OrderRecord], bool] = lambda _record: False
+        self.why = "the row breaks a constraint"
 
     def ping(self) -> None:
         with self.faults.at("ping"):
@@ -491,7 +492,7 @@ class FakeStore:
             owners: set[str] = set()
             for record in sorted(records, key=lambda each: each.order_id):
                 if not _storable(record) or self.refuses(record):
-                    raise RowRefused("the row breaks a constraint")
+                    raise RowRefused(self.why)
                 taken = record.order_id in written or not self._free(record)
                 if not taken and record.entry_id not in owners and not self.table.of_entry(record.entry_id):
                     written[record.order_id] = record
@@ -512,7 +513,7 @@ class FakeStore:
                 outcome = {name: getattr(record, name) for name in OUTCOME}
                 resolved = replace(row, **outcome, replay_of=None)
                 if not _storable(resolved) or self.refuses(record):
-                    raise RowRefused("the row breaks a constraint")
+                    raise RowRefused(self.why)
                 written[record.order_id] = resolved
             self.table.rows |= written
             return [record if self._is_of(record, written) else self._standing(record) for record in records]

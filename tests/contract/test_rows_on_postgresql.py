@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from hashlib import sha256
 from itertools import count, islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
-from tests.builders import dead_record, record
+from tests.builders import dead_record, record, trade
 from tests.harness import Deployment, eventually
 from worker.domain.errors import ConfigurationError, Outage, RowRefused
 from worker.domain.fleets import Fleet
@@ -196,6 +197,34 @@ def test_transaction_costs_two_exchanges_and_its_statements(deployment: Deployme
 
     # Begin and limits, the statement, commit: each ends with the server's word that it is ready for more.
     assert trace.read_text(encoding="utf-8").count("ReadyForQuery") == 3
+
+
+def test_look_for_triggers_costs_no_exchange(deployment: Deployment, tmp_path: Path) -> None:
+    opened = Database(deployment.database_url, transaction_timeout_s=10, pool_size=1, application_name="test")
+    store = OrderStore(opened, deployment.fleet)
+    with opened.transaction() as connection:
+        driver = connection.connection.driver_connection
+    assert driver is not None
+    trace = tmp_path / "trace"
+
+    with trace.open("w", encoding="utf-8") as file:
+        driver.pgconn.trace(file.fileno())
+        store.record([record("a")])
+        driver.pgconn.untrace()
+    opened.close()
+
+    # Begin and limits, orders, trades, commit.
+    assert trace.read_text(encoding="utf-8").count("ReadyForQuery") == 4
+
+
+def test_row_too_large_for_an_index_is_refused_and_no_outage(deployment: Deployment) -> None:
+    # Neither fits into a page of an index nor can be made smaller.
+    too_long = "".join(sha256(bytes([number])).hexdigest() for number in range(150))
+
+    with pytest.raises(RowRefused, match="54000"):
+        OrderStore(deployment.database, deployment.fleet).record([record("a", trades=(trade(too_long),))])
+
+    assert deployment.rows() == {}
 
 
 def test_closed_database_leaves_no_thread_behind(deployment: Deployment) -> None:

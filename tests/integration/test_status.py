@@ -280,6 +280,29 @@ def test_order_at_the_venue_without_an_answer_is_told(deployment: Deployment) ->
     assert (names(fresh), fresh["database"]["outcomes"]["submitted"]) == (["well"], 1)
 
 
+def test_trigger_is_told_when_nothing_is_recorded(deployment: Deployment) -> None:
+    deployment.submit(numbered_orders(3), under=("1-1", "1-2", "1-3"))
+    swallow = (
+        "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;"
+        "CREATE TRIGGER swallow BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION swallow()"
+    )
+    with deployment.database.transaction() as connection:
+        connection.exec_driver_sql(swallow)
+
+    with running(deployment, **LONG_LEASE) as made:
+        eventually(lambda: made.worker.outage)
+        shown = look(deployment, **LONG_LEASE)
+        with deployment.database.transaction() as connection:
+            connection.exec_driver_sql("DROP FUNCTION swallow CASCADE")
+        eventually(deployment.all_settled)
+    after = look(deployment, **LONG_LEASE)
+
+    assert (names(shown), shown["code"]) == (["rows_not_stored"], 1)
+    assert "trigger swallow on orders" in shown["verdict"]["sentence"]
+    assert shown["database"]["may_change_rows"] == ["trigger swallow on orders"]
+    assert names(after) == ["well"]
+
+
 def test_last_repair_and_running_repairs_are_told(deployment: Deployment) -> None:
     be_alive(deployment)
     keys = (

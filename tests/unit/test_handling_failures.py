@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
-from tests.builders import flat
+from tests.builders import filled, flat, trade
 from tests.fakes import Bench
 from worker.domain.deliveries import Dead, Outcome, Retry, Settled
 from worker.domain.orders import Execution, Order, Status
@@ -219,6 +220,20 @@ def test_executor_that_answers_with_a_status_of_ours_has_failed(status: Status) 
     assert bench.rows == {}
 
 
+def test_executor_that_answers_with_a_trade_id_that_no_index_can_hold_has_failed() -> None:
+    bench = Bench(max_deliveries=MAX_DELIVERIES)
+    bench.submit("a", "b")
+    bench.executor.instead["a"] = lambda made: _filled_by(made, "x" * 129)
+    bench.executor.instead["b"] = lambda made: _filled_by(made, "x" * 128)
+
+    retry, settled = sorted(bench.handle_next(), key=lambda outcome: isinstance(outcome, Settled))
+
+    assert isinstance(retry, Retry)
+    assert retry.error == "ValueError: a trade_id is longer than 128 characters"
+    assert isinstance(settled, Settled)
+    assert bench.rows.keys() == {"b"}
+
+
 def test_executor_that_answers_with_nonsense_has_failed() -> None:
     bench = Bench(max_deliveries=MAX_DELIVERIES)
     bench.submit("a", "b")
@@ -248,3 +263,7 @@ def just_before_record(bench: Bench, act: Callable[[], None]) -> None:
 def _count(bench: Bench, entry_id: str) -> int:
     assert bench.stream.group is not None
     return bench.stream.group.pending[entry_id].count
+
+
+def _filled_by(order: Order, trade_id: str) -> Execution:
+    return replace(filled(order), trades=(trade(trade_id, quantity=order.quantity),))

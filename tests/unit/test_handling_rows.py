@@ -9,7 +9,7 @@ from tests.builders import record
 from tests.fakes import Bench
 from worker.domain.deliveries import Dead, Delivery, Outcome, Settled
 from worker.domain.errors import Outage
-from worker.domain.orders import Status
+from worker.domain.orders import Execution, Order, Status
 
 
 def dead(outcomes: Sequence[Outcome]) -> list[Dead]:
@@ -60,6 +60,24 @@ def test_batch_order_survives_the_split_so_that_the_first_entry_owns_its_order()
     bench.handle_next()
 
     assert bench.rows["a"].entry_id == first
+
+
+def test_dead_row_is_made_to_fit_where_the_database_can_not_hold_what_it_says() -> None:
+    bench = Bench(max_deliveries=1)
+    bench.submit("a")
+
+    def raising(_order: Order) -> Execution:
+        raise ValueError("突破")
+
+    bench.executor.instead["a"] = raising
+    bench.store.refuses = lambda row: not (row.error_message or "").isascii()
+    bench.store.why = "no equivalent for 突"
+
+    (buried,) = dead(bench.handle_next())
+
+    assert (buried.reason, buried.order_id) == ("database_rejected", "a")
+    assert buried.error == r"no equivalent for \u7a81"
+    assert bench.rows["a"].given_up_for == (buried.reason, buried.error)
 
 
 def test_row_that_can_not_even_be_stored_as_dead_is_an_outage_and_no_loss() -> None:

@@ -111,8 +111,7 @@ def replica(
         asking_link = opened.enter_context(redis_link(settings, "checks"))
         loop_database = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS))
         asked_database = opened.enter_context(database(settings, "checks", INSPECTION_CONNECTIONS))
-        if schema.require_current(loop_database) is schema.SchemaState.NEWER:
-            log.warning("the database schema is newer than this version knows")
+        _look_at(loop_database)
         stream = OrderStream(
             link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel
         )
@@ -124,12 +123,29 @@ def replica(
         stream.marks_made = marks.state().made
         port = wrap_stream(stream)
         beside = beside_the_work(settings, names, link, loop_database, port, marks)
-        store = wrap_store(OrderStore(loop_database, settings.fleet))
+        store = wrap_store(_rows_of(settings, loop_database))
         made = _assemble(settings, names, port, store, executor, beside)
         worker, decoder, deadlines = made
         checks, views = _pages(settings, names, asking_link, asked_database, WorkerVitals(worker, decoder))
         server = HttpServer(views, host=settings.health_host, port=settings.health_port)
         yield Replica(worker, names, decoder, deadlines, checks, server)
+
+
+def _rows_of(settings: Settings, opened: Database) -> OrderStore:
+    rows = OrderStore(opened, settings.fleet)
+    rows.look()
+    return rows
+
+
+def _look_at(opened: Database) -> None:
+    """Return where orders can be recorded; warn of what is unusual. Raises ConfigurationError, SchemaBehind, or Outage."""
+    if schema.require_current(opened) is schema.SchemaState.NEWER:
+        log.warning("the database schema is newer than this version knows")
+    encoding = opened.partial_encoding()
+    if encoding is not None:
+        log.warning(
+            "the database can't hold all text, an order with other characters is refused", encoding=encoding
+        )
 
 
 def _assemble(

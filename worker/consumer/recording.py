@@ -12,7 +12,7 @@ from worker.consumer.lease import Lease
 from worker.consumer.tasks import AnyOrder, GivenUp
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled
 from worker.domain.errors import Outage, RowRefused
-from worker.domain.orders import Execution, OrderRecord, Status, record_execution
+from worker.domain.orders import Execution, OrderRecord, Status, record_execution, storable
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +93,7 @@ class Recording:
         why = GivenUp("database_rejected", f"{self._remark}{refused}")
         row = attempt.record
         if row.status is Status.DEAD and row.symbol is None:
-            raise Outage("postgresql", str(why))
+            return self._record_fitting(attempt, why)
         bare = OrderRecord(
             row.order_id,
             row.entry_id,
@@ -105,6 +105,14 @@ class Recording:
             replay_of=row.replay_of,
         )
         return self._record([Attempt(attempt.delivery, bare)])
+
+    def _record_fitting(self, attempt: Attempt, why: GivenUp) -> list[Stands]:
+        """Write a DEAD row that says nothing but why, in characters that every database can hold."""
+        row = attempt.record
+        fitting = (row.error_message or "").encode("ascii", "backslashreplace").decode()
+        if fitting == row.error_message:
+            raise Outage("postgresql", str(why))
+        return self._record([Attempt(attempt.delivery, replace(row, error_message=storable(fitting)))])
 
 
 def dead_record(order: AnyOrder, why: GivenUp, at: datetime) -> OrderRecord:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from worker.consumer.age import out_of_time
 from worker.consumer.ports import WallClock
 from worker.domain.deliveries import Delivery, Outcome
-from worker.domain.orders import WITH_RESULT, Execution, Order, UnsoundOrder
+from worker.domain.orders import LONGEST_TRADE_ID, WITH_RESULT, Execution, Order, UnsoundOrder
 
 log = structlog.get_logger(__name__)
 
@@ -76,9 +76,13 @@ class Terms(Struct, frozen=True):
 
 
 def final(execution: Execution) -> Execution:
-    """Return an execution that is one; raises ValueError for a status that is not an executor's to give."""
+    """Return an execution that is one; raises ValueError for a status, or a trade id, that is not an executor's to give."""
     if execution.status not in WITH_RESULT:
         raise ValueError(f"an executor can't decide that an order is {execution.status}")
+    for trade in execution.trades:
+        # An index can't hold text of any length.
+        if len(trade.trade_id) > LONGEST_TRADE_ID:
+            raise ValueError(f"a trade_id is longer than {LONGEST_TRADE_ID} characters")
     return execution
 
 

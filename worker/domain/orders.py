@@ -32,6 +32,7 @@ class Status(StrEnum):
     DEAD = "DEAD"
 
 
+LONGEST_TRADE_ID = 128
 WITH_RESULT = frozenset({Status.FILLED, Status.REJECTED, Status.ERROR})
 
 
@@ -92,7 +93,10 @@ class Undecodable(Struct, frozen=True):
 
 
 class Trade(Struct, frozen=True):
-    """One fill of an order; its id is unique within the order. Commission is in the quote currency."""
+    """One fill of an order; its id, of LONGEST_TRADE_ID at the most, is unique within the order.
+
+    Commission is in the quote currency.
+    """
 
     trade_id: str
     quantity: Decimal

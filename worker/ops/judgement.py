@@ -44,6 +44,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     set_aside: int = 0
     a_set_aside: str | None = None
     streams_of_source: int = 1
+    # What others have made that may store rows otherwise than they are written, or not at all.
+    may_change_rows: tuple[str, ...] = ()
     open_letters: Mapping[str, int] = {}
     all_letters: bool = True
     submitted: int = 0
@@ -70,7 +72,7 @@ class Condition(Struct, frozen=True):
 
 def judge(facts: Facts) -> list[Condition]:
     """Return every condition that holds, the worst first; at least one."""
-    return [*_servers(facts), *_people(facts), *_by_itself(facts)] or [_well(facts)]
+    return [*_servers(facts), *_nobody_gets_on(facts), *_people(facts), *_by_itself(facts)] or [_well(facts)]
 
 
 def _servers(facts: Facts) -> Iterator[Condition]:
@@ -88,17 +90,24 @@ def _servers(facts: Facts) -> Iterator[Condition]:
         )
 
 
-def _people(facts: Facts) -> Iterator[Condition]:
+def _nobody_gets_on(facts: Facts) -> Iterator[Condition]:
     if not facts.group_exists and facts.entries:
         there = f"{counted(facts.entries, 'entry', 'entries')} on the orders stream"
         text = f"Group {facts.group} is missing, nobody reads {there}; a replica makes it anew"
         yield Condition("group_missing", text, "worker run")
     elif _nobody_works(facts):
         yield Condition("nobody_works", f"{_work(facts)} and nobody works, no replica is alive", "worker run")
+    elif _rows_are_not_stored(facts):
+        by = ", ".join(facts.may_change_rows)
+        text = f"{_work(facts)}, none is recorded, and {by} may change or swallow rows: what is stored otherwise is not published"
+        yield Condition("rows_not_stored", f"{text}; see which in the logs of the replicas and /ready")
     elif (standstill := _standstill_s(facts)) is not None:
         since = "ever" if standstill == math.inf else f"for {span(standstill)}"
         text = f"{_work(facts)}, {_replicas(facts)}, and no order was recorded {since}; see why in their logs and /ready"
         yield Condition("standstill", text)
+
+
+def _people(facts: Facts) -> Iterator[Condition]:
     if facts.lost_unread:
         were = "was" if facts.lost_unread == 1 else "were"
         lost = (
@@ -138,7 +147,11 @@ def _by_itself(facts: Facts) -> Iterator[Condition]:
     if facts.repairs:
         text = "A repair is running" if facts.repairs == 1 else f"{facts.repairs} repairs are running"
         yield Condition("repair_running", text, LOOK_AGAIN, needs_person=False)
-    if facts.waiting and not _nobody_works(facts) and _standstill_s(facts) is None:
+    if (
+        facts.waiting
+        and not (_nobody_works(facts) or _rows_are_not_stored(facts))
+        and _standstill_s(facts) is None
+    ):
         text = f"Backlog, being worked off: {_work(facts)}, {_replicas(facts)}"
         yield Condition("backlog", text, LOOK_AGAIN, needs_person=False)
 
@@ -160,8 +173,19 @@ def _standstill_s(facts: Facts) -> float | None:
     waited_s = max(facts.oldest_waiting_age_s or 0, facts.oldest_pending_age_s or 0)
     still_s = math.inf if facts.last_recorded_age_s is None else facts.last_recorded_age_s
     too_long = min(waited_s, still_s) > facts.several_leases_s
-    could = not facts.away and facts.schema not in {"behind", "obstructed"}
-    return still_s if facts.alive and too_long and could else None
+    return still_s if facts.alive and too_long and _could_record(facts) else None
+
+
+def _rows_are_not_stored(facts: Facts) -> bool:
+    """Whether others may be the reason that replicas which are alive have recorded nothing for some seconds."""
+    still_s = math.inf if facts.last_recorded_age_s is None else facts.last_recorded_age_s
+    pending_s = (facts.oldest_pending_age_s or 0) if facts.pending else 0
+    nothing = bool(facts.alive) and min(pending_s, still_s) > AT_ONCE_S
+    return nothing and bool(facts.may_change_rows) and _could_record(facts)
+
+
+def _could_record(facts: Facts) -> bool:
+    return not facts.away and facts.schema not in {"behind", "obstructed"}
 
 
 def _replicas(facts: Facts) -> str:

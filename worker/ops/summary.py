@@ -50,6 +50,7 @@ def facts_of(found: Found) -> Facts:
         if name in outcomes
     }
     facts["streams_of_source"] = database.get("streams_of_source", 1)
+    facts["may_change_rows"] = tuple(database.get("may_change_rows", ()))
     return Facts(**facts)
 
 

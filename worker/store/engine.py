@@ -8,29 +8,16 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NotSupportedError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import ArgumentError, NotSupportedError, SQLAlchemyError
 
-from worker.domain.errors import AccessDenied, ConfigurationError, Outage, RowRefused
+from worker.domain.errors import ConfigurationError, Outage, RowRefused
+from worker.store.failures import is_of_the_rows, outages, reason_of
+from worker.store.fidelity import guarded
 from worker.store.silence import SilenceGuard
 
 CONNECT_TIMEOUT_S = 3
 MOST_PORT = 65_535
 SERVER_SHARE = 0.9
-
-# While connecting libpq hands on the server's words but not its code.
-_REFUSALS = (
-    "password authentication failed",
-    "no password supplied",
-    "no pg_hba.conf entry",
-    "permission denied",
-)
 
 # READ COMMITTED: after ON CONFLICT has waited for another's row, the next statement must see it.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -38,14 +25,19 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # None of the first three runs while the server waits for the rest of what a vanished sender had begun to send: it would hold
 # the locks on its rows until TCP gives up, hours later. So TCP gets a limit, and from 17 on the whole transaction, which
 # helps where the sender's machine is still there. Against rows that are awaited by COPY only `end_stalled_copies` does.
-# Time zone: the driver hands times out in that of the session, which a role or database may have set, and pages show them.
 # Seqscan: every statement has an index for its rows. The check of a foreign key keeps its plan as long as the session lives;
 # one made while the table was small would read all of it for each trade, until somebody analyzes the table again.
 _SETTINGS = (
     "SET LOCAL statement_timeout = {limit_ms}; SET LOCAL lock_timeout = {limit_ms};"
     " SET LOCAL idle_in_transaction_session_timeout = {limit_ms}; SET LOCAL tcp_user_timeout = {limit_ms};"
     " SET LOCAL tcp_keepalives_idle = {silence_s}; SET LOCAL tcp_keepalives_interval = {silence_s};"
-    " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off; SET LOCAL timezone = 'UTC'"
+    " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off"
+)
+# What text, numbers, times and backslashes mean, in both directions. A role, a database, a pooler or the environment of the
+# process may say otherwise; the driver can't read times but in ISO, and hands them out in the session's zone.
+_MEANING = (
+    "SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL timezone = 'UTC';"
+    " SET LOCAL bytea_output = 'hex'; SET LOCAL standard_conforming_strings = on; SET LOCAL extra_float_digits = 1"
 )
 _SETTINGS_FROM_17_ON = f"{_SETTINGS}; SET LOCAL transaction_timeout = {{limit_ms}}"
 _WITH_TRANSACTION_TIMEOUT = 170_000
@@ -59,6 +51,9 @@ _MIGRATION_SETTINGS = (
     " SELECT set_config(name, '0', true) FROM pg_settings"
     " WHERE name IN ('statement_timeout', 'transaction_timeout')"
 )
+
+# The second takes whatever bytes it is sent, and gives them back: those of UTF-8, as long as nobody else writes others.
+_HOLD_ALL_TEXT = {"UTF8", "SQL_ASCII"}
 
 # As much of a statement as any server shows of it.
 _SHOWN = 64
@@ -78,8 +73,8 @@ class Database:
         # The server gives up first, so that its reason is heard; the guard is for one that says nothing.
         self._limit_s = transaction_timeout_s * SERVER_SHARE
         limits = {"limit_ms": int(self._limit_s * 1000), "silence_s": max(1, int(transaction_timeout_s / 4))}
-        self._beginning_before_17 = f"{_BEGIN}; {_SETTINGS}".format(**limits)
-        self._beginning = f"{_BEGIN}; {_SETTINGS_FROM_17_ON}".format(**limits)
+        self._beginning_before_17 = f"{_BEGIN}; {_MEANING}; {_SETTINGS}".format(**limits)
+        self._beginning = f"{_BEGIN}; {_MEANING}; {_SETTINGS_FROM_17_ON}".format(**limits)
         self._guard = SilenceGuard(transaction_timeout_s)
         try:
             parsed = make_url(url)
@@ -102,6 +97,9 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": application_name,
+                # With the start of the session, since the driver has to know it; a pooler keeps it for its client. A database
+                # in another encoding converts, and refuses what it can't hold.
+                "client_encoding": "UTF8",
                 # A plan that is kept stays what it was when the tables were small: the inbox would be read from end to
                 # end for each batch. And a pooler may have given the plan to somebody else.
                 "prepare_threshold": None,
@@ -110,11 +108,12 @@ class Database:
         event.listen(self._engine, "do_execute", _copy_in)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, guard: str | None = None) -> Iterator[Connection]:
         """Run the block in one transaction, committed at its end, within the transaction timeout.
 
         What the server is told for it is told inside of it, where no pooler can lose it; the guard ends it from
         here. After an Outage its effect is unknown: the connection may have died while it was being committed.
+        `guard` is a statement of `fidelity` that has its turn right before the commit, and may prevent it: Suspected.
         """
         with (
             outages(),
@@ -125,6 +124,10 @@ class Database:
         ):
             self._begin(connection)
             yield connection
+            if guard is not None:
+                # In one exchange; the commit that follows finds nothing open.
+                with guarded():
+                    connection.exec_driver_sql(f"{guard}; COMMIT")
 
     def _begin(self, connection: Connection) -> None:
         bounded = _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT
@@ -153,15 +156,21 @@ class Database:
         """
         with outages(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="READ COMMITTED")
-            settings = _MIGRATION_SETTINGS.format(lock_ms=LOCK_WAIT_MS, idle_ms=idle_limit_ms)
+            limits = _MIGRATION_SETTINGS.format(lock_ms=LOCK_WAIT_MS, idle_ms=idle_limit_ms)
 
             def begin(begun: Connection) -> None:
                 # Without a transaction there is nothing that could be local to it.
                 if begun.get_execution_options()["isolation_level"] != "AUTOCOMMIT":
-                    begun.exec_driver_sql(settings)
+                    begun.exec_driver_sql(f"{_MEANING}; {limits}")
 
             event.listen(connection, "begin", begin)
             yield connection
+
+    def partial_encoding(self) -> str | None:
+        """Return the encoding of the database where it can't hold all text."""
+        with self.transaction() as connection:
+            encoding = str(connection.scalar(text("SHOW server_encoding")))
+        return None if encoding in _HOLD_ALL_TEXT else encoding
 
     def ping(self) -> None:
         """Return when PostgreSQL answers a query; raises Outage otherwise."""
@@ -180,13 +189,16 @@ def copying(table: Table, columns: Sequence[str]) -> str:
     return f"COPY {table.name} ({names}) FROM STDIN (FORMAT csv, NULL 'null', ESCAPE '\\', ENCODING 'UTF8')"
 
 
-def copy(connection: Connection, statement: str, lines: bytes) -> None:
-    """Send rows of a statement of `copying`. Raises RowRefused where COPY is not possible on this table, too."""
+def copy(connection: Connection, statement: str, lines: bytes) -> int:
+    """Send rows of a statement of `copying`, and return how many were stored.
+
+    Raises RowRefused where COPY is not possible on this table, too.
+    """
     try:
-        connection.exec_driver_sql(statement, (lines,))
+        return connection.exec_driver_sql(statement, (lines,)).rowcount
     except NotSupportedError as error:
         # Row-level security has no COPY.
-        raise RowRefused(_reason(error)) from error
+        raise RowRefused(reason_of(error)) from error
 
 
 def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:  # noqa: ANN401  the driver's
@@ -202,9 +214,9 @@ def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> boo
 def _given_up_in_an_outage(connection: Connection) -> Iterator[None]:
     try:
         yield
-    except (IntegrityError, DataError):
-        raise
-    except SQLAlchemyError:
+    except SQLAlchemyError as error:
+        if is_of_the_rows(error):
+            raise
         # A session keeps what its role or database had set when it began: one that began while the database was
         # read-only stays so, and one of a primary that was demoted stays there.
         connection.invalidate()
@@ -229,26 +241,3 @@ def _check_parts(url: URL) -> None:
         raise ConfigurationError("DATABASE_URL: has an option that is not known") from None
     if url.port is not None and not 0 < url.port <= MOST_PORT:
         raise ConfigurationError("DATABASE_URL: its port is not between 1 and 65535")
-
-
-@contextmanager
-def outages() -> Iterator[None]:
-    """Translate whatever SQLAlchemy raises: RowRefused where the data is at fault, else Outage."""
-    try:
-        yield
-    except (IntegrityError, DataError) as error:
-        raise RowRefused(_reason(error)) from error
-    except SQLAlchemyError as error:
-        reason = _reason(error)
-        raise (AccessDenied if any(sign in reason for sign in _REFUSALS) else Outage)(
-            "postgresql", reason
-        ) from error
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    if not isinstance(error, DBAPIError):
-        return f"{type(error).__name__}: {error}"[:300]
-    # The first line alone: the others quote the row.
-    first = str(error.orig).partition("\n")[0]
-    state = getattr(error.orig, "sqlstate", None)
-    return f"{type(error.orig).__name__} {state or 'without code'}: {first}"[:300]

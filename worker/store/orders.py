@@ -1,20 +1,18 @@
 """The orders table as inbox and outbox: records executions, finds what stands already."""
 
-from collections.abc import Container, Iterable, Sequence
-from itertools import groupby
-from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import structlog
 from msgspec.structs import replace
 from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.sql.expression import ColumnElement
 
-from worker.domain.errors import Outage, RowRefused
+from worker.domain.errors import RowRefused
 from worker.domain.fleets import Fleet, Stranger
-from worker.domain.orders import Labels, OrderRecord, Side, Status, Trade
+from worker.domain.orders import OrderRecord, Status
 from worker.store.engine import Database, copy
+from worker.store.fidelity import Fidelity, Suspected
+from worker.store.found import by_entry, rows_where
 from worker.store.rows import (
     COPY_ORDERS,
     COPY_TRADES,
@@ -34,7 +32,6 @@ log = structlog.get_logger(__name__)
 # A refused copy was for nothing; whoever repeats an order repeats others soon.
 INSERTS_AFTER_A_REFUSAL = 50
 
-_LABELS = Labels.__struct_fields__
 _new_orders = incoming_orders("new_orders")
 _insert_orders = (
     upsert(orders)
@@ -46,52 +43,49 @@ _replays = incoming_orders("replays")
 _owned = orders.alias("owned")
 # Of two replays of one entry, or a replay and its own repetition, only the first finds the row still dead and owned by
 # what was buried; the other waits for it, and then matches nothing.
+_TO_TAKE_OVER = (
+    orders.c.order_id == _replays["order_id"],
+    orders.c.entry_id == _replays["replay_of"],
+    of_source(_replays["source"]),
+    orders.c.status == Status.DEAD,
+    ~select(_owned.c.order_id)
+    .where(_owned.c.entry_id == _replays["entry_id"], of_source(_replays["source"], _owned))
+    .exists(),
+)
 _take_over = (
     update(orders)
     .values({name: _replays[name] for name in ORDER_COLUMNS} | {"recorded_at": func.now()})
-    .where(
-        orders.c.order_id == _replays["order_id"],
-        orders.c.entry_id == _replays["replay_of"],
-        of_source(_replays["source"]),
-        orders.c.status == Status.DEAD,
-        ~select(_owned.c.order_id)
-        .where(_owned.c.entry_id == _replays["entry_id"], of_source(_replays["source"], _owned))
-        .exists(),
-    )
+    .where(*_TO_TAKE_OVER)
     .returning(orders.c.entry_id)
 )
+_not_taken_over = select(orders.c.order_id).where(*_TO_TAKE_OVER).limit(1)
 _OUTCOME_COLUMNS = (
     "status", "executed_at", "filled_quantity", "average_price", "error_message", "dead_reason",
 )  # fmt: skip
 _outcomes = incoming_orders("outcomes")
 # Whatever is no intent of this entry any more stands as it is: somebody else has resolved it.
+_TO_RESOLVE = (
+    orders.c.order_id == _outcomes["order_id"],
+    orders.c.entry_id == _outcomes["entry_id"],
+    of_source(_outcomes["source"]),
+    orders.c.status == Status.SUBMITTED,
+)
 _resolve = (
     update(orders)
     .values({name: _outcomes[name] for name in _OUTCOME_COLUMNS} | {"recorded_at": func.now()})
-    .where(
-        orders.c.order_id == _outcomes["order_id"],
-        orders.c.entry_id == _outcomes["entry_id"],
-        of_source(_outcomes["source"]),
-        orders.c.status == Status.SUBMITTED,
-    )
+    .where(*_TO_RESOLVE)
     .returning(orders.c.entry_id)
 )
+_not_resolved = select(orders.c.order_id).where(*_TO_RESOLVE).limit(1)
 _new_trades = incoming_trades("new_trades")
-_insert_trades = insert(trades).from_select(TRADE_COLUMNS, select(*_new_trades.values()))
+_insert_trades = (
+    insert(trades)
+    .from_select(TRADE_COLUMNS, select(*_new_trades.values()))
+    .execution_options(preserve_rowcount=True)
+)
 _owners = select(orders.c.order_id).where(
     orders.c.entry_id == any_(bindparam("entry_ids", type_=ARRAY(Text))),
     of_source(bindparam("source")),
-)
-_FILL = ("trade_id", "trade_quantity", "trade_price", "trade_commission")
-# In one statement: whoever is asked once answers of one instant.
-_with_fills = (
-    select(
-        orders,
-        trades.c.trade_id,
-        *(trades.c[name].label(f"trade_{name}") for name in ("quantity", "price", "commission")),
-    )
-    .outerjoin_from(orders, trades)
-    .order_by(orders.c.order_id, trades.c.trade_id)
 )
 
 
@@ -104,6 +98,7 @@ class OrderStore:
     def __init__(self, database: Database, fleet: Fleet) -> None:
         self._database = database
         self._fleet = fleet
+        self._fidelity = Fidelity()
         self._inserts = 0
 
     def ping(self) -> None:
@@ -111,6 +106,12 @@ class OrderStore:
         ended = self._database.end_stalled_copies((COPY_ORDERS, COPY_TRADES))
         if ended:
             log.warning("ended stalled copies", sessions=ended)
+        self.look()
+
+    def look(self) -> None:
+        """Find out whether others may change or swallow rows on their way in: then they are read back."""
+        with self._database.transaction() as connection:
+            self._fidelity.look(connection)
 
     def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         """Write the rows in one transaction and return, in the same places, the row that stands for each.
@@ -119,15 +120,37 @@ class OrderStore:
         row of its entry where that is of the same order, else the row of its order, whichever source that is of,
         else the row of its entry. Waits for a transaction of another replica that is writing the
         same order. A replay takes over the row of its order where that is DEAD and belongs to what it replays.
+        What was not stored as it is, because of others' triggers or types, is an Outage, and nothing was written.
         """
+        return self._faithfully(self._record, records)
+
+    def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        """Write the outcomes of orders in one transaction and return, in the same places, the row that stands for each.
+
+        Only a row that says SUBMITTED and belongs to the same entry gets its outcome (status, time, amounts, error,
+        trades; the rest of it stays). That returns the very record; any other row stands as it is and is returned.
+        """
+        return self._faithfully(self._resolve, records)
+
+    def _faithfully(
+        self, write: Callable[[Sequence[OrderRecord]], list[OrderRecord]], records: Sequence[OrderRecord]
+    ) -> list[OrderRecord]:
+        try:
+            return write(records)
+        except Suspected:
+            self.look()
+            return write(records)
+
+    def _record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         replays = [record for record in records if record.replay_of is not None]
         if not replays and self._copied(records):
             return list(records)
-        with self._database.transaction() as connection:
+        with self._database.transaction(guard=self._fidelity.guard) as connection:
             taken = self._taken_over(connection, replays) if replays else set[str]()
             new = [record for record in records if record.entry_id not in taken] if taken else records
             rows = order_rows(new, self._fleet.source)
-            written = taken | set(connection.scalars(_insert_orders, {"new_orders": rows}))
+            returned = connection.scalars(_insert_orders, {"new_orders": rows})
+            written = taken | self._fidelity.written(connection, returned, new)
             return self._with_trades(connection, records, written)
 
     def _copied(self, records: Sequence[OrderRecord]) -> bool:
@@ -139,31 +162,31 @@ class OrderStore:
             rows, fills = order_lines(records, self._fleet.source), trade_lines(records)
             if rows is None or fills is None:
                 return False
-            with self._database.transaction() as connection:
-                copy(connection, COPY_ORDERS, rows)
+            with self._database.transaction(guard=self._fidelity.guard) as connection:
+                stored = copy(connection, COPY_ORDERS, rows)
+                self._fidelity.count(connection, stored, len(records), "orders")
                 if fills:
-                    copy(connection, COPY_TRADES, fills)
+                    stored = copy(connection, COPY_TRADES, fills)
+                    self._fidelity.count(connection, stored, _trades_of(records), "trades")
+                self._fidelity.compare(connection, records, self._fleet.source)
         except RowRefused:
             # By what was there before, or for what it is: inserting it tells.
             self._inserts = INSERTS_AFTER_A_REFUSAL
             return False
         return True
 
-    def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
-        """Write the outcomes of orders in one transaction and return, in the same places, the row that stands for each.
-
-        Only a row that says SUBMITTED and belongs to the same entry gets its outcome (status, time, amounts, error,
-        trades; the rest of it stays). That returns the very record; any other row stands as it is and is returned.
-        """
-        with self._database.transaction() as connection:
+    def _resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        with self._database.transaction(guard=self._fidelity.guard) as connection:
             # Locked in one order everywhere, since an update joins its rows in any: no deadlocks between replicas.
             named = orders.c.order_id.in_([record.order_id for record in records])
             connection.execute(
                 select(orders.c.order_id).where(named).order_by(orders.c.order_id).with_for_update()
             )
-            outcomes = order_rows(records, self._fleet.source)
-            written = set(connection.scalars(_resolve, {"outcomes": outcomes}))
-            return self._with_trades(connection, records, written)
+            asked = {"outcomes": order_rows(records, self._fleet.source)}
+            returned = connection.scalars(_resolve, asked)
+            written = self._fidelity.written(connection, returned, records)
+            self._fidelity.none_left(connection, _not_resolved, asked)
+            return self._with_trades(connection, records, written, outcomes=True)
 
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Ask the inbox: return the rows that these entries own, by entry id.
@@ -175,15 +198,23 @@ class OrderStore:
             # Most of what is asked about owns none, and whole rows, trades beside them, take longer to plan.
             asked = {"entry_ids": list(entry_ids), "source": self._fleet.source}
             owners = connection.scalars(_owners, asked).all()
-            return _by_entry(_select(connection, orders.c.order_id.in_(owners)) if owners else [])
+            return by_entry(rows_where(connection, orders.c.order_id.in_(owners)) if owners else [])
 
     def _with_trades(
-        self, connection: Connection, records: Sequence[OrderRecord], written: Container[str]
+        self,
+        connection: Connection,
+        records: Sequence[OrderRecord],
+        written: Container[str],
+        *,
+        outcomes: bool = False,
     ) -> list[OrderRecord]:
         """Write the trades of the records that were written, and return what stands for each record."""
-        filled = [record for record in records if record.trades and record.entry_id in written]
+        ours = [record for record in records if record.entry_id in written]
+        filled = [record for record in ours if record.trades]
         if filled:
-            connection.execute(_insert_trades, {"new_trades": trade_rows(filled)})
+            stored = connection.execute(_insert_trades, {"new_trades": trade_rows(filled)}).rowcount
+            self._fidelity.count(connection, stored, _trades_of(filled), "trades")
+        self._fidelity.compare(connection, ours, self._fleet.source, outcomes=outcomes)
         others = [record for record in records if record.entry_id not in written]
         standing = self._standing(connection, others) if others else {}
         return [standing.get(id(record), record) for record in records]
@@ -193,30 +224,32 @@ class OrderStore:
         first: dict[str, OrderRecord] = {}
         for record in replays:
             first.setdefault(record.order_id, record)
-        rows = order_rows(first.values(), self._fleet.source)
-        return set(connection.scalars(_take_over, {"replays": rows}))
+        asked = {"replays": order_rows(first.values(), self._fleet.source)}
+        taken = self._fidelity.written(connection, connection.scalars(_take_over, asked), replays)
+        self._fidelity.none_left(connection, _not_taken_over, asked)
+        return taken
 
     def _standing(self, connection: Connection, records: Sequence[OrderRecord]) -> dict[int, OrderRecord]:
         entry_ids = [record.entry_id for record in records]
         order_ids = [record.order_id for record in records]
         ours = of_source(self._fleet.source)
-        found = _select(
+        found = rows_where(
             connection, (orders.c.entry_id.in_(entry_ids) & ours) | orders.c.order_id.in_(order_ids)
         )
-        by_entry = _by_entry(each for each in found if each.source in {UNSOURCED, self._fleet.source})
+        by_entry_id = by_entry(each for each in found if each.source in {UNSOURCED, self._fleet.source})
         strangers = self._strangers(connection, {each.source for each in found})
         by_order = {
             each.row.order_id: replace(each.row, stranger=strangers.get(each.source)) for each in found
         }
         standing = {}
         for record in records:
-            owned = by_entry.get(record.entry_id)
+            owned = by_entry_id.get(record.entry_id)
             same = by_order.get(record.order_id)
             # Of two rows that of the same order, unless content is lacking that could tell.
             told = owned is not None and owned.fingerprint and record.fingerprint
             row = owned if same is None or (owned is not None and not told) else same
             if row is None:
-                raise Outage("postgresql", f"the row of order {record.order_id!r} vanished")
+                self._fidelity.refuse(connection, f"the row of order {record.order_id} was not stored")
             standing[id(record)] = row
         return standing
 
@@ -230,43 +263,5 @@ class OrderStore:
         return {each: Stranger(each, each in here) for each in others}
 
 
-class _Found(NamedTuple):
-    source: str
-    row: OrderRecord
-
-
-def _by_entry(found: Iterable[_Found]) -> dict[str, OrderRecord]:
-    """Return rows by entry id; of two rows of an entry that which has a source."""
-    return {each.row.entry_id: each.row for each in sorted(found, key=attrgetter("source"))}
-
-
-def _select(connection: Connection, condition: ColumnElement[bool]) -> list[_Found]:
-    rows = connection.execute(_with_fills.where(condition)).mappings()
-    grouped = (list(fills) for _, fills in groupby(rows, key=itemgetter("order_id")))
-    return [_Found(fills[0]["source"], _record(fills)) for fills in grouped]
-
-
-def _record(fills: Sequence[Any]) -> OrderRecord:
-    """Return the row that stands beside each of its trades."""
-    row = fills[0]
-    return OrderRecord(
-        order_id=row["order_id"],
-        entry_id=row["entry_id"],
-        fingerprint=bytes(row["fingerprint"]),
-        status=Status(row["status"]),
-        executed_at=row["executed_at"],
-        symbol=row["symbol"],
-        side=None if row["side"] is None else Side(row["side"]),
-        quantity=row["quantity"],
-        price=row["price"],
-        stop_loss_pct=row["stop_loss_pct"],
-        labels=Labels(*(row[name] for name in _LABELS)),
-        filled_quantity=row["filled_quantity"],
-        average_price=row["average_price"],
-        error_message=row["error_message"],
-        dead_reason=row["dead_reason"],
-        unsourced=row["source"] == UNSOURCED,
-        trades=tuple(
-            Trade(*(fill[name] for name in _FILL)) for fill in fills if fill["trade_id"] is not None
-        ),
-    )
+def _trades_of(records: Iterable[OrderRecord]) -> int:
+    return sum(len(record.trades) for record in records)

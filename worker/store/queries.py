@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, func, select, text
 
 from worker.domain.fleets import Fleet
 from worker.store.engine import Database
+from worker.store.fidelity import suspects_on
 from worker.store.tables import of_source, orders, trades
 
 # Beyond this a count would cost more than anybody learns from it; PostgreSQL's own book is close enough.
@@ -54,12 +55,16 @@ class OrderRow(Struct, frozen=True):
 
 
 class StoreState(Struct, frozen=True):
-    """The database of one deployment. Counts above 10,000 are PostgreSQL's own estimate."""
+    """The database of one deployment. Counts above 10,000 are PostgreSQL's own estimate.
+
+    `may_change_rows` names what others have made that may store rows otherwise than they are written, or not at all.
+    """
 
     version: str
     orders: int
     trades: int
     counts_exact: bool
+    may_change_rows: list[str] = []
 
 
 class Outcomes(Struct, frozen=True):
@@ -117,7 +122,9 @@ class StoreInspector:
                     exact = False
                     count = max(count, connection.scalar(_LIVE_ROWS, {"name": table.name}) or 0)
                 counts[table.name] = count
-        return StoreState(str(version).partition(" ")[0], counts["orders"], counts["trades"], exact)
+            suspects = suspects_on(connection)
+        short = str(version).partition(" ")[0]
+        return StoreState(short, counts["orders"], counts["trades"], exact, suspects)
 
     def outcomes(self, pending: Sequence[str]) -> Outcomes:
         """Return what became of the orders of the last hour, and what stands of those whose entries are pending.

@@ -35,6 +35,15 @@ def _named(site: Site, statements: str) -> list[str]:
     return [statement.replace("WORKER", site.name) for statement in statements.split("; ")]
 
 
+def triggered(body: str, *, on: str = "orders") -> Injection:
+    """An injection of a trigger that has its turn before each insert."""
+    return changed(
+        f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $${body}$$; "
+        f"CREATE TRIGGER meddle BEFORE INSERT ON {on} FOR EACH ROW EXECUTE FUNCTION meddle()",
+        "DROP FUNCTION meddle CASCADE",
+    )
+
+
 def raising(code: str) -> Injection:
     """An injection of a trigger that ends every insert with a code."""
     return changed(
@@ -137,6 +146,27 @@ CONDITIONS = [
     Condition("postgresql: disk full, as its code says", raising("53100"), "53100", False),
     Condition("postgresql: out of memory, as its code says", raising("53200"), "53200", False),
     Condition("postgresql: a trigger raises", raising("P0001"), "P0001", False),
+    Condition(
+        "postgresql: a trigger swallows rows",
+        triggered("BEGIN RETURN NULL;END"),
+        "0 of 10 rows of orders were stored: trigger meddle on orders",
+        False,
+    ),
+    Condition(
+        "postgresql: a trigger swallows trades",
+        triggered("BEGIN RETURN NULL;END", on="trades"),
+        "rows of trades were stored: trigger meddle on trades",
+        False,
+    ),
+    Condition(
+        "postgresql: a trigger changes rows",
+        triggered("BEGIN NEW.symbol = lower(NEW.symbol);RETURN NEW;END"),
+        r"is stored otherwise \(symbol\): trigger meddle on orders",
+        False,
+    ),
+    Condition(
+        "postgresql: a trigger that changes nothing", triggered("BEGIN PERFORM 1;RETURN NEW;END"), "", False
+    ),
     Condition(
         "postgresql: too many connections",
         changed("ALTER ROLE WORKER CONNECTION LIMIT 0", "ALTER ROLE WORKER CONNECTION LIMIT -1", anew=True),

@@ -1,5 +1,7 @@
 """What somebody does to the streams by hand while replicas work, and what brings back what was lost by it."""
 
+import re
+from hashlib import sha256
 from typing import Any
 
 from tests.faults.environment.site import Gate, Site
@@ -18,6 +20,16 @@ from worker.domain.orders import Status
 
 # An audit and the replicas have to agree on it: what is made pending again is claimed when it is idle for so long.
 SHORT_LEASE: dict[str, Any] = {**LONG_LEASE, "lease_ms": 1000, "transaction_timeout_s": 0.9}
+
+OTHERWISE = {
+    "datestyle": "German",
+    "intervalstyle": "sql_standard",
+    "timezone": "America/St_Johns",
+    "bytea_output": "escape",
+    "standard_conforming_strings": "off",
+    "extra_float_digits": "-15",
+    "client_encoding": "LATIN1",
+}
 
 
 def more_orders(count: int) -> list[dict[str, str]]:
@@ -158,6 +170,43 @@ def test_only_the_order_that_a_constraint_refuses_is_buried(site: Site) -> None:
     assert site.deployment.rows()["order-17"].status is Status.DEAD
     assert made.worker.tally.outages == 0
     assert_invariants(site.deployment, made.worker.tally)
+
+
+def test_only_the_order_that_is_too_large_for_an_index_of_others_is_buried(site: Site) -> None:
+    orders = numbered_orders(ORDERS)
+    orders[17]["reason"] = "".join(sha256(bytes([number])).hexdigest() for number in range(200))
+    site.sql("CREATE INDEX ON orders (reason)")
+    site.deployment.submit(orders)
+
+    with running(site.workers, **LONG_LEASE) as made, recovering("postgresql: one row too large") as until:
+        until(site.deployment.all_settled)
+
+    (letter,) = site.deployment.letters()
+    assert (letter["reason"], letter["order_id"]) == (b"database_rejected", b"order-17")
+    assert b"54000" in letter["error"]
+    assert made.worker.tally.outages == 0
+    assert_invariants(site.deployment, made.worker.tally)
+
+
+def test_retries_are_duplicates_whatever_the_role_has_set_for_its_sessions(site: Site) -> None:
+    for name, value in OTHERWISE.items():
+        site.sql(f"ALTER ROLE {site.name} SET {name} = '{value}'")
+    orders = numbered_orders(ORDERS)
+    orders[17]["reason"] = r"c:\new 突破"
+    site.deployment.submit(orders + orders)
+
+    with (
+        running(site.workers, **LONG_LEASE) as made,
+        recovering("postgresql: settings of a session") as until,
+    ):
+        until(site.deployment.all_settled)
+        shown = page(made, "/orders?limit=1")[1]
+
+    assert re.search(r'"executed_at": "[^"]*Z"', shown)
+    assert made.worker.tally.duplicate == ORDERS
+    assert site.deployment.rows()["order-17"].labels.reason == orders[17]["reason"]
+    assert made.worker.tally.outages == 0
+    assert_as_if_nothing_had_happened(site, made)
 
 
 def test_schema_that_falls_behind_under_a_replica_is_shown_and_stops_nothing(site: Site) -> None:

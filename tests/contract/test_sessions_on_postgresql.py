@@ -1,0 +1,123 @@
+"""Whatever role, database and environment say of text, numbers, times and backslashes: rows come back as they were written."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import text
+
+from tests.builders import AT, dead_record, record
+from tests.harness import Deployment
+from worker.domain.orders import Labels, OrderRecord
+from worker.store import Database, OrderStore, StoreInspector
+
+SETTINGS = {
+    "datestyle": "German",
+    "intervalstyle": "sql_standard",
+    "timezone": "America/St_Johns",
+    "bytea_output": "escape",
+    "standard_conforming_strings": "off",
+    "extra_float_digits": "-15",
+    "client_encoding": "LATIN1",
+}
+MEANT = {
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "extra_float_digits": "1",
+    "client_encoding": "UTF8",
+}
+COPIED, INSERTED = (
+    replace(
+        record(name, entry_id=f"{place}-1", labels=Labels(reason=reason)),
+        executed_at=AT + timedelta(days=40 * place),
+        fingerprint=bytes(range(place, place + 33)),
+        average_price=Decimal("0.10000000000000000000000000001"),
+    )
+    for place, (name, reason) in enumerate([("a", "突破 é"), ("b", r"c:\new 突破 \x41 \\")], 90)
+)
+
+
+@pytest.fixture(params=SETTINGS)
+def unlike(request: pytest.FixtureRequest, deployment: Deployment) -> Deployment:
+    """A database that sets one of them otherwise for each session."""
+    return set_otherwise(deployment, request.param)
+
+
+def set_otherwise(deployment: Deployment, *names: str) -> Deployment:
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        for name in names:
+            statement = f"ALTER DATABASE {deployment.database_name} SET {name} = '{SETTINGS[name]}'"
+            connection.execute(statement.encode())
+    return deployment
+
+
+def written_and_found(
+    database: Database, deployment: Deployment, *rows: OrderRecord
+) -> dict[str, OrderRecord]:
+    """Write each row in a batch of its own; return what stands, by order id."""
+    store = OrderStore(database, deployment.fleet)
+    for row in rows:
+        store.record([row])
+    found = store.find([row.entry_id for row in rows])
+    return {row.order_id: row for row in found.values()}
+
+
+def assert_rows_come_back(deployment: Deployment) -> None:
+    opened = Database(deployment.database_url, transaction_timeout_s=10, pool_size=1, application_name="t")
+    try:
+        found = written_and_found(opened, deployment, COPIED, INSERTED)
+        outcomes = StoreInspector(opened, deployment.fleet).outcomes([])
+    finally:
+        opened.close()
+    assert found == {"a": COPIED, "b": INSERTED}
+    assert outcomes.last_hour == {"FILLED": 2}
+
+
+def test_rows_come_back_as_they_were_written_whatever_the_database_sets(unlike: Deployment) -> None:
+    assert_rows_come_back(unlike)
+
+
+def test_rows_come_back_as_they_were_written_whatever_the_environment_says(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (f"-c {name}={value}" for name, value in SETTINGS.items() if name != "client_encoding")
+    monkeypatch.setenv("PGOPTIONS", " ".join(options))
+    monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+
+    assert_rows_come_back(deployment)
+
+
+def test_url_can_not_ask_for_another_encoding(deployment: Deployment) -> None:
+    url = f"{deployment.database_url}{'&' if '?' in deployment.database_url else '?'}client_encoding=LATIN1"
+    opened = Database(url, transaction_timeout_s=10, pool_size=1, application_name="t")
+
+    found = written_and_found(opened, deployment, COPIED)
+
+    opened.close()
+    assert found == {"a": COPIED}
+
+
+@pytest.mark.parametrize("kind", ["transaction", "session"])
+def test_everything_with_a_meaning_is_set_within_each_transaction(deployment: Deployment, kind: str) -> None:
+    set_otherwise(deployment, *SETTINGS)
+    opened = Database(deployment.database_url, transaction_timeout_s=10, pool_size=1, application_name="t")
+    begin = opened.transaction() if kind == "transaction" else opened.session(idle_limit_ms=0)
+
+    with begin as connection:
+        found = {name: str(connection.scalar(text(f"SHOW {name}"))) for name in MEANT}
+
+    opened.close()
+    assert found == MEANT
+
+
+def test_dead_row_says_what_it_said_whatever_the_database_sets(deployment: Deployment) -> None:
+    row = dead_record("a", error=r"failed: c:\temp 突破")
+
+    assert written_and_found(set_otherwise(deployment, *SETTINGS).database, deployment, row) == {"a": row}

@@ -1,0 +1,33 @@
+"""Orders behind a pooler, whose sessions others have used before: what is set in them means nothing."""
+
+from pathlib import Path
+
+import psycopg
+
+from tests import pooler
+from tests.contract.test_sessions_on_postgresql import SETTINGS, set_otherwise
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import running
+
+ORDERS = 40
+
+
+def test_rows_come_back_as_they_were_written_in_a_session_that_says_otherwise(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    set_otherwise(deployment, *SETTINGS)
+    orders = numbered_orders(ORDERS)
+    orders[17]["reason"] = r"c:\new 突破"
+    # The one session that there is.
+    with pooler.pooled(deployment, tmp_path, sessions=1) as behind:
+        with psycopg.connect(behind.database_url, autocommit=True) as other:
+            other.execute("SET bytea_output = escape; SET intervalstyle = sql_standard")
+        behind.submit(orders + orders)
+
+        with running(behind, lease_ms=60_000) as made:
+            eventually(behind.all_settled)
+
+        assert behind.rows()["order-17"].labels.reason == orders[17]["reason"]
+        assert made.worker.tally.duplicate == ORDERS
+        assert made.worker.tally.outages == 0
+        assert_invariants(behind, made.worker.tally)

@@ -1,0 +1,70 @@
+"""Rows as they stand: orders beside their trades, read in one statement."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select
+from sqlalchemy.sql.expression import ColumnElement
+
+from worker.domain.orders import Labels, OrderRecord, Side, Status, Trade
+from worker.store.tables import UNSOURCED, orders, trades
+
+_LABELS = Labels.__struct_fields__
+_FILL = ("trade_id", "trade_quantity", "trade_price", "trade_commission")
+# In one statement: whoever is asked once answers of one instant.
+_with_fills = (
+    select(
+        orders,
+        trades.c.trade_id,
+        *(trades.c[name].label(f"trade_{name}") for name in ("quantity", "price", "commission")),
+    )
+    .outerjoin_from(orders, trades)
+    .order_by(orders.c.order_id, trades.c.trade_id)
+)
+
+
+class Found(NamedTuple):
+    """A row, and the source that it is of."""
+
+    source: str
+    row: OrderRecord
+
+
+def by_entry(found: Iterable[Found]) -> dict[str, OrderRecord]:
+    """Return rows by entry id; of two rows of an entry that which has a source."""
+    return {each.row.entry_id: each.row for each in sorted(found, key=attrgetter("source"))}
+
+
+def rows_where(connection: Connection, condition: ColumnElement[bool]) -> list[Found]:
+    """Return the rows for which a condition holds, by order id, their trades by trade id."""
+    rows = connection.execute(_with_fills.where(condition)).mappings()
+    grouped = (list(fills) for _, fills in groupby(rows, key=itemgetter("order_id")))
+    return [Found(fills[0]["source"], _record(fills)) for fills in grouped]
+
+
+def _record(fills: Sequence[Any]) -> OrderRecord:
+    """Return the row that stands beside each of its trades."""
+    row = fills[0]
+    return OrderRecord(
+        order_id=row["order_id"],
+        entry_id=row["entry_id"],
+        fingerprint=bytes(row["fingerprint"]),
+        status=Status(row["status"]),
+        executed_at=row["executed_at"],
+        symbol=row["symbol"],
+        side=None if row["side"] is None else Side(row["side"]),
+        quantity=row["quantity"],
+        price=row["price"],
+        stop_loss_pct=row["stop_loss_pct"],
+        labels=Labels(*(row[name] for name in _LABELS)),
+        filled_quantity=row["filled_quantity"],
+        average_price=row["average_price"],
+        error_message=row["error_message"],
+        dead_reason=row["dead_reason"],
+        unsourced=row["source"] == UNSOURCED,
+        trades=tuple(
+            Trade(*(fill[name] for name in _FILL)) for fill in fills if fill["trade_id"] is not None
+        ),
+    )
