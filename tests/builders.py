@@ -134,6 +134,9 @@ def logging_restored() -> Iterator[None]:
     structlog.configure = lambda **how: configure(**{**how, "cache_logger_on_first_use": False})
     root, ours = logging.getLogger(), logging.getLogger("worker")
     handlers, levels = root.handlers[:], (root.level, ours.level)
+    # A traceback that is drawn with the values of all variables takes a second or more.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.stdlib.add_log_level, plain])
     try:
         yield
     finally:

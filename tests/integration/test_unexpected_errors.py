@@ -1,12 +1,9 @@
 """Rows that can't be read, triggers that raise, entries that strike an error nobody expected: one is told of, all others go on."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
-import pytest
-import structlog
 
 from tests.commands import command
 from tests.harness import (
@@ -18,13 +15,6 @@ from tests.harness import (
     take_and_vanish,
 )
 from tests.inprocess import running
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Iterator[None]:
-    """Keep tracebacks from being drawn, which takes seconds each."""
-    with structlog.testing.capture_logs():
-        yield
 
 
 def execute(deployment: Deployment, statement: str, *parameters: Any) -> None:

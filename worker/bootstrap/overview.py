@@ -11,7 +11,7 @@ from worker import wire
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.vitals import questions
 from worker.domain.deliveries import size_of
-from worker.domain.errors import AccessDenied, Outage
+from worker.domain.errors import AccessDenied, Outage, Refused
 from worker.settings import Settings
 from worker.store import Sources, StoreInspector
 from worker.stream import DeadLetters, StreamInspector
@@ -74,6 +74,8 @@ def _asked(ping: Callable[[], None], question: Callable[[], Mapping[str, Any]]) 
     except Outage as outage:
         refused = isinstance(outage, AccessDenied)
         return {"connected": False, "error": outage.reason, "answers": answers, "refused": refused}
+    except Refused as error:
+        return {"connected": False, "error": str(error), "answers": answers, "refused": False}
 
 
 def _consumers(consumers: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 
 from worker.bootstrap import replica
 from worker.cli.streams import leave, say
-from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Stopped, named
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refused, Stopped, named
 from worker.settings import Settings, read_settings, unknown_names
 
 EXIT_FOUND = 1
@@ -36,6 +36,8 @@ def translated(command: Callable[P, None]) -> Callable[P, None]:
             leave(EXIT_CONFIGURATION, f"{URLS[error.server]}: access refused: {error.reason}")
         except Outage as error:
             leave(EXIT_UNREACHABLE, str(error))
+        except Refused as error:
+            leave(EXIT_UNREACHABLE, f"postgresql: {error}")
         except Stopped as error:
             leave(replica.EXIT_STOPPED, str(error))
         except (click.ClickException, click.Abort, click.exceptions.Exit, OSError):

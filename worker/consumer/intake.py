@@ -132,13 +132,12 @@ class Intake:
             else:
                 self.postpone(delivery)
 
-    def recount(self, counts: Mapping[str, int]) -> dict[str, int]:
-        """Set what deliveries are charged with that were put back; return those counts."""
-        back = {each.entry_id for each in [*self._waiting, *(each for _, each in self._retries)]}
-        found = {entry_id: count for entry_id, count in counts.items() if entry_id in back}
-        self._waiting = deque(_recounted(each, found) for each in self._waiting)
-        self._retries = [(due, _recounted(each, found)) for due, each in self._retries]
-        return found
+    def take_back(self, charges: Mapping[str, int]) -> dict[str, int]:
+        """Take charges of deliveries back that were put back; return what these are charged with now."""
+        self._waiting = deque(_charged_less(each, charges) for each in self._waiting)
+        self._retries = [(due, _charged_less(each, charges)) for due, each in self._retries]
+        back = [*self._waiting, *(each for _, each in self._retries)]
+        return {each.entry_id: each.count for each in back if each.entry_id in charges}
 
     def set_aside(self, delivery: Delivery) -> None:
         """Keep a delivery in hand and hand it out again, alone, after a long time."""
@@ -232,8 +231,8 @@ class Intake:
         return deliveries
 
 
-def _recounted(delivery: Delivery, counts: Mapping[str, int]) -> Delivery:
-    return replace(delivery, count=counts.get(delivery.entry_id, delivery.count))
+def _charged_less(delivery: Delivery, charges: Mapping[str, int]) -> Delivery:
+    return replace(delivery, count=delivery.count - charges.get(delivery.entry_id, 0))
 
 
 def _group_size(delivery: Delivery, batch_size: int) -> int:

@@ -1,5 +1,6 @@
 """What is done about an error that nobody expected: whoever causes it is found, and takes nobody down with it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -34,7 +35,8 @@ class Isolation:
         self._max_deliveries = max_deliveries
         self._suspects: frozenset[str] = frozenset()
         self._outage: Outage | None = None
-        self._charged_in_groups: dict[str, int] = {}
+        # How often each was charged together with others since the last success.
+        self._charged_in_groups: Counter[str] = Counter()
 
     def take(self) -> list[Delivery]:
         """Return what to handle next: a group, and during an outage a single delivery. Raises Outage."""
@@ -97,24 +99,22 @@ class Isolation:
             self._intake.set_aside(replace(delivery, charged=False))
 
     def _count_of(self, delivery: Delivery) -> int:
-        before = delivery.count_before
-        return before + 1 if self._outage is None else self._charged_in_groups.get(delivery.entry_id, before)
+        if self._outage is None:
+            return delivery.count_before + 1
+        return delivery.count_before - self._charged_in_groups[delivery.entry_id]
 
     def _taken_back(self) -> dict[str, int]:
         """Return what the deliveries that wait are charged with once an outage is told from a fault of theirs."""
         if self._outage is None:
             return {}
-        counts = self._intake.recount(self._charged_in_groups)
-        self._charged_in_groups = {}
+        counts = self._intake.take_back(self._charged_in_groups)
+        self._charged_in_groups.clear()
         return counts
 
     def _note_charges(self, deliveries: Sequence[Delivery]) -> None:
-        for each in deliveries:
-            if self._outage is None and len(deliveries) > 1:
-                self._charged_in_groups.setdefault(each.entry_id, each.count_before)
-            else:
-                # It has failed alone: that is its own.
-                self._charged_in_groups.pop(each.entry_id, None)
+        # What fails alone is charged for itself.
+        if self._outage is None and len(deliveries) > 1:
+            self._charged_in_groups.update(each.entry_id for each in deliveries)
 
     def _blame(self, struck: frozenset[str], error: Exception) -> None:
         both = struck & self._suspects

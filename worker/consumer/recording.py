@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.tasks import AnyOrder, GivenUp
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled
-from worker.domain.errors import Outage, RowRefused
+from worker.domain.errors import Refused, RowRefused
 from worker.domain.orders import Execution, OrderRecord, Status, record_execution, storable
 
 log = structlog.get_logger(__name__)
@@ -87,9 +87,14 @@ class Recording:
             # Halving finds one culprit among n rows in about 2 log2(n) transactions.
             middle = len(attempts) // 2
             return self._record(attempts[:middle]) + self._record(attempts[middle:])
+        except Refused as refused:
+            if len(attempts) == 1 and attempts[0].record.status is Status.DEAD:
+                # It is given up already, for having failed alone: less of it may be taken.
+                return self._record_refused(attempts[0], refused)
+            raise
         return [Stands(attempt, record) for attempt, record in zip(attempts, standing, strict=True)]
 
-    def _record_refused(self, attempt: Attempt, refused: RowRefused) -> list[Stands]:
+    def _record_refused(self, attempt: Attempt, refused: Refused) -> list[Stands]:
         why = GivenUp("database_rejected", f"{self._remark}{refused}")
         row = attempt.record
         if row.status is Status.DEAD and row.symbol is None:
@@ -111,7 +116,8 @@ class Recording:
         row = attempt.record
         fitting = (row.error_message or "").encode("ascii", "backslashreplace").decode()
         if fitting == row.error_message:
-            raise Outage("postgresql", str(why))
+            # Not even that it was given up can be written down.
+            raise Refused(str(why))
         return self._record([Attempt(attempt.delivery, replace(row, error_message=storable(fitting)))])
 
 

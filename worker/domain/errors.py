@@ -4,7 +4,8 @@ WorkerError
 ├── Outage              a server is away: wait, keep what is in hand, charge nobody
 │   ├── AccessDenied        it answers, but not to us: at start a person has to mend that, later it is an outage
 │   └── VenueUnavailable    the executor's venue is away: the same
-├── RowRefused          the database will never take this row: bury one order, keep its batch
+├── Refused             the database answers, and won't do what it was asked for: nobody expected that
+│   └── RowRefused          it will never take this row: bury one order, keep its batch
 ├── Stopped             a part the worker can't do without has died: leave, others take over
 └── ConfigurationError  nothing can be done before a person has mended it: leave at start
     └── SchemaBehind        the tables are older than this version: migrate
@@ -35,8 +36,12 @@ class VenueUnavailable(Outage):
         super().__init__("venue", reason)
 
 
-class RowRefused(WorkerError):
-    """At least one of the rows breaks a constraint or can't be stored as data; nothing was written."""
+class Refused(WorkerError):
+    """PostgreSQL answers, and refuses a statement; nothing was written. It may be the fault of a row, or of all of the tables."""
+
+
+class RowRefused(Refused):
+    """At least one of the rows breaks a constraint, can't be stored as data, or can't be read; nothing was written."""
 
 
 class Stopped(WorkerError):

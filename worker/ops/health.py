@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import structlog
 from msgspec import Struct
 
-from worker.domain.errors import Outage
+from worker.domain.errors import Outage, Refused
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +88,8 @@ class Checks:
             details = self._questions[server]()
         except Outage as outage:
             found = Finding(connected=False, at=time.monotonic(), error=outage.reason)
+        except Refused as error:
+            found = Finding(connected=False, at=time.monotonic(), error=str(error))
         except Exception as error:  # noqa: BLE001  the thread must outlive whatever a check meets
             log.warning("check failed", server=server, error=f"{type(error).__name__}: {error}")
             found = Finding(connected=False, at=time.monotonic(), error=type(error).__name__)

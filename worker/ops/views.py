@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from worker.domain.errors import Outage
+from worker.domain.errors import Outage, Refused
 from worker.domain.times import utc_text
 from worker.ops.health import Checks, Vitals
 from worker.ops.metrics import CONTENT_TYPE, exposition
@@ -140,6 +140,9 @@ class Views:
         except Outage as outage:
             log.warning("orders not shown", reason=outage.reason)
             return _page(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database does not answer"})
+        except Refused as error:
+            log.error("orders not shown", reason=str(error))  # noqa: TRY400  its line says all
+            return _page(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "the orders can't be read"})
         return Page(
             HTTPStatus.OK, msgspec.json.format(msgspec.json.encode({"orders": found}), indent=2) + b"\n"
         )

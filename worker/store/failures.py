@@ -5,16 +5,30 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from worker.domain.errors import AccessDenied, Outage, RowRefused
+from worker.domain.errors import AccessDenied, Outage, Refused, RowRefused
 from worker.store.refusals import is_refusal
 
 # A program limit exceeded: an index row too large, say. The driver counts these with servers that are away.
 _LIMIT_EXCEEDED = "54"
+# Classes of what passes, or has to be mended on the server: connections, transactions that can't go on, names and passwords,
+# databases and schemas that are not there, serialization, tables that are not as they were made, lack of resources, states of
+# objects (locks), operators, the system around it.
+_OF_THE_SERVER = ("08", "25", "26", "28", "3D", "3F", "40", "42", "53", "55", "57", "58")
 
 
 def is_of_the_rows(error: SQLAlchemyError) -> bool:
     """Whether what was sent is at fault, and not the server."""
     return isinstance(error, (IntegrityError, DataError)) or (code(error) or "").startswith(_LIMIT_EXCEEDED)
+
+
+def is_of_nobody_knows_what(error: SQLAlchemyError) -> bool:
+    """Whether the server answers, and neither is it away nor a row said to be at fault: a trigger raises, a page is corrupt."""
+    state = code(error)
+    return state is not None and not is_of_the_rows(error) and not state.startswith(_OF_THE_SERVER)
+
+
+def _refuses(error: SQLAlchemyError) -> bool:
+    return isinstance(error, DBAPIError) and is_refusal(error.orig)
 
 
 def code(error: SQLAlchemyError) -> str | None:
@@ -25,15 +39,16 @@ def code(error: SQLAlchemyError) -> str | None:
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """Translate whatever SQLAlchemy raises: RowRefused where the data is at fault, else Outage."""
+    """Translate whatever SQLAlchemy raises: RowRefused where the data is at fault, Refused where anything may be, else Outage."""
     try:
         yield
     except SQLAlchemyError as error:
         reason = reason_of(error)
         if is_of_the_rows(error):
             raise RowRefused(reason) from error
-        refused = isinstance(error, DBAPIError) and is_refusal(error.orig)
-        raise (AccessDenied if refused else Outage)("postgresql", reason) from error
+        if is_of_nobody_knows_what(error):
+            raise Refused(reason) from error
+        raise (AccessDenied if _refuses(error) else Outage)("postgresql", reason) from error
 
 
 def reason_of(error: SQLAlchemyError) -> str:
