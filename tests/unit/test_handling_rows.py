@@ -8,7 +8,7 @@ import pytest
 from tests.builders import record
 from tests.fakes import Bench
 from worker.domain.deliveries import Dead, Delivery, Outcome, Settled
-from worker.domain.errors import Outage
+from worker.domain.errors import Outage, Refused
 from worker.domain.orders import Execution, Order, Status
 
 
@@ -80,12 +80,12 @@ def test_dead_row_is_made_to_fit_where_the_database_can_not_hold_what_it_says() 
     assert bench.rows["a"].given_up_for == (buried.reason, buried.error)
 
 
-def test_row_that_can_not_even_be_stored_as_dead_is_an_outage_and_no_loss() -> None:
+def test_row_that_can_not_even_be_stored_as_dead_is_refused_and_leaves_nothing_behind() -> None:
     bench = Bench()
     bench.submit("a")
     bench.store.refuses = lambda _row: True
 
-    with pytest.raises(Outage, match="database_rejected"):
+    with pytest.raises(Refused, match="database_rejected"):
         bench.handle_next()
 
     assert bench.rows == {}

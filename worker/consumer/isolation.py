@@ -69,8 +69,10 @@ class Isolation:
             and len(deliveries) == 1
             and deliveries[0].count_before >= self._max_deliveries
         ):
-            # Not even its letter can be written. It may be committed, so that none may be written without asking.
-            self.set_aside([(deliveries[0], error)])
+            # Not even its letter can be written. Once it can, it has one more chance: that may have been the fault of all.
+            once_more = replace(deliveries[0], count=self._max_deliveries - 1, charged=False)
+            self._stream.charge({once_more.entry_id: once_more.count})
+            self.set_aside([(once_more, error)])
             return
         counts = {each.entry_id: self._count_of(each) for each in deliveries}
         lost = set(self._stream.charge(self._taken_back() | counts))
