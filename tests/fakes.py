@@ -194,6 +194,7 @@ class FakeOrders:
     def __init__(self, stream: FakeStream, consumer: str, *, lease_ms: int) -> None:
         self.stream = stream
         self.faults = Faults("redis")
+        self.reconnections = 0
         self.wait: Callable[[float], None] = stream.clock.advance
         self.when_idle: Callable[[], None] = lambda: None
         self.groups_lost = 0
@@ -221,6 +222,9 @@ class FakeOrders:
     def ping(self) -> None:
         with self.faults.at("ping"):
             return
+
+    def reconnect(self) -> None:
+        self.reconnections += 1
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
         with self.faults.at("read"):
@@ -479,12 +483,16 @@ class FakeStore:
     def __init__(self, table: FakeTable) -> None:
         self.table = table
         self.faults = Faults("postgresql")
+        self.reconnections = 0
         self.refuses: Callable[[OrderRecord], bool] = lambda _record: False
         self.why = "the row breaks a constraint"
 
     def ping(self) -> None:
         with self.faults.at("ping"):
             return
+
+    def reconnect(self) -> None:
+        self.reconnections += 1
 
     def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         with self.faults.at("record"), self.table.lock:

@@ -118,6 +118,10 @@ class Proxy:
         self._plan = None
         self._to_refuse = 0
 
+    def lead_to(self, address: tuple[str, int]) -> None:
+        """Lead new connections elsewhere; those that are there stay where they are."""
+        self._address = address
+
     def await_end(self) -> None:
         """Return when the servers have seen the end of everything they were told, and its end."""
         assert self._idle.wait(20), f"{len(self._links)} connections have not ended"

@@ -132,3 +132,21 @@ def test_outage_from_the_venue_waits_like_any_other(bench: Bench) -> None:
 
     assert len(bench.stream.results) == 1
     assert bench.stream.letters == []
+
+
+@pytest.mark.parametrize("server", ["redis", "postgresql"])
+def test_server_is_reached_anew_at_each_try_to_go_on_and_by_everybody_when_it_is_back(
+    bench: Bench, server: str
+) -> None:
+    bench.submit("a")
+    port, other = (bench.orders, bench.store) if server == "redis" else (bench.store, bench.orders)
+    port.faults.plant("settle" if server == "redis" else "record")
+    port.faults.plant("ping", times=2)
+    tries: list[int] = []
+    port.faults.on_step = lambda step: tries.append(port.reconnections) if step == "ping" else None
+
+    bench.run_until(lambda: bench.done)
+
+    assert tries == [1, 2, 3]
+    assert port.reconnections == 4
+    assert other.reconnections == 0

@@ -5,6 +5,7 @@ from typing import TypedDict
 import pytest
 
 from tests.builders import filled, order
+from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
 from worker.domain.orders import Execution, Order
 from worker.execution import PaperExecutor, load
@@ -18,12 +19,12 @@ class Options(TypedDict):
 
     paper_success_rate: float
     paper_latency_s: float
-    venue_url: str | None
+    venue: Endpoint | None
     execute_timeout_s: float
 
 
 OPTIONS: Options = {
-    "paper_success_rate": 1.0, "paper_latency_s": 0.0, "venue_url": None, "execute_timeout_s": 1.0,
+    "paper_success_rate": 1.0, "paper_latency_s": 0.0, "venue": None, "execute_timeout_s": 1.0,
 }  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def test_executor_whose_venue_can_be_asked_is_found() -> None:
 
 
 def test_venue_is_found_by_its_name() -> None:
-    at_a_venue: Options = {**OPTIONS, "venue_url": "http://venue"}
+    at_a_venue: Options = {**OPTIONS, "venue": Endpoint.fixed("http://venue")}
 
     assert isinstance(load("venue", **at_a_venue), VenueExecutor)
 

@@ -187,6 +187,34 @@ def test_url_is_read_from_a_file(tmp_path: Path) -> None:
     assert made.redis_url.get_secret_value() == "redis://from-file"
 
 
+def test_url_in_a_file_is_read_again_when_that_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("redis://first")
+    made = read_settings({"DATABASE_URL": URLS["DATABASE_URL"], "REDIS_URL_FILE": str(file)}).redis_url
+
+    file.write_text("redis://second")
+    before = made.get_secret_value()
+    made.read_again()
+
+    assert (before, made.get_secret_value()) == ("redis://first", "redis://second")
+
+
+@pytest.mark.parametrize("change", ["deleted", "no URL of Redis"])
+def test_url_stays_what_it_was_when_its_file_is_no_good_any_more(tmp_path: Path, change: str) -> None:
+    file = tmp_path / "url"
+    file.write_text("redis://first")
+    made = read_settings({"DATABASE_URL": URLS["DATABASE_URL"], "REDIS_URL_FILE": str(file)}).redis_url
+    if change == "deleted":
+        file.unlink()
+    else:
+        file.write_text(change)
+
+    with pytest.raises(ConfigurationError):
+        made.read_again()
+
+    assert made.get_secret_value() == "redis://first"
+
+
 def test_url_and_its_file_together_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.write_text("redis://from-file", encoding="utf-8")

@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
@@ -15,6 +16,7 @@ import pytest
 
 from tests.builders import order
 from tests.processes import free_port
+from worker.domain.endpoints import Endpoint
 from worker.domain.errors import VenueUnavailable
 from worker.domain.orders import Execution, Status
 from worker.execution.answers import MalformedAnswer
@@ -82,15 +84,36 @@ def script() -> Script:
 
 
 @pytest.fixture
-def executor(script: Script) -> Iterator[VenueExecutor]:
+def passwords() -> list[str]:
+    """What has stood in the URL, at last."""
+    return ["p%40ss"]
+
+
+@pytest.fixture
+def executor(script: Script, passwords: list[str]) -> Iterator[VenueExecutor]:
     kind = type("Scripted", (Handler,), {"script": script})
     server = Server(("127.0.0.1", 0), kind)
     Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    made = VenueExecutor(f"http://me:p%40ss@127.0.0.1:{server.server_port}/api", timeout_s=5)
+    place = Endpoint(lambda: f"http://me:{passwords[-1]}@127.0.0.1:{server.server_port}/api")
+    made = VenueExecutor(place, timeout_s=5)
     yield made
     made.close()
     server.shutdown()
     server.server_close()
+
+
+def test_password_is_that_of_the_url_as_it_is_when_an_order_is_sent(
+    executor: VenueExecutor, script: Script, passwords: list[str]
+) -> None:
+    script.answers = [(401, {}), (201, FILLED)]
+    with pytest.raises(VenueUnavailable):
+        executor.execute(order())
+
+    passwords.append("other")
+    executor.execute(order())
+
+    first, second = (headers["Authorization"] for _, _, headers, _ in script.requests)
+    assert [b64decode(each.removeprefix("Basic ")) for each in (first, second)] == [b"me:p@ss", b"me:other"]
 
 
 def test_order_is_sent_with_its_id_as_key_and_amounts_as_text(

@@ -52,9 +52,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def loaded(name: str) -> Any:
-    return load(
-        f"{MODULE}:{name}", paper_success_rate=1, paper_latency_s=0, venue_url=None, execute_timeout_s=1
-    )
+    return load(f"{MODULE}:{name}", paper_success_rate=1, paper_latency_s=0, venue=None, execute_timeout_s=1)
 
 
 @pytest.mark.usefixtures("page")

@@ -6,9 +6,16 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
+
+from worker.domain.endpoints import Endpoint
+from worker.domain.errors import ConfigurationError
 from worker.settings import Settings, read_settings
+from worker.settings.checks import Secret
 from worker.store import Database
 from worker.stream import RedisLink, RedisNames
+
+log = structlog.get_logger(__name__)
 
 # One holds the turn, one works, and one looks what is being waited for.
 MIGRATION_CONNECTIONS = 3
@@ -27,11 +34,25 @@ def redis_names(settings: Settings) -> RedisNames:
     )
 
 
+def endpoint(secret: Secret) -> Endpoint:
+    """Return the place that a URL names. Whoever shares it leaves it together."""
+
+    def url() -> str:
+        try:
+            secret.read_again()
+        except ConfigurationError as fault:
+            # What was good the last time may be good still; where it is not, the server says so.
+            log.warning("could not read a secret again", fault=str(fault))
+        return secret.get_secret_value()
+
+    return Endpoint(url)
+
+
 @contextmanager
-def redis_link(settings: Settings, purpose: str) -> Iterator[RedisLink]:
-    """Open connections to Redis for a purpose, which their client name tells."""
+def redis_link(settings: Settings, purpose: str, place: Endpoint | None = None) -> Iterator[RedisLink]:
+    """Open connections to Redis for a purpose, which their client name tells, at a place that others may share."""
     link = RedisLink(
-        settings.redis_url.get_secret_value(),
+        place or endpoint(settings.redis_url),
         block_ms=settings.block_ms,
         client_name=f"orders-worker-{purpose}",
     )
@@ -42,10 +63,12 @@ def redis_link(settings: Settings, purpose: str) -> Iterator[RedisLink]:
 
 
 @contextmanager
-def database(settings: Settings, purpose: str, connections: int = 1) -> Iterator[Database]:
-    """Open a pool of connections to PostgreSQL for a purpose, which their application name tells."""
+def database(
+    settings: Settings, purpose: str, connections: int = 1, place: Endpoint | None = None
+) -> Iterator[Database]:
+    """Open a pool of connections to PostgreSQL for a purpose, which their application name tells, in the same way."""
     opened = Database(
-        settings.database_url.get_secret_value(),
+        place or endpoint(settings.database_url),
         transaction_timeout_s=settings.transaction_timeout_s,
         pool_size=connections,
         application_name=f"orders-worker-{purpose}",
@@ -60,7 +83,7 @@ def database_from_environment() -> Database:
     """Return the database that the environment names, for alembic's own command line."""
     settings = read_settings(os.environ)
     return Database(
-        settings.database_url.get_secret_value(),
+        endpoint(settings.database_url),
         transaction_timeout_s=settings.transaction_timeout_s,
         pool_size=MIGRATION_CONNECTIONS,
         application_name="orders-worker-alembic",

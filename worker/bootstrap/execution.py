@@ -1,5 +1,6 @@
 """Finds the executor of the settings, and how many orders it takes at once."""
 
+from worker.bootstrap.connections import endpoint
 from worker.consumer.ports import Executor, is_pure
 from worker.execution import load
 from worker.settings import Settings
@@ -15,7 +16,7 @@ def executor_of(settings: Settings) -> Executor:
         settings.executor,
         paper_success_rate=settings.paper_success_rate,
         paper_latency_s=settings.paper_latency_ms / 1000,
-        venue_url=None if settings.venue_url is None else settings.venue_url.get_secret_value(),
+        venue=None if settings.venue_url is None else endpoint(settings.venue_url),
         execute_timeout_s=settings.execute_timeout_s,
     )
 

@@ -13,7 +13,7 @@ import structlog
 
 from worker import __version__, wire
 from worker.bootstrap.beside import Beside, beside_the_work
-from worker.bootstrap.connections import database, redis_link, redis_names
+from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
 from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.bootstrap.spelling import decoder_of, renderer_of
@@ -107,10 +107,14 @@ def replica(
     names = redis_names(settings)
     with ExitStack() as opened:
         opened.callback(close, executor)
-        link = opened.enter_context(redis_link(settings, "loop"))
-        asking_link = opened.enter_context(redis_link(settings, "checks"))
-        loop_database = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS))
-        asked_database = opened.enter_context(database(settings, "checks", INSPECTION_CONNECTIONS))
+        # Once the loop has left a server that takes no writes any more, pages are not to show what is there.
+        at_redis, at_postgres = endpoint(settings.redis_url), endpoint(settings.database_url)
+        link = opened.enter_context(redis_link(settings, "loop", at_redis))
+        asking_link = opened.enter_context(redis_link(settings, "checks", at_redis))
+        loop_database = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS, at_postgres))
+        asked_database = opened.enter_context(
+            database(settings, "checks", INSPECTION_CONNECTIONS, at_postgres)
+        )
         _look_at(loop_database)
         stream = OrderStream(
             link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel

@@ -47,6 +47,8 @@ def questions(
     """Return how each server is asked how it is. The questions raise Outage where it does not answer."""
 
     def ask_database() -> Mapping[str, Any]:
+        # A primary of before answers whatever is only read.
+        opened.require_writes()
         found = schema.standing(opened)
         standing: dict[str, Any] = {"schema": found.state.value}
         if found.obstacle is not None:

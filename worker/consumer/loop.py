@@ -76,6 +76,7 @@ class Worker:
         self.in_hand: list[Delivery] = []
         self.outcomes: list[Outcome] | None = None
         self.outage: Outage | None = None
+        self.away: set[str] = set()
         self.idle = False
         self.groups_lost = stream.groups_lost
 
@@ -164,11 +165,15 @@ class Worker:
                     self.work_on()
         except RetryError:
             return
+        # Others have connected while it lasted, perhaps to what was left.
+        self.reconnect()
+        self.away.clear()
         log.info("outage over", server=outage.server)
         self.outage = None
 
     def work_on(self) -> None:
         """Go on where the outage struck, once every server answers; read nothing new before."""
+        self.reconnect()
         self.stream.ping()
         self.store.ping()
         self.stream.ensure_group()
@@ -183,6 +188,7 @@ class Worker:
         if isinstance(outage, Outage):
             self.outage = outage
             log.warning("outage", server=outage.server, reason=outage.reason, attempt=state.attempt_number)
+            self.away.add(outage.server)
             if outage.server == "redis":
                 # What comes back may be an older snapshot, or a replica that lagged behind.
                 self.repair.want()
@@ -192,6 +198,13 @@ class Worker:
                 self.stream.charge({each.entry_id: each.count for each in self.in_hand})
             except Outage:
                 log.debug("charges stand until Redis is back")
+
+    def reconnect(self) -> None:
+        """Have everybody find out where the servers are now: a primary of before may live on, and take nothing."""
+        if "redis" in self.away:
+            self.stream.reconnect()
+        if "postgresql" in self.away:
+            self.store.reconnect()
 
     def hand_back(self) -> None:
         """Settle what is committed, release what was not begun, leave the group."""

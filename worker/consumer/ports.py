@@ -25,6 +25,9 @@ class Orders(Protocol):
     def ping(self) -> None:
         """Return when the stream's server answers."""
 
+    def reconnect(self) -> None:
+        """Use no connection that is open now: the server's name may lead elsewhere by now."""
+
     def read(self, count: int, block_ms: int) -> list[Delivery]:
         """Take entries nobody has taken yet; each is charged with one delivery."""
 
@@ -84,7 +87,10 @@ class Store(Protocol):
     """The rows of orders."""
 
     def ping(self) -> None:
-        """Return when the store answers."""
+        """Return when the store answers, and can be written to."""
+
+    def reconnect(self) -> None:
+        """Use no connection that is open now: the server's name may lead elsewhere by now."""
 
     def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         """Commit rows; return the row that stands for each, the very record where it was written now."""

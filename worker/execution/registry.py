@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Protocol, cast
 
+from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
 from worker.domain.orders import Execution, Order
 from worker.execution.paper import PaperExecutor
@@ -24,7 +25,7 @@ def load(
     *,
     paper_success_rate: float,
     paper_latency_s: float,
-    venue_url: str | None,
+    venue: Endpoint | None,
     execute_timeout_s: float,
 ) -> Executor:
     """Return the executor called `paper` or `venue`, or make one of `package.module:Name`, called without arguments.
@@ -35,7 +36,7 @@ def load(
     if name == "paper":
         return PaperExecutor(success_rate=paper_success_rate, latency_s=paper_latency_s)
     if name == "venue":
-        return _venue(venue_url, execute_timeout_s)
+        return _venue(venue, execute_timeout_s)
     module_name, colon, attribute = name.partition(":")
     if not (module_name and colon and attribute):
         raise ConfigurationError(
@@ -57,10 +58,10 @@ def load(
     return cast("Executor", executor)
 
 
-def _venue(url: str | None, timeout_s: float) -> Executor:
+def _venue(place: Endpoint | None, timeout_s: float) -> Executor:
     # Nobody else needs an HTTP client.
     from worker.execution.venue import VenueExecutor  # noqa: PLC0415
 
-    if url is None:
+    if place is None:
         raise ConfigurationError("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
-    return VenueExecutor(url, timeout_s=timeout_s)
+    return VenueExecutor(place, timeout_s=timeout_s)

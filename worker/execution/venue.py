@@ -5,7 +5,7 @@ The venue's side of the contract is in docs/write-an-executor.md.
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
 
+from worker.domain.endpoints import Endpoint
 from worker.domain.errors import VenueUnavailable
 from worker.domain.orders import Execution, Order, Status
 from worker.execution.answers import MalformedAnswer, order_text, read_execution, read_reason
@@ -58,14 +59,14 @@ class VenueExecutor:
 
     pure = False
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
-        parts = urlsplit(url)
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    def __init__(self, place: Endpoint | str, *, timeout_s: float) -> None:
+        endpoint = place if isinstance(place, Endpoint) else Endpoint.fixed(place)
+        parts = urlsplit(endpoint.url())
         self._budget_s = timeout_s * SHARE_OF_TIMEOUT
         self._client = httpx.Client(
             # Without the credentials: the library logs the URL of every request.
             base_url=urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
-            auth=httpx.BasicAuth(user, password) if user or password else None,
+            auth=_CredentialsOfNow(endpoint),
             # No proxy from the environment: what a proxy answers says nothing of what the venue accepted.
             trust_env=False,
             verify=ssl.create_default_context(),
@@ -158,6 +159,25 @@ class VenueExecutor:
                 if len(body) > LONGEST_ANSWER:
                     raise MalformedAnswer(f"the answer is longer than {LONGEST_ANSWER} bytes")
         return _Answer(response.status_code, body)
+
+
+class _CredentialsOfNow(httpx.Auth):
+    """User and password from the URL as it is at each request, and no other part of it.
+
+    Another venue would not know what this one was sent: that takes a restart, after a drain.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Name ourselves, where the URL does."""
+        parts = urlsplit(self._endpoint.url())
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if user or password:
+            yield from httpx.BasicAuth(user, password).auth_flow(request)
+        else:
+            yield request
 
 
 @contextmanager

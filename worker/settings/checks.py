@@ -1,5 +1,6 @@
 """What a value must be beyond its type and bounds, and what hides a secret."""
 
+from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from worker.domain.fleets import LONGEST_SOURCE, is_source
@@ -12,16 +13,22 @@ _VENUE_SCHEMES = ("http://", "https://")
 
 
 class Secret:
-    """A text that stays out of whatever shows it by mistake."""
+    """A text that stays out of whatever shows it by mistake, and that may be read again where it was found."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_again", "_text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, again: Callable[[], str] | None = None) -> None:
         self._text = text
+        self._again = again
 
     def get_secret_value(self) -> str:
-        """Return the text itself."""
+        """Return the text itself, as it was when it was read last."""
         return self._text
+
+    def read_again(self) -> None:
+        """Read what may have changed. Raises ConfigurationError where that is no good, and keeps what was."""
+        if self._again is not None:
+            self._text = self._again()
 
     def __repr__(self) -> str:
         """Return the same for every secret."""

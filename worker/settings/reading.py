@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Container, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,6 +32,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             text = _given(field.name, environment)
             if text is not None:
                 values[field.name] = _value(field, text)
+            if _is_in_a_file(field.name, environment):
+                # A password may be changed there, and at its server, while we run.
+                values[field.name] = Secret(text or "", partial(_read_again, field, environment))
         except ConfigurationError as fault:
             faults[field.name] = str(fault)
         else:
@@ -59,10 +63,20 @@ def _shortened(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
+def _is_in_a_file(field: str, environment: Mapping[str, str]) -> bool:
+    return field in SECRETS and f"{variable(field)}_FILE" in environment
+
+
+def _read_again(field: FieldInfo, environment: Mapping[str, str]) -> str:
+    text = _given(field.name, environment) or ""
+    _value(field, text)
+    return text
+
+
 def _given(field: str, environment: Mapping[str, str]) -> str | None:
     """Return the text of a variable, or what the file says that stands for it."""
     name, file_name = variable(field), f"{variable(field)}_FILE"
-    if field not in SECRETS or file_name not in environment:
+    if not _is_in_a_file(field, environment):
         return environment.get(name)
     if name in environment:
         raise ConfigurationError(f"{name}: given twice, {file_name} is set too")

@@ -10,14 +10,18 @@ from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NotSupportedError, SQLAlchemyError
 
-from worker.domain.errors import ConfigurationError, Outage, RowRefused
+from worker.domain.endpoints import Endpoint
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, RowRefused
 from worker.store.failures import is_of_the_rows, outages, reason_of
 from worker.store.fidelity import guarded
+from worker.store.following import follow
 from worker.store.silence import SilenceGuard
 
 CONNECT_TIMEOUT_S = 3
 MOST_PORT = 65_535
 SERVER_SHARE = 0.9
+# The SQLSTATE of a write where none is possible.
+_READ_ONLY = "25006"
 
 # READ COMMITTED: after ON CONFLICT has waited for another's row, the next statement must see it.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -68,44 +72,42 @@ class Database:
     """Short transactions on one pool of connections; every failure is an Outage or a RowRefused."""
 
     def __init__(
-        self, url: str, *, transaction_timeout_s: float, pool_size: int, application_name: str
+        self,
+        place: Endpoint | str,
+        *,
+        transaction_timeout_s: float,
+        pool_size: int,
+        application_name: str,
     ) -> None:
+        self._endpoint = place if isinstance(place, Endpoint) else Endpoint.fixed(place)
         # The server gives up first, so that its reason is heard; the guard is for one that says nothing.
         self._limit_s = transaction_timeout_s * SERVER_SHARE
         limits = {"limit_ms": int(self._limit_s * 1000), "silence_s": max(1, int(transaction_timeout_s / 4))}
         self._beginning_before_17 = f"{_BEGIN}; {_MEANING}; {_SETTINGS}".format(**limits)
         self._beginning = f"{_BEGIN}; {_MEANING}; {_SETTINGS_FROM_17_ON}".format(**limits)
         self._guard = SilenceGuard(transaction_timeout_s)
-        try:
-            parsed = make_url(url)
-        except (ArgumentError, ValueError):
-            # The library's own text would show the URL, password and all.
-            raise ConfigurationError("DATABASE_URL: not a database URL") from None
-        if parsed.drivername in {"postgres", "postgresql"}:
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.drivername != "postgresql+psycopg":
-            raise ConfigurationError(f"DATABASE_URL: scheme {parsed.drivername!r} is not PostgreSQL")
-        _check_parts(parsed)
+        ours = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": application_name,
+            # With the start of the session, since the driver has to know it; a pooler keeps it for its client. A database
+            # in another encoding converts, and refuses what it can't hold.
+            "client_encoding": "UTF8",
+            # A plan that is kept stays what it was when the tables were small: the inbox would be read from end to
+            # end for each batch. And a pooler may have given the plan to somebody else.
+            "prepare_threshold": None,
+        }
         self._engine = create_engine(
-            parsed,
+            _parsed(self._endpoint.url()),
             # The driver is to begin nothing by itself: it would take a round trip of its own for each transaction.
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT_S,
             hide_parameters=True,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_S,
-                "application_name": application_name,
-                # With the start of the session, since the driver has to know it; a pooler keeps it for its client. A database
-                # in another encoding converts, and refuses what it can't hold.
-                "client_encoding": "UTF8",
-                # A plan that is kept stays what it was when the tables were small: the inbox would be read from end to
-                # end for each batch. And a pooler may have given the plan to somebody else.
-                "prepare_threshold": None,
-            },
+            connect_args=ours,
         )
         event.listen(self._engine, "do_execute", _copy_in)
+        follow(self._engine, self._endpoint, _parsed, ours)
 
     @contextmanager
     def transaction(self, *, guard: str | None = None) -> Iterator[Connection]:
@@ -116,6 +118,7 @@ class Database:
         `guard` is a statement of `fidelity` that has its turn right before the commit, and may prevent it: Suspected.
         """
         with (
+            self._leaving(),
             outages(),
             self._engine.connect() as connection,
             _given_up_in_an_outage(connection),
@@ -154,7 +157,7 @@ class Database:
         None of these waits longer than LOCK_WAIT_MS for a lock: it may be one that everybody has to wait behind. Nor may one
         pause for longer than `idle_limit_ms`, 0 for ever. All else takes the time it takes.
         """
-        with outages(), self._engine.connect() as connection:
+        with self._leaving(), outages(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="READ COMMITTED")
             limits = _MIGRATION_SETTINGS.format(lock_ms=LOCK_WAIT_MS, idle_ms=idle_limit_ms)
 
@@ -176,6 +179,27 @@ class Database:
         """Return when PostgreSQL answers a query; raises Outage otherwise."""
         with self.transaction():
             pass
+
+    def require_writes(self) -> None:
+        """Return when PostgreSQL takes writes; raises Outage otherwise, as where this was the primary once."""
+        with self.transaction() as connection:
+            if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
+                raise Outage("postgresql", f"{_READ_ONLY}: its sessions are read-only")
+
+    def reconnect(self) -> None:
+        """Have every connection to this server made anew, those of other pools in this process, too."""
+        self._endpoint.leave()
+
+    @contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Leave the place where its server takes no writes, or does not know us."""
+        since = self._endpoint.departures
+        try:
+            yield
+        except Outage as outage:
+            if isinstance(outage, AccessDenied) or _READ_ONLY in outage.reason:
+                self._endpoint.leave(since)
+            raise
 
     def close(self) -> None:
         """Close every connection."""
@@ -228,6 +252,20 @@ def _driver(connection: Connection) -> Any:  # noqa: ANN401  SQLAlchemy does not
     if driver_connection is None:
         raise Outage("postgresql", "the connection is gone")
     return driver_connection
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # The library's own text would show the URL, password and all.
+        raise ConfigurationError("DATABASE_URL: not a database URL") from None
+    if parsed.drivername in {"postgres", "postgresql"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername != "postgresql+psycopg":
+        raise ConfigurationError(f"DATABASE_URL: scheme {parsed.drivername!r} is not PostgreSQL")
+    _check_parts(parsed)
+    return parsed
 
 
 def _check_parts(url: URL) -> None:

@@ -102,7 +102,11 @@ class OrderStore:
         self._inserts = 0
 
     def ping(self) -> None:
-        """Return when PostgreSQL answers; raises Outage otherwise. Ends copies of other replicas that have stalled."""
+        """Return when PostgreSQL answers and takes writes; raises Outage otherwise.
+
+        Ends copies of other replicas that have stalled.
+        """
+        self._database.require_writes()
         ended = self._database.end_stalled_copies((COPY_ORDERS, COPY_TRADES))
         if ended:
             log.warning("ended stalled copies", sessions=ended)
@@ -112,6 +116,10 @@ class OrderStore:
         """Find out whether others may change or swallow rows on their way in: then they are read back."""
         with self._database.transaction() as connection:
             self._fidelity.look(connection)
+
+    def reconnect(self) -> None:
+        """Have every connection to PostgreSQL made anew before it is used again."""
+        self._database.reconnect()
 
     def record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         """Write the rows in one transaction and return, in the same places, the row that stands for each.

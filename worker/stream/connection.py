@@ -2,17 +2,29 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha1
+from threading import Lock
 from typing import Any
 
 import redis
 from msgspec import Struct
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage
+from worker.stream.clients import Clients, client
 
 ANSWER_TIMEOUT_S = 5.0
-CONNECT_TIMEOUT_S = 3.0
+
+# Said by a server that is no primary, not one any more, or not one yet; scripts of 6.2 have it in the middle of their error.
+_NO_PRIMARY = ("READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "UNBLOCKED force unblock")
+_NO_PRIMARY_KINDS = (
+    redis.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+    redis.BusyLoadingError,
+    redis.AuthenticationError,
+)
+# A stream or a group that is gone. A read is also unblocked when its server is demoted, or because somebody asked for it.
+_LOST = ("NOGROUP", "UNBLOCKED the stream key no longer exists")
 
 
 # Holds what a repair has made pending again, until a replica claims it.
@@ -115,58 +127,110 @@ class RedisLink:
     stand in an entry twice. Nothing is retried: a repeated XADD adds twice, a repeated read strands entries.
     """
 
-    def __init__(self, url: str, *, block_ms: int, client_name: str) -> None:
-        self._commands = _client(url, ANSWER_TIMEOUT_S, client_name)
+    def __init__(self, place: Endpoint | str, *, block_ms: int, client_name: str) -> None:
+        self._endpoint = place if isinstance(place, Endpoint) else Endpoint.fixed(place)
         # A read that blocks for BLOCK_MS must not look like a silent server.
-        self._reading = _client(url, block_ms / 1000 + ANSWER_TIMEOUT_S, client_name)
+        self._reading_timeout_s = block_ms / 1000 + ANSWER_TIMEOUT_S
+        self._client_name = client_name
+        self._lock = Lock()
+        self._clients = self._made()
+
+    def _made(self) -> Clients:
+        departures, name = self._endpoint.departures, self._client_name
+        commands = client(self._endpoint, ANSWER_TIMEOUT_S, name)
+        return Clients(departures, commands, client(self._endpoint, self._reading_timeout_s, name))
+
+    def _present(self) -> Clients:
+        """Return clients whose connections lead to where the server is now."""
+        clients = self._clients
+        return clients if clients.departures == self._endpoint.departures else self._made_anew()
+
+    def _made_anew(self) -> Clients:
+        with self._lock:
+            if self._clients.departures != self._endpoint.departures:
+                try:
+                    made = self._made()
+                except ConfigurationError as fault:
+                    # Whoever has changed it while we run may mend it while we run.
+                    raise redis.ConnectionError(str(fault)) from None
+                left, self._clients = self._clients, made
+                left.let_go()
+            return self._clients
+
+    @contextmanager
+    def _used(self, clients: Clients) -> Iterator[None]:
+        """Leave the place where its server says that it is not what we need, or that it does not know us."""
+        try:
+            yield
+        except redis.RedisError as error:
+            if isinstance(error, _NO_PRIMARY_KINDS) or any(sign in str(error) for sign in _NO_PRIMARY):
+                self._endpoint.leave(clients.departures)
+            raise
+        finally:
+            if clients is not self._clients:
+                # Another thread has left meanwhile, perhaps before this one took its connection.
+                clients.let_go()
+
+    def reconnect(self) -> None:
+        """Have every connection to this server made anew, those of other links in this process, too."""
+        self._endpoint.leave()
 
     def call(self, *command: str | int | bytes) -> Any:  # noqa: ANN401  replies are untyped
         """Send one command and return the raw reply. Raises what redis-py raises: use within `outages`."""
-        return self._commands.execute_command(*command)
+        clients = self._present()
+        with self._used(clients):
+            return clients.commands.execute_command(*command)
 
     def read(self, *command: str | int | bytes) -> Any:  # noqa: ANN401  replies are untyped
         """Send a command that blocks; nothing else waits behind it."""
-        return self._reading.execute_command(*command)
+        clients = self._present()
+        with self._used(clients):
+            return clients.reading.execute_command(*command)
 
     def begin(self, *command: str | int | bytes) -> Callable[[], Any]:
         """Send one command, and return what waits for its raw reply, to be called once."""
-        pool = self._commands.connection_pool
-        connection = pool.get_connection()
-        try:
-            connection.send_command(*command)
-        except BaseException:
-            connection.disconnect()
-            pool.release(connection)
-            raise
+        clients = self._present()
+        pool = clients.commands.connection_pool
+        with self._used(clients):
+            connection = pool.get_connection()
+            try:
+                connection.send_command(*command)
+            except BaseException:
+                connection.disconnect()
+                pool.release(connection)
+                raise
 
         def reply() -> Any:  # noqa: ANN401  replies are untyped
-            try:
-                return connection.read_response()
-            except redis.ResponseError:
-                raise
-            except BaseException:
-                # What comes after this would be taken for the reply to another command.
-                connection.disconnect()
-                raise
-            finally:
-                pool.release(connection)
+            with self._used(clients):
+                try:
+                    return connection.read_response()
+                except redis.ResponseError:
+                    raise
+                except BaseException:
+                    # What comes after this would be taken for the reply to another command.
+                    connection.disconnect()
+                    raise
+                finally:
+                    pool.release(connection)
 
         return reply
 
     def script(self, source: str) -> "Script":
         """Return a script to call with keys and arguments; it is loaded where the server does not know it."""
-        return Script(self, self._commands.register_script(source))
+        return Script(self, source)
 
     def call_all(self, commands: Iterable[Sequence[str]]) -> list[Any]:
         """Send commands in one go and return their replies in order; not one transaction."""
-        with self._commands.pipeline(transaction=False) as pipeline:
+        clients = self._present()
+        with self._used(clients), clients.commands.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
             return list(pipeline.execute())
 
     def own_connection(self) -> Any:  # noqa: ANN401  redis-py is half typed
         """Return a connection, not open yet, that nothing else uses, for a subscription; the caller closes it."""
-        pool = self._commands.connection_pool
+        with outages():
+            pool = self._present().commands.connection_pool
         # In RESP2 what is published comes as plain replies; in RESP3 the library would log each.
         return pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
 
@@ -177,58 +241,34 @@ class RedisLink:
 
     def close(self) -> None:
         """Close every connection."""
-        self._commands.close()
-        self._reading.close()
+        self._clients.close()
 
 
 class Script:
     """A script that is called with keys and arguments."""
 
-    def __init__(self, link: RedisLink, registered: Any) -> None:  # noqa: ANN401  redis-py is half typed
+    def __init__(self, link: RedisLink, source: str) -> None:
         self._link = link
-        self._registered = registered
+        self._source = source
+        self._digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, keys: list[str], args: Sequence[str | int | bytes]) -> Any:  # noqa: ANN401  replies are untyped
         """Run it, and return its raw reply."""
-        return self._registered(keys, args)
+        return self.begin(keys, args)()
 
     def begin(self, keys: list[str], args: Sequence[str | int | bytes]) -> Callable[[], Any]:
         """Have the server run it, and return what waits for its raw reply, to be called once."""
-        reply = self._link.begin("EVALSHA", self._registered.sha, len(keys), *keys, *args)
+        command = ("EVALSHA", self._digest, len(keys), *keys, *args)
+        reply = self._link.begin(*command)
 
         def known_or_loaded() -> Any:  # noqa: ANN401  replies are untyped
             try:
                 return reply()
             except redis.exceptions.NoScriptError:
-                return self(keys, args)
+                self._link.call("SCRIPT", "LOAD", self._source)
+                return self._link.call(*command)
 
         return known_or_loaded
-
-
-def _client(url: str, answer_timeout: float, client_name: str) -> Any:  # noqa: ANN401  redis-py is half typed
-    ours: dict[str, Any] = {
-        "protocol": 3,
-        "decode_responses": False,
-        "socket_timeout": answer_timeout,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
-        "client_name": client_name,
-    }
-    if not url.startswith("unix://"):
-        ours["socket_keepalive"] = True
-    try:
-        client = redis.Redis.from_url(url, **ours)
-        pool = client.connection_pool
-        # Once more: options in the URL may add to ours, as for TLS, but the library lets them replace ours.
-        pool.connection_kwargs.update(ours)
-        pool.connection_class(**pool.connection_kwargs)
-    except (ValueError, TypeError):
-        # The library's own text may show a piece of the URL.
-        raise ConfigurationError(
-            "REDIS_URL: can't be used: an option or another part of it is not known"
-        ) from None
-    client.response_callbacks.clear()
-    return client
 
 
 @contextmanager
@@ -239,7 +279,7 @@ def outages() -> Iterator[None]:
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
         raise AccessDenied("redis", _reason(error)) from error
     except redis.ResponseError as error:
-        if str(error).startswith(("NOGROUP", "UNBLOCKED")) or "NOGROUP" in str(error):
+        if any(sign in str(error) for sign in _LOST):
             raise GroupLost(str(error)) from error
         raise Outage("redis", _reason(error)) from error
     except (redis.RedisError, OSError) as error:

@@ -71,6 +71,10 @@ class OrderStream:
         """Return when Redis answers; raises Outage otherwise."""
         self._link.ping()
 
+    def reconnect(self) -> None:
+        """Have every connection to Redis made anew before it is used again."""
+        self._link.reconnect()
+
     def read(self, count: int, block_ms: int) -> list[Delivery]:
         """Take up to `count` entries nobody has taken, waiting up to `block_ms` for the first; each is charged 1."""
         command = self._read(count, "BLOCK", max(block_ms, 1))

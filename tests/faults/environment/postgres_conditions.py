@@ -128,6 +128,11 @@ def silent(site: Site) -> Iterator[Strike]:
 
 READ_ONLY = "default_transaction_read_only"
 
+server_read_only = changed(
+    f"ALTER SYSTEM SET {READ_ONLY} = on; SELECT pg_reload_conf()",
+    f"SET {READ_ONLY} = off; ALTER SYSTEM RESET {READ_ONLY}; SELECT pg_reload_conf()",
+)
+
 CONDITIONS = [
     Condition("postgresql: deadlock", deadlocked, "40P01", False),
     Condition("postgresql: serialization failure", raising("40001"), "40001", False),
@@ -185,10 +190,7 @@ CONDITIONS = [
     ),
     Condition(
         "postgresql: server read-only",
-        changed(
-            f"ALTER SYSTEM SET {READ_ONLY} = on; SELECT pg_reload_conf()",
-            f"SET {READ_ONLY} = off; ALTER SYSTEM RESET {READ_ONLY}; SELECT pg_reload_conf()",
-        ),
+        server_read_only,
         "25006",
         False,
     ),

@@ -4,6 +4,7 @@ import re
 from hashlib import sha256
 from typing import Any
 
+from tests.faults.environment.postgres_conditions import server_read_only
 from tests.faults.environment.site import Gate, Site
 from tests.faults.environment.trial import (
     LONG_LEASE,
@@ -55,6 +56,31 @@ def test_batch_in_hand_is_published_when_the_orders_stream_is_deleted(site: Site
 
     assert made.worker.stream.groups_lost == 1
     assert_as_if_nothing_had_happened(site, made, orders=ORDERS + 5)
+
+
+def test_read_that_somebody_unblocks_is_no_lost_group(site: Site) -> None:
+    def unblock() -> bool:
+        reading = [each["id"] for each in site.deployment.redis.client_list() if "b" in each["flags"]]
+        return any(site.command("CLIENT", "UNBLOCK", client, "ERROR") for client in reading)
+
+    with running(site.workers, block_ms=2000, **LONG_LEASE) as made:
+        eventually(unblock)
+        eventually(lambda: made.worker.tally.outages)
+        with recovering("redis: a read unblocked by hand") as until:
+            site.deployment.submit(numbered_orders(ORDERS))
+            until(site.deployment.all_settled)
+
+    assert made.worker.stream.groups_lost == 0
+
+
+def test_idle_replica_is_not_ready_while_postgresql_takes_no_writes(site: Site) -> None:
+    with running(site.workers, **LONG_LEASE) as made:
+        eventually(lambda: page(made, "/ready")[0] == 200)
+        with server_read_only(site):
+            eventually(lambda: "25006" in page(made, "/ready")[1])
+            assert (page(made, "/ready")[0], page(made, "/health")[0]) == (503, 200)
+        with recovering("postgresql: read-only beside an idle replica") as until:
+            until(lambda: page(made, "/ready")[0] == 200)
 
 
 def test_results_that_were_deleted_go_out_again_when_that_is_asked_for(site: Site) -> None:

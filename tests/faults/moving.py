@@ -1,0 +1,184 @@
+"""A name that leads to a server, and to another one later, while the first lives on, keeps its connections and takes no writes."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import redis
+
+from tests.faults.framing import PostgresWire, Resp
+from tests.faults.proxy import Proxy
+from tests.harness import eventually
+from worker.local import LocalPostgres, LocalRedis
+from worker.local.account import unprivileged_account
+from worker.local.directory import make_directory, write_secret
+from worker.local.postgres import find_postgres
+
+LOOPBACK = "127.0.0.1"
+NAMED = "orders-worker-"
+
+
+def through(url: str, port: int) -> str:
+    """Return the URL with another port."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{LOOPBACK}:{port}"))
+
+
+@dataclass
+class MovingRedis:
+    """A primary behind a name. `move` promotes a replica that has everything, and leads the name there."""
+
+    primary: LocalRedis
+    folder: Path
+    name: Proxy
+    moves: int = 0
+
+    @classmethod
+    @contextmanager
+    def made(cls, primary: LocalRedis, folder: Path) -> Iterator["MovingRedis"]:
+        """Give the server a name; stop at the end whatever was promoted."""
+        with Proxy((LOOPBACK, primary.port), Resp) as name:
+            moving = cls(primary, folder, name)
+            try:
+                yield moving
+            finally:
+                moving.primary.stop()
+
+    @property
+    def url(self) -> str:
+        """The URL with the name."""
+        return through(self.primary.url, self.name.port)
+
+    def demote(self) -> LocalRedis:
+        """Let a replica have everything, and turn the primary into a replica of nobody; return the one that has it."""
+        self.moves += 1
+        replica = LocalRedis(self.folder / f"redis-{self.moves}", {"masterauth": self.primary.password})
+        make_directory(replica.directory)
+        # The name goes on, and so does its password.
+        write_secret(replica.directory / "password", self.primary.password)
+        replica.start()
+        with self._client(self.primary) as old, self._client(replica) as new:
+            new.replicaof(LOOPBACK, str(self.primary.port))
+            eventually(lambda: new.info("replication")["master_link_status"] == "up")
+            old.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+            eventually(
+                lambda: self._offset(new, "slave_repl_offset") == self._offset(old, "master_repl_offset")
+            )
+            new.replicaof("NO", "ONE")
+            old.replicaof(LOOPBACK, "1")
+            old.execute_command("CLIENT", "UNPAUSE")
+        return replica
+
+    def lead_to(self, promoted: LocalRedis) -> LocalRedis:
+        """Lead the name there, and return the server that it has led to."""
+        left, self.primary = self.primary, promoted
+        self.name.lead_to((LOOPBACK, promoted.port))
+        return left
+
+    def await_no_connection(self, server: LocalRedis) -> None:
+        """Return when no worker is connected to a server."""
+        with self._client(server) as client:
+            eventually(lambda: not any(each["name"].startswith(NAMED) for each in client.client_list()))
+
+    @staticmethod
+    def _client(server: LocalRedis) -> "redis.Redis":
+        return redis.Redis.from_url(server.url, decode_responses=True)
+
+    @staticmethod
+    def _offset(client: Any, name: str) -> int:
+        return int(client.info("replication")[name])
+
+
+@dataclass
+class MovingPostgres:
+    """The same with a standby. The primary of before is made read-only for all sessions, and lives on."""
+
+    primary: LocalPostgres
+    folder: Path
+    name: Proxy
+    moves: int = 0
+
+    @classmethod
+    @contextmanager
+    def made(cls, primary: LocalPostgres, folder: Path) -> Iterator["MovingPostgres"]:
+        """Give the server a name; stop at the end whatever was promoted."""
+        with Proxy((LOOPBACK, primary.port), PostgresWire) as name:
+            moving = cls(primary, folder, name)
+            try:
+                yield moving
+            finally:
+                moving.primary.stop()
+
+    @property
+    def url(self) -> str:
+        """The URL with the name."""
+        return through(self.primary.url, self.name.port)
+
+    def demote(self) -> LocalPostgres:
+        """Let a standby have everything, and make the primary read-only; return the one that has it, promoted."""
+        self.moves += 1
+        standby = self._standby(self.folder / f"postgres-{self.moves}")
+        with self._client(self.primary) as old, self._client(standby) as new:
+            old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            old.execute("SELECT pg_reload_conf()")
+            # A transaction that began before may still write; the loop's next one says 25006.
+            eventually(lambda: self._answer(old, _WRITERS) == 0)
+            eventually(lambda: self._answer(old, _WRITTEN) == self._answer(new, _REPLAYED))
+            new.execute("SELECT pg_promote()")
+        return standby
+
+    def lead_to(self, promoted: LocalPostgres) -> LocalPostgres:
+        """Lead the name there, and return the server that it has led to."""
+        left, self.primary = self.primary, promoted
+        self.name.lead_to((LOOPBACK, promoted.port))
+        return left
+
+    def await_no_connection(self, server: LocalPostgres) -> None:
+        """Return when no worker is connected to a server."""
+        with self._client(server) as client:
+            eventually(lambda: self._answer(client, _CONNECTED) == 0)
+
+    def _standby(self, folder: Path) -> LocalPostgres:
+        make_directory(folder)
+        write_secret(folder / "password", self.primary.password)
+        standby = LocalPostgres(folder)
+        make_directory(standby.data.parent)
+        program = find_postgres()[0] / "pg_basebackup"
+        copy = [
+            str(program),
+            "-d",
+            self.primary.url,
+            "-D",
+            str(standby.data),
+            "-R",
+            "--checkpoint=fast",
+            "--no-sync",
+        ]
+        subprocess.run(copy, check=True, capture_output=True)
+        account = unprivileged_account(standby.data)
+        if account is not None:
+            for path in (standby.data, *standby.data.rglob("*")):
+                os.chown(path, account.uid, account.gid, follow_symlinks=False)
+        standby.start()
+        return standby
+
+    @staticmethod
+    def _client(server: LocalPostgres) -> psycopg.Connection[Any]:
+        return psycopg.connect(server.url, autocommit=True)
+
+    @staticmethod
+    def _answer(client: psycopg.Connection[Any], question: str) -> Any:
+        (answer,) = client.execute(question.encode()).fetchone() or (None,)
+        return answer
+
+
+_WRITERS = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
+_CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'orders-worker-%'"
+_WRITTEN = "SELECT pg_current_wal_lsn()"
+_REPLAYED = "SELECT pg_last_wal_replay_lsn()"

@@ -1,0 +1,122 @@
+"""A primary is demoted and lives on with its connections open, and its name leads to the one that was promoted."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.faults.load import Load
+from tests.faults.moving import MovingPostgres, MovingRedis
+from tests.faults.reporting import record
+from tests.faults.scale import CHAOS
+from tests.harness import Deployment, Servers, assert_invariants, eventually
+from tests.processes import WorkerProcess, workers
+from worker.local import LocalPostgres, LocalRedis
+
+MOVES = 10 if CHAOS else 2
+# The longest back-off, the longest connect, and the work on two busy cores.
+RECOVERS_WITHIN_S = 12.0
+UNHURRIED = {"lease_ms": 60_000, "max_deliveries": 3, "batch_size": 100}
+
+Place: TypeAlias = Callable[[str, str], Deployment]
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def place(own_deployment: Deployment) -> Iterator[Place]:
+    """The same streams and tables, at other addresses."""
+    with ExitStack() as opened:
+
+        def found(redis_url: str, database_url: str) -> Deployment:
+            made = opened.enter_context(Deployment(Servers(redis_url, database_url), "own", "postgres"))
+            made.accepted = own_deployment.accepted
+            return made
+
+        yield found
+
+
+def is_ready(replica: WorkerProcess) -> bool:
+    return replica.get("/ready")[0] == 200
+
+
+def is_told(replica: WorkerProcess, sign: str) -> bool:
+    status, body = replica.get("/ready")
+    return status == 503 and sign in body.decode()
+
+
+def assert_all_wait(replicas: list[WorkerProcess], sign: str) -> None:
+    """Assert that nobody says that orders are worked on, and nobody asks to be restarted."""
+    eventually(lambda: all(is_told(each, sign) for each in replicas))
+    assert all(each.get("/health")[0] == 200 for each in replicas)
+
+
+def assert_all_went_on(
+    here: Deployment, load: Load, replicas: list[WorkerProcess], server: str, taken: list[float]
+) -> None:
+    """Assert that each order has one effect, and note how long it took to go on."""
+    eventually(here.all_settled, within=120)
+    assert [replica.drain() for replica in replicas] == [0, 0]
+    assert len(here.rows()) == len(here.published()) == load.submitted
+    assert here.letters() == []
+    assert_invariants(here, *(replica.tally for replica in replicas))
+    p50, worst = sorted(taken)[len(taken) // 2], max(taken)
+    record("moved", server, recoveries=len(taken), p50_s=round(p50, 3), worst_s=round(worst, 3))
+    assert worst < RECOVERS_WITHIN_S
+
+
+def seconds_until_results_go_on(here: Deployment) -> float:
+    began, before = time.monotonic(), here.redis.xlen(here.results)
+    eventually(lambda: here.redis.xlen(here.results) > before, within=2 * RECOVERS_WITHIN_S)
+    return time.monotonic() - began
+
+
+def test_orders_go_on_at_the_promoted_redis_when_the_primary_of_before_lives_on(
+    own_redis: LocalRedis, own_postgres: LocalPostgres, place: Place, tmp_path: Path
+) -> None:
+    taken: list[float] = []
+    with MovingRedis.made(own_redis, tmp_path) as moving:
+        here = place(own_redis.url, own_postgres.url)
+        load = Load(here)
+        with workers(place(moving.url, own_postgres.url), tmp_path, 2, **UNHURRIED) as replicas:
+            with load.running():
+                for _ in range(MOVES):
+                    load.await_more()
+                    promoted = moving.demote()
+                    assert_all_wait(replicas, "redis: ")
+
+                    left = moving.lead_to(promoted)
+                    here = load.deployment = place(promoted.url, own_postgres.url)
+                    taken.append(seconds_until_results_go_on(here))
+                    eventually(lambda: all(map(is_ready, replicas)))
+                    # Not even of the pages, which would go on to show what was there.
+                    moving.await_no_connection(left)
+                    left.stop()
+            assert_all_went_on(here, load, replicas, "redis", taken)
+
+
+def test_orders_go_on_at_the_promoted_postgresql_when_the_primary_of_before_lives_on(
+    own_redis: LocalRedis, own_postgres: LocalPostgres, place: Place, tmp_path: Path
+) -> None:
+    taken: list[float] = []
+    with MovingPostgres.made(own_postgres, tmp_path) as moving:
+        here = place(own_redis.url, own_postgres.url)
+        load = Load(here)
+        with workers(place(own_redis.url, moving.url), tmp_path, 2, **UNHURRIED) as replicas:
+            with load.running():
+                for _ in range(MOVES):
+                    load.await_more()
+                    promoted = moving.demote()
+                    assert_all_wait(replicas, "25006")
+
+                    left = moving.lead_to(promoted)
+                    here = place(own_redis.url, promoted.url)
+                    taken.append(seconds_until_results_go_on(here))
+                    eventually(lambda: all(map(is_ready, replicas)))
+                    # Not even of the pages, which would go on to show what was there.
+                    moving.await_no_connection(left)
+                    left.stop()
+            assert_all_went_on(here, load, replicas, "database", taken)

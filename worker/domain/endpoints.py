@@ -1,0 +1,41 @@
+"""The place where a server is found, which every connection of a process to it shares."""
+
+from collections.abc import Callable
+from threading import Lock
+
+
+class Endpoint:
+    """A URL that is read anew for each connection, and how often this place was left.
+
+    A connection that was made before the place was left for the last time is not used again: a name may lead to another
+    server by now, while connections to the one that was there live on, and take no writes for ever.
+    """
+
+    def __init__(self, url: Callable[[], str]) -> None:
+        self._url = url
+        self._lock = Lock()
+        self._departures = 0
+
+    @classmethod
+    def fixed(cls, url: str) -> "Endpoint":
+        """Return the place of a URL that never changes."""
+        return cls(lambda: url)
+
+    @property
+    def departures(self) -> int:
+        """How often it was left: what a connection remembers of its beginning."""
+        return self._departures
+
+    def url(self) -> str:
+        """Return the URL as it is now, password included."""
+        return self._url()
+
+    def leave(self, since: int | None = None) -> None:
+        """Have every connection made anew before it is used again; those at work finish what they do.
+
+        `since`: the departures when the connection that gives the reason was made or taken. Where others have left since,
+        that was enough.
+        """
+        with self._lock:
+            if since is None or since == self._departures:
+                self._departures += 1

@@ -1,0 +1,81 @@
+"""Clients of redis-py as the worker needs them, for as long as a place is not left."""
+
+from typing import Any
+
+import redis
+from msgspec import Struct
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.credentials import CredentialProvider
+from redis.retry import Retry
+
+from worker.domain.endpoints import Endpoint
+from worker.domain.errors import ConfigurationError
+
+CONNECT_TIMEOUT_S = 3.0
+_UNUSABLE = "REDIS_URL: can't be used: an option or another part of it is not known"
+
+
+class Clients(Struct, frozen=True):
+    """Connections that were made since the place was left for the last time: for the blocking read alone, for all else."""
+
+    departures: int
+    commands: Any
+    reading: Any
+
+    def let_go(self) -> None:
+        """Close what is idle now, and what is at work once that is done."""
+        for client in (self.commands, self.reading):
+            client.connection_pool.update_active_connections_for_reconnect()
+            client.connection_pool.disconnect(inuse_connections=False)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.commands.close()
+        self.reading.close()
+
+
+class _AsTheyAreNow(CredentialProvider):
+    """User and password from the URL as it is whenever a connection is made, also where only an idle one was closed."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def get_credentials(self) -> tuple[str, ...]:  # type: ignore[override]  # nothing, where the URL has none
+        """Return what is sent to the server."""
+        try:
+            options = parse_url(self._endpoint.url())  # type: ignore[no-untyped-call]
+        except ValueError:
+            raise redis.ConnectionError(_UNUSABLE) from None
+        user, password = options.get("username"), options.get("password")
+        if user:
+            return user, password or ""
+        return (password,) if password else ()
+
+
+def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any:  # noqa: ANN401  redis-py is half typed
+    """Return a client of the place that never retries and parses nothing. Raises ConfigurationError."""
+    url = endpoint.url()
+    ours: dict[str, Any] = {
+        "protocol": 3,
+        "decode_responses": False,
+        "socket_timeout": answer_timeout,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": client_name,
+    }
+    if not url.startswith("unix://"):
+        ours["socket_keepalive"] = True
+    try:
+        made = redis.Redis.from_url(url, **ours)
+        pool = made.connection_pool
+        # Once more: options in the URL may add to ours, as for TLS, but the library lets them replace ours.
+        pool.connection_kwargs.update(
+            ours, username=None, password=None, credential_provider=_AsTheyAreNow(endpoint)
+        )
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError):
+        # The library's own text may show a piece of the URL.
+        raise ConfigurationError(_UNUSABLE) from None
+    made.response_callbacks.clear()
+    return made
