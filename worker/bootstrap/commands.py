@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 
 from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap.connections import MIGRATION_CONNECTIONS, database, redis_link, redis_names
+from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of
 from worker.settings import Settings
 from worker.store import StoreInspector
@@ -27,11 +29,15 @@ class Witnesses(Struct, frozen=True):
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:
-    """Bring the schema up; safe however many do so at once. Raises ConfigurationError where something is in its way."""
+    """Bring the schema up, once the server is there; safe however many do so at once.
+
+    Raises ConfigurationError where something is in its way.
+    """
     # Nobody else needs alembic, its 8 MB and its time to load.
     from worker.store import migrations  # noqa: PLC0415
 
     with database(settings, "migrate", MIGRATION_CONNECTIONS) as opened:
+        Patience(settings.start_timeout_s, Event(), bool).until_done(opened.ping)
         migrations.upgrade(opened, revision)
 
 

@@ -56,6 +56,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_deliveries: Annotated[
         int, Meta(ge=3, le=1000, description="Deliveries without an outcome before an entry is buried")
     ] = 5
+    start_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="Longest wait of `run` and `migrate` for servers that are away, s (0: none)",
+        ),
+    ] = 60
     transaction_timeout_s: Annotated[
         float, _SECONDS, Meta(description="Longest statement, lock wait or pause in a transaction, s")
     ] = 10

@@ -4,12 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Table, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
-    ArgumentError,
     DataError,
     DBAPIError,
     IntegrityError,
@@ -17,11 +13,11 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from worker.domain.errors import AccessDenied, ConfigurationError, Outage, RowRefused
+from worker.domain.errors import AccessDenied, Outage, RowRefused
+from worker.store.address import address
 from worker.store.silence import SilenceGuard
 
 CONNECT_TIMEOUT_S = 3
-MOST_PORT = 65_535
 SERVER_SHARE = 0.9
 
 # While connecting libpq hands on the server's words but not its code.
@@ -81,18 +77,8 @@ class Database:
         self._beginning_before_17 = f"{_BEGIN}; {_SETTINGS}".format(**limits)
         self._beginning = f"{_BEGIN}; {_SETTINGS_FROM_17_ON}".format(**limits)
         self._guard = SilenceGuard(transaction_timeout_s)
-        try:
-            parsed = make_url(url)
-        except (ArgumentError, ValueError):
-            # The library's own text would show the URL, password and all.
-            raise ConfigurationError("DATABASE_URL: not a database URL") from None
-        if parsed.drivername in {"postgres", "postgresql"}:
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.drivername != "postgresql+psycopg":
-            raise ConfigurationError(f"DATABASE_URL: scheme {parsed.drivername!r} is not PostgreSQL")
-        _check_parts(parsed)
         self._engine = create_engine(
-            parsed,
+            address(url),
             # The driver is to begin nothing by itself: it would take a round trip of its own for each transaction.
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
@@ -216,19 +202,6 @@ def _driver(connection: Connection) -> Any:  # noqa: ANN401  SQLAlchemy does not
     if driver_connection is None:
         raise Outage("postgresql", "the connection is gone")
     return driver_connection
-
-
-def _check_parts(url: URL) -> None:
-    # While connecting, each of these would look like a server that is away.
-    if url.host is not None and "@" in url.host:
-        # Its second half would be shown as the name of a host that does not resolve.
-        raise ConfigurationError("DATABASE_URL: an @ in its user or password is not percent-encoded")
-    try:
-        make_conninfo("", **dict.fromkeys(url.query, ""))
-    except ProgrammingError:
-        raise ConfigurationError("DATABASE_URL: has an option that is not known") from None
-    if url.port is not None and not 0 < url.port <= MOST_PORT:
-        raise ConfigurationError("DATABASE_URL: its port is not between 1 and 65535")
 
 
 @contextmanager
