@@ -70,6 +70,9 @@ def test_database_url_may_name_several_hosts_or_a_folder_as_libpq_has_them(
         "redis://:hidden@127.0.0.1:1/0?unheard_of=hidden",
         "redis://:hidden@127.0.0.1:1/0?socket_timeout=hidden",
         "redis://127.0.0.1:hidden/0",
+        "rediss://:hidden@127.0.0.1:1/0?ssl_cert_reqs=hidden",
+        "rediss://:hidden@127.0.0.1:1/0?ssl_ca_certs=/no/such/file",
+        "rediss://:hidden@127.0.0.1:1/0?ssl_certfile=/",
     ],
 )
 def test_redis_url_that_can_not_be_used_is_a_configuration_error(url: str) -> None:

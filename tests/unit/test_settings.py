@@ -52,8 +52,11 @@ BAD: dict[str, list[str]] = {
     "WORKER_BLOCK_MS": ["0", "-5", "60001", "soon"],
     "WORKER_LEASE_MS": ["abc", "99", "NaN"],
     "WORKER_MAX_DELIVERIES": ["2", "0", "-3", "abc"],
-    "WORKER_TRANSACTION_TIMEOUT_S": ["0", "-1", "NaN", "inf", "", "abc"],
-    "WORKER_EXECUTE_TIMEOUT_S": ["0", "nan", "Infinity"],
+    "WORKER_START_TIMEOUT_S": ["-1", "NaN", "inf", ""],
+    "WORKER_ALLOW_EVICTION": ["", "yes please", "2"],
+    # In the server's milliseconds these are no time, which it takes for no limit.
+    "WORKER_TRANSACTION_TIMEOUT_S": ["0.001", "1e-9", "0", "-1", "NaN", "inf", "", "abc"],
+    "WORKER_EXECUTE_TIMEOUT_S": ["0.001", "0", "nan", "Infinity"],
     "WORKER_DRAIN_TIMEOUT_S": ["0", "x"],
     "WORKER_MAX_ENTRY_BYTES": ["1", "-1", "lots"],
     "WORKER_MAX_ENTRY_FIELDS": ["0", "1001"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Event
 
 from msgspec import Struct
@@ -11,7 +12,7 @@ from worker.bootstrap.connections import MIGRATION_CONNECTIONS, database, redis_
 from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of
 from worker.settings import Settings
-from worker.store import StoreInspector
+from worker.store import StoreInspector, require_fit
 from worker.store.schema import require_way, standing
 from worker.stream import DeadLetters, PendingEntries, StreamEvidence, Submitter, Trail
 
@@ -37,7 +38,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
     from worker.store import migrations  # noqa: PLC0415
 
     with database(settings, "migrate", MIGRATION_CONNECTIONS) as opened:
-        Patience(settings.start_timeout_s, Event(), bool).until_done(opened.ping)
+        Patience(settings.start_timeout_s, Event(), bool).until_done(partial(require_fit, opened))
         migrations.upgrade(opened, revision)
 
 

@@ -35,7 +35,7 @@ from worker.consumer.ports import Executor, Orders, Store, is_pure
 from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
-from worker.store import Database, OrderStore, StoreInspector, schema
+from worker.store import Database, OrderStore, StoreInspector, rehearse, require_fit, schema
 from worker.stream import (
     Marks,
     OrderStream,
@@ -43,6 +43,8 @@ from worker.stream import (
     RedisNames,
     Rehearsal,
     StreamInspector,
+    demands,
+    require_keeping,
 )
 
 log = structlog.get_logger(__name__)
@@ -140,11 +142,15 @@ def _prepare(
     registration: Registration,
 ) -> None:
     """Find out whether everything is there and allowed, and make the group; may be repeated."""
+    require_fit(opened)
     if schema.require_current(opened) is schema.SchemaState.NEWER:
         log.warning("the database schema is newer than this version knows")
-    Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
-    stream.ensure_group()
-    marks.unite()
+    rehearse(opened, settings.fleet, names.consumer)
+    with demands():
+        require_keeping(link, allow_eviction=settings.allow_eviction)
+        Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
+        stream.ensure_group()
+        marks.unite()
     # Before any row is written: of those that are written from now on nobody can have published anything.
     stream.marks_made = marks.state().made
     registration.begin()

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+import structlog
 
 from worker import wire
 from worker.consumer import Drain, Tally, Worker
 from worker.domain.errors import Outage
 from worker.store import Database, StoreInspector, schema
 from worker.stream import StreamInspector
+
+log = structlog.get_logger(__name__)
 
 
 class ReplicaVitals:
@@ -71,4 +74,15 @@ def questions(
             return standing
         return {**msgspec.to_builtins(store.state()), **standing}
 
-    return {"redis": lambda: msgspec.to_builtins(stream.state()), "database": ask_database}
+    told: set[str] = set()
+
+    def ask_redis() -> Mapping[str, Any]:
+        state = stream.state()
+        if state.eviction and state.eviction not in told:
+            # Nobody is better off without this replica.
+            told.add(state.eviction)
+            log.warning("redis may evict orders that nobody has executed", maxmemory_policy=state.eviction)
+        found: Mapping[str, Any] = msgspec.to_builtins(state)
+        return found
+
+    return {"redis": ask_redis, "database": ask_database}

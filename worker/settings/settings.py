@@ -18,7 +18,8 @@ _REDIS = Meta(extra={"check": checks.redis_url})
 _DATABASE = Meta(extra={"check": checks.database_url})
 _VENUE = Meta(extra={"check": checks.venue_url})
 _KEY = Meta(extra={"check": checks.key_name})
-_SECONDS = Meta(gt=0, le=3600)
+# A server counts in milliseconds, and takes none for no limit.
+_SECONDS = Meta(ge=0.01, le=3600)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -112,6 +113,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Results kept besides those that a group has not acked (0: all)",
         ),
     ] = 0
+    allow_eviction: Annotated[
+        bool, Meta(description="Start on a Redis that may evict orders (maxmemory-policy allkeys-…)")
+    ] = False
     repair_window_s: Annotated[
         int,
         Meta(

@@ -1,7 +1,8 @@
 """Connections that never retry by themselves, and the names of every key in use."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -14,6 +15,9 @@ from worker.domain.errors import AccessDenied, ConfigurationError, Outage
 ANSWER_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 3.0
 
+
+# Of a command that a script may not run: before 7.0, and from then on.
+_DENIED_IN_SCRIPTS = ("executing the script can't run this command", "ACL failure in script")
 
 # Holds what a repair has made pending again, until a replica claims it.
 REPAIR_CONSUMER = "repair"
@@ -217,13 +221,26 @@ def _client(url: str, answer_timeout: float, client_name: str) -> Any:  # noqa: 
         # Once more: options in the URL may add to ours, as for TLS, but the library lets them replace ours.
         pool.connection_kwargs.update(ours)
         pool.connection_class(**pool.connection_kwargs)
-    except (ValueError, TypeError):
+    except (redis.RedisError, ValueError, TypeError):
         # The library's own text may show a piece of the URL.
         raise ConfigurationError(
             "REDIS_URL: can't be used: an option or another part of it is not known"
         ) from None
+    _check_files(pool.connection_kwargs)
     client.response_callbacks.clear()
     return client
+
+
+def _check_files(options: Mapping[str, Any]) -> None:
+    # While connecting, a file that can't be read would look like a server that is away.
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        file = options.get(name)
+        try:
+            if file is not None:
+                Path(file).open("rb").close()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "is no path"
+            raise ConfigurationError(f"REDIS_URL: its {name} can't be read: {why}") from None
 
 
 @contextmanager
@@ -236,6 +253,8 @@ def outages() -> Iterator[None]:
     except redis.ResponseError as error:
         if str(error).startswith(("NOGROUP", "UNBLOCKED")) or "NOGROUP" in str(error):
             raise GroupLost(str(error)) from error
+        if any(sign in str(error) for sign in _DENIED_IN_SCRIPTS):
+            raise AccessDenied("redis", _reason(error)) from error
         raise Outage("redis", _reason(error)) from error
     except (redis.RedisError, OSError) as error:
         raise Outage("redis", _reason(error)) from error
