@@ -110,6 +110,7 @@ class Deployment:
             "lease_ms": 1000,
             "transaction_timeout_s": 0.9,
             "execute_timeout_s": 0.9,
+            "start_timeout_s": 2,
             **overrides,
         }
         return {

@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,14 @@ class WorkerProcess:
         """Whether SIGSTOP has taken effect."""
         stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii")
         return stat.rpartition(")")[2].split()[0] == "T"
+
+    def has_sockets(self) -> bool:
+        """Whether it has opened any: its imports are done."""
+        with suppress(FileNotFoundError):
+            opened = Path(f"/proc/{self._process.pid}/fd").iterdir()
+            return any(str(each.readlink()).startswith("socket:") for each in opened)
+        # One was closed meanwhile, or the process has ended.
+        return False
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Ask its HTTP port; status 0 where it does not answer."""

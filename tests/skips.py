@@ -18,6 +18,7 @@ class Reason(StrEnum):
     ASKS_FOR_NO_PASSWORD = "the URL that the tests were given names no password to get wrong"
     ONE_DATABASE = "this server has one numbered database, as clusters have"
     MAY_NOT_MOUNT = "mounting a file system takes root"
+    MAY_NOT_UNSHARE = "a process id namespace of one's own takes root and unshare"
     OTHER_SERVERS = "SERVERS asks for other servers than containers"
     NO_ENGINE = "no Docker engine answers `docker info`"
     NO_COMPOSE = "neither the plugin docker compose nor docker-compose is installed"

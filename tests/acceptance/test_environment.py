@@ -40,6 +40,19 @@ def test_misspelled_variable_is_a_warning_and_no_error(deployment: Deployment) -
     assert done.stderr == "worker: warning: WORKER_BATCHSIZE is no setting, did you mean WORKER_BATCH_SIZE?\n"
 
 
+def test_first_of_several_hosts_that_answers_is_the_database(deployment: Deployment) -> None:
+    environment = deployment.process_environment()
+    scheme, _, rest = environment["DATABASE_URL"].partition("://")
+    account, _, place = rest.rpartition("@")
+    host, slash, name = place.partition("/")
+    several = f"{scheme}://{account}@127.0.0.1:{free_port()},{host}{slash}{name}"
+    sought = f"{several}{'&' if '?' in several else '?'}target_session_attrs=read-write"
+
+    done = worker({**environment, "DATABASE_URL": sought}, "status", "--json")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("variable", ["REDIS_URL", "DATABASE_URL"])
 @pytest.mark.parametrize("kind", ["missing", "directory", "both"])
 def test_file_of_a_url_that_can_not_be_used_is_one_line(

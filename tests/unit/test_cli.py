@@ -99,7 +99,7 @@ def test_executor_that_does_not_exist_is_bad_configuration() -> None:
 
 @pytest.mark.parametrize("command", [["migrate"], ["migrate", "--dry-run"], ["submit", "-"], ["status"]])
 def test_server_that_is_away_is_3_without_a_trace_or_a_secret(command: list[str]) -> None:
-    result = worker(*command, given=json_lines(ORDER))
+    result = worker(*command, given=json_lines(ORDER), WORKER_START_TIMEOUT_S="0")
 
     assert result.exit_code == 3
     assert "Traceback" not in result.output

@@ -22,7 +22,7 @@ AWAY = {"connected": False, "error": "ConnectionError: refused", "answers": Fals
 REFUSED = {**AWAY, "refused": True}
 WELL: dict[str, Any] = {
     "redis": {
-        "connected": True, "ping_ms": 0.25, "version": "7.0.15", "group": "execution", "group_exists": True,
+        "connected": True, "ping_ms": 0.25, "version": "7.0.15", "eviction": "", "allow_eviction": False, "group": "execution", "group_exists": True,
         "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "unknown_results": 0, "set_aside": 0, "a_set_aside": None, "pending": 0, "oldest_pending_age_s": None,
         "results": 501, "dead_letters": 4, "consumers": [{"name": "a", "pending": 0, "idle_ms": 900, "gone": False}],
         "consumers_alive": 1, "consumers_gone": 0, "waiting": 0, "waiting_exact": True, "oldest_waiting_age_s": None,

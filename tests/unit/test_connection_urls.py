@@ -1,9 +1,13 @@
 """URLs that only the libraries can judge: refused before anything connects, and no piece of a password shown."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from worker.domain.errors import ConfigurationError, Outage
 from worker.store import Database
+from worker.store.address import address
 from worker.stream import RedisLink
 
 
@@ -24,6 +28,10 @@ def database(url: str) -> Database:
         "postgresql://u:hidden@[::1/b",
         "postgresql://u:hidden@127.0.0.1:99999/b",
         "postgresql://u:hidden@127.0.0.1/b?unheard_of=hidden",
+        "postgresql://u:hidden@one,two/b?unheard_of=hidden",
+        "postgresql://u:hidden@one:99999,two:5432/b",
+        "postgresql://u:hidden@one:5432,two:hidden/b",
+        "postgresql://u:p@hidden@one:5432,two:5432/b",
     ],
 )
 def test_database_url_that_can_not_be_used_is_a_configuration_error(url: str) -> None:
@@ -34,11 +42,37 @@ def test_database_url_that_can_not_be_used_is_a_configuration_error(url: str) ->
 
 
 @pytest.mark.parametrize(
+    ("url", "hosts", "ports"),
+    [
+        ("postgresql://u:p%40,@one:5432,two:5433/b?target_session_attrs=read-write", "one,two", "5432,5433"),
+        ("postgres://u:p%40,@one,two/b?target_session_attrs=read-write", "one,two", ","),
+        ("postgresql+psycopg://u:p%40,@[::1]:1,[::2]/b?target_session_attrs=read-write", "::1,::2", "1,"),
+        ("postgresql://u:p%40,@/b?host=one:1&host=two:2&target_session_attrs=read-write", "one,two", "1,2"),
+        ("postgresql://u:p%40,@/b?host=one,two&port=1,2&target_session_attrs=read-write", "one,two", "1,2"),
+        ("postgresql://u:p%40,@%2Frun%2Fpg:5433/b?target_session_attrs=read-write", "/run/pg", "5433"),
+    ],
+)
+def test_database_url_may_name_several_hosts_or_a_folder_as_libpq_has_them(
+    url: str, hosts: str, ports: str
+) -> None:
+    dialect: Any = PGDialect_psycopg
+    _, options = dialect().create_connect_args(address(url))
+
+    assert options == {
+        "user": "u", "password": "p@,", "dbname": "b", "target_session_attrs": "read-write",
+        "host": hosts, "port": ports,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "redis://:hidden@127.0.0.1:1/0?unheard_of=hidden",
         "redis://:hidden@127.0.0.1:1/0?socket_timeout=hidden",
         "redis://127.0.0.1:hidden/0",
+        "rediss://:hidden@127.0.0.1:1/0?ssl_cert_reqs=hidden",
+        "rediss://:hidden@127.0.0.1:1/0?ssl_ca_certs=/no/such/file",
+        "rediss://:hidden@127.0.0.1:1/0?ssl_certfile=/",
     ],
 )
 def test_redis_url_that_can_not_be_used_is_a_configuration_error(url: str) -> None:

@@ -17,8 +17,20 @@ def test_command_for_people_has_what_draws_for_them() -> None:
     assert "rich" in _loaded("status")
 
 
+@pytest.mark.parametrize("library", ["click", "msgspec", "psycopg", "redis", "sqlalchemy", "structlog"])
+def test_signal_is_heard_before_a_library_is_loaded(library: str) -> None:
+    assert library not in _modules("import worker.__main__")
+
+
 def _loaded(command: str) -> list[str]:
-    program = f"import sys, worker.cli as c; c.main.get_command(None, {command!r}); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert "worker.cli" in done.stdout
+    loaded = _modules(f"import worker.cli as c; c.main.get_command(None, {command!r})")
+    assert "worker.cli" in loaded
+    return loaded
+
+
+def _modules(program: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; import sys; print(*sys.modules)"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
     return done.stdout.split()

@@ -21,6 +21,10 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"schema": "obstructed", "obstacle": "schema public has table orders", "remedy": "CREATE SCHEMA own"},
         "The database can't be migrated: schema public has table orders: CREATE SCHEMA own",
     ),
+    "eviction": (
+        {"eviction": "allkeys-lru"},
+        "Redis may evict orders that nobody has executed (maxmemory-policy allkeys-lru); set maxmemory-policy noeviction.",
+    ),
     "group_missing": (
         {"group_exists": False, "entries": 12_000},
         "Group execution is missing, nobody reads 12,000 entries on the orders stream; a replica makes it anew: worker run",

@@ -278,6 +278,22 @@ def test_server_does_not_tell_what_it_is_made_of(port: int) -> None:
     assert "Server" not in headers
 
 
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_any_address_in_ipv6_serves_ipv4_too(shown: Shown, host: str) -> None:
+    server = HttpServer(shown.views, host=host, port=free_port())
+    server.start()
+    answers = []
+    for address in ("127.0.0.1", "::1"):
+        connection = http.client.HTTPConnection(address, server.port, timeout=5)
+        connection.request("GET", "/health")
+        answers.append(connection.getresponse().status)
+        connection.close()
+    server.stop()
+    server.stop()
+
+    assert answers == [200, 200]
+
+
 @pytest.fixture
 def refused_servers() -> Iterator[None]:
     """Collect what waitress leaves open when it can't listen."""

@@ -52,8 +52,11 @@ BAD: dict[str, list[str]] = {
     "WORKER_BLOCK_MS": ["0", "-5", "60001", "soon"],
     "WORKER_LEASE_MS": ["abc", "99", "NaN"],
     "WORKER_MAX_DELIVERIES": ["2", "0", "-3", "abc"],
-    "WORKER_TRANSACTION_TIMEOUT_S": ["0", "-1", "NaN", "inf", "", "abc"],
-    "WORKER_EXECUTE_TIMEOUT_S": ["0", "nan", "Infinity"],
+    "WORKER_START_TIMEOUT_S": ["-1", "NaN", "inf", ""],
+    "WORKER_ALLOW_EVICTION": ["", "yes please", "2"],
+    # In the server's milliseconds these are no time, which it takes for no limit.
+    "WORKER_TRANSACTION_TIMEOUT_S": ["0.001", "1e-9", "0", "-1", "NaN", "inf", "", "abc"],
+    "WORKER_EXECUTE_TIMEOUT_S": ["0.001", "0", "nan", "Infinity"],
     "WORKER_DRAIN_TIMEOUT_S": ["0", "x"],
     "WORKER_MAX_ENTRY_BYTES": ["1", "-1", "lots"],
     "WORKER_MAX_ENTRY_FIELDS": ["0", "1001"],
@@ -271,6 +274,31 @@ def test_misspelled_variable_is_a_warning_with_the_nearest_name() -> None:
         "WORKER_BATCHSIZE is no setting, did you mean WORKER_BATCH_SIZE?",
         "WORKER_XYZZY is no setting",
     ]
+
+
+def test_address_of_a_service_that_kubernetes_has_put_in_place_of_a_setting_is_named_for_what_it_is() -> None:
+    (line,) = faults(WORKER_HEALTH_PORT="tcp://10.0.0.1:8003")
+
+    assert line == (
+        "WORKER_HEALTH_PORT: 'tcp://10.0.0.1:8003' is the address of a service worker-health that Kubernetes has put there;"
+        " set enableServiceLinks: false in the pod's spec, or WORKER_HEALTH_PORT itself"
+    )
+
+
+def test_variables_that_kubernetes_makes_of_a_service_are_no_warning() -> None:
+    of_a_service = {
+        "WORKER_SERVICE_HOST": "10.0.0.1",
+        "WORKER_SERVICE_PORT": "8003",
+        "WORKER_SERVICE_PORT_HTTP": "8003",
+        "WORKER_PORT": "tcp://10.0.0.1:8003",
+        "WORKER_PORT_8003_TCP": "tcp://10.0.0.1:8003",
+        "WORKER_PORT_8003_TCP_PROTO": "tcp",
+        "WORKER_PORT_8003_TCP_PORT": "8003",
+        "WORKER_PORT_8003_TCP_ADDR": "10.0.0.1",
+    }
+
+    assert unknown_names(of_a_service) == []
+    assert unknown_names({"WORKER_PORT": "8003"}) != []
 
 
 def test_known_variables_are_no_warning() -> None:

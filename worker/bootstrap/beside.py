@@ -29,12 +29,11 @@ def beside_the_work(
     stream: Orders,
     marks: Marks,
 ) -> Beside:
-    """Return it, the source registered. Raises ConfigurationError, or Outage."""
+    """Return it, the source not yet registered."""
     token, clock = StreamToken(link, names), time.monotonic
     registration = Registration(
         token, Sources(opened, settings.fleet), source=settings.fleet.source, clock=clock
     )
-    registration.begin()
     evidence, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
     repair = Repair(
         evidence,

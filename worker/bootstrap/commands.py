@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from threading import Event
 
 from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap.connections import MIGRATION_CONNECTIONS, database, redis_link, redis_names
+from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of
 from worker.settings import Settings
-from worker.store import StoreInspector
+from worker.store import StoreInspector, require_fit
 from worker.store.schema import require_way, standing
 from worker.stream import DeadLetters, PendingEntries, StreamEvidence, Submitter, Trail
 
@@ -27,11 +30,15 @@ class Witnesses(Struct, frozen=True):
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:
-    """Bring the schema up; safe however many do so at once. Raises ConfigurationError where something is in its way."""
+    """Bring the schema up, once the server is there; safe however many do so at once.
+
+    Raises ConfigurationError where something is in its way.
+    """
     # Nobody else needs alembic, its 8 MB and its time to load.
     from worker.store import migrations  # noqa: PLC0415
 
     with database(settings, "migrate", MIGRATION_CONNECTIONS) as opened:
+        Patience(settings.start_timeout_s, Event(), bool).until_done(partial(require_fit, opened))
         migrations.upgrade(opened, revision)
 
 

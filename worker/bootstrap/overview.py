@@ -94,6 +94,7 @@ def _surveyed(found: Survey, settings: Settings) -> dict[str, Any]:
     return {
         **msgspec.to_builtins(found.waiting),
         "group": settings.group,
+        "allow_eviction": settings.allow_eviction,
         "stuck": found.oldest.stuck,
         "stuck_after_s": STUCK_LEASES * settings.lease_ms / 1000,
         "longest_untouched_s": found.oldest.longest_untouched_s,

@@ -1,11 +1,11 @@
-"""Puts one replica together, and runs it."""
+"""Puts one replica together."""
 
-import gc
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,9 +15,9 @@ from worker import __version__, wire
 from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
-from worker.bootstrap.signals import call_when_asked_to_leave
+from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of, renderer_of
-from worker.bootstrap.vitals import WorkerVitals, questions
+from worker.bootstrap.vitals import ReplicaVitals, questions
 from worker.consumer import (
     Chores,
     Deadlines,
@@ -27,6 +27,7 @@ from worker.consumer import (
     Intake,
     Isolation,
     Lease,
+    Registration,
     Retention,
     Settler,
     SignOfLife,
@@ -37,7 +38,7 @@ from worker.consumer.ports import Executor, Orders, Store, is_pure
 from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
-from worker.store import Database, OrderStore, StoreInspector, schema
+from worker.store import Database, OrderStore, StoreInspector, rehearse, require_fit, schema
 from worker.stream import (
     Marks,
     OrderStream,
@@ -45,6 +46,8 @@ from worker.stream import (
     RedisNames,
     Rehearsal,
     StreamInspector,
+    demands,
+    require_keeping,
 )
 
 log = structlog.get_logger(__name__)
@@ -55,9 +58,6 @@ INSPECTION_CONNECTIONS = 2
 
 # Leaving because a part has died or a deadline has passed: others take over after the lease.
 EXIT_STOPPED = 70
-
-# Objects that are left over; the default of 700 is reached several times in each batch.
-GARBAGE_LOOKED_FOR_AFTER = 20_000
 
 Wrap = Callable[[Any], Any]
 
@@ -96,13 +96,20 @@ class Replica(msgspec.Struct):
 
 @contextmanager
 def replica(
-    settings: Settings, *, wrap_stream: Wrap = _as_is, wrap_store: Wrap = _as_is, wrap_executor: Wrap = _as_is
+    settings: Settings,
+    *,
+    drain: Drain | None = None,
+    shown: bool = False,
+    wrap_stream: Wrap = _as_is,
+    wrap_store: Wrap = _as_is,
+    wrap_executor: Wrap = _as_is,
 ) -> Iterator[Replica]:
     """Connect, check everything a start depends on, and put a replica together.
 
-    The wraps let a test stand between the loop and its ports. Raises ConfigurationError, SchemaBehind, or
-    Outage where a server does not answer.
+    Servers that are away are waited for; where it is to be shown, pages say so meanwhile. The wraps let a test stand between
+    the loop and its ports. Raises ConfigurationError, SchemaBehind, or Outage where a server does not answer in time.
     """
+    drain = drain or Drain()
     executor = wrap_executor(executor_of(settings))
     names = redis_names(settings)
     with ExitStack() as opened:
@@ -115,34 +122,38 @@ def replica(
         asked_database = opened.enter_context(
             database(settings, "checks", INSPECTION_CONNECTIONS, at_postgres)
         )
-        _look_at(loop_database)
+        vitals = ReplicaVitals(drain)
+        pages = _pages(settings, names, asking_link, asked_database, vitals, shown=shown)
+        checks, server = opened.enter_context(pages)
         stream = OrderStream(
             link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel
         )
-        Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
-        stream.ensure_group()
-        marks = Marks(link, names, lease_ms=settings.lease_ms)
-        marks.unite()
-        # Before any row is written: of those that are written from now on nobody can have published anything.
-        stream.marks_made = marks.state().made
-        port = wrap_stream(stream)
+        port, marks = wrap_stream(stream), Marks(link, names, lease_ms=settings.lease_ms)
         beside = beside_the_work(settings, names, link, loop_database, port, marks)
-        store = wrap_store(_rows_of(settings, loop_database))
-        made = _assemble(settings, names, port, store, executor, beside)
-        worker, decoder, deadlines = made
-        checks, views = _pages(settings, names, asking_link, asked_database, WorkerVitals(worker, decoder))
-        server = HttpServer(views, host=settings.health_host, port=settings.health_port)
+        rows = OrderStore(loop_database, settings.fleet)
+        prepare = partial(
+            _prepare, settings, names, link, loop_database, stream, marks, beside.registration, rows
+        )
+        Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(prepare)
+        worker, decoder, deadlines = _assemble(
+            settings, names, port, wrap_store(rows), executor, beside, drain
+        )
+        vitals.begin(worker, decoder)
         yield Replica(worker, names, decoder, deadlines, checks, server)
 
 
-def _rows_of(settings: Settings, opened: Database) -> OrderStore:
-    rows = OrderStore(opened, settings.fleet)
-    rows.look()
-    return rows
-
-
-def _look_at(opened: Database) -> None:
-    """Return where orders can be recorded; warn of what is unusual. Raises ConfigurationError, SchemaBehind, or Outage."""
+def _prepare(
+    settings: Settings,
+    names: RedisNames,
+    link: RedisLink,
+    opened: Database,
+    stream: OrderStream,
+    marks: Marks,
+    registration: Registration,
+    rows: OrderStore,
+) -> None:
+    """Find out whether everything is there and allowed, and make the group; may be repeated."""
+    require_fit(opened)
     if schema.require_current(opened) is schema.SchemaState.NEWER:
         log.warning("the database schema is newer than this version knows")
     encoding = opened.partial_encoding()
@@ -150,20 +161,36 @@ def _look_at(opened: Database) -> None:
         log.warning(
             "the database can't hold all text, an order with other characters is refused", encoding=encoding
         )
+    rehearse(opened, settings.fleet, names.consumer)
+    rows.look()
+    with demands():
+        require_keeping(link, allow_eviction=settings.allow_eviction)
+        Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
+        stream.ensure_group()
+        marks.unite()
+    # Before any row is written: of those that are written from now on nobody can have published anything.
+    stream.marks_made = marks.state().made
+    registration.begin()
 
 
 def _assemble(
-    settings: Settings, names: RedisNames, stream: Orders, store: Store, executor: Executor, beside: Beside
+    settings: Settings,
+    names: RedisNames,
+    stream: Orders,
+    store: Store,
+    executor: Executor,
+    beside: Beside,
+    drain: Drain,
 ) -> tuple[Worker, wire.Decoder, Deadlines]:
-    clock, drain, tally = time.monotonic, Drain(), Tally()
+    clock, tally, life = time.monotonic, Tally(), SignOfLife(time.monotonic)
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
     deadlines = Deadlines(
         drain,
         execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
     )  # fmt: skip
     decoder = decoder_of(settings)
-    renderer = renderer_of(settings, names.consumer)
     ahead = DecodesAhead(decoder)
+    renderer = renderer_of(settings, names.consumer)
     intake = Intake(
         stream, lease, tally,
         batch_size=batch_size_of(settings, executor),
@@ -172,7 +199,6 @@ def _assemble(
         clock=clock,
         prepare=ahead.prepare,
     )  # fmt: skip
-    life = SignOfLife(clock)
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,
         max_deliveries=settings.max_deliveries,
@@ -182,12 +208,11 @@ def _assemble(
         executing=deadlines.executing if is_pure(executor) else _both(deadlines, life),
         before_commit=intake.read_ahead,
     )  # fmt: skip
-    repair, registration = beside.repair, beside.registration
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
-    settler = Settler(stream, renderer, intake, lease, repair.doubts, isolation, tally)
+    settler = Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally)
     worker = Worker(
-        stream, store, intake, handling, isolation, settler, lease, _retention(settings, stream), repair, registration,
-        Chores(tally, clock=clock), drain, tally, life,
+        stream, store, intake, handling, isolation, settler, lease, _retention(settings, stream), beside.repair,
+        beside.registration, Chores(tally, clock=clock), drain, tally, life,
     )  # fmt: skip
     return worker, decoder, deadlines
 
@@ -211,44 +236,34 @@ def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOr
     return executing
 
 
+@contextmanager
 def _pages(
-    settings: Settings, names: RedisNames, link: RedisLink, opened: Database, vitals: WorkerVitals
-) -> tuple[Checks, Views]:
+    settings: Settings,
+    names: RedisNames,
+    link: RedisLink,
+    opened: Database,
+    vitals: ReplicaVitals,
+    *,
+    shown: bool,
+) -> Iterator[tuple[Checks, HttpServer]]:
     store = StoreInspector(opened, settings.fleet)
     checks = Checks(questions(StreamInspector(link, names), store, opened))
     identity = Identity(
         version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
     )
     stale_after_s = (settings.lease_ms + settings.block_ms) / 1000
-    return checks, Views(identity, vitals, checks, stale_after_s=stale_after_s, recent_orders=store.recent)
+    views = Views(identity, vitals, checks, stale_after_s=stale_after_s, recent_orders=store.recent)
+    server = HttpServer(views, host=settings.health_host, port=settings.health_port)
+    try:
+        if shown:
+            checks.start()
+            server.start()
+        yield checks, server
+    finally:
+        checks.stop()
+        server.stop()
 
 
 def _leave(last_word: str) -> None:
     log.error("leaving at once, others take over after the lease", why=last_word)
     os._exit(EXIT_STOPPED)
-
-
-def run(settings: Settings) -> None:
-    """Run one replica until SIGTERM or SIGINT. Raises what `replica` raises, and Stopped."""
-    with replica(settings) as running:
-        call_when_asked_to_leave(running.drain.request)
-        log.info(
-            "worker started",
-            version=__version__,
-            consumer=running.names.consumer,
-            stream=running.names.orders,
-            group=running.names.group,
-            executor=settings.executor,
-            batch_size=settings.batch_size,
-            health=f"http://{settings.health_host}:{settings.health_port}",
-        )
-        _collect_rarely()
-        running.run()
-
-
-def _collect_rarely() -> None:
-    # What a batch leaves behind is freed by its reference counts, all that was imported stays for ever: looking through
-    # both many times a batch took a fifth of the processor time and found nothing.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_LOOKED_FOR_AFTER)

@@ -1,9 +1,8 @@
-"""Wishes to leave, heard whatever the main thread is doing."""
+"""Wishes to leave, heard whatever the main thread is doing. Imports little: nothing is heard before this is imported."""
 
 import os
 import signal
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from threading import Thread
 from typing import Any
 
@@ -37,47 +36,74 @@ def _is_in_the_foreground() -> bool:
         os.close(terminal)
 
 
-def call_when_asked_to_leave(wish: Callable[[], object]) -> None:
-    """Call `wish`, from a thread of its own, for each SIGTERM and SIGINT from now on. Call from the main thread.
-
-    A SIGINT that is ignored stays so: whoever started this process in the background did not mean it.
+class _Listener:
+    """Calls the latest wish, from a thread of its own, for each signal that is meant.
 
     Python would call it on the main thread, once that comes back to it. One that was just about to block never would; and
     one that is about to wait for an event, which takes a lock, would wait for itself when the event is to be set.
     """
-    heard, told = socket.socketpair()
-    told.setblocking(False)
-    # Written to in the signal's own handler, before Python learns of it.
-    signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
-    meant = [number for number in LEAVE if number is signal.SIGTERM or not _is_ignored(number)]
-    before = {number: signal.signal(number, _leave_it_to_the_thread) for number in meant}
-    _keep_to_this_process(before)
-    Thread(target=_hear, args=(heard, wish), name="signals", daemon=True).start()
+
+    def __init__(self) -> None:
+        self.wish: Callable[[], object] = bool
+        self._before: dict[signal.Signals, Any] = {}
+        self._heard, told = os.pipe()
+        os.set_blocking(told, False)
+        # Written to in the signal's own handler, before Python learns of it.
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        os.register_at_fork(
+            before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, LEAVE),
+            after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, LEAVE),
+            after_in_child=self._give_back,
+        )
+        Thread(target=self._hear, name="signals", daemon=True).start()
+
+    def mean(self, numbers: Iterable[signal.Signals]) -> None:
+        """Hear these signals from now on."""
+        for number in numbers:
+            before = signal.signal(number, _leave_it_to_the_thread)
+            self._before.setdefault(number, before)
+
+    def _give_back(self) -> None:
+        # Whatever is forked would write to the same pipe, and its end be taken for ours.
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, LEAVE)
+
+    def _hear(self) -> None:
+        while numbers := os.read(self._heard, 64):
+            for number in numbers:
+                # The others are somebody else's: an executor's, say.
+                if number in self._before:
+                    self.wish()
+
+
+_listening: list[_Listener] = []
+
+
+def end_when_asked_to_leave(code: int) -> None:
+    """End the process at once, with a code, on SIGTERM; until `call_when_asked_to_leave`. Call from the main thread.
+
+    SIGINT stays what it is: a KeyboardInterrupt, for those who say how far they came.
+    """
+    _listen(lambda: os._exit(code), [signal.SIGTERM])
+
+
+def call_when_asked_to_leave(wish: Callable[[], object]) -> None:
+    """Call `wish`, from a thread of its own, for each SIGTERM and SIGINT from now on. Call from the main thread.
+
+    A SIGINT that is ignored stays so: whoever started this process in the background did not mean it.
+    """
+    _listen(wish, [number for number in LEAVE if number is signal.SIGTERM or not _is_ignored(number)])
+
+
+def _listen(wish: Callable[[], object], numbers: Iterable[signal.Signals]) -> None:
+    if not _listening:
+        _listening.append(_Listener())
+    (listener,) = _listening
+    listener.wish = wish
+    listener.mean(numbers)
 
 
 def _leave_it_to_the_thread(*_: object) -> None:
     pass
-
-
-def _keep_to_this_process(before: Mapping[signal.Signals, Any]) -> None:
-    """Give the handlers back in whatever is forked: it would write to the same socket, and its end be taken for ours."""
-
-    def give_back() -> None:
-        signal.set_wakeup_fd(-1)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, LEAVE)
-
-    os.register_at_fork(
-        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, LEAVE),
-        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, LEAVE),
-        after_in_child=give_back,
-    )
-
-
-def _hear(heard: socket.socket, wish: Callable[[], object]) -> None:
-    while numbers := heard.recv(64):
-        for number in numbers:
-            # The others are somebody else's: an executor's, say.
-            if number in LEAVE:
-                wish()

@@ -4,41 +4,59 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+import structlog
 
 from worker import wire
-from worker.consumer import Worker
+from worker.consumer import Drain, Tally, Worker
+from worker.domain.errors import Outage
 from worker.store import Database, StoreInspector, schema
 from worker.stream import StreamInspector
 
+log = structlog.get_logger(__name__)
 
-class WorkerVitals:
-    """What pages may know of the running loop."""
 
-    def __init__(self, worker: Worker, decoder: wire.Decoder) -> None:
-        self._worker = worker
-        self._decoder = decoder
+class ReplicaVitals:
+    """What pages may know of a replica: that it waits for servers, and once it has begun, of its loop."""
+
+    def __init__(self, drain: Drain) -> None:
+        self._drain = drain
+        self._worker: Worker | None = None
+        self._decoder: wire.Decoder | None = None
+        self._waiting_for: Outage | None = None
+
+    def wait_for(self, outage: Outage) -> None:
+        """Note what keeps the replica from beginning."""
+        self._waiting_for = outage
+
+    def begin(self, worker: Worker, decoder: wire.Decoder) -> None:
+        """Tell of a loop from now on."""
+        self._worker, self._decoder = worker, decoder
 
     @property
     def sign_of_life_age_s(self) -> float:
-        """Seconds since the loop passed one of its stations."""
-        return self._worker.life.age_s
+        """Seconds since the loop passed one of its stations; before there is one, a start has a limit of its own."""
+        return 0.0 if self._worker is None else self._worker.life.age_s
 
     @property
     def state(self) -> str:
-        """running, outage or draining."""
-        if self._worker.drain.requested:
+        """starting, running, outage or draining."""
+        if self._drain.requested:
             return "draining"
+        if self._worker is None:
+            return "starting"
         return "outage" if self._worker.outage else "running"
 
     @property
     def outage(self) -> str | None:
         """What is being waited for."""
-        outage = self._worker.outage
+        outage = self._waiting_for if self._worker is None else self._worker.outage
         return None if outage is None else str(outage)
 
     def counts(self) -> Mapping[str, int]:
         """What has been done since start."""
-        return {**msgspec.structs.asdict(self._worker.tally), "unknown_fields": self._decoder.unknown_fields}
+        tally = Tally() if self._worker is None else self._worker.tally
+        unknown = 0 if self._decoder is None else self._decoder.unknown_fields
+        return {**msgspec.structs.asdict(tally), "unknown_fields": unknown}
 
 
 def questions(
@@ -58,4 +76,15 @@ def questions(
             return standing
         return {**msgspec.to_builtins(store.state()), **standing}
 
-    return {"redis": lambda: msgspec.to_builtins(stream.state()), "database": ask_database}
+    told: set[str] = set()
+
+    def ask_redis() -> Mapping[str, Any]:
+        state = stream.state()
+        if state.eviction and state.eviction not in told:
+            # Nobody is better off without this replica.
+            told.add(state.eviction)
+            log.warning("redis may evict orders that nobody has executed", maxmemory_policy=state.eviction)
+        found: Mapping[str, Any] = msgspec.to_builtins(state)
+        return found
+
+    return {"redis": ask_redis, "database": ask_database}

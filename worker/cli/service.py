@@ -6,7 +6,7 @@ import sys
 import click
 import structlog
 
-from worker.bootstrap import commands, replica
+from worker.bootstrap import commands, replica, running
 from worker.cli.shell import settings_of_environment, translated
 from worker.domain.errors import WorkerError
 from worker.ops import configure_logs
@@ -21,7 +21,7 @@ def run() -> None:
     settings = settings_of_environment()
     configure_logs(level=settings.log_level, form=settings.log_format)
     try:
-        replica.run(settings)
+        running.run(settings)
     except WorkerError:
         raise
     except Exception:

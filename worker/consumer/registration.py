@@ -48,7 +48,7 @@ class Registration:
         self._due = clock()
 
     def begin(self) -> None:
-        """Register before the first order. Raises ConfigurationError where the stream is another source."""
+        """Register before the first order; may be repeated. Raises ConfigurationError where the stream is another source."""
         token = self._stream.token()
         other = self._sources.source_of(token)
         if other is not None:
@@ -56,6 +56,8 @@ class Registration:
             raise ConfigurationError(
                 f"WORKER_SOURCE: this orders stream is the source {other!r}, and stays it; set WORKER_SOURCE={other}"
             )
+        # An outage may have kept the last try from being written.
+        self._due = self._clock()
         self.go_on()
 
     def go_on(self) -> None:

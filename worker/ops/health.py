@@ -26,7 +26,7 @@ class Vitals(Protocol):
 
     @property
     def state(self) -> str:
-        """running, outage or draining."""
+        """starting, running, outage or draining."""
 
     @property
     def outage(self) -> str | None:
@@ -62,12 +62,15 @@ class Checks:
         ]
 
     def start(self) -> None:
-        """Begin to ask; each server has its own thread, so that a silent one does not hide the other."""
+        """Begin to ask, unless that has begun; each server has its own thread, so that a silent one does not hide the other."""
         for thread in self._threads:
-            thread.start()
+            if thread.ident is None:
+                thread.start()
 
     def stop(self) -> None:
         """Ask no more; return once the last answers are in, or take too long."""
+        if self._over.is_set():
+            return
         self._over.set()
         for thread in self._threads:
             if thread.is_alive():

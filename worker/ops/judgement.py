@@ -54,6 +54,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     oldest_pending_age_s: float | None = None
     last_recorded_age_s: float | None = None
     repairs: int = 0
+    # The policy by which Redis may evict orders, where nobody has allowed that.
+    eviction: str = ""
 
 
 class Condition(Struct, frozen=True):
@@ -88,6 +90,9 @@ def _servers(facts: Facts) -> Iterator[Condition]:
         yield Condition(
             "schema_obstructed", f"The database can't be migrated: {facts.obstacle}", facts.remedy
         )
+    if facts.eviction:
+        text = f"Redis may evict orders that nobody has executed (maxmemory-policy {facts.eviction}); set maxmemory-policy noeviction"
+        yield Condition("eviction", text)
 
 
 def _nobody_gets_on(facts: Facts) -> Iterator[Condition]:

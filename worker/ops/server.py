@@ -24,6 +24,7 @@ IDLE_CLIENT_TIMEOUT_S = 5
 # More than scrape at once: a client that keeps its connection open holds it until it has been idle for too long.
 MOST_CONNECTIONS = 256
 MOST_HEADER_BYTES = 16_384
+ANY_IPV6, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104  where somebody has asked for it
 _ALLOWED = ("GET", "HEAD")
 
 
@@ -53,19 +54,31 @@ class _Channel(HTTPChannel):
         super().service()
 
 
+def host_and_port(host: str, port: int) -> str:
+    """Return both as URLs have them."""
+    bare = host.strip("[]")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def _listening(host: str, port: int) -> dict[str, Any]:
+    """Return what to listen on, for waitress: of any address in IPv6 any in IPv4 is meant, too."""
+    if host.strip("[]") != ANY_IPV6:
+        return {"host": host, "port": port}
+    return {"listen": " ".join(host_and_port(each, port) for each in (ANY_IPV6, ANY_IPV4))}
+
+
 class HttpServer:
     """Serves the views. Raises ConfigurationError where the address can't be listened on."""
 
     def __init__(self, views: Views, *, host: str, port: int) -> None:
         self.port = port
         self._views = views
+        self._is_stopped = False
         self._sockets: dict[int, Any] = {}
         try:
             self._server = create_server(
                 self.answer,
                 map=self._sockets,
-                host=host,
-                port=port,
                 threads=2,
                 ident=None,
                 connection_limit=MOST_CONNECTIONS,
@@ -76,12 +89,13 @@ class HttpServer:
                 asyncore_use_poll=True,
                 expose_tracebacks=False,
                 clear_untrusted_proxy_headers=True,
+                **_listening(host, port),
             )
         except (OSError, ValueError) as error:
             close_all(self._sockets)
             why = getattr(error, "strerror", None) or str(error)
             raise ConfigurationError(
-                f"WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: can't listen on {host}:{port}: {why}"
+                f"WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: can't listen on {host_and_port(host, port)}: {why}"
             ) from None
         for listening in self._sockets.values():
             if isinstance(listening, BaseWSGIServer):
@@ -89,11 +103,15 @@ class HttpServer:
         self._thread = Thread(target=self._server.run, name="http", daemon=True)
 
     def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
+        """Begin to answer, unless that has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Answer no more; asked again, do nothing."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
         if self._thread.is_alive():
             # Closing sockets under the loop that selects on them would end it with an error.
             loop = next(each for each in self._sockets.values() if isinstance(each, trigger))

@@ -42,6 +42,7 @@ def facts_of(found: Found) -> Facts:
             "open_letters": redis["letters"]["open"],
             "all_letters": redis["letters"]["all"],
             "repairs": redis["repair"]["running"],
+            "eviction": "" if redis["allow_eviction"] else redis["eviction"] or "",
         }
     outcomes = database.get("outcomes", {})
     facts |= {

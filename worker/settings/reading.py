@@ -1,6 +1,7 @@
 """Reads the settings, and says all that is wrong with them at once."""
 
 import difflib
+import re
 from collections.abc import Container, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,10 @@ from worker.settings.settings import PREFIX, SECRETS, Settings, marks, variable
 
 SHOWN = 80
 MOST_SECRET = 65_536
+
+# Kubernetes gives a pod the addresses of services, each under the name of the service with _PORT behind it.
+_PORT = "_PORT"
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -52,11 +57,24 @@ def unknown_names(environment: Mapping[str, str]) -> list[str]:
     known = {variable(field.name) for field in fields(Settings)}
     known |= {f"{variable(field)}_FILE" for field in SECRETS}
     warnings = []
-    for name in sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
+    strange = (name for name in environment if name.startswith(PREFIX) and name not in known)
+    for name in sorted(name for name in strange if not _is_of_kubernetes(name, environment)):
         near = difflib.get_close_matches(name, known, n=1)
         shown = name if name.isprintable() else repr(name)
         warnings.append(f"{_shortened(shown)} is no setting" + (f", did you mean {near[0]}?" if near else ""))
     return warnings
+
+
+def _is_of_kubernetes(name: str, environment: Mapping[str, str]) -> bool:
+    """Whether nobody has set it: it tells of a service, as the variable with its address does."""
+    services = (
+        link.removesuffix(_PORT) for link, text in environment.items() if _is_service_link(link, text)
+    )
+    return any(name.startswith((f"{service}{_PORT}", f"{service}_SERVICE_")) for service in services)
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    return name.endswith(_PORT) and _SERVICE_LINK.match(text) is not None
 
 
 def _shortened(text: str) -> str:
@@ -94,6 +112,13 @@ def _given(field: str, environment: Mapping[str, str]) -> str | None:
 
 def _value(field: FieldInfo, text: str) -> object:
     """Return what a text means for a field."""
+    name = variable(field.name)
+    if _is_service_link(name, text):
+        service = name.removesuffix(_PORT).lower().replace("_", "-")
+        raise ConfigurationError(
+            f"{name}: {_shortened(repr(text))} is the address of a service {service} that Kubernetes has put there;"
+            f" set enableServiceLinks: false in the pod's spec, or {name} itself"
+        )
     try:
         value = convert(text, field.type, strict=False, dec_hook=_secret)
         for mark in marks(field):
@@ -101,7 +126,7 @@ def _value(field: FieldInfo, text: str) -> object:
                 mark.extra["check"](value)
     except (ValidationError, ValueError) as error:
         shown = "" if field.name in SECRETS else f", not {_shortened(repr(text))}"
-        raise ConfigurationError(f"{variable(field.name)}: {_reason(field, error)}{shown}") from None
+        raise ConfigurationError(f"{name}: {_reason(field, error)}{shown}") from None
     return value
 
 

@@ -18,7 +18,8 @@ _REDIS = Meta(extra={"check": checks.redis_url})
 _DATABASE = Meta(extra={"check": checks.database_url})
 _VENUE = Meta(extra={"check": checks.venue_url})
 _KEY = Meta(extra={"check": checks.key_name})
-_SECONDS = Meta(gt=0, le=3600)
+# A server counts in milliseconds, and takes none for no limit.
+_SECONDS = Meta(ge=0.01, le=3600)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -56,6 +57,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_deliveries: Annotated[
         int, Meta(ge=3, le=1000, description="Deliveries without an outcome before an entry is buried")
     ] = 5
+    start_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="Longest wait of `run` and `migrate` for servers that are away, s (0: none)",
+        ),
+    ] = 60
     transaction_timeout_s: Annotated[
         float, _SECONDS, Meta(description="Longest statement, lock wait or pause in a transaction, s")
     ] = 10
@@ -104,6 +113,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Results kept besides those that a group has not acked (0: all)",
         ),
     ] = 0
+    allow_eviction: Annotated[
+        bool, Meta(description="Start on a Redis that may evict orders (maxmemory-policy allkeys-…)")
+    ] = False
     repair_window_s: Annotated[
         int,
         Meta(

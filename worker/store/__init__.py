@@ -1,9 +1,20 @@
 """Speaks SQL: the rows of orders and trades, the inbox, the schema."""
 
+from worker.store.demands import require_fit
 from worker.store.engine import Database
 from worker.store.evidence import StoreEvidence
 from worker.store.orders import OrderStore
 from worker.store.queries import OrderRow, StoreInspector
+from worker.store.rehearsal import rehearse
 from worker.store.sources import Sources
 
-__all__ = ["Database", "OrderRow", "OrderStore", "Sources", "StoreEvidence", "StoreInspector"]
+__all__ = [
+    "Database",
+    "OrderRow",
+    "OrderStore",
+    "Sources",
+    "StoreEvidence",
+    "StoreInspector",
+    "rehearse",
+    "require_fit",
+]

@@ -4,21 +4,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Table, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NotSupportedError, SQLAlchemyError
+from sqlalchemy.exc import NotSupportedError, SQLAlchemyError
 
 from worker.domain.endpoints import Endpoint
-from worker.domain.errors import AccessDenied, ConfigurationError, Outage, RowRefused
+from worker.domain.errors import AccessDenied, Outage, RowRefused
+from worker.store.address import address
 from worker.store.failures import is_of_the_rows, outages, reason_of
 from worker.store.fidelity import guarded
 from worker.store.following import follow
 from worker.store.silence import SilenceGuard
 
 CONNECT_TIMEOUT_S = 3
-MOST_PORT = 65_535
 SERVER_SHARE = 0.9
 # The SQLSTATE of a write where none is possible.
 _READ_ONLY = "25006"
@@ -97,7 +94,7 @@ class Database:
             "prepare_threshold": None,
         }
         self._engine = create_engine(
-            _parsed(self._endpoint.url()),
+            address(self._endpoint.url()),
             # The driver is to begin nothing by itself: it would take a round trip of its own for each transaction.
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
@@ -107,7 +104,7 @@ class Database:
             connect_args=ours,
         )
         event.listen(self._engine, "do_execute", _copy_in)
-        follow(self._engine, self._endpoint, _parsed, ours)
+        follow(self._engine, self._endpoint, address, ours)
 
     @contextmanager
     def transaction(self, *, guard: str | None = None) -> Iterator[Connection]:
@@ -252,30 +249,3 @@ def _driver(connection: Connection) -> Any:  # noqa: ANN401  SQLAlchemy does not
     if driver_connection is None:
         raise Outage("postgresql", "the connection is gone")
     return driver_connection
-
-
-def _parsed(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # The library's own text would show the URL, password and all.
-        raise ConfigurationError("DATABASE_URL: not a database URL") from None
-    if parsed.drivername in {"postgres", "postgresql"}:
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername != "postgresql+psycopg":
-        raise ConfigurationError(f"DATABASE_URL: scheme {parsed.drivername!r} is not PostgreSQL")
-    _check_parts(parsed)
-    return parsed
-
-
-def _check_parts(url: URL) -> None:
-    # While connecting, each of these would look like a server that is away.
-    if url.host is not None and "@" in url.host:
-        # Its second half would be shown as the name of a host that does not resolve.
-        raise ConfigurationError("DATABASE_URL: an @ in its user or password is not percent-encoded")
-    try:
-        make_conninfo("", **dict.fromkeys(url.query, ""))
-    except ProgrammingError:
-        raise ConfigurationError("DATABASE_URL: has an option that is not known") from None
-    if url.port is not None and not 0 < url.port <= MOST_PORT:
-        raise ConfigurationError("DATABASE_URL: its port is not between 1 and 65535")

@@ -5,6 +5,7 @@ from worker.stream.bridge import Bridge
 from worker.stream.channel import Channel
 from worker.stream.connection import RedisLink, RedisNames
 from worker.stream.dead_letters import Closing, DeadLetters, LetterState, StoredLetter
+from worker.stream.demands import demands, require_keeping
 from worker.stream.evidence import StreamEvidence
 from worker.stream.inspection import StreamInspector
 from worker.stream.marks import Marks
@@ -39,4 +40,6 @@ __all__ = [
     "StreamToken",
     "Submitter",
     "Trail",
+    "demands",
+    "require_keeping",
 ]

@@ -1,5 +1,7 @@
 """Clients of redis-py as the worker needs them, for as long as a place is not left."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -74,8 +76,21 @@ def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any: 
             ours, username=None, password=None, credential_provider=_AsTheyAreNow(endpoint)
         )
         pool.connection_class(**pool.connection_kwargs)
-    except (ValueError, TypeError):
+    except (redis.RedisError, ValueError, TypeError):
         # The library's own text may show a piece of the URL.
         raise ConfigurationError(_UNUSABLE) from None
+    _check_files(pool.connection_kwargs)
     made.response_callbacks.clear()
     return made
+
+
+def _check_files(options: Mapping[str, Any]) -> None:
+    # While connecting, a file that can't be read would look like a server that is away.
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        file = options.get(name)
+        try:
+            if file is not None:
+                Path(file).open("rb").close()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "is no path"
+            raise ConfigurationError(f"REDIS_URL: its {name} can't be read: {why}") from None

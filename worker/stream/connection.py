@@ -27,6 +27,9 @@ _NO_PRIMARY_KINDS = (
 _LOST = ("NOGROUP", "UNBLOCKED the stream key no longer exists")
 
 
+# Of a command that a script may not run: before 7.0, and from then on.
+_DENIED_IN_SCRIPTS = ("executing the script can't run this command", "ACL failure in script")
+
 # Holds what a repair has made pending again, until a replica claims it.
 REPAIR_CONSUMER = "repair"
 
@@ -281,6 +284,8 @@ def outages() -> Iterator[None]:
     except redis.ResponseError as error:
         if any(sign in str(error) for sign in _LOST):
             raise GroupLost(str(error)) from error
+        if any(sign in str(error) for sign in _DENIED_IN_SCRIPTS):
+            raise AccessDenied("redis", _reason(error)) from error
         raise Outage("redis", _reason(error)) from error
     except (redis.RedisError, OSError) as error:
         raise Outage("redis", _reason(error)) from error

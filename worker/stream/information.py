@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from worker.stream.connection import REPAIR_CONSUMER, RedisLink, RedisNames, text
 
+NOT_KNOWN = "not known"
+
 
 class ConsumerState(Struct, frozen=True):
     """One consumer of the group: how much it holds, and how long ago it last asked for anything."""
@@ -63,6 +65,49 @@ class StreamInformation:
             if any(word in str(error) for word in ("no such key", "NOGROUP")):
                 return []
             raise
+
+
+def information(link: RedisLink, section: str) -> dict[str, str]:
+    """Return what INFO says in a section, nothing where that is denied. Raises redis-py's errors."""
+    lines = text(_told(link, "INFO", section) or b"").splitlines()
+    return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def version(link: RedisLink) -> str:
+    """Return the name and version of the server, the name only where it is not Redis. Raises redis-py's errors."""
+    known = information(link, "server")
+    if "valkey_version" in known:
+        # For the sake of clients it calls itself a version of Redis, too.
+        return f"Valkey {known['valkey_version']}"
+    return known.get("redis_version", NOT_KNOWN)
+
+
+def evicting_policy(link: RedisLink) -> str | None:
+    """Return the policy by which the server may evict any key, empty where it may not, None where that is not known.
+
+    Raises redis-py's errors.
+    """
+    known = information(link, "memory")
+    if "maxmemory_policy" in known:
+        policy, limit = known["maxmemory_policy"], known.get("maxmemory", "0")
+    else:
+        told = [_told(link, "CONFIG", "GET", name) for name in ("maxmemory-policy", "maxmemory")]
+        if not all(told):
+            return None
+        policy, limit = (text(next(iter(_named(each).values()))) for each in told)
+    return policy if policy.startswith("allkeys-") and limit != "0" else ""
+
+
+def _told(link: RedisLink, *command: str) -> Any:  # noqa: ANN401  replies are untyped
+    """Return a reply, or None where the command is denied: some services let nobody ask."""
+    try:
+        return link.call(*command)
+    except redis.exceptions.NoPermissionError:
+        return None
+    except redis.ResponseError as error:
+        if "unknown command" in str(error).lower():
+            return None
+        raise
 
 
 def _named(reply: Any) -> dict[str, Any]:  # noqa: ANN401  replies are untyped

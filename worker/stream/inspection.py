@@ -7,16 +7,18 @@ from msgspec import Struct
 
 from worker.domain.deliveries import entry_milliseconds
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
-from worker.stream.information import ConsumerState, StreamInformation
+from worker.stream.information import ConsumerState, StreamInformation, evicting_policy, version
 
 
 class StreamState(Struct, frozen=True):
     """The streams of one deployment.
 
-    `lag` is None where the server can't tell (before 7.0, or after deletions), `lost_unread` before 7.0.
+    `lag` is None where the server can't tell (before 7.0, or after deletions), `lost_unread` before 7.0, `eviction`, the policy by
+    which it may evict orders, where it may not be asked.
     """
 
     version: str
+    eviction: str | None
     group_exists: bool
     orders: int
     lag: int | None
@@ -47,7 +49,8 @@ class StreamInspector:
             set_aside = self._call("ZREVRANGE", names.set_aside, "0", "0")
             last_id = text(stream.get("last-generated-id", b""))
             return StreamState(
-                version=self._version(),
+                version=version(self._link),
+                eviction=evicting_policy(self._link),
                 group_exists=bool(group),
                 orders=self._length(names.orders),
                 lag=_lag(group, last_id) if group else None,
@@ -66,10 +69,6 @@ class StreamInspector:
 
     def _length(self, key: str) -> int:
         return int(self._call("XLEN", key))
-
-    def _version(self) -> str:
-        info = dict(line.split(b":", 1) for line in self._call("INFO", "server").splitlines() if b":" in line)
-        return text(info.get(b"redis_version", b"unknown"))
 
     def _lost(self) -> int:
         return int(self._call("HGET", self._names.lost, "total") or 0)

@@ -8,6 +8,7 @@ from worker.domain.deliveries import BEGINNING, Settlement
 from worker.domain.errors import Outage
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
 from worker.stream.evidence import StreamEvidence
+from worker.stream.inspection import StreamInspector
 from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
@@ -16,7 +17,7 @@ from worker.stream.token import StreamToken
 log = structlog.get_logger(__name__)
 
 # Far below any real id, so that retention lets go of all of it.
-PUBLISHED, BURIED, TRIMMED, LOST, LOOKED_FOR = "1-1", "2-1", "3-1", "5-1", "6-1"
+PUBLISHED, BURIED, TRIMMED, LOST, LOOKED_FOR, ADOPTED = "1-1", "2-1", "3-1", "5-1", "6-1", "7-1"
 
 
 class Rehearsal:
@@ -40,6 +41,7 @@ class Rehearsal:
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost]
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         keys += [names.set_aside]
+        keys += [names.repairs, names.published_again]
         try:
             self._work()
             self._let_go()
@@ -78,6 +80,7 @@ class Rehearsal:
     def _let_go(self) -> None:
         names = self._names
         self._stage.retain(keep_ms=1, most_results=1)
+        StreamInspector(self._link, names).state()
         with outages():
             self._link.call("XADD", names.orders, "4-1", "type", "probe")
             self._link.call("XTRIM", names.orders, "MAXLEN", 0)
@@ -96,3 +99,10 @@ class Rehearsal:
         self._token.token()
         self._mending.restore([Settlement(LOST, "publish", ("type", "probe"), "")])
         self._mending.note({"how": "probe"})
+        self._mending.begin()
+        self._mending.go_on()
+        with outages():
+            self._link.call("XADD", self._names.orders, ADOPTED, "type", "probe")
+        self._mending.readopt([ADOPTED])
+        self._mending.restore([Settlement(LOST, "republish", ("type", "probe"), "")])
+        self._mending.end()

@@ -50,6 +50,10 @@ def at_a_port_in_use(site: Site) -> dict[str, str]:
     return {"WORKER_HEALTH_PORT": str(site.redis_server.port)}
 
 
+def with_unknown_option(site: Site) -> dict[str, str]:
+    return {"DATABASE_URL": f"{site.workers.environment()['DATABASE_URL']}?options=-cno_such_thing%3D1"}
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A condition at the start: what the environment says, or what is wrong with a server, and how it ends."""
@@ -101,6 +105,12 @@ REFUSALS = [
         "start: Redis out of memory", UNREACHABLE, "maxmemory", wrong=redis_conditions.configured(maxmemory=1)
     ),
     Refusal("start: Redis is a replica", UNREACHABLE, "read only", wrong=redis_conditions.demoted),
+    Refusal(
+        "start: Redis may evict orders",
+        CONFIGURATION,
+        "noeviction",
+        wrong=redis_conditions.configured(maxmemory_policy="allkeys-random", maxmemory=1_000_000_000),
+    ),
     Refusal("start: HTTP port in use", CONFIGURATION, "can't listen on", at_a_port_in_use),
     Refusal(
         "start: PostgreSQL lets nobody in",
@@ -109,6 +119,20 @@ REFUSALS = [
         wrong=postgres_conditions.changed(
             "REVOKE CONNECT ON DATABASE WORKER FROM PUBLIC", "GRANT CONNECT ON DATABASE WORKER TO PUBLIC"
         ),
+    ),
+    Refusal(
+        "start: a right lacks in PostgreSQL",
+        CONFIGURATION,
+        "permission denied for table trades",
+        wrong=postgres_conditions.changed(
+            "REVOKE INSERT ON trades FROM WORKER", "GRANT INSERT ON trades TO WORKER"
+        ),
+    ),
+    Refusal(
+        "start: an option that PostgreSQL does not know",
+        CONFIGURATION,
+        "DATABASE_URL: can't be used as it is",
+        with_unknown_option,
     ),
     Refusal(
         "start: no connection left at PostgreSQL",

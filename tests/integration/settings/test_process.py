@@ -2,13 +2,14 @@
 
 import re
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.harness import Deployment, eventually, numbered_orders
-from tests.processes import COMMAND, WorkerProcess, workers
+from tests.processes import COMMAND, WorkerProcess, free_port, workers
 
 # Long enough that only the deadline ends it.
 FOR_EVER = {"paper_latency_ms": 59_000, "lease_ms": 58_000}
@@ -41,6 +42,33 @@ def test_command_listens_where_it_is_told_and_logs_what_it_is_told(
     assert [
         any(f"[warning  ] {what}" in line for line in lines) for what in ("group made", "dead letter")
     ] == [True, True]
+
+
+@pytest.mark.effect_of(start_timeout_s=0.71)
+def test_command_waits_for_a_server_that_is_away_as_long_as_is_set(
+    deployment: Deployment, tmp_path: Path, tried: dict[str, Any]
+) -> None:
+    nowhere = replace(deployment.servers, database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+    replica = WorkerProcess(replace(deployment, servers=nowhere), tmp_path / "log", COMMAND, **tried)
+    try:
+        assert replica.wait() == 3
+    finally:
+        replica.end()
+
+    waited = [event for event in replica.events if event["event"] == "waiting for a server"]
+    assert {event["leaving_after_s"] for event in waited} == {0.71}
+    assert len(waited) > 1
+
+
+@pytest.mark.effect_of(allow_eviction=True)
+def test_command_starts_on_a_redis_that_may_evict_orders_where_that_is_allowed(
+    own_deployment: Deployment, tmp_path: Path, tried: dict[str, Any]
+) -> None:
+    own_deployment.redis.config_set("maxmemory-policy", "allkeys-lfu")
+    own_deployment.redis.config_set("maxmemory", 1_000_000_000)
+
+    with workers(own_deployment, tmp_path, 1, **tried) as (replica,):
+        assert replica.drain() == 0
 
 
 @pytest.mark.effect_of(execute_timeout_s=0.51)

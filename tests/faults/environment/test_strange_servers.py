@@ -1,0 +1,198 @@
+"""Starts on servers that are not what is needed: refused in one line with the way out, in no loop and after no wait."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from tests.faults.environment.site import Site
+from tests.faults.environment.test_start import CONFIGURATION, start
+from tests.harness import Deployment, Servers, eventually
+from tests.inprocess import running
+from tests.processes import free_port
+from tests.skips import Reason, skip
+from worker.bootstrap.commands import migrate
+from worker.domain.errors import ConfigurationError
+from worker.local import LocalPostgres, LocalRedis
+from worker.local.redis import find_redis
+
+SLOTS = 16_384
+
+
+def refusal(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line that a start is refused with."""
+    # Waiting would be seen: as a test that takes a minute.
+    with pytest.raises(SystemExit) as left:
+        start({**environment, "WORKER_HEALTH_PORT": str(free_port()), "WORKER_START_TIMEOUT_S": "60"})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert left.value.code == CONFIGURATION, line
+    return line
+
+
+def test_cluster_with_the_keys_in_several_slots_is_refused(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = LocalRedis(tmp_path / "cluster", {"cluster-enabled": "yes", "databases": "1"})
+    server.start()
+    try:
+        with redis.Redis.from_url(server.url) as client:
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(SLOTS))
+            eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        line = refusal(site.workers.environment() | {"REDIS_URL": server.url}, capsys)
+    finally:
+        server.stop()
+
+    assert line.startswith("worker: REDIS_URL: leads to a Redis Cluster")
+
+
+@contextmanager
+def sentinel(folder: Path) -> Iterator[str]:
+    """Run a Sentinel, and yield its URL."""
+    program, _ = find_redis()
+    port, configuration = free_port(), folder / "sentinel.conf"
+    configuration.write_text(
+        f'port {port}\nbind 127.0.0.1\ndir "{folder}"\nsentinel monitor one 127.0.0.1 {free_port()} 1\n',
+        encoding="utf-8",
+    )
+    running_sentinel = subprocess.Popen(
+        [program, str(configuration), "--sentinel"], stdout=subprocess.DEVNULL
+    )
+    url = f"redis://127.0.0.1:{port}/0"
+    try:
+        eventually(lambda: answers(url))
+        yield url
+    finally:
+        running_sentinel.terminate()
+        running_sentinel.wait(timeout=20)
+
+
+def answers(url: str) -> bool:
+    with redis.Redis.from_url(url) as client, suppress(redis.RedisError):
+        return bool(client.ping())
+    return False
+
+
+def test_port_of_a_sentinel_is_refused(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sentinel(tmp_path) as url:
+        line = refusal(site.workers.environment() | {"REDIS_URL": url}, capsys)
+
+    assert line.startswith("worker: REDIS_URL: leads to a Sentinel")
+
+
+def test_redis_that_may_evict_orders_is_refused_unless_that_is_allowed(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with site.configured(maxmemory_policy="allkeys-lru", maxmemory=1_000_000_000):
+        line = refusal(site.workers.environment(), capsys)
+        with running(site.workers, allow_eviction=True):
+            pass
+    with site.configured(maxmemory_policy="allkeys-lru"), running(site.workers):
+        pass
+
+    assert "maxmemory-policy allkeys-lru" in line
+    assert "WORKER_ALLOW_EVICTION=1" in line
+
+
+def test_redis_that_comes_to_evict_orders_is_told_of_and_no_reason_to_leave(site: Site) -> None:
+    with (
+        running(site.workers) as made,
+        site.configured(maxmemory_policy="allkeys-lru", maxmemory=1_000_000_000),
+    ):
+        eventually(lambda: made.checks.finding("redis").details.get("eviction") == "allkeys-lru")
+
+        assert made.checks.finding("redis").connected
+        assert not made.worker.drain.requested
+
+
+@pytest.mark.parametrize("denied", [("info",), ("info", "config")], ids=" ".join)
+def test_policy_that_nobody_may_ask_for_is_no_reason_to_leave(site: Site, denied: tuple[str, ...]) -> None:
+    site.acl(*(f"-{command}" for command in denied))
+
+    with running(site.workers) as made:
+        eventually(lambda: made.checks.finding("redis").connected)
+
+        assert made.checks.finding("redis").details["eviction"] == ("" if len(denied) == 1 else None)
+
+
+def test_standby_is_refused(tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    server = LocalPostgres(tmp_path / "standby")
+    server.start()
+    with Deployment(Servers(site.redis_server.url, server.url), "standby", "postgres") as made:
+        migrate(made.settings())
+    server.stop()
+    (server.data / "standby.signal").touch()
+    server.start()
+    try:
+        line = refusal(site.deployment.environment() | {"DATABASE_URL": server.url}, capsys)
+        with pytest.raises(ConfigurationError, match="standby"):
+            migrate(made.settings())
+    finally:
+        server.stop()
+
+    assert line.startswith("worker: DATABASE_URL: leads to a standby")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "sslmode=junk", "sslmode=verify-full&sslrootcert=/no/such/file", "options=-cno_such_thing%3D1",
+        "options=-cstatement_timeout%3Djunk", "target_session_attrs=junk", "keepalives=junk",
+    ],
+)  # fmt: skip
+def test_option_that_can_not_be_right_is_refused(
+    site: Site, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = site.workers.environment()["DATABASE_URL"]
+
+    line = refusal(site.workers.environment() | {"DATABASE_URL": f"{url}?{option}"}, capsys)
+
+    assert line.startswith("worker: DATABASE_URL: can't be used as it is: ")
+
+
+@pytest.fixture
+def pooler(site: Site, tmp_path: Path) -> Iterator[str]:
+    """PgBouncer in statement mode before the site's database."""
+    program = shutil.which("pgbouncer")
+    if program is None:
+        skip(Reason.NO_POOLER)
+    port = free_port()
+    configuration = tmp_path / "pgbouncer.ini"
+    configuration.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={site.postgres_server.port} user=postgres password={site.postgres_server.password}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = statement\nunix_socket_dir =\n",
+        encoding="utf-8",
+    )
+    account = ["-u", "nobody"] if os.geteuid() == 0 else []
+    tmp_path.chmod(0o755)
+    url = f"postgresql://any:any@127.0.0.1:{port}/{site.name}"
+    process = subprocess.Popen([program, "-q", *account, str(configuration)])
+    try:
+        eventually(lambda: takes_connections(url))
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def takes_connections(url: str) -> bool:
+    try:
+        psycopg.connect(url, autocommit=True).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def test_pooler_without_transactions_is_refused(
+    site: Site, pooler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(site.workers.environment() | {"DATABASE_URL": pooler}, capsys)
+
+    assert line.startswith("worker: DATABASE_URL: leads to PgBouncer in statement pooling mode")

@@ -1,0 +1,127 @@
+"""Outages that no waiting ends are told from others by what they came of, and say the way out."""
+
+import ssl
+
+import pytest
+import redis
+
+from worker.domain.errors import ConfigurationError, Outage
+from worker.store import demands as of_postgresql
+from worker.stream import demands as of_redis
+from worker.stream.connection import outages
+
+CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
+CERTIFICATE.verify_message = "unable to get local issuer certificate"
+VERSION = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+
+
+def raised(error: Exception, below: Exception | None) -> None:
+    try:
+        raise error from below
+    except redis.RedisError:
+        with of_redis(), outages():
+            raise
+
+
+@pytest.mark.parametrize(
+    ("error", "below", "words"),
+    [
+        (redis.exceptions.MovedError("1234 10.0.0.1:6379"), None, "no cluster"),
+        (
+            redis.exceptions.ClusterCrossSlotError("Keys in request don't hash to the same slot"),
+            None,
+            "no cluster",
+        ),
+        (
+            redis.ResponseError("Script attempted to access a non local key in a cluster node"),
+            None,
+            "no cluster",
+        ),
+        (redis.ResponseError("unknown command 'XGROUP', with args beginning with: "), None, "6.2"),
+        (redis.ConnectionError("Error 1 connecting"), CERTIFICATE, "ssl_ca_certs"),
+        (redis.ConnectionError("Error 1 connecting"), VERSION, "TLS"),
+    ],
+    ids=str,
+)
+def test_outage_of_redis_that_no_waiting_ends_says_the_way_out(
+    error: Exception, below: Exception | None, words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^REDIS_URL: .*{words}") as caught:
+        raised(error, below)
+
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "below"),
+    [
+        (redis.ConnectionError("Error 111 connecting"), ConnectionRefusedError()),
+        (
+            redis.ConnectionError("Error 8 connecting"),
+            ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
+        ),
+        (redis.TimeoutError("Timeout connecting to server"), TimeoutError()),
+        (redis.ReadOnlyError("You can't write against a read only replica."), None),
+        (redis.exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served"), None),
+    ],
+    ids=str,
+)
+def test_outage_of_redis_that_may_pass_stays_one(error: Exception, below: Exception | None) -> None:
+    with pytest.raises(Outage):
+        raised(error, below)
+
+
+LASTING = [
+    'connection is bad: invalid sslmode value: "junk"',
+    'connection is bad: invalid "ssl_min_protocol_version" value: "junk"',
+    'connection failed: invalid integer value "x" for connection option "keepalives"',
+    'connection failed: root certificate file "/nope" does not exist',
+    'connection failed: could not read root certificate file "/x": no certificate or crl found',
+    "connection failed: SSL error: certificate verify failed",
+    'connection failed: server certificate for "a" does not match host name "b"',
+    'connection failed: certificate present, but not private key file "/nope"',
+    "connection failed: server does not support SSL, but SSL was required",
+    'connection failed: FATAL:  unrecognized configuration parameter "foo"',
+    'connection failed: FATAL:  invalid value for parameter "DateStyle": "junk"',
+    "connection failed: FATAL:  invalid command-line argument for server process: junk",
+    "connection failed: FATAL:  unsupported startup parameter: options",
+    'connection is bad: definition of service "nope" not found',
+]
+PASSING = [
+    "connection failed: Connection refused",
+    "connection timeout expired",
+    "connection failed: FATAL:  the database system is starting up",
+    "connection failed: FATAL:  sorry, too many clients already",
+    "failed to resolve host 'db': [Errno -3] Temporary failure in name resolution",
+    "connection failed: server closed the connection unexpectedly",
+    "connection failed: session is read-only",
+]
+
+
+class Refusing:
+    """A database whose every transaction fails in one way."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def transaction(self) -> None:
+        raise Outage("postgresql", self._reason)
+
+
+@pytest.mark.parametrize("reason", LASTING)
+def test_outage_of_postgresql_that_no_waiting_ends_is_bad_configuration(reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: can't be used as it is: "):
+        of_postgresql.require_fit(Refusing(reason))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reason", PASSING)
+def test_outage_of_postgresql_that_may_pass_stays_one(reason: str) -> None:
+    with pytest.raises(Outage):
+        of_postgresql.require_fit(Refusing(reason))  # type: ignore[arg-type]
+
+
+def test_pooler_without_transactions_is_named_with_what_to_set() -> None:
+    reason = "ProtocolViolation 08P01: transaction blocks not allowed in statement pooling mode"
+
+    with pytest.raises(ConfigurationError, match="pool_mode to transaction or session"):
+        of_postgresql.require_fit(Refusing(reason))  # type: ignore[arg-type]

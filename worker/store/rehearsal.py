@@ -1,0 +1,121 @@
+"""Runs every statement of a replica once, in a transaction that is rolled back: a missing right shows before the first order."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import structlog
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from worker.domain.errors import AccessDenied, Outage, Refused
+from worker.domain.evidence import Owner
+from worker.domain.fleets import Fleet
+from worker.domain.orders import OrderRecord, Side, Status, Trade
+from worker.store.engine import Database
+from worker.store.evidence import StoreEvidence
+from worker.store.failures import outages
+from worker.store.orders import OrderStore
+from worker.store.queries import StoreInspector
+from worker.store.sources import Sources
+
+log = structlog.get_logger(__name__)
+
+_AT = datetime(2000, 1, 1, tzinfo=UTC)
+_ONE = Decimal(1)
+
+
+class _RolledBackError(Exception):
+    """Nothing of the rehearsal stays."""
+
+
+class _Stage(Database):
+    """Transactions within one transaction: each ends with a savepoint, so that one that fails costs the others nothing."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @contextmanager
+    def transaction(self, *, guard: str | None = None) -> Iterator[Connection]:  # noqa: ARG002  nothing is committed
+        with outages(), self._connection.begin_nested():
+            yield self._connection
+
+
+def rehearse(database: Database, fleet: Fleet, token: str) -> None:
+    """Raise AccessDenied where a right is missing, Outage where PostgreSQL does not answer.
+
+    The token makes the rows those of nobody else. Whatever else is refused is left for the work to meet: it may be for the
+    content of the rows.
+    """
+    for read in _reading(database, fleet, token):
+        read()
+    # One transaction for each room: a limit on its time is meant for one batch.
+    for writing in (_writing_orders, _writing_sources):
+        with suppress(_RolledBackError), database.transaction() as connection:
+            for write in writing(_Stage(connection), fleet, token):
+                _try(write)
+            raise _RolledBackError
+
+
+def _try(write: Callable[[], object]) -> None:
+    try:
+        write()
+    except AccessDenied:
+        raise
+    except (Outage, Refused) as error:
+        log.info("a statement could not be rehearsed", reason=str(error))
+
+
+def _reading(database: Database, fleet: Fleet, token: str) -> list[Callable[[], object]]:
+    store, evidence = OrderStore(database, fleet), StoreEvidence(database, fleet)
+    inspector, sources = StoreInspector(database, fleet), Sources(database, fleet)
+    return [
+        store.ping,
+        lambda: store.find([token]),
+        evidence.alone,
+        evidence.now,
+        lambda: evidence.owned([token]),
+        lambda: evidence.recorded(Owner(_AT, ""), _AT, 1),
+        inspector.state,
+        lambda: inspector.recent(1),
+        lambda: sources.source_of(token),
+        sources.streams,
+    ]
+
+
+def _writing_orders(stage: Database, fleet: Fleet, token: str) -> list[Callable[[], object]]:
+    store = OrderStore(stage, fleet)
+    filled, second, outcome = (_record(token, name) for name in ("filled", "second", "intent"))
+    unfilled = {"filled_quantity": Decimal(0), "average_price": None, "trades": ()}
+    intent = replace(outcome, status=Status.SUBMITTED, **unfilled)
+    dead = replace(_record(token, "dead"), status=Status.DEAD, **unfilled)
+    replay = replace(filled, order_id=dead.order_id, entry_id=f"{token}-replay", replay_of=dead.entry_id)
+    return [
+        # Copied; inserted beside a row that stands already; taken over; resolved.
+        lambda: store.record([filled, dead, intent]),
+        lambda: store.record([filled, second]),
+        lambda: store.record([replay]),
+        lambda: store.resolve([outcome]),
+    ]
+
+
+def _writing_sources(stage: Database, fleet: Fleet, token: str) -> list[Callable[[], object]]:
+    sources = Sources(stage, fleet)
+    return [lambda: sources.seen(token), lambda: sources.gone(token)]
+
+
+def _record(token: str, name: str) -> OrderRecord:
+    return OrderRecord(
+        order_id=f"{token}-{name}",
+        entry_id=f"{token}-{name}",
+        fingerprint=b"probe",
+        status=Status.FILLED,
+        executed_at=_AT,
+        symbol="PROBE",
+        side=Side.BUY,
+        quantity=_ONE,
+        filled_quantity=_ONE,
+        average_price=_ONE,
+        trades=(Trade(f"{token}-{name}", _ONE, _ONE, Decimal(0)),),
+    )
