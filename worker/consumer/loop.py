@@ -79,6 +79,8 @@ class Worker:
         self.life = life
         self.in_hand: list[Delivery] = []
         self.outcomes: list[Outcome] | None = None
+        self.settle_begun = False
+        self.leases_run_out = 0
         self.outage: Outage | None = None
         self.idle = False
         self.groups_lost = stream.groups_lost
@@ -106,6 +108,7 @@ class Worker:
             if self.repair.doubts.crowded:
                 self.drain.event.wait(A_MOMENT_S)
                 return
+            self.leases_run_out = self.lease.times_run_out
             self.in_hand = self.intake.take()
             self.idle = not self.in_hand
 
@@ -135,6 +138,9 @@ class Worker:
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Publish or bury, and ack, in one step. Until it has worked the outcomes are kept and settled again."""
         self.life.give()
+        # Where a settle was begun before, its reply may be all that was lost; where a lease ran out, others may have settled.
+        alone = not self.settle_begun and self.lease.times_run_out == self.leases_run_out
+        self.settle_begun = True
         # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
         settlements = [part for outcome in outcomes for part in self.settlement(outcome)]
         written = (each.record for each in outcomes if isinstance(each, Settled) and not each.answered)
@@ -145,7 +151,7 @@ class Worker:
             meanwhile=self.intake.arrive,
         )
         if settling.in_doubt:
-            self.doubt(outcomes, settlements, settling.in_doubt)
+            self.doubt(outcomes, settlements, settling.in_doubt, alone=alone)
         retries = [outcome.delivery for outcome in outcomes if isinstance(outcome, Retry)]
         for delivery in retries:
             self.intake.postpone(delivery)
@@ -154,11 +160,16 @@ class Worker:
         kinds = Counter(map(kind, outcomes))
         self.tally.settle(kinds)
         self.tally.hand_back(len(self.in_hand) - len(outcomes))
-        self.in_hand, self.outcomes = [], None
+        self.in_hand, self.outcomes, self.settle_begun = [], None, False
         _report(outcomes, kinds)
 
     def doubt(
-        self, outcomes: Sequence[Outcome], settlements: Sequence[Settlement], entry_ids: Collection[str]
+        self,
+        outcomes: Sequence[Outcome],
+        settlements: Sequence[Settlement],
+        entry_ids: Collection[str],
+        *,
+        alone: bool,
     ) -> None:
         """Leave it to the streams whether others have settled what has no mark; until then it stays pending."""
         deliveries = {outcome.delivery.entry_id: outcome.delivery for outcome in outcomes}
@@ -169,7 +180,7 @@ class Worker:
                 record = records.get(part.entry_id)
                 since_ms = part.stands_since_ms if record is None else stands_since_ms(record)
                 settlement = replace(part, stands_since_ms=since_ms or 0)
-                written = part.stands_since_ms is None
+                written = part.stands_since_ms is None and alone
                 self.repair.doubts.add(settlement, deliveries[part.entry_id], written=written)
 
     def settlement(self, outcome: Outcome) -> list[Settlement]:

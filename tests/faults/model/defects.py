@@ -6,8 +6,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tests.fakes import FakeOrders, FakeStore, FakeStream, Group, id_order
+from tests.fakes import FakeOrders, FakeStore, FakeStream
 from tests.faults.model.replica import Parts
+from tests.groups import Group, id_order
 from worker.consumer import Intake, Worker
 from worker.domain.deliveries import Delivery, Outcome, Settlement, Settling
 from worker.domain.errors import Outage, RowRefused
@@ -72,10 +73,9 @@ class _Unsweeping(FakeOrders):
 
 
 class _FromNow(FakeStream):
-    def make_group(self) -> Group:
-        if self.group is None:
-            self.group = Group(delivered=max(map(id_order, self.entries), default=(0, 0)))
-        return self.group
+    def make_group(self, name: str = "") -> Group:
+        newest = max(map(id_order, self.entries), default=(0, 0))
+        return self.groups.setdefault(name or self.group_name, Group(delivered=newest))
 
 
 class _Forgetful(FakeStore):

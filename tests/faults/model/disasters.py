@@ -150,7 +150,7 @@ def _copy_of(stream: FakeStream) -> FakeStream:
 
 
 def _copied(name: str, value: Any) -> Any:
-    if name in {"group", "others"}:
+    if name in {"groups", "noted"}:
         return deepcopy(value)
     # The entries themselves never change.
-    return value.copy() if isinstance(value, dict | list | set) else value
+    return value.copy() if isinstance(value, dict | set | list) else value

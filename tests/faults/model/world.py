@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from tests.builders import filled, flat
-from tests.fakes import FakeStream, id_order
+from tests.fakes import FakeStream
 from tests.faults.model.calls import Call, Calls
 from tests.faults.model.disasters import Disasters
 from tests.faults.model.plan import WIPING, Fault, Kind, Plan
@@ -14,6 +14,7 @@ from tests.faults.model.replica import Limits, Parts, assemble
 from tests.faults.model.scheduler import Killed, Task
 from tests.faults.model.state import RESTART_AFTER_S, Replica, Sent, State
 from tests.faults.model.watch import Watch
+from tests.groups import id_order
 from worker.domain.errors import Outage
 from worker.domain.orders import Execution, Order, OrderRecord, Status
 
