@@ -79,6 +79,9 @@ class Spelling(Protocol):
     def named(self, fields: Sequence[bytes]) -> tuple[str, str] | None:
         """Return the entry and the order that a result or a dead letter names; None where it names no entry."""
 
+    def buried_entry(self, fields: Sequence[bytes]) -> tuple[str, bool]:
+        """Return the entry that a dead letter buries (empty: it names none), and whether for a conflict."""
+
 
 class Settle(Protocol):
     """The last step of an entry."""
@@ -92,7 +95,8 @@ class Doubt(Struct, frozen=True):
 
     settlement: Settlement
     delivery: Delivery | None = None
-    # Whether its row was written here, just before marks were lost: nobody else had the time to publish it.
+    # Whether its row was written here, under a lease that held, and is settled for the first time: nobody can have
+    # published it before marks were lost.
     written: bool = False
 
     @property
@@ -224,7 +228,8 @@ class Doubts:
 class Walk:
     """Reads what was given out since a time: `pages` yields the entries that results and dead letters name.
 
-    A result counts where our row of its entry is of its order; the streams may have those of other fleets, too.
+    A result counts where our row of its entry is of its order; the streams may have those of other fleets, too. A letter of
+    a conflict counts where its entry owns no row, else it is about another order that came under the id of that entry.
     """
 
     def __init__(
@@ -260,11 +265,17 @@ class Walk:
             owned = self._rows.owned([entry_id for entry_id, _ in said])
             yield [entry_id for entry_id, order_id in said if owned.get(entry_id) == order_id]
         for page in self._evidence.letter_pages(first, "+"):
-            yield [entry_id for entry_id, _ in self._named(page)]
+            buried = [self._spelling.buried_entry(each.fields) for each in page if self._names_an_entry(each)]
+            in_question = [entry_id for entry_id, conflicts in buried if conflicts]
+            owned = self._rows.owned(in_question) if in_question else {}
+            yield [entry_id for entry_id, conflicts in buried if not (conflicts and entry_id in owned)]
 
     def _named(self, page: Sequence[Entry]) -> list[tuple[str, str]]:
         # Anybody may write to these streams.
         return [named for each in page if (named := self._spelling.named(each.fields)) is not None]
+
+    def _names_an_entry(self, entry: Entry) -> bool:
+        return self._spelling.named(entry.fields) is not None
 
 
 def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool) -> Settlement | None:
@@ -278,7 +289,8 @@ def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool) -> Settlement | None
         return settlement
     walked_ms = fate.marks.walked_since_ms
     walked = walked_ms is not None and since_ms >= walked_ms
-    if not (looked_for or (walked and not fate.old)):
+    # Where it was looked for, marks say so, unless they were lost since.
+    if not walked or (fate.old and not looked_for):
         return None
     if buries or doubt.written or since_ms >= (fate.marks.results_since_ms or 0):
         # A letter that comes twice costs a person a look; one that never comes costs an order.

@@ -104,7 +104,7 @@ def _of_outcome(case: Case) -> Iterator[Finding]:
         elif case.visible:
             why = "was published once and is gone" if fate.marked else "is not there, and nobody can know why"
             # Taken for published where it is not given out: the question is answered either way.
-            otherwise: Remedy | None = "mark" if fate.unmarked else None
+            otherwise: Remedy | None = None if fate.marked else "mark"
             yield case.finding("I4", f"it is {row.status}, and its result {why}", "republish", otherwise)
     elif fate.unmarked:
         yield case.finding("I4", "its settled mark is gone: another delivery would publish again", "mark")

@@ -19,8 +19,10 @@ for _, settlement in ipairs(settlements) do
 end
 
 local function told(settlement)
+  -- A person has decided about it, however long that took.
+  if settlement[2] == 'mark' then return true end
   if milliseconds(settlement[1]) < horizon then return false end
-  return settlement[2] == 'mark' or complete(settlement[2], settlement[5] or math.huge)
+  return complete(settlement[2], settlement[5] or math.huge)
 end
 
 local done = {}

@@ -96,6 +96,11 @@ for place, settlement in ipairs(open) do
   end
 end
 
+if count > 0 and redis.call('EXISTS', unknown) == 1 then
+  -- Whoever wrote its row knew what others could not.
+  for place = 1, count do redis.call('ZREM', unknown, open[place][1]) end
+end
+
 local some_trimmed = redis.call('EXISTS', trimmed) == 1
 in_parts(ids, function(first, last)
   redis.call('XACK', orders, group, unpack(ids, first, last))
