@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from psycopg import ProgrammingError
+from psycopg import Error, ProgrammingError
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NotSupportedError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NotSupportedError, SQLAlchemyError
 
 from worker.domain.errors import ConfigurationError, Outage, RowRefused
 from worker.store.failures import is_of_the_rows, outages, reason_of
@@ -125,9 +125,7 @@ class Database:
             self._begin(connection)
             yield connection
             if guard is not None:
-                # In one exchange; the commit that follows finds nothing open.
-                with guarded():
-                    connection.exec_driver_sql(f"{guard}; COMMIT")
+                _commit(connection, guard)
 
     def _begin(self, connection: Connection) -> None:
         bounded = _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT
@@ -208,6 +206,18 @@ def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> boo
     with cursor.copy(statement) as rows:
         rows.write(parameters[0])
     return True
+
+
+def _commit(connection: Connection, guard: str) -> None:
+    # In one exchange, past SQLAlchemy, which takes four times as long for it. The commit that it does next finds nothing open.
+    driver = _driver(connection)
+    try:
+        with guarded():
+            driver.execute(f"{guard}; COMMIT")
+    except Error as error:
+        if driver.closed:
+            connection.invalidate()
+        raise DBAPIError.instance(guard, None, error, Error) from error
 
 
 @contextmanager
