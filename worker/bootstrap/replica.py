@@ -116,7 +116,6 @@ def replica(
         Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
         stream.ensure_group()
         marks = Marks(link, names, lease_ms=settings.lease_ms)
-        marks.unite()
         # Before any row is written: of those that are written from now on nobody can have published anything.
         stream.marks_made = marks.state().made
         port = wrap_stream(stream)
