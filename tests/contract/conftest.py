@@ -221,7 +221,7 @@ class RealStreams:
         return RedisMarks(self.link, self.names(name), lease_ms=LEASE_MS)
 
     def lose_marks(self) -> None:
-        self._redis.delete(self._deployment.marks)
+        self._redis.delete(*self._deployment.mark_keys)
 
     def trim_results(self) -> None:
         self._redis.xtrim(self._deployment.results, maxlen=0, approximate=False)

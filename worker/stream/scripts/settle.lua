@@ -33,7 +33,7 @@ local function look_in(key)
   end)
 end
 look_in(marks)
-if both then look_in(before) end
+look_in(before)
 
 -- Of a row that was written just now nobody can have published anything, unless marks were lost since.
 if known.made and string.format('%.0f', known.made) == remembered then written_since = math.huge end
