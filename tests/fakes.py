@@ -714,7 +714,13 @@ class Bench:
             clock=clock.monotonic,
             now=clock.now,
             open_doubts=Doubts(
-                evidence, self.marks, rows, Spelling(), self.orders.settle, clock=clock.monotonic
+                evidence,
+                self.marks,
+                rows,
+                Spelling("orders"),
+                self.orders.settle,
+                decoder(),
+                clock=clock.monotonic,
             ),
             decoder=decoder(),
         )

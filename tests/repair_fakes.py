@@ -218,7 +218,7 @@ class FakeRows:
     def alone(self) -> bool:
         return True
 
-    def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
+    def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
         return {entry_id: row.order_id for entry_id, row in self._store.find(entry_ids).items()}
 
     def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:

@@ -8,9 +8,8 @@ import pytest
 from tests.fakes import FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable, Group, Pending, id_order
 from tests.harness import Deployment
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending
-from worker.consumer.doubts import Marks
+from worker.consumer.doubts import Evidence, Marks
 from worker.consumer.ports import Orders, Store
-from worker.consumer.repair import Evidence
 from worker.store import OrderStore
 from worker.stream import Marks as RedisMarks
 from worker.stream import Mending as RedisMending

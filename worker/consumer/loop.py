@@ -183,9 +183,11 @@ class Worker:
             case Duplicate(delivery):
                 return [Settlement(delivery.entry_id, "ack")]
             case Dead(delivery, reason, error, order_id, content):
-                letter = self.renderer.letter(delivery, reason=reason, error=error, order_id=order_id)
                 mark = f"{delivery.entry_id}:{content}" if content else ""
-                return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id), mark=mark)]
+                letter = self.renderer.letter(
+                    delivery, reason=reason, error=error, order_id=order_id, mark=mark
+                )
+                return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id))]
             case Retry():
                 return []
         assert_never(outcome)

@@ -68,10 +68,23 @@ class PublishedResult(Struct, frozen=True):
 
 
 class BuriedEntry(Struct, frozen=True):
-    """What the dead letters hold of one entry: how often, and first where."""
+    """What the dead letters hold of one entry: how often, first where, and what it was marked as."""
 
     letter_id: str
     times: int
+    mark: str
+
+
+class Buried(Struct, frozen=True):
+    """What a dead letter says of its entry: what that was marked as, whether it is of a conflict.
+
+    Letters of the version before do not say whose they are: then it is not `sourced`.
+    """
+
+    entry_id: str
+    mark: str
+    conflict: bool
+    sourced: bool
 
 
 class Finding(Struct, frozen=True):

@@ -146,7 +146,9 @@ def assemble(
         window_s=limits.repair_window_s,
         clock=clock.monotonic,
         now=clock.now,
-        open_doubts=Doubts(evidence, marks, table, Spelling(), orders.settle, clock=clock.monotonic),
+        open_doubts=Doubts(
+            evidence, marks, table, Spelling("orders"), orders.settle, decoder(), clock=clock.monotonic
+        ),
         decoder=decoder(),
     )
     registration = Registration(FakeToken(), FakeSources(), source="orders", clock=clock.monotonic)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from worker.consumer import repair
-from worker.domain.evidence import BuriedEntry, Fate, PublishedResult
+from worker.domain.evidence import Buried, BuriedEntry, Fate, PublishedResult
 from worker.domain.orders import OrderRecord
 
 
@@ -105,8 +105,8 @@ class Memory(Protocol):
     def add_results(self, results: Iterable[tuple[str, str, bytes]]) -> None:
         """Remember results: order id, result id and digest, in the order of the stream."""
 
-    def add_letters(self, letters: Iterable[tuple[str, str, bool]]) -> None:
-        """Remember dead letters: the entry that was buried, the letter's id, and whether it is of a conflict."""
+    def add_letters(self, letters: Iterable[tuple[str, Buried]]) -> None:
+        """Remember dead letters: their ids, and what they say of the entries they bury."""
 
     def make_searchable(self) -> None:
         """Call once, when most of it has been added and before anything is asked for."""
@@ -145,8 +145,8 @@ class Spelling(Protocol):
     def digest_of(self, record: OrderRecord) -> bytes:
         """Return the digest of the result that a row would have."""
 
-    def buried_entry(self, fields: Sequence[bytes]) -> tuple[str, bool]:
-        """Return the entry that a dead letter buries (empty: it names none), and whether for a conflict."""
+    def buried(self, fields: Sequence[bytes]) -> Buried | None:
+        """Return what a dead letter says of the entry it buries; None where it names none, or is of another source."""
 
     def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
         """Return the names of the fields in which a result differs from that of a row."""

@@ -128,10 +128,8 @@ class Audit:
             self._progress("dead letters", self.seen.letters, total)
 
     def _add_letters(self, page: Sequence[Entry]) -> None:
-        buried = ((self._spelling.buried_entry(each.fields), each.entry_id) for each in page)
-        self._memory.add_letters(
-            (entry_id, letter_id, conflicts) for (entry_id, conflicts), letter_id in buried
-        )
+        buried = ((each.entry_id, self._spelling.buried(each.fields)) for each in page)
+        self._memory.add_letters((letter_id, said) for letter_id, said in buried if said is not None)
         self.seen.letters += len(page)
 
     def _walk_orders(self) -> None:
