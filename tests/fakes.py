@@ -341,6 +341,7 @@ class FakeOrders:
                     new += 1
                     if each.action == "publish":
                         stream.results.append(pairs(each.fields))
+                        stream.unknown = [other for other in stream.unknown if other != each.entry_id]
                     else:
                         stream.letters.append(tuple(each.fields))
                 if stream.group is not None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tests.builders import pairs
+from worker.domain.deliveries import LOOKED_FOR
 from worker.domain.errors import Outage
 from worker.domain.evidence import Fate, Marked, Owner
 from worker.domain.orders import Status
@@ -34,14 +35,16 @@ class FakeEvidence:
         with self._orders.faults.at("fates"):
             return {each: self.fate(each) for each in entry_ids}
 
-    def fate(self, entry_id: str) -> Fate:
+    def fate(self, mark: str) -> Fate:
         stream, group = self.stream, self.stream.group
+        entry_id = mark.partition(":")[0]
         return Fate(
             pending=group is not None and entry_id in group.pending,
             waiting=stream.awaits(entry_id),
             noted=entry_id in stream.trimmed,
-            marked=entry_id in stream.settled,
+            marked=mark in stream.settled,
             old=stream.is_old(entry_id),
+            unknown=entry_id in stream.unknown,
             marks=replace(stream.marks, made=""),
         )
 
@@ -167,8 +170,16 @@ class FakeMending:
         stream, fate = self._orders.stream, self._evidence.fate(settlement.entry_id)
         again, mark = settlement.action in {"republish", "rebury"}, settlement.mark or settlement.entry_id
         done = settlement.entry_id in stream.again if again else mark in stream.settled
-        if fate.pending or fate.noted or done or not (again or self._told(settlement, fate)):
+        decided = fate.unknown and settlement.action == "mark"
+        if (
+            fate.pending
+            or fate.noted
+            or not (decided or not done)
+            or not (again or self._told(settlement, fate))
+        ):
             return False
+        if fate.unknown:
+            stream.unknown.remove(settlement.entry_id)
         if again:
             stream.again.add(settlement.entry_id)
         stream.begin_marks()
@@ -182,8 +193,10 @@ class FakeMending:
         return True
 
     def _told(self, settlement: Settlement, fate: Fate) -> bool:
+        if settlement.stands_since_ms == LOOKED_FOR:
+            return True
         if settlement.action == "mark" or settlement.stands_since_ms is None:
-            return not fate.old
+            return fate.unknown or not fate.old
         told = replace(fate, marked=False).settled(
             settlement.stands_since_ms, buried=settlement.action == "bury"
         )

@@ -55,6 +55,12 @@ class Streams(Protocol):
     def letters(self) -> Extent:
         """Return how far the dead letters reach."""
 
+    def results_lost_until_ms(self) -> int:
+        """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
+
+    def unknown(self) -> Iterator[Sequence[str]]:
+        """Yield the entries of which nobody can know whether their results were published."""
+
     def order_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
         """Yield the orders from one id up to another."""
 

@@ -78,6 +78,8 @@ if count > 0 or #doubted > 0 then begin() end
 in_parts(scored, function(first, last) in_marks('ZADD', unpack(scored, first, last)) end)
 
 local published, buried = 0, 0
+-- Executed once more, after its row was lost: then its result is there.
+local some_unknown = redis.call('EXISTS', unknown) == 1
 for place, settlement in ipairs(open) do
   local publishes = settlement[2] == 'publish'
   local added = redis.pcall('XADD', publishes and results or letters, '*', unpack(settlement[3]))
@@ -90,6 +92,7 @@ for place, settlement in ipairs(open) do
   end
   if publishes then
     published = published + 1
+    if some_unknown then redis.call('ZREM', unknown, settlement[1]) end
     if channel ~= '' then redis.pcall('PUBLISH', channel, settlement[4]) end
   else
     buried = buried + 1
