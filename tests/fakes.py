@@ -376,6 +376,7 @@ class FakeOrders:
                         stream.unknown.remove(each.entry_id)
                     if each.action == "publish":
                         stream.results.append(pairs(each.fields))
+                        stream.unknown = [other for other in stream.unknown if other != each.entry_id]
                     else:
                         stream.letters.append(tuple(each.fields))
                 if self.group is not None:
@@ -774,7 +775,13 @@ class Bench:
             clock=clock.monotonic,
             now=clock.now,
             open_doubts=Doubts(
-                evidence, self.marks, rows, Spelling(), self.orders.settle, clock=clock.monotonic
+                evidence,
+                self.marks,
+                rows,
+                Spelling("orders"),
+                self.orders.settle,
+                decoder(),
+                clock=clock.monotonic,
             ),
             decoder=decoder(),
         )

@@ -99,6 +99,16 @@ class Deployment:
         """The key of the settled marks."""
         return f"{self.results}:settled:{self.fleet.source}"
 
+    @property
+    def marks_of_before(self) -> str:
+        """The key where replicas of the version before look for them; it is kept alike."""
+        return f"{self.orders}:settled:{self.group}"
+
+    @property
+    def mark_keys(self) -> tuple[str, str]:
+        """Both keys of the settled marks: what is lost with one alone stands in the other."""
+        return self.marks, self.marks_of_before
+
     def environment(self, **overrides: object) -> dict[str, str]:
         """The environment of a worker here, with short times; overrides are WORKER_ settings in lower case."""
         settings = {

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.builders import pairs
 from tests.groups import Pending
 from tests.logs import between
-from worker.domain.deliveries import BEGINNING
+from worker.domain.deliveries import BEGINNING, LOOKED_FOR
 from worker.domain.errors import Outage
 from worker.domain.evidence import Fate, Marked, Owner
 from worker.domain.orders import Status
@@ -40,14 +40,20 @@ class FakeEvidence:
         with self._orders.faults.at("fates"):
             return {each: self.fate(each) for each in entry_ids}
 
-    def fate(self, entry_id: str) -> Fate:
+    def unknown(self) -> Iterator[Sequence[str]]:
+        with self._orders.faults.at("unknown"):
+            yield list(self.stream.unknown)
+
+    def fate(self, mark: str) -> Fate:
         stream, group = self.stream, self._orders.group
+        entry_id = mark.partition(":")[0]
         return Fate(
             pending=group is not None and entry_id in group.pending,
             waiting=stream.awaits(entry_id, group),
             noted=entry_id in self._orders.noted,
-            marked=entry_id in stream.settled,
+            marked=mark in stream.settled,
             old=stream.is_old(entry_id),
+            unknown=entry_id in stream.unknown,
             marks=replace(stream.marks, made=""),
         )
 
@@ -207,8 +213,16 @@ class FakeMending:
         stream, fate = self._orders.stream, self._evidence.fate(settlement.entry_id)
         again, mark = settlement.action in {"republish", "rebury"}, settlement.mark or settlement.entry_id
         done = settlement.entry_id in stream.again if again else mark in stream.settled
-        if fate.pending or fate.noted or done or not (again or self._told(settlement, fate)):
+        decided = fate.unknown and settlement.action == "mark"
+        if (
+            fate.pending
+            or fate.noted
+            or not (decided or not done)
+            or not (again or self._told(settlement, fate))
+        ):
             return False
+        if fate.unknown:
+            stream.unknown.remove(settlement.entry_id)
         if again:
             stream.again.add(settlement.entry_id)
         stream.begin_marks()
@@ -224,10 +238,10 @@ class FakeMending:
         return True
 
     def _told(self, settlement: Settlement, fate: Fate) -> bool:
-        if settlement.action == "mark":
+        if settlement.stands_since_ms == LOOKED_FOR:
             return True
-        if settlement.stands_since_ms is None:
-            return not fate.old
+        if settlement.action == "mark" or settlement.stands_since_ms is None:
+            return fate.unknown or not fate.old
         told = replace(fate, marked=False).settled(
             settlement.stands_since_ms, buried=settlement.action == "bury"
         )
@@ -278,6 +292,9 @@ class FakeRows:
             return all(each.source == self._store.fleet.source for each in self._store.table.book)
 
     def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        return self.owned_by_source(entry_ids)
+
+    def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
         return {entry_id: row.order_id for entry_id, row in self._store.find(entry_ids).items()}
 
     def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:

@@ -9,9 +9,8 @@ from tests.fakes import FLEET, FakeClock, FakeOrders, FakeStore, FakeStream, Fak
 from tests.groups import Pending, id_order
 from tests.harness import Deployment, names_of
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending
-from worker.consumer.doubts import Marks
+from worker.consumer.doubts import Evidence, Marks
 from worker.consumer.ports import Orders, Store
-from worker.consumer.repair import Evidence
 from worker.domain.fleets import Fleet
 from worker.store import OrderStore, Sources
 from worker.stream import Marks as RedisMarks
@@ -240,7 +239,7 @@ class RealStreams:
         return RedisMarks(self.link, self.names(name), lease_ms=LEASE_MS)
 
     def lose_marks(self) -> None:
-        self._redis.delete(self._deployment.marks)
+        self._redis.delete(*self._deployment.mark_keys)
 
     def trim_results(self) -> None:
         self._redis.xtrim(self._deployment.results, maxlen=0, approximate=False)

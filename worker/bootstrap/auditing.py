@@ -47,7 +47,7 @@ def auditor(settings: Settings, wish: Wish, progress: Callable[[str, int, int], 
         streams, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
         remedies, finish = _remedies(settings, wish, names, link, streams, rows)
         audit = Audit(
-            streams, rows, memory, wire.Spelling(), decoder_of(settings),
+            streams, rows, memory, wire.Spelling(settings.fleet.source), decoder_of(settings),
             since_ms=wish.since_ms, results_maxlen=settings.results_maxlen, progress=progress,
         )  # fmt: skip
         yield Auditor(audit, remedies, finish)

@@ -44,7 +44,15 @@ def beside_the_work(
         window_s=settings.repair_window_s,
         clock=clock,
         now=lambda: datetime.now(UTC),
-        open_doubts=Doubts(evidence, marks, rows, wire.Spelling(), stream.settle, clock=clock),
+        open_doubts=Doubts(
+            evidence,
+            marks,
+            rows,
+            wire.Spelling(settings.fleet.source),
+            stream.settle,
+            decoder_of(settings),
+            clock=clock,
+        ),
         decoder=decoder_of(settings),
     )
     return Beside(repair, registration)

@@ -167,7 +167,6 @@ def _prepare(
         require_keeping(link, allow_eviction=settings.allow_eviction)
         Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
         stream.ensure_group()
-        marks.unite()
     # Before any row is written: of those that are written from now on nobody can have published anything.
     stream.marks_made = marks.state().made
     registration.begin()

@@ -7,9 +7,11 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from worker.consumer.ports import Monotonic
+from worker.consumer.ports import Decoder, Monotonic
+from worker.consumer.unsourced import is_ours
 from worker.domain.deliveries import LOOKED_FOR, Delivery, Settlement, Settling
-from worker.domain.evidence import Fate, Marked
+from worker.domain.evidence import Buried, Fate, Marked
+from worker.domain.orders import OrderRecord
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +36,22 @@ class Entry(Protocol):
         """Names and values in turn."""
 
 
+class Extent(Protocol):
+    """How far a stream reaches."""
+
+    @property
+    def first(self) -> str:
+        """The first id, `0-0` where it is empty."""
+
+
 class Evidence(Protocol):
     """What the streams hold."""
+
+    def orders(self) -> Extent:
+        """Return how far the orders stream reaches."""
+
+    def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
+        """Return the fields of those that are on the orders stream."""
 
     def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
         """Tell how entries stand, all of them at one instant."""
@@ -69,18 +85,24 @@ class Marks(Protocol):
 class Rows(Protocol):
     """Whose rows there are."""
 
-    def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
-        """Return the order ids of the rows that these entries own, by entry id."""
+    def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        """Return the order ids of the rows of our source that these entries own, by entry id."""
+
+    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows that entries own, by entry id."""
+
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
 
 
 class Spelling(Protocol):
     """What the fields on the streams say."""
 
     def named(self, fields: Sequence[bytes]) -> tuple[str, str] | None:
-        """Return the entry and the order that a result or a dead letter names; None where it names no entry."""
+        """Return the entry and the order that a result names; None where it names no entry."""
 
-    def buried_entry(self, fields: Sequence[bytes]) -> tuple[str, bool]:
-        """Return the entry that a dead letter buries (empty: it names none), and whether for a conflict."""
+    def buried(self, fields: Sequence[bytes]) -> Buried | None:
+        """Return what a dead letter says of the entry it buries; None where it names none, or is of another source."""
 
 
 class Settle(Protocol):
@@ -124,9 +146,11 @@ class Doubts:
         rows: Rows,
         spelling: Spelling,
         settle: Settle,
+        decoder: Decoder,
         *,
         clock: Monotonic,
     ) -> None:
+        self._decoder = decoder
         self._spelling = spelling
         self._evidence = evidence
         self._marks = marks
@@ -180,9 +204,8 @@ class Doubts:
             return
         since_ms = max(0, min(each.since_ms for each in undecided) - 2 * CLOCKS_APART_MS)
         looked_for = {each.key for each in undecided}
-        self._walk = Walk(
-            self._evidence, self._rows, self._spelling, since_ms, self._marks.state(), looked_for
-        )
+        found = Found(self._evidence, self._rows, self._spelling, self._decoder)
+        self._walk = Walk(self._evidence, found, since_ms, self._marks.state(), looked_for)
         log.warning("settled marks are not complete, reading what was given out", since_ms=since_ms)
 
     def _read_on(self, walk: "Walk") -> None:
@@ -226,24 +249,13 @@ class Doubts:
 
 
 class Walk:
-    """Reads what was given out since a time: `pages` yields the entries that results and dead letters name.
-
-    A result counts where our row of its entry is of its order; the streams may have those of other fleets, too. A letter of
-    a conflict counts where its entry owns no row, else it is about another order that came under the id of that entry.
-    """
+    """Reads what was given out since a time: `pages` yields what it has to be marked as."""
 
     def __init__(
-        self,
-        evidence: Evidence,
-        rows: Rows,
-        spelling: Spelling,
-        since_ms: int,
-        marks: Marked,
-        looked_for: Container[Key],
+        self, evidence: Evidence, found: "Found", since_ms: int, marks: Marked, looked_for: Container[Key]
     ) -> None:
         self._evidence = evidence
-        self._rows = rows
-        self._spelling = spelling
+        self._found = found
         self._since_ms = since_ms
         self._lost_until_ms = evidence.results_lost_until_ms()
         self.made = marks.made
@@ -261,21 +273,49 @@ class Walk:
     def _pages(self) -> Iterator[list[str]]:
         first = f"{self._since_ms}-0"
         for page in self._evidence.result_pages(first, "+"):
-            said = self._named(page)
-            owned = self._rows.owned([entry_id for entry_id, _ in said])
-            yield [entry_id for entry_id, order_id in said if owned.get(entry_id) == order_id]
+            yield self._found.marks_of_results(page)
         for page in self._evidence.letter_pages(first, "+"):
-            buried = [self._spelling.buried_entry(each.fields) for each in page if self._names_an_entry(each)]
-            in_question = [entry_id for entry_id, conflicts in buried if conflicts]
-            owned = self._rows.owned(in_question) if in_question else {}
-            yield [entry_id for entry_id, conflicts in buried if not (conflicts and entry_id in owned)]
+            yield self._found.marks_of_letters(page)
 
-    def _named(self, page: Sequence[Entry]) -> list[tuple[str, str]]:
+
+class Found:
+    """Tells which of the results and dead letters are ours: other fleets may give out on the same streams."""
+
+    def __init__(self, evidence: Evidence, rows: Rows, spelling: Spelling, decoder: Decoder) -> None:
+        self._evidence = evidence
+        self._rows = rows
+        self._spelling = spelling
+        self._decoder = decoder
+
+    def marks_of_results(self, page: Sequence[Entry]) -> list[str]:
+        """Return the entries whose rows are ours, and of the order that the result names."""
         # Anybody may write to these streams.
-        return [named for each in page if (named := self._spelling.named(each.fields)) is not None]
+        said = [named for each in page if (named := self._spelling.named(each.fields)) is not None]
+        entry_ids = [entry_id for entry_id, _ in said]
+        owned = self._rows.owned_by_source(entry_ids)
+        owned |= self._without_source([each for each in entry_ids if each not in owned])
+        return [entry_id for entry_id, order_id in said if owned.get(entry_id) == order_id]
 
-    def _names_an_entry(self, entry: Entry) -> bool:
-        return self._spelling.named(entry.fields) is not None
+    def marks_of_letters(self, page: Sequence[Entry]) -> list[str]:
+        """Return what entries were marked as, of the letters that say that they are ours.
+
+        One of the version before doesn't say it. A letter that comes twice costs a person a look; one of another fleet,
+        taken for ours, an order.
+        """
+        said = [self._spelling.buried(each.fields) for each in page]
+        return [each.mark for each in said if each is not None and each.sourced]
+
+    def _without_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        rows = self._rows.rows_of_entries(entry_ids) if entry_ids else {}
+        if not rows:
+            return {}
+        fields, alone = self._evidence.entries(list(rows)), self._rows.alone()
+        first = self._evidence.orders().first
+        return {
+            entry_id: row.order_id
+            for entry_id, row in rows.items()
+            if is_ours(row, fields.get(entry_id), self._decoder, first=first, alone=alone)
+        }
 
 
 def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool) -> Settlement | None:

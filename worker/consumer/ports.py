@@ -142,8 +142,10 @@ class Renderer(Protocol):
     def result(self, delivery: Delivery, record: OrderRecord) -> Settlement:
         """Return the settlement that publishes the result of a row."""
 
-    def letter(self, delivery: Delivery, *, reason: str, error: str, order_id: str | None) -> Settlement:
-        """Return the settlement that buries a delivery."""
+    def letter(
+        self, delivery: Delivery, *, reason: str, error: str, order_id: str | None, mark: str = ...
+    ) -> Settlement:
+        """Return the settlement that buries a delivery; `mark` is what it is marked as where that is not its entry."""
 
     def derived_order_id(self, entry_id: str) -> str:
         """Return the identity of an order whose entry names none."""

@@ -24,24 +24,6 @@ PAGE = 1000
 IDLE_STRETCH_S = 0.25
 
 
-class Extent(Protocol):
-    """How far a stream reaches."""
-
-    @property
-    def first(self) -> str:
-        """The first id, `0-0` where it is empty."""
-
-
-class Evidence(doubts.Evidence, Protocol):
-    """What the streams hold."""
-
-    def orders(self) -> Extent:
-        """Return how far the orders stream reaches."""
-
-    def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
-        """Return the fields of those that are on the orders stream."""
-
-
 class Mending(Protocol):
     """What gives back to the streams, what is not settled as far as Redis knows and in nobody's hands."""
 
@@ -58,14 +40,8 @@ class Rows(doubts.Rows, Protocol):
     def now(self) -> datetime:
         """Return the time of the database."""
 
-    def alone(self) -> bool:
-        """Whether no other source than ours was ever seen in this database."""
-
     def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
         """Return the first rows with an outcome that were recorded after one and up to a time, the oldest first."""
-
-    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
-        """Return the rows that entries own, by entry id."""
 
 
 def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Renderer) -> Settlement:
@@ -98,7 +74,7 @@ class Repair:
 
     def __init__(
         self,
-        evidence: Evidence,
+        evidence: doubts.Evidence,
         mending: Mending,
         rows: Rows,
         renderer: Renderer,

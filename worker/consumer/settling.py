@@ -123,9 +123,11 @@ class Settler:
             case Duplicate(delivery):
                 return [Settlement(delivery.entry_id, "ack")]
             case Dead(delivery, reason, error, order_id, content):
-                letter = self._renderer.letter(delivery, reason=reason, error=error, order_id=order_id)
                 mark = f"{delivery.entry_id}:{content}" if content else ""
-                return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id), mark=mark)]
+                letter = self._renderer.letter(
+                    delivery, reason=reason, error=error, order_id=order_id, mark=mark
+                )
+                return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id))]
             case Retry():
                 return []
         assert_never(outcome)

@@ -56,6 +56,14 @@ class StoreEvidence:
             yield [found[entry_id] for entry_id in dict.fromkeys(page) if entry_id in found]
             after = page[-1]
 
+    def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        """Return the order ids of the rows of our source that these entries own, by entry id."""
+        query = select(orders.c.entry_id, orders.c.order_id).where(
+            orders.c.entry_id.in_(entry_ids), orders.c.source == self._source
+        )
+        with self._database.transaction() as connection:
+            return {row.entry_id: row.order_id for row in connection.execute(query)}
+
     def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
         """Return the order ids of the rows that these entries own, by entry id."""
         query = (

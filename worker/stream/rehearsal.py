@@ -92,7 +92,6 @@ class Rehearsal:
         self._evidence.fates([LOST])
         self._evidence.entries([LOST])
         self._evidence.results_lost_until_ms()
-        self._marks.unite()
         self._marks.begin_walk()
         self._marks.remember([LOOKED_FOR], self._marks.state())
         self._marks.end_walk()

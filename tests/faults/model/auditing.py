@@ -25,7 +25,7 @@ def repair(state: State, fleet: SimulatedFleet, *, republish: bool) -> list[Find
     before, unknown = Counter(each["order_id"] for each in fleet.ever_published), set(fleet.stream.unknown)
     with scratch.scratch() as memory:
         audit = Audit(
-            streams, rows, memory, Spelling(), fleet.decoder,
+            streams, rows, memory, Spelling(source), fleet.decoder,
             since_ms=0, results_maxlen=0, progress=lambda _store, _done, _total: None,
         )  # fmt: skip
         remedies = Remedies(mending, streams, rows, renderer, republish=republish, clock=clock.monotonic)

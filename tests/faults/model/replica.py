@@ -168,7 +168,9 @@ def assemble(
         window_s=limits.repair_window_s,
         clock=clock.monotonic,
         now=clock.now,
-        open_doubts=Doubts(evidence, marks, table, Spelling(), orders.settle, clock=clock.monotonic),
+        open_doubts=Doubts(
+            evidence, marks, table, Spelling(source), orders.settle, understands, clock=clock.monotonic
+        ),
         decoder=understands,
     )
     registration = Registration(FakeToken(), FakeSources(), source=source, clock=clock.monotonic)

@@ -60,15 +60,14 @@ def test_nothing_is_published_again_when_a_new_version_starts(left: Deployment) 
     assert_invariants(left, made.worker.tally)
 
 
-def test_marks_of_before_are_set_as_well_while_they_are_there(left: Deployment) -> None:
+def test_marks_of_before_are_set_as_well(left: Deployment) -> None:
     """Proves that replicas of the version before, which know these alone, publish nothing again."""
-    (before,) = left.redis.keys(f"{left.orders}:settled:*")
     (entry_id,) = left.submit([small_order("new")])
 
     with running(left):
         eventually(left.all_settled)
 
-    assert left.redis.zscore(before, entry_id) is not None
+    assert left.redis.zscore(left.marks_of_before, entry_id) is not None
 
 
 def test_results_of_rows_without_a_source_go_out_again_when_redis_lost_everything(left: Deployment) -> None:

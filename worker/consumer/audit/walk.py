@@ -6,22 +6,40 @@ then be where it belongs, so replicas at work cause no false alarm.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.consumer.audit.judgement import Case, of_entry, of_row, only_redone
 from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, Streams
+from worker.consumer.doubts import CLOCKS_APART_MS
 from worker.consumer.ports import Decoder
+from worker.consumer.repair import stands_since_ms
 from worker.consumer.unsourced import is_ours
-from worker.domain.deliveries import BEGINNING, Delivery, entry_milliseconds, entry_order
-from worker.domain.evidence import Fate, Finding
-from worker.domain.orders import WITH_RESULT, OrderRecord, Status, Undecodable, quantity_of
+from worker.domain.deliveries import (
+    BEGINNING,
+    Delivery,
+    entry_milliseconds,
+    entry_order,
+    mark_of_conflict,
+)
+from worker.domain.evidence import BuriedEntry, Fate, Finding
+from worker.domain.orders import (
+    WITH_RESULT,
+    Order,
+    OrderRecord,
+    Status,
+    Undecodable,
+    UnsoundOrder,
+    quantity_of,
+)
 
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
 
 Progress = Callable[[str, int, int], None]
+Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 
 
 class Seen(Struct):
@@ -88,6 +106,7 @@ class Audit:
         self.range = Range(since_ms, streams.orders(), results, streams.letters(), trimmed)
         self._recorded_until = rows.now()
         self._last_result, self._last_letter = self.range.results.last, self.range.letters.last
+        self._without_rows: list[str] = []
 
     def findings(self) -> Iterator[Finding]:
         """Yield what breaks an invariant, each once, as it is proven."""
@@ -96,6 +115,7 @@ class Audit:
         self._memory.make_searchable()
         self._walk_orders()
         self._walk_rows()
+        self._ask_of_the_unknown()
         self._memory.suspect_unseen_results()
         for finding in self._look_again():
             self.seen.findings += 1
@@ -128,10 +148,8 @@ class Audit:
             self._progress("dead letters", self.seen.letters, total)
 
     def _add_letters(self, page: Sequence[Entry]) -> None:
-        buried = ((self._spelling.buried_entry(each.fields), each.entry_id) for each in page)
-        self._memory.add_letters(
-            (entry_id, letter_id, conflicts) for (entry_id, conflicts), letter_id in buried
-        )
+        buried = ((each.entry_id, self._spelling.buried(each.fields)) for each in page)
+        self._memory.add_letters((letter_id, said) for letter_id, said in buried if said is not None)
         self.seen.letters += len(page)
 
     def _walk_orders(self) -> None:
@@ -169,12 +187,26 @@ class Audit:
         decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in entries}
         wanted = [each.order_id for each in decoded.values() if not isinstance(each, Undecodable)]
         standing = self._rows.fingerprints(wanted) if wanted else {}
+        marks = dict(self._other_marks(decoded, letters))
+        fates = {**fates, **(self._streams.fates(list(marks.values())) if marks else {})}
         for entry_id, order in decoded.items():
             of_order = None if isinstance(order, Undecodable) else standing.get(order.order_id)
-            letter = letters.get(entry_id)
-            finding = of_entry(entry_id, order, fates[entry_id], of_order, letter)
+            letter, mark = letters.get(entry_id), marks.get(entry_id, entry_id)
+            finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark)
             if finding is not None or letter is None:
                 yield entry_id, finding
+
+    def _other_marks(
+        self, decoded: Mapping[str, Decoded], letters: Mapping[str, BuriedEntry]
+    ) -> Iterator[tuple[str, str]]:
+        """Yield entries and what they are marked as, where that is not their id: it came with the id of a row before."""
+        unburied = [each for each in decoded if each not in letters]
+        before = self._rows.owned(unburied) if unburied else {}
+        for entry_id, order in decoded.items():
+            if entry_id in letters:
+                yield entry_id, letters[entry_id].mark
+            elif entry_id in before and isinstance(order, Order):
+                yield entry_id, mark_of_conflict(entry_id, order.order_id, order.fingerprint)
 
     def _walk_rows(self) -> None:
         # Spelled with as many digits as ids have now; older ones are left out below.
@@ -200,7 +232,17 @@ class Audit:
             self.seen.trimmed += sum(entry_milliseconds(row.entry_id) < first_ms for row in rows)
             self._progress("rows", self.seen.rows, total)
 
+    def _ask_of_the_unknown(self) -> None:
+        for page in self._streams.unknown():
+            in_range = [each for each in page if self.range.holds(each)]
+            owned = self._rows.owned(in_range) if in_range else {}
+            self._memory.suspect_orders(owned.values())
+            self._without_rows += [each for each in in_range if each not in owned]
+
     def _look_again(self) -> Iterator[Finding]:
+        for entry_id in self._without_rows:
+            what = "nobody can know whether its result was published, and its row is gone"
+            yield Finding("I4", entry_id, None, what, "mark")
         done, total = 0, self._memory.suspects()
         for entry_ids in self._memory.suspected_entries(LOOKED_AT_TOGETHER):
             yield from self._look_at_entries(entry_ids)
@@ -248,6 +290,7 @@ class Audit:
         strangers = self._strangers(
             [row for each, row in rows.items() if row.unsourced and each not in results]
         )
+        lost_until_ms = self._streams.results_lost_until_ms()
         for order_id in order_ids:
             row, result = rows.get(order_id), results.get(order_id)
             if order_id in others or order_id in strangers:
@@ -258,13 +301,20 @@ class Audit:
                 visible = self.range.shows_result_of(row.entry_id)
                 there = row.entry_id not in gone
                 letter = letters.get(row.entry_id)
-                case = Case(row, fates[row.entry_id], result, letter, (), in_range, visible, there)
+                never = self._shows_all_since(stands_since_ms(row), lost_until_ms)
+                case = Case(row, fates[row.entry_id], result, letter, (), in_range, visible, there, never)
                 yield from of_row(self._compared(case))
             elif result is not None:
                 what = f"the result {result.result_id} has no row"
                 yield Finding(
                     "I4", None, order_id or None, what if order_id else f"{what}: it names no order"
                 )
+
+    def _shows_all_since(self, since_ms: int, lost_until_ms: int) -> bool:
+        """Whether every result that was published since a time is there, by clocks that may be apart, and was read."""
+        return all(
+            not each or since_ms >= each + CLOCKS_APART_MS for each in (self.range.since_ms, lost_until_ms)
+        )
 
     def _strangers(self, rows: Sequence[OrderRecord]) -> set[str]:
         """Return the orders of rows without a source that nothing shows to be ours."""
@@ -282,7 +332,7 @@ class Audit:
         if case.result is None:
             fate = case.fate
             self.seen.results_out_of_range += (
-                case.settled is not False and not case.visible and not fate.in_flight
+                case.settled is not False and not case.visible and not fate.in_flight and not fate.unknown
             )
             return case
         if case.row.status not in WITH_RESULT or case.result.digest == self._spelling.digest_of(case.row):
