@@ -2,6 +2,7 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_question_is_decided_when_retention_has_passed_its_entry(doubtful: Deplo
         eventually(doubtful.all_settled)
         eventually(
             lambda: any(
-                each.startswith(b"horizon=")
+                bytes(each).startswith(b"horizon=")
                 for each in doubtful.redis.zrangebyscore(doubtful.marks, "+inf", "+inf")
             ),
             within=30,
@@ -126,7 +127,7 @@ def test_repair_publishes_the_result_of_a_row_whose_entry_was_buried_as_a_confli
     deployment: Deployment, tmp_path: Path
 ) -> None:
     """Proves that the letter of a conflict is asked for by its own mark: that of the entry is the result's."""
-    renamed = {"order_id_field": "client_id"}
+    renamed: dict[str, Any] = {"order_id_field": "client_id"}
     deployment.submit([{**small_order("o1"), "client_id": "c1"}])
     die_before_publishing(deployment, tmp_path)
     with running(deployment, **renamed) as made:
