@@ -39,6 +39,7 @@ class Rehearsal:
         names = self._names
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost]
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
+        keys.append(names.results_token)
         try:
             self._work()
             self._let_go()
@@ -92,5 +93,6 @@ class Rehearsal:
         self._marks.remember([LOOKED_FOR], self._marks.state())
         self._marks.end_walk()
         self._token.token()
+        self._token.results_token()
         self._mending.restore([Settlement(LOST, "publish", ("type", "probe"), "")])
         self._mending.note({"how": "probe"})
