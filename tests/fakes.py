@@ -610,9 +610,13 @@ class FakeToken:
 
     def __init__(self) -> None:
         self.known_by = "token-1"
+        self.results_known_by = "results-1"
 
     def token(self) -> str:
         return self.known_by
+
+    def results_token(self) -> str:
+        return self.results_known_by
 
 
 class FakeSources:
@@ -622,18 +626,17 @@ class FakeSources:
         self.noted: list[str] = []
         self.others: dict[str, str] = {}
 
-    def seen(self, token: str) -> None:
-        if token not in self.noted:
+    def seen(self, token: str, results_token: str) -> str | None:
+        assert results_token, "a results stream without a token"
+        if token not in self.noted and token not in self.others:
             self.noted.append(token)
+        return self.others.get(token)
 
     def gone(self, token: str) -> None:
         self.noted.remove(token)
 
     def streams(self) -> int:
         return len(self.noted)
-
-    def source_of(self, token: str) -> str | None:
-        return self.others.get(token)
 
 
 class Bench:

@@ -10,7 +10,8 @@ from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Status
 from worker.store.engine import Database
 from worker.store.orders import OrderStore
-from worker.store.tables import of_source, order_sources, orders
+from worker.store.sources import is_alone
+from worker.store.tables import of_source, orders
 
 PAGE = 500
 _EXPECTED_ROWS = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('orders')")
@@ -22,7 +23,7 @@ class StoreEvidence:
     def __init__(self, database: Database, fleet: Fleet) -> None:
         self._database = database
         self._rows = OrderStore(database, fleet)
-        self._source = fleet.source
+        self._fleet = fleet
         self._ours = of_source(fleet.source)
 
     def now(self) -> datetime:
@@ -82,9 +83,8 @@ class StoreEvidence:
 
     def alone(self) -> bool:
         """Whether no other source than ours was ever seen in this database."""
-        others = select(order_sources.c.source).where(order_sources.c.source != self._source).limit(1)
         with self._database.transaction() as connection:
-            return connection.scalar(others) is None
+            return is_alone(connection, self._fleet)
 
     def of_other_sources(self, order_ids: Sequence[str]) -> set[str]:
         """Return those of the orders whose rows are of other sources."""

@@ -1,6 +1,7 @@
 """The orders table as inbox and outbox: records executions, finds what stands already."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
@@ -27,7 +28,8 @@ from worker.store.rows import (
     trade_lines,
     trade_rows,
 )
-from worker.store.tables import UNSOURCED, of_source, order_sources, orders, trades
+from worker.store.sources import publishing_here
+from worker.store.tables import UNSOURCED, of_source, orders, trades
 
 log = structlog.get_logger(__name__)
 
@@ -204,10 +206,9 @@ class OrderStore:
             connection, (orders.c.entry_id.in_(entry_ids) & ours) | orders.c.order_id.in_(order_ids)
         )
         by_entry = _by_entry(each for each in found if each.source in {UNSOURCED, self._fleet.source})
-        strangers = self._strangers(connection, {each.source for each in found})
-        by_order = {
-            each.row.order_id: replace(each.row, stranger=strangers.get(each.source)) for each in found
-        }
+        others = {each.source for each in found} - {UNSOURCED, self._fleet.source}
+        here = publishing_here(connection, self._fleet, others)
+        by_order = {each.row.order_id: each.said_by(others, here) for each in found}
         standing = {}
         for record in records:
             owned = by_entry.get(record.entry_id)
@@ -220,19 +221,21 @@ class OrderStore:
             standing[id(record)] = row
         return standing
 
-    def _strangers(self, connection: Connection, sources: set[str]) -> dict[str, Stranger]:
-        """Return those of the sources that are others than ours."""
-        others = sources - {UNSOURCED, self._fleet.source}
-        query = select(order_sources.c.source).where(
-            order_sources.c.source.in_(others), order_sources.c.results == self._fleet.results
-        )
-        here = set(connection.scalars(query)) if others else set[str]()
-        return {each: Stranger(each, each in here) for each in others}
-
 
 class _Found(NamedTuple):
     source: str
+    recorded_at: datetime
     row: OrderRecord
+
+    def said_by(self, others: Container[str], here: Mapping[str, datetime]) -> OrderRecord:
+        """Return the row, with the source that has it where that is one of the others; `here` are those that publish here."""
+        if self.source not in others:
+            return self.row
+        since = here.get(self.source)
+        # What it wrote before, it published elsewhere.
+        return replace(
+            self.row, stranger=Stranger(self.source, since is not None and since <= self.recorded_at)
+        )
 
 
 def _by_entry(found: Iterable[_Found]) -> dict[str, OrderRecord]:
@@ -243,7 +246,7 @@ def _by_entry(found: Iterable[_Found]) -> dict[str, OrderRecord]:
 def _select(connection: Connection, condition: ColumnElement[bool]) -> list[_Found]:
     rows = connection.execute(_with_fills.where(condition)).mappings()
     grouped = (list(fills) for _, fills in groupby(rows, key=itemgetter("order_id")))
-    return [_Found(fills[0]["source"], _record(fills)) for fills in grouped]
+    return [_Found(fills[0]["source"], fills[0]["recorded_at"], _record(fills)) for fills in grouped]
 
 
 def _record(fills: Sequence[Any]) -> OrderRecord:
