@@ -459,6 +459,7 @@ class FakeTable:
 
     def __init__(self) -> None:
         self.rows: dict[str, OrderRecord] = {}
+        self.alone = True
         self.lock = RLock()
 
     def of_entry(self, entry_id: str) -> OrderRecord | None:
@@ -516,6 +517,10 @@ class FakeStore:
         with self.faults.at("find"), self.table.lock:
             found = [row for row in self.table.rows.values() if row.entry_id in entry_ids]
             return {row.entry_id: _read_back(row) for row in found}
+
+    def alone(self) -> bool:
+        with self.faults.at("alone"):
+            return self.table.alone
 
     def _free(self, record: OrderRecord) -> bool:
         row = self.table.rows.get(record.order_id)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from worker import wire
 from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.consumer import Doubts, Registration, Repair
+from worker.consumer.moved import refuse_what_others_executed
 from worker.consumer.ports import Orders
 from worker.settings import Settings
 from worker.store import Database, Sources, StoreEvidence
@@ -31,11 +32,11 @@ def beside_the_work(
 ) -> Beside:
     """Return it, the source registered. Raises ConfigurationError, or Outage."""
     token, clock = StreamToken(link, names), time.monotonic
-    registration = Registration(
-        token, Sources(opened, settings.fleet), source=settings.fleet.source, clock=clock
-    )
-    registration.begin()
     evidence, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
+    sources, decoder = Sources(opened, settings.fleet), decoder_of(settings)
+    refuse_what_others_executed(token, evidence, sources, decoder)
+    registration = Registration(token, sources, source=settings.fleet.source, clock=clock)
+    registration.begin()
     repair = Repair(
         evidence,
         Mending(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel),
@@ -46,6 +47,6 @@ def beside_the_work(
         clock=clock,
         now=lambda: datetime.now(UTC),
         open_doubts=Doubts(evidence, marks, rows, wire.Spelling(), stream.settle, clock=clock),
-        decoder=decoder_of(settings),
+        decoder=decoder,
     )
     return Beside(repair, registration)

@@ -134,6 +134,13 @@ def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead
     if stranger is not None and not stranger.publishes_here:
         why = f"the order is that of source {stranger.source!r}, which publishes on another results stream"
         return Dead(delivery, "conflict", why, record.order_id)
+    if (
+        stranger is not None
+        and record.entry_id == delivery.entry_id
+        and content.fingerprint == record.fingerprint
+    ):
+        why = f"it was executed as an order of source {stranger.source!r}: this stream was that source before, or is it"
+        return Dead(delivery, "conflict", why, record.order_id)
     # Where nothing is known of the content (trimmed, undecodable), now or when the row was written, it stands for its entry.
     if not content.fingerprint or (owns and not record.fingerprint):
         return None

@@ -34,3 +34,12 @@ class Stranger(Struct, frozen=True):
 
     source: str
     publishes_here: bool
+
+
+class Foreign(Struct, frozen=True):
+    """What tells the order in a row of another source."""
+
+    source: str
+    entry_id: str
+    order_id: str
+    fingerprint: bytes

@@ -28,7 +28,7 @@ from worker.store.rows import (
     trade_lines,
     trade_rows,
 )
-from worker.store.sources import publishing_here
+from worker.store.sources import is_alone, publishing_here
 from worker.store.tables import UNSOURCED, of_source, orders, trades
 
 log = structlog.get_logger(__name__)
@@ -178,6 +178,11 @@ class OrderStore:
             asked = {"entry_ids": list(entry_ids), "source": self._fleet.source}
             owners = connection.scalars(_owners, asked).all()
             return _by_entry(_select(connection, orders.c.order_id.in_(owners)) if owners else [])
+
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
+        with self._database.transaction() as connection:
+            return is_alone(connection, self._fleet)
 
     def _with_trades(
         self, connection: Connection, records: Sequence[OrderRecord], written: Container[str]

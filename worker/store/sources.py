@@ -10,9 +10,9 @@ from sqlalchemy import Connection, and_, case, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.domain.errors import Outage
-from worker.domain.fleets import FRESH_S, Fleet
+from worker.domain.fleets import FRESH_S, Fleet, Foreign
 from worker.store.engine import Database
-from worker.store.tables import order_sources
+from worker.store.tables import UNSOURCED, order_sources, orders
 
 _book = order_sources.c
 _FRESH = timedelta(seconds=FRESH_S)
@@ -79,10 +79,14 @@ class Sources:
         with self._database.transaction() as connection:
             return int(connection.scalar(select(func.count()).where(self._lately)) or 0)
 
-    def alone(self) -> bool:
-        """Whether no other source than ours was ever seen in this database."""
+    def rows_of_others(self, entry_ids: Collection[str]) -> list[Foreign]:
+        """Return the rows that other sources have of entries of these ids."""
+        others = orders.c.source.not_in([UNSOURCED, self._fleet.source])
+        query = select(*(orders.c[name] for name in Foreign.__struct_fields__)).where(
+            orders.c.entry_id.in_(entry_ids), others
+        )
         with self._database.transaction() as connection:
-            return is_alone(connection, self._fleet)
+            return [Foreign(*row) for row in connection.execute(query)]
 
 
 def is_alone(connection: Connection, fleet: Fleet) -> bool:

@@ -92,6 +92,9 @@ class Rows(Protocol):
     def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows of orders that are of our source, by order id."""
 
+    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows that entries own, by entry id."""
+
     def alone(self) -> bool:
         """Whether no other source than ours was ever seen in this database."""
 

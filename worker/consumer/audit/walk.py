@@ -13,10 +13,18 @@ from msgspec.structs import replace
 from worker.consumer.audit.judgement import Case, of_entry, of_row, only_redone
 from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, Streams
 from worker.consumer.ports import Decoder
-from worker.consumer.unsourced import is_ours
+from worker.consumer.unsourced import answers_for, is_ours
 from worker.domain.deliveries import BEGINNING, Delivery, entry_milliseconds, entry_order
 from worker.domain.evidence import Fate, Finding
-from worker.domain.orders import WITH_RESULT, OrderRecord, Status, Undecodable, quantity_of
+from worker.domain.orders import (
+    WITH_RESULT,
+    Order,
+    OrderRecord,
+    Status,
+    Undecodable,
+    UnsoundOrder,
+    quantity_of,
+)
 
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
@@ -157,7 +165,16 @@ class Audit:
         """Return the order ids of the rows that entries own, leaving out those of another order that came with their id."""
         owned = self._rows.owned(list(entries)) if entries else {}
         decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in owned}
-        return {each: owned[each] for each, order in decoded.items() if order.order_id in {None, owned[each]}}
+        unsure = [each for each, order in decoded.items() if order.order_id != owned[each]]
+        rows = self._rows.rows_of_entries(unsure) if unsure else {}
+        ours = {each for each, row in rows.items() if self._answers(row, decoded[each])}
+        return {each: owned[each] for each in decoded if each not in unsure or each in ours}
+
+    def _answers(self, row: OrderRecord, order: Order | UnsoundOrder | Undecodable) -> bool:
+        """Whether the row of an entry id answers for an entry that does not hold the very order id of the row."""
+        if row.unsourced:
+            return answers_for(row, order, self._decoder, alone=self._rows.alone)
+        return order.order_id is None
 
     def _judge_entries(
         self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate]
