@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from worker import __version__, wire
+from worker.bootstrap import clocks
 from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
@@ -114,6 +115,7 @@ def replica(
             link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel
         )
         Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
+        clocks.warn_where_apart(link, now=time.time)
         stream.ensure_group()
         marks = Marks(link, names, lease_ms=settings.lease_ms)
         marks.unite()
