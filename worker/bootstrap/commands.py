@@ -10,7 +10,7 @@ from worker.bootstrap.connections import MIGRATION_CONNECTIONS, database, redis_
 from worker.bootstrap.spelling import decoder_of
 from worker.settings import Settings
 from worker.store import StoreInspector
-from worker.store.schema import require_way, standing
+from worker.store.schema import require_current, require_way, standing
 from worker.stream import DeadLetters, PendingEntries, StreamEvidence, Submitter, Trail
 
 
@@ -76,6 +76,7 @@ def witnesses(settings: Settings) -> Iterator[Witnesses]:
     names = redis_names(settings)
     with redis_link(settings, "show") as link, database(settings, "show") as opened:
         link.ping()
+        require_current(opened)
         yield Witnesses(
             trail=Trail(link, names),
             evidence=StreamEvidence(link, names),
