@@ -132,7 +132,11 @@ def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead
     """Return what a delivery is that the row contradicts."""
     stranger, owns = record.stranger, record.owned_by(delivery.entry_id)
     if stranger is not None and not stranger.publishes_here:
-        why = f"the order is that of source {stranger.source!r}, which publishes on another results stream"
+        why = (
+            f"the order is that of source {stranger.source!r}, and its result is not known to be on this results stream"
+            if stranger.source
+            else "the order has a row without a source, and this database has several: nobody can tell where its result is"
+        )
         return Dead(delivery, "conflict", why, record.order_id)
     if (
         stranger is not None

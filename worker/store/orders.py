@@ -223,6 +223,8 @@ class OrderStore:
             row = owned if same is None or (owned is not None and not told) else same
             if row is None:
                 raise Outage("postgresql", f"the row of order {record.order_id!r} vanished")
+            if row.unsourced and row.entry_id != record.entry_id and not is_alone(connection, self._fleet):
+                row = replace(row, stranger=Stranger(UNSOURCED, publishes_here=False))
             standing[id(record)] = row
         return standing
 

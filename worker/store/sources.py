@@ -79,6 +79,11 @@ class Sources:
         with self._database.transaction() as connection:
             return int(connection.scalar(select(func.count()).where(self._lately)) or 0)
 
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
+        with self._database.transaction() as connection:
+            return is_alone(connection, self._fleet)
+
     def rows_of_others(self, entry_ids: Collection[str]) -> list[Foreign]:
         """Return the rows that other sources have of entries of these ids."""
         others = orders.c.source.not_in([UNSOURCED, self._fleet.source])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.fleets import result_ids, small_order
+from tests.fleets import as_the_version_before_left_it, audit, result_ids, small_order
 from tests.harness import Deployment, Servers, eventually
 from tests.inprocess import running
 from worker.local import LocalRedis
@@ -83,3 +83,44 @@ def test_order_is_a_conflict_when_its_source_published_it_elsewhere_before_or_af
     assert made.worker.tally.duplicate == 0
     assert reasons(second) == [b"conflict"]
     assert "o1" not in result_ids(second)
+
+
+def test_audit_misses_the_letter_of_an_order_whose_source_publishes_elsewhere(
+    fleets: tuple[Deployment, Deployment],
+) -> None:
+    """Proves that it is no duplicate for an audit either: acked without a result here, it needs its letter."""
+    for fleet in fleets:
+        fleet.submit([small_order("o1")])
+        with running(fleet):
+            eventually(fleet.all_settled)
+    _, second = fleets
+    ((letter_id, _),) = second.entries(second.dead_letters)
+    assert audit(second) == (0, [])
+    second.redis.xdel(second.dead_letters, letter_id)
+
+    code, findings = audit(second)
+
+    assert code == 1
+    assert [each["order_id"] for each in findings] == ["o1"]
+
+
+def test_order_that_has_a_row_without_a_source_is_a_conflict_when_there_are_other_sources(
+    fleets: tuple[Deployment, Deployment],
+) -> None:
+    """Proves that nobody acks a duplicate of what may have its result on another stream."""
+    first, second = fleets
+    first.submit([small_order("o1")])
+    with running(first):
+        eventually(first.all_settled)
+    as_the_version_before_left_it(first)
+    with running(first):
+        first.submit([small_order("a2")])
+        eventually(first.all_settled)
+
+    second.submit([small_order("o1")])
+    with running(second) as made:
+        eventually(second.all_settled)
+
+    assert (made.worker.tally.duplicate, result_ids(second)) == (0, [])
+    assert reasons(second) == [b"conflict"]
+    assert b"without a source" in second.letters()[0]["error"]
