@@ -711,6 +711,7 @@ class Bench:
         )
         self.mending = FakeMending(self.orders)
         evidence, rows = FakeEvidence(self.orders), FakeRows(self.store, clock)
+        self.looked_through = rows
         self.marks = FakeMarks(self.orders)
         self.repair = Repair(
             evidence,

@@ -45,10 +45,6 @@ class FakeEvidence:
             marks=replace(stream.marks, made=""),
         )
 
-    def orders(self) -> FakeExtent:
-        with self._orders.faults.at("orders"):
-            return FakeExtent(next(iter(self.stream.entries), "0-0"))
-
     def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
         with self._orders.faults.at("entries"):
             return {each: self.stream.entries[each] for each in entry_ids if each in self.stream.entries}
@@ -72,12 +68,6 @@ class FakeEvidence:
             ]
         if page:
             yield page
-
-
-class FakeExtent(Struct, frozen=True):
-    """How far a stream reaches."""
-
-    first: str
 
 
 class FakeEntry(Struct, frozen=True):
@@ -200,6 +190,7 @@ class FakeRows:
     def __init__(self, store: FakeStore, clock: FakeClock) -> None:
         self._store = store
         self._clock = clock
+        self.streams = 1
 
     def now(self) -> datetime:
         with self._store.faults.at("now"):
@@ -216,7 +207,11 @@ class FakeRows:
             return [Owner(*each) for each in found if beginning < each and each[0] <= until][:count]
 
     def alone(self) -> bool:
-        return True
+        return self._store.alone()
+
+    def streams_lately(self) -> int:
+        with self._store.faults.at("streams_lately"):
+            return self.streams
 
     def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
         return {entry_id: row.order_id for entry_id, row in self._store.find(entry_ids).items()}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from worker.consumer.ports import Decoder
-from worker.domain.deliveries import BEGINNING, Delivery, entry_order
+from worker.domain.deliveries import Delivery
 from worker.domain.orders import Order, OrderRecord, Undecodable, UnsoundOrder
 
 
@@ -25,16 +25,20 @@ def answers_for(
 
 
 def is_ours(
-    row: OrderRecord, fields: tuple[bytes, ...] | None, decoder: Decoder, *, first: str, alone: bool
+    row: OrderRecord,
+    fields: tuple[bytes, ...] | None,
+    decoder: Decoder,
+    *,
+    alone: Callable[[], bool],
+    claimed: bool = False,
 ) -> bool:
-    """Whether a row is of our stream: `fields` are those of our entry of its id, `first` is the first entry that is there.
+    """Whether a row is of our stream: `fields` are those of our entry of its id.
 
-    Without that entry it is, if our stream has nothing of its time any more and no other source was ever seen.
+    Without that entry nobody can tell: a fleet of the version before, whose row it may be, is in no book. It is ours where
+    a person has `claimed` such rows.
     """
     if not row.unsourced:
         return True
-    if fields:
-        order = decoder.decode(Delivery(row.entry_id, fields, 0, False))
-        return answers_for(row, order, decoder, alone=lambda: alone)
-    nothing_of_its_time = first == BEGINNING or entry_order(first) > entry_order(row.entry_id)
-    return alone and nothing_of_its_time
+    if not fields:
+        return claimed
+    return answers_for(row, decoder.decode(Delivery(row.entry_id, fields, 0, False)), decoder, alone=alone)

@@ -29,6 +29,11 @@ from worker.domain.orders import (
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
 
+UNCLAIMED = (
+    "{} rows without a source have no result here, and their entries are gone: nobody can tell whether they are rows of this"
+    " fleet; --unsourced takes them for such"
+)
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -45,6 +50,7 @@ class Seen(Struct):
     redone: int = 0
     unsteady: int = 0
     results_out_of_range: int = 0
+    unsourced: int = 0
     findings: int = 0
 
 
@@ -82,6 +88,7 @@ class Audit:
         since_ms: int,
         results_maxlen: int,
         progress: Progress,
+        unsourced: bool,
     ) -> None:
         self._streams = streams
         self._rows = rows
@@ -89,6 +96,7 @@ class Audit:
         self._spelling = spelling
         self._decoder = decoder
         self._progress = progress
+        self._claimed = unsourced
         self.seen = Seen()
         results = streams.results()
         trimmed = results.may_be_trimmed(results_maxlen)
@@ -108,6 +116,9 @@ class Audit:
         for finding in self._look_again():
             self.seen.findings += 1
             yield finding
+        if self.seen.unsourced:
+            self.seen.findings += 1
+            yield Finding("I4", None, None, UNCLAIMED.format(self.seen.unsourced))
 
     def _remember_results(self) -> None:
         first, last, total = f"{self.range.since_ms}-0", self._last_result, self.range.results.length
@@ -263,7 +274,7 @@ class Audit:
         gone = set(open_ids).difference(self._streams.entries(open_ids) if open_ids else ())
         others = self._rows.of_other_sources([each for each in results if each not in rows])
         strangers = self._strangers(
-            [row for each, row in rows.items() if row.unsourced and each not in results]
+            [row for each, row in rows.items() if row.unsourced and each not in results], fates
         )
         for order_id in order_ids:
             row, result = rows.get(order_id), results.get(order_id)
@@ -283,17 +294,21 @@ class Audit:
                     "I4", None, order_id or None, what if order_id else f"{what}: it names no order"
                 )
 
-    def _strangers(self, rows: Sequence[OrderRecord]) -> set[str]:
-        """Return the orders of rows without a source that nothing shows to be ours."""
+    def _strangers(self, rows: Sequence[OrderRecord], fates: Mapping[str, Fate]) -> set[str]:
+        """Return the orders of rows without a source that nothing shows to be ours; count those that may be."""
         if not rows:
             return set()
-        entries, alone = self._streams.entries([row.entry_id for row in rows]), self._rows.alone()
-        first = self._streams.orders().first
-        return {
-            row.order_id
-            for row in rows
-            if not is_ours(row, entries.get(row.entry_id), self._decoder, first=first, alone=alone)
-        }
+        entries, strangers = self._streams.entries([row.entry_id for row in rows]), set()
+        for row in rows:
+            fields = entries.get(row.entry_id)
+            if is_ours(row, fields, self._decoder, alone=self._rows.alone, claimed=self._claimed):
+                continue
+            strangers.add(row.order_id)
+            if fields is None and not fates[row.entry_id].in_flight and self.range.holds(row.entry_id):
+                visible = self.range.shows_result_of(row.entry_id)
+                self.seen.unsourced += visible
+                self.seen.results_out_of_range += not visible
+        return strangers
 
     def _compared(self, case: Case) -> Case:
         if case.result is None:
