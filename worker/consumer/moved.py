@@ -60,7 +60,10 @@ def refuse_what_others_executed(token: Token, entries: Entries, rows: Rows, deco
         if isinstance(order, Undecodable) or order.fingerprint != row.fingerprint:
             # Another stream has an entry of that id.
             continue
-        if row.order_id == decoder.called_by(row.source, order.order_id, row.entry_id):
+        # Where it publishes elsewhere it may be another fleet that had the same order; its row is met, and is a conflict. An order
+        # without an id meets no row.
+        unmet = row.same_results or row.order_id != order.order_id
+        if unmet and row.order_id == decoder.called_by(row.source, order.order_id, row.entry_id):
             raise ConfigurationError(
                 f"WORKER_SOURCE: nothing is known of this orders stream, and its entry {row.entry_id} was executed as order"
                 f" {row.order_id!r} of the source {row.source!r}: set WORKER_SOURCE={row.source}"

@@ -37,9 +37,10 @@ class Stranger(Struct, frozen=True):
 
 
 class Foreign(Struct, frozen=True):
-    """What tells the order in a row of another source."""
+    """What tells the order in a row of another source, and whether that publishes on a results stream named like ours."""
 
     source: str
     entry_id: str
     order_id: str
     fingerprint: bytes
+    same_results: bool

@@ -87,9 +87,19 @@ class Sources:
     def rows_of_others(self, entry_ids: Collection[str]) -> list[Foreign]:
         """Return the rows that other sources have of entries of these ids."""
         others = orders.c.source.not_in([UNSOURCED, self._fleet.source])
-        query = select(*(orders.c[name] for name in Foreign.__struct_fields__)).where(
-            orders.c.entry_id.in_(entry_ids), others
+        named_like_ours = (
+            select(_book.token)
+            .where(_book.source == orders.c.source, _book.results == self._fleet.results)
+            .exists()
         )
+        told_by = (
+            orders.c.source,
+            orders.c.entry_id,
+            orders.c.order_id,
+            orders.c.fingerprint,
+            named_like_ours,
+        )
+        query = select(*told_by).where(orders.c.entry_id.in_(entry_ids), others)
         with self._database.transaction() as connection:
             return [Foreign(*row) for row in connection.execute(query)]
 
