@@ -497,6 +497,8 @@ class FakeTable:
         self.rows: dict[str, OrderRecord] = {}
         self.sources: dict[str, str] = {}
         self.book: set[Fleet] = set()
+        # Whether none but those in the book were ever seen.
+        self.alone = True
         self.lock = RLock()
 
     def source_of(self, order_id: str) -> str:
@@ -567,6 +569,10 @@ class FakeStore:
         with self.faults.at("find"), self.table.lock:
             found = [row for row in self.ours if row.entry_id in entry_ids]
             return {row.entry_id: _read_back(row) for row in found}
+
+    def alone(self) -> bool:
+        with self.faults.at("alone"):
+            return self.table.alone and all(each.source == self.fleet.source for each in self.table.book)
 
     @property
     def ours(self) -> list[OrderRecord]:
@@ -671,9 +677,13 @@ class FakeToken:
 
     def __init__(self) -> None:
         self.known_by = "token-1"
+        self.results_known_by = "results-1"
 
     def token(self) -> str:
         return self.known_by
+
+    def results_token(self) -> str:
+        return self.results_known_by
 
 
 class FakeSources:
@@ -683,18 +693,17 @@ class FakeSources:
         self.noted: list[str] = []
         self.others: dict[str, str] = {}
 
-    def seen(self, token: str) -> None:
-        if token not in self.noted:
+    def seen(self, token: str, results_token: str) -> str | None:
+        assert results_token, "a results stream without a token"
+        if token not in self.noted and token not in self.others:
             self.noted.append(token)
+        return self.others.get(token)
 
     def gone(self, token: str) -> None:
         self.noted.remove(token)
 
     def streams(self) -> int:
         return len(self.noted)
-
-    def source_of(self, token: str) -> str | None:
-        return self.others.get(token)
 
 
 class Bench:
@@ -764,6 +773,7 @@ class Bench:
         )
         self.mending = FakeMending(self.orders)
         evidence, rows = FakeEvidence(self.orders), FakeRows(self.store, clock)
+        self.looked_through = rows
         self.marks = FakeMarks(self.orders)
         self.repair = Repair(
             evidence,

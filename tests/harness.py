@@ -303,7 +303,11 @@ def _assert_every_entry_ended(
     deployment: Deployment, by_entry: Mapping[str, OrderRecord], published: set[str], buried: set[str]
 ) -> None:
     decoder = wire.Decoder(
-        source=deployment.fleet.source, order_id_field="order_id", max_bytes=65536, max_fields=64
+        source=deployment.fleet.source,
+        source_before=source_of(deployment.orders),
+        order_id_field="order_id",
+        max_bytes=65536,
+        max_fields=64,
     )
     orders = {row.order_id: row for row in by_entry.values()}
     assert not published & buried, "I2: an entry has a result and a dead letter"

@@ -272,6 +272,7 @@ class FakeRows:
     def __init__(self, store: FakeStore, clock: FakeClock) -> None:
         self._store = store
         self._clock = clock
+        self.streams = 1
 
     def now(self) -> datetime:
         with self._store.faults.at("now"):
@@ -288,8 +289,11 @@ class FakeRows:
             return [Owner(*each) for each in found if beginning < each and each[0] <= until][:count]
 
     def alone(self) -> bool:
-        with self._store.faults.at("alone"):
-            return all(each.source == self._store.fleet.source for each in self._store.table.book)
+        return self._store.alone()
+
+    def streams_lately(self) -> int:
+        with self._store.faults.at("streams_lately"):
+            return self.streams
 
     def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
         return self.owned_by_source(entry_ids)

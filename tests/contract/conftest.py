@@ -364,7 +364,7 @@ class RealStores:
         return OrderStore(self._deployment.database, fleet or self._deployment.fleet)
 
     def note(self, fleet: Fleet) -> None:
-        Sources(self._deployment.database, fleet).seen(f"the stream of {fleet.source}")
+        Sources(self._deployment.database, fleet).seen(f"the stream of {fleet.source}", "the results")
 
 
 @pytest.fixture

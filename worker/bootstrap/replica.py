@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from worker import __version__, wire
+from worker.bootstrap import clocks
 from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
@@ -27,7 +28,6 @@ from worker.consumer import (
     Intake,
     Isolation,
     Lease,
-    Registration,
     Retention,
     Settler,
     SignOfLife,
@@ -131,9 +131,7 @@ def replica(
         port, marks = wrap_stream(stream), Marks(link, names, lease_ms=settings.lease_ms)
         beside = beside_the_work(settings, names, link, loop_database, port, marks)
         rows = OrderStore(loop_database, settings.fleet)
-        prepare = partial(
-            _prepare, settings, names, link, loop_database, stream, marks, beside.registration, rows
-        )
+        prepare = partial(_prepare, settings, names, link, loop_database, stream, marks, beside, rows)
         Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(prepare)
         worker, decoder, deadlines = _assemble(
             settings, names, port, wrap_store(rows), executor, beside, drain
@@ -149,7 +147,7 @@ def _prepare(
     opened: Database,
     stream: OrderStream,
     marks: Marks,
-    registration: Registration,
+    beside: Beside,
     rows: OrderStore,
 ) -> None:
     """Find out whether everything is there and allowed, and make the group; may be repeated."""
@@ -166,10 +164,12 @@ def _prepare(
     with demands():
         require_keeping(link, allow_eviction=settings.allow_eviction)
         Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
+        clocks.warn_where_apart(link, now=time.time)
         stream.ensure_group()
     # Before any row is written: of those that are written from now on nobody can have published anything.
     stream.marks_made = marks.state().made
-    registration.begin()
+    beside.check()
+    beside.registration.begin()
 
 
 def _assemble(

@@ -4,6 +4,7 @@ import time
 
 from worker import __version__, wire
 from worker.domain.decimals import Digits
+from worker.domain.fleets import source_of
 from worker.settings import Settings
 
 
@@ -11,6 +12,7 @@ def decoder_of(settings: Settings) -> wire.Decoder:
     """Return the decoder with the limits that are set."""
     return wire.Decoder(
         source=settings.fleet.source,
+        source_before=source_of(settings.orders_stream),
         order_id_field=settings.order_id_field,
         max_bytes=settings.max_entry_bytes,
         max_fields=settings.max_entry_fields,

@@ -24,3 +24,16 @@ class DecodesAhead:
         fields, decoded = self._decoded.pop(delivery.entry_id, (None, None))
         # A Redis that lost its data may give an id out again.
         return self._decoder.decode(delivery) if decoded is None or fields is not delivery.fields else decoded
+
+    @property
+    def renamed(self) -> bool:
+        """Whether the source is another than the version before would have it."""
+        return self._decoder.renamed
+
+    def called_before(self, order_id: str, entry_id: str) -> str:
+        """Return what the version before called the order of an entry."""
+        return self._decoder.called_before(order_id, entry_id)
+
+    def called_by(self, source: str, order_id: str, entry_id: str) -> str:
+        """Return what the order of an entry would be called if its stream were another source."""
+        return self._decoder.called_by(source, order_id, entry_id)

@@ -309,12 +309,11 @@ class Found:
         rows = self._rows.rows_of_entries(entry_ids) if entry_ids else {}
         if not rows:
             return {}
-        fields, alone = self._evidence.entries(list(rows)), self._rows.alone()
-        first = self._evidence.orders().first
+        fields = self._evidence.entries(list(rows))
         return {
             entry_id: row.order_id
             for entry_id, row in rows.items()
-            if is_ours(row, fields.get(entry_id), self._decoder, first=first, alone=alone)
+            if is_ours(row, fields.get(entry_id), self._decoder, alone=self._rows.alone)
         }
 
 

@@ -101,6 +101,9 @@ class Store(Protocol):
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows these entries own."""
 
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
+
 
 class Executor(Protocol):
     """Turns an order into an execution.
@@ -134,6 +137,16 @@ class Decoder(Protocol):
 
     def decode(self, delivery: Delivery) -> Order | UnsoundOrder | Undecodable:
         """Return the order in an entry, or why there is none; never raises."""
+
+    @property
+    def renamed(self) -> bool:
+        """Whether the source is another than the version before, which named orders after the stream, would have it."""
+
+    def called_before(self, order_id: str, entry_id: str) -> str:
+        """Return what the version before called the order of an entry; that is another id where it was derived."""
+
+    def called_by(self, source: str, order_id: str, entry_id: str) -> str:
+        """Return what the order of an entry would be called if its stream were another source."""
 
 
 class Renderer(Protocol):

@@ -77,6 +77,11 @@ class RedisNames(Struct, frozen=True):
         return f"{self.orders}:token"
 
     @property
+    def results_token(self) -> str:
+        """What this results stream is known by: another server may have one of the same name."""
+        return f"{self.results}:token"
+
+    @property
     def trimmed(self) -> str:
         """Entries that were trimmed while pending, until somebody has asked the inbox about them."""
         return f"{self.orders}:trimmed:{self.group}"

@@ -26,7 +26,7 @@ def repair(state: State, fleet: SimulatedFleet, *, republish: bool) -> list[Find
     with scratch.scratch() as memory:
         audit = Audit(
             streams, rows, memory, Spelling(source), fleet.decoder,
-            since_ms=0, results_maxlen=0, progress=lambda _store, _done, _total: None,
+            since_ms=0, results_maxlen=0, unsourced=False, progress=lambda _store, _done, _total: None,
         )  # fmt: skip
         remedies = Remedies(mending, streams, rows, renderer, republish=republish, clock=clock.monotonic)
         mending.begin()

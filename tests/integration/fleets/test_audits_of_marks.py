@@ -76,9 +76,8 @@ def test_question_is_decided_when_retention_has_passed_its_entry(doubtful: Deplo
         doubtful.submit([small_order("new")])
         eventually(doubtful.all_settled)
         eventually(
-            lambda: any(
-                bytes(each).startswith(b"horizon=")
-                for each in doubtful.redis.zrangebyscore(doubtful.marks, "+inf", "+inf")
+            lambda: (
+                b"horizon=" in repr(doubtful.redis.zrangebyscore(doubtful.marks, "+inf", "+inf")).encode()
             ),
             within=30,
         )

@@ -70,17 +70,6 @@ def test_marks_of_before_are_set_as_well(left: Deployment) -> None:
     assert left.redis.zscore(left.marks_of_before, entry_id) is not None
 
 
-def test_results_of_rows_without_a_source_go_out_again_when_redis_lost_everything(left: Deployment) -> None:
-    """Proves that the promise for a FLUSHALL holds for what was committed before the new version came."""
-    left.redis.delete(*left.redis.keys(f"{left.name}:*"))
-
-    with running(left):
-        eventually(lambda: left.redis.xlen(left.results) == len(FEW))
-
-    assert sorted(result_ids(left)) == FEW
-    assert_audits_are_clean([left])
-
-
 def test_order_is_executed_on_its_own_when_a_row_without_a_source_has_its_entry_id(
     fleets: tuple[Deployment, Deployment],
 ) -> None:

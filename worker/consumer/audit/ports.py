@@ -93,10 +93,13 @@ class Rows(Protocol):
         """Return the order ids of the rows that these entries own, by entry id."""
 
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
-        """Return the fingerprints of those of the orders that have a row."""
+        """Return the fingerprints of those of the orders that have a row whose result stands where ours do."""
 
     def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows of orders that are of our source, by order id."""
+
+    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows that entries own, by entry id."""
 
     def alone(self) -> bool:
         """Whether no other source than ours was ever seen in this database."""

@@ -16,7 +16,7 @@ from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, S
 from worker.consumer.doubts import CLOCKS_APART_MS
 from worker.consumer.ports import Decoder
 from worker.consumer.repair import stands_since_ms
-from worker.consumer.unsourced import is_ours
+from worker.consumer.unsourced import answers_for, is_ours
 from worker.domain.deliveries import (
     BEGINNING,
     Delivery,
@@ -38,6 +38,11 @@ from worker.domain.orders import (
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
 
+UNCLAIMED = (
+    "{} rows without a source have no result here, and their entries are gone: nobody can tell whether they are rows of this"
+    " fleet; --unsourced takes them for such"
+)
+
 Progress = Callable[[str, int, int], None]
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 
@@ -55,6 +60,7 @@ class Seen(Struct):
     redone: int = 0
     unsteady: int = 0
     results_out_of_range: int = 0
+    unsourced: int = 0
     findings: int = 0
 
 
@@ -92,6 +98,7 @@ class Audit:
         since_ms: int,
         results_maxlen: int,
         progress: Progress,
+        unsourced: bool,
     ) -> None:
         self._streams = streams
         self._rows = rows
@@ -99,6 +106,7 @@ class Audit:
         self._spelling = spelling
         self._decoder = decoder
         self._progress = progress
+        self._claimed = unsourced
         self.seen = Seen()
         results = streams.results()
         trimmed = results.may_be_trimmed(results_maxlen)
@@ -120,6 +128,9 @@ class Audit:
         for finding in self._look_again():
             self.seen.findings += 1
             yield finding
+        if self.seen.unsourced:
+            self.seen.findings += 1
+            yield Finding("I4", None, None, UNCLAIMED.format(self.seen.unsourced))
 
     def _remember_results(self) -> None:
         first, last, total = f"{self.range.since_ms}-0", self._last_result, self.range.results.length
@@ -175,7 +186,16 @@ class Audit:
         """Return the order ids of the rows that entries own, leaving out those of another order that came with their id."""
         owned = self._rows.owned(list(entries)) if entries else {}
         decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in owned}
-        return {each: owned[each] for each, order in decoded.items() if order.order_id in {None, owned[each]}}
+        unsure = [each for each, order in decoded.items() if order.order_id != owned[each]]
+        rows = self._rows.rows_of_entries(unsure) if unsure else {}
+        ours = {each for each, row in rows.items() if self._answers(row, decoded[each])}
+        return {each: owned[each] for each in decoded if each not in unsure or each in ours}
+
+    def _answers(self, row: OrderRecord, order: Order | UnsoundOrder | Undecodable) -> bool:
+        """Whether the row of an entry id answers for an entry that does not hold the very order id of the row."""
+        if row.unsourced:
+            return answers_for(row, order, self._decoder, alone=self._rows.alone)
+        return order.order_id is None
 
     def _judge_entries(
         self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate]
@@ -288,7 +308,7 @@ class Audit:
         gone = set(open_ids).difference(self._streams.entries(open_ids) if open_ids else ())
         others = self._rows.of_other_sources([each for each in results if each not in rows])
         strangers = self._strangers(
-            [row for each, row in rows.items() if row.unsourced and each not in results]
+            [row for each, row in rows.items() if row.unsourced and each not in results], fates
         )
         lost_until_ms = self._streams.results_lost_until_ms()
         for order_id in order_ids:
@@ -316,17 +336,21 @@ class Audit:
             not each or since_ms >= each + CLOCKS_APART_MS for each in (self.range.since_ms, lost_until_ms)
         )
 
-    def _strangers(self, rows: Sequence[OrderRecord]) -> set[str]:
-        """Return the orders of rows without a source that nothing shows to be ours."""
+    def _strangers(self, rows: Sequence[OrderRecord], fates: Mapping[str, Fate]) -> set[str]:
+        """Return the orders of rows without a source that nothing shows to be ours; count those that may be."""
         if not rows:
             return set()
-        entries, alone = self._streams.entries([row.entry_id for row in rows]), self._rows.alone()
-        first = self._streams.orders().first
-        return {
-            row.order_id
-            for row in rows
-            if not is_ours(row, entries.get(row.entry_id), self._decoder, first=first, alone=alone)
-        }
+        entries, strangers = self._streams.entries([row.entry_id for row in rows]), set()
+        for row in rows:
+            fields = entries.get(row.entry_id)
+            if is_ours(row, fields, self._decoder, alone=self._rows.alone, claimed=self._claimed):
+                continue
+            strangers.add(row.order_id)
+            if fields is None and not fates[row.entry_id].in_flight and self.range.holds(row.entry_id):
+                visible = self.range.shows_result_of(row.entry_id)
+                self.seen.unsourced += visible
+                self.seen.results_out_of_range += not visible
+        return strangers
 
     def _compared(self, case: Case) -> Case:
         if case.result is None:
