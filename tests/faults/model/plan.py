@@ -28,8 +28,8 @@ KNOWLEDGE = (
     "group renamed",
     "entry id used again",
 )
-# After these only a repair finds a row that was committed and not settled, whose entry is gone.
-UNGROUPING = ("group renamed", "entry id used again")
+# After these only a repair finds a row that was committed and not settled, where its entry is gone.
+UNGROUPING = ("group lost", "marks and group lost", "group renamed")
 LOSSES = ("group lost", "entry trimmed", *KNOWLEDGE, *WIPING)
 CLOCKS = ("clock ahead", "clock back")
 LEAVING = ("drain", "hurried drain")

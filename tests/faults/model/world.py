@@ -140,7 +140,9 @@ class World(State):
         if self._settled_since != self.healed_at:
             self._settled_since = self.healed_at
             self.settled_after_s = max(self.settled_after_s, self.clock.seconds - self.healed_at)
-        lost = self.struck.keys() & {*WIPING, *UNGROUPING}
+        lost = self.struck.keys() & {*WIPING, "entry id used again"}
+        if self.struck["entry trimmed"]:
+            lost |= self.struck.keys() & {*UNGROUPING}
         if self.keeps_going or (lost and self.clock.seconds < self.healed_at + REPAIRED_WITHIN_S):
             return
         if self._disasters.hurry():
