@@ -111,3 +111,16 @@ def test_ack_alone_leaves_no_doubt(bench: Bench) -> None:
     settled = bench.orders.settle([Settlement("1-1", "ack")])
 
     assert settled.in_doubt == ()
+
+
+def test_marks_alone_are_asked_while_another_replica_reads_what_was_given_out(bench: Bench) -> None:
+    held_through_a_loss(bench, "a")
+    bench.worker.work_through()
+    bench.stream.reader = ("another", bench.clock.milliseconds() + 1_000_000)
+
+    for _ in range(5):
+        bench.worker.refill()
+        bench.clock.advance(1)
+
+    assert bench.orders.faults.steps.count("fates") == 1
+    assert published(bench) == []

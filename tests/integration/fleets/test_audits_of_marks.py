@@ -2,10 +2,12 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fleets import (
+    as_the_version_before_left_it,
     assert_audits_are_clean,
     audit,
     delete_marks,
@@ -126,12 +128,11 @@ def test_repair_publishes_the_result_of_a_row_whose_entry_was_buried_as_a_confli
     deployment: Deployment, tmp_path: Path
 ) -> None:
     """Proves that the letter of a conflict is asked for by its own mark: that of the entry is the result's."""
-    renamed = {"order_id_field": "client_id"}
+    renamed: dict[str, Any] = {"order_id_field": "client_id"}
     deployment.submit([{**small_order("o1"), "client_id": "c1"}])
     die_before_publishing(deployment, tmp_path)
-    with running(deployment, **renamed) as made:
+    with running(deployment, repair_window_s=0, **renamed):
         eventually(deployment.all_settled)
-        eventually(lambda: has_repaired(deployment, made.names.consumer))
 
     for _ in range(2):
         audit(deployment, "--repair", **renamed)
@@ -189,3 +190,21 @@ def test_source_is_settled_when_another_one_is_called_like_a_key_of_it(
         key.decode() for key in first.redis.scan_iter(match=f"{first.results}:*")
     }
     assert audit(first, "--repair", source="x") == (0, [])
+
+
+def test_rows_of_before_are_told_when_their_entries_and_results_are_gone(deployment: Deployment) -> None:
+    """Proves that rows which say no source are not passed over in silence where nothing else says whose they are."""
+    ids = deployment.submit(numbered_orders(KEPT))
+    settle(deployment)
+    as_the_version_before_left_it(deployment)
+    deployment.redis.delete(deployment.results, deployment.marks_of_before)
+    deployment.redis.xdel(deployment.orders, *ids[1:])
+    look_around(deployment)
+
+    code, findings = audit(deployment)
+
+    assert result_ids(deployment) == ["order-0"]
+    assert code == 1
+    (told,) = findings
+    assert told["what"].startswith(f"{KEPT - 1} rows of the version before have no result here")
+    assert "order-1" in told["what"]

@@ -37,6 +37,10 @@ from worker.domain.orders import (
 
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
+NOBODYS = (
+    "{} rows of the version before have no result here, and nothing says any more whose they are, as that of order {};"
+    " where they are another fleet's, give them its source"
+)
 
 Progress = Callable[[str, int, int], None]
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
@@ -107,6 +111,7 @@ class Audit:
         self._recorded_until = rows.now()
         self._last_result, self._last_letter = self.range.results.last, self.range.letters.last
         self._without_rows: list[str] = []
+        self._nobodys: set[str] = set()
 
     def findings(self) -> Iterator[Finding]:
         """Yield what breaks an invariant, each once, as it is proven."""
@@ -120,6 +125,9 @@ class Audit:
         for finding in self._look_again():
             self.seen.findings += 1
             yield finding
+        if self._nobodys:
+            self.seen.findings += 1
+            yield Finding("I4", None, None, NOBODYS.format(len(self._nobodys), min(self._nobodys)))
 
     def _remember_results(self) -> None:
         first, last, total = f"{self.range.since_ms}-0", self._last_result, self.range.results.length
@@ -322,11 +330,14 @@ class Audit:
             return set()
         entries, alone = self._streams.entries([row.entry_id for row in rows]), self._rows.alone()
         first = self._streams.orders().first
-        return {
+        strangers = {
             row.order_id
             for row in rows
             if not is_ours(row, entries.get(row.entry_id), self._decoder, first=first, alone=alone)
         }
+        # Our stream may have had their entries, and our results theirs.
+        self._nobodys |= {row.order_id for row in rows if row.entry_id not in entries} & strangers
+        return strangers
 
     def _compared(self, case: Case) -> Case:
         if case.result is None:
