@@ -44,6 +44,12 @@ def die_before_publishing(deployment: Deployment, tmp_path: Path) -> None:
         assert dying.wait() == -signal.SIGKILL
 
 
+def facts(deployment: Deployment) -> list[bytes]:
+    """Return what is known of all marks."""
+    found: Any = deployment.redis.zrangebyscore(deployment.marks, "+inf", "+inf")
+    return list(found)
+
+
 @pytest.fixture
 def doubtful(deployment: Deployment) -> Deployment:
     """Of fifteen orders nobody can know whether their results were published."""
@@ -76,13 +82,7 @@ def test_question_is_decided_when_retention_has_passed_its_entry(doubtful: Deplo
         eventually(lambda: doubtful.redis.xlen(doubtful.orders) <= 1, within=30)
         doubtful.submit([small_order("new")])
         eventually(doubtful.all_settled)
-        eventually(
-            lambda: any(
-                each.startswith(b"horizon=")
-                for each in doubtful.redis.zrangebyscore(doubtful.marks, "+inf", "+inf")
-            ),
-            within=30,
-        )
+        eventually(lambda: any(each.startswith(b"horizon=") for each in facts(doubtful)), within=30)
 
     audit(doubtful, "--repair")
 
