@@ -11,8 +11,8 @@ INCOMPLETE = Marked(results_since_ms=10**15, letters_since_ms=0)
 
 @pytest.mark.parametrize(
     "fate",
-    [Fate(marks=INCOMPLETE), Fate(old=True)],
-    ids=["marks of its time are not complete", "marks of its age were dropped"],
+    [Fate(marks=INCOMPLETE), Fate(old=True, unknown=True)],
+    ids=["marks of its time are not complete", "marks of its age were dropped, and it is asked"],
 )
 def test_result_is_taken_for_published_where_it_is_not_to_go_out_again(fate: Fate) -> None:
     (finding,) = of_row(Case(record(), fate, None, None))

@@ -207,3 +207,16 @@ def held_by_nobody(bench: Bench) -> None:
 def lose_what_was_given_out(bench: Bench) -> None:
     bench.stream.results.trim(len(bench.stream.results))
     bench.stream.lose_marks()
+
+
+def test_marks_alone_are_asked_while_another_replica_reads_what_was_given_out(bench: Bench) -> None:
+    held_through_a_loss(bench, "a")
+    bench.worker.work_through()
+    bench.stream.reader = ("another", bench.clock.milliseconds() + 1_000_000)
+
+    for _ in range(5):
+        bench.worker.refill()
+        bench.clock.advance(1)
+
+    assert bench.orders.faults.steps.count("fates") == 1
+    assert published(bench) == []

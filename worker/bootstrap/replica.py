@@ -209,8 +209,9 @@ def _assemble(
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
     settler = Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally)
+    retention = _retention(settings, stream)
     worker = Worker(
-        stream, store, intake, handling, isolation, settler, lease, _retention(settings, stream), beside.repair,
+        stream, store, intake, handling, isolation, settler, lease, retention, beside.repair,
         beside.registration, Chores(tally, clock=clock), drain, tally, life,
     )  # fmt: skip
     return worker, decoder, deadlines

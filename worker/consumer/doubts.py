@@ -23,6 +23,8 @@ MOST_OPEN = 5000
 STRETCH_S = 0.25
 ASKED_EVERY_S = 0.2
 LAST_TURNS = 8
+# A few milliseconds of Redis.
+ASKED_TOGETHER = 500
 
 # The id of an entry, and what it is marked as where that is something else.
 Key: TypeAlias = tuple[str, str]
@@ -160,6 +162,7 @@ class Doubts:
         self._open: dict[Key, Doubt] = {}
         self._walk: Walk | None = None
         self._due = clock()
+        self._tried_with: tuple[Marked, int] | None = None
 
     def __bool__(self) -> bool:
         """Whether anything is in doubt."""
@@ -179,13 +182,14 @@ class Doubts:
         """Take up a settlement that is in doubt; `stands_since_ms` says since when it may have been made."""
         doubt = Doubt(settlement, delivery, written)
         self._open[doubt.key] = doubt
+        self._tried_with = None
 
     def go_on(self) -> None:
         """Read for a stretch, and settle what is decided. Raises Outage; then the doubts stay."""
         if not self._open or self._clock() < self._due:
             return
         if self._walk is None:
-            self._begin(self._decide(()))
+            self._begin(self._decide(()) if self._marks_tell_more() else list(self._open.values()))
         ends_at = self._clock() + STRETCH_S
         while self._walk is not None and self._clock() < ends_at:
             self._read_on(self._walk)
@@ -194,6 +198,12 @@ class Doubts:
         """Do what can be done before a process leaves: a few turns more. What is left stays pending, or is for a repair."""
         for _ in range(LAST_TURNS):
             self.go_on()
+
+    def _marks_tell_more(self) -> bool:
+        """Whether there is anything to decide since it was last tried: asking of each holds up the server."""
+        known = self._marks.state(), len(self._open)
+        news, self._tried_with = known != self._tried_with, known
+        return news
 
     def _begin(self, undecided: Sequence[Doubt]) -> None:
         if not undecided:
@@ -230,7 +240,7 @@ class Doubts:
 
     def _decide(self, looked_for: Container[Key]) -> list[Doubt]:
         """Settle what is decided, by marks or because it was looked for; return what is not."""
-        fates = self._evidence.fates([each.settlement.entry_id for each in self._open.values()])
+        fates = dict(self._fates())
         decided, undecided = [], []
         for each in self._open.values():
             settlement = _decided(each, fates[each.settlement.entry_id], looked_for=each.key in looked_for)
@@ -246,6 +256,11 @@ class Doubts:
                     del self._open[settlement.entry_id, settlement.mark]
             _tell(settling, len(decided))
         return undecided
+
+    def _fates(self) -> Iterator[tuple[str, Fate]]:
+        entry_ids = [each.settlement.entry_id for each in self._open.values()]
+        for first in range(0, len(entry_ids), ASKED_TOGETHER):
+            yield from self._evidence.fates(entry_ids[first : first + ASKED_TOGETHER]).items()
 
 
 class Walk:

@@ -28,7 +28,7 @@ def facts_of(found: Found) -> Facts:
             name: redis[name]
             for name in (
                 "group", "group_exists", "waiting", "waiting_exact", "oldest_waiting_age_s", "pending", "stuck",
-                "longest_untouched_s", "oldest_pending_age_s",
+                "longest_untouched_s", "oldest_pending_age_s", "unknown_results", "set_aside", "a_set_aside",
             )
         }  # fmt: skip
         facts |= {
@@ -36,9 +36,6 @@ def facts_of(found: Found) -> Facts:
             "alive": redis["consumers_alive"],
             "several_leases_s": redis["stuck_after_s"],
             "lost_unread": (redis["lost_unread"] or 0) + redis["lost_unnoticed"],
-            "unknown_results": redis["unknown_results"],
-            "set_aside": redis["set_aside"],
-            "a_set_aside": redis["a_set_aside"],
             "open_letters": redis["letters"]["open"],
             "all_letters": redis["letters"]["all"],
             "repairs": redis["repair"]["running"],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fleets import (
+    as_the_version_before_left_it,
     assert_audits_are_clean,
     audit,
     delete_marks,
@@ -43,6 +44,12 @@ def die_before_publishing(deployment: Deployment, tmp_path: Path) -> None:
         assert dying.wait() == -signal.SIGKILL
 
 
+def facts(deployment: Deployment) -> list[bytes]:
+    """Return what is known of all marks."""
+    found: Any = deployment.redis.zrangebyscore(deployment.marks, "+inf", "+inf")
+    return list(found)
+
+
 @pytest.fixture
 def doubtful(deployment: Deployment) -> Deployment:
     """Of fifteen orders nobody can know whether their results were published."""
@@ -75,12 +82,7 @@ def test_question_is_decided_when_retention_has_passed_its_entry(doubtful: Deplo
         eventually(lambda: doubtful.redis.xlen(doubtful.orders) <= 1, within=30)
         doubtful.submit([small_order("new")])
         eventually(doubtful.all_settled)
-        eventually(
-            lambda: (
-                b"horizon=" in repr(doubtful.redis.zrangebyscore(doubtful.marks, "+inf", "+inf")).encode()
-            ),
-            within=30,
-        )
+        eventually(lambda: any(each.startswith(b"horizon=") for each in facts(doubtful)), within=30)
 
     audit(doubtful, "--repair")
 
@@ -129,9 +131,8 @@ def test_repair_publishes_the_result_of_a_row_whose_entry_was_buried_as_a_confli
     renamed: dict[str, Any] = {"order_id_field": "client_id"}
     deployment.submit([{**small_order("o1"), "client_id": "c1"}])
     die_before_publishing(deployment, tmp_path)
-    with running(deployment, **renamed) as made:
+    with running(deployment, repair_window_s=0, **renamed):
         eventually(deployment.all_settled)
-        eventually(lambda: has_repaired(deployment, made.names.consumer))
 
     for _ in range(2):
         audit(deployment, "--repair", **renamed)
@@ -189,3 +190,21 @@ def test_source_is_settled_when_another_one_is_called_like_a_key_of_it(
         key.decode() for key in first.redis.scan_iter(match=f"{first.results}:*")
     }
     assert audit(first, "--repair", source="x") == (0, [])
+
+
+def test_rows_of_before_are_told_when_their_entries_and_results_are_gone(deployment: Deployment) -> None:
+    """Proves that rows which say no source are not passed over in silence where nothing else says whose they are."""
+    ids = deployment.submit(numbered_orders(KEPT))
+    settle(deployment)
+    as_the_version_before_left_it(deployment)
+    deployment.redis.delete(deployment.results, deployment.marks_of_before)
+    deployment.redis.xdel(deployment.orders, *ids[1:])
+    look_around(deployment)
+
+    code, findings = audit(deployment)
+
+    assert result_ids(deployment) == ["order-0"]
+    assert code == 1
+    (told,) = findings
+    assert told["what"].startswith(f"{KEPT - 1} rows of the version before have no result here")
+    assert "order-1" in told["what"]

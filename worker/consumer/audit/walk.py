@@ -37,7 +37,6 @@ from worker.domain.orders import (
 
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
-
 UNCLAIMED = (
     "{} rows without a source have no result here, and their entries are gone: nobody can tell whether they are rows of this"
     " fleet; --unsourced takes them for such"
