@@ -114,14 +114,7 @@ def replica(
     names = redis_names(settings)
     with ExitStack() as opened:
         opened.callback(close, executor)
-        # Once the loop has left a server that takes no writes any more, pages are not to show what is there.
-        at_redis, at_postgres = endpoint(settings.redis_url), endpoint(settings.database_url)
-        link = opened.enter_context(redis_link(settings, "loop", at_redis))
-        asking_link = opened.enter_context(redis_link(settings, "checks", at_redis))
-        loop_database = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS, at_postgres))
-        asked_database = opened.enter_context(
-            database(settings, "checks", INSPECTION_CONNECTIONS, at_postgres)
-        )
+        link, asking_link, loop_database, asked_database = _connections(settings, opened)
         vitals = ReplicaVitals(drain)
         pages = _pages(settings, names, asking_link, asked_database, vitals, shown=shown)
         checks, server = opened.enter_context(pages)
@@ -138,6 +131,17 @@ def replica(
         )
         vitals.begin(worker, decoder)
         yield Replica(worker, names, decoder, deadlines, checks, server)
+
+
+def _connections(settings: Settings, opened: ExitStack) -> tuple[RedisLink, RedisLink, Database, Database]:
+    """Return those of the loop and those of pages and checks, of Redis and of PostgreSQL."""
+    # Once the loop has left a server that takes no writes any more, pages are not to show what is there.
+    at_redis, at_postgres = endpoint(settings.redis_url), endpoint(settings.database_url)
+    link = opened.enter_context(redis_link(settings, "loop", at_redis))
+    asking_link = opened.enter_context(redis_link(settings, "checks", at_redis))
+    rows = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS, at_postgres))
+    asked = opened.enter_context(database(settings, "checks", INSPECTION_CONNECTIONS, at_postgres))
+    return link, asking_link, rows, asked
 
 
 def _prepare(
@@ -184,12 +188,10 @@ def _assemble(
     clock, tally, life = time.monotonic, Tally(), SignOfLife(time.monotonic)
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
     deadlines = Deadlines(
-        drain,
-        execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
+        drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
     )  # fmt: skip
-    decoder = decoder_of(settings)
-    ahead = DecodesAhead(decoder)
     renderer = renderer_of(settings, names.consumer)
+    ahead = DecodesAhead(decoder := decoder_of(settings))
     intake = Intake(
         stream, lease, tally,
         batch_size=batch_size_of(settings, executor),
@@ -208,10 +210,9 @@ def _assemble(
         before_commit=intake.read_ahead,
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
-    settler = Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally)
-    retention = _retention(settings, stream)
     worker = Worker(
-        stream, store, intake, handling, isolation, settler, lease, retention, beside.repair,
+        stream, store, intake, handling, isolation,
+        Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally), lease, _retention(settings, stream), beside.repair,
         beside.registration, Chores(tally, clock=clock), drain, tally, life,
     )  # fmt: skip
     return worker, decoder, deadlines
