@@ -134,7 +134,7 @@ def texts_of_findings() -> set[str]:
             ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, DOCUMENTED)
         }
         found |= {
-            node.value.strip(" :,")
+            node.value.strip(" :,{}")
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant)
             and isinstance(node.value, str)
