@@ -18,7 +18,7 @@ from tests.harness import Servers
 
 LEAST = 50
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
