@@ -133,7 +133,7 @@ def test_repair_beside_replicas_that_repair_by_themselves_publishes_each_result_
         flushed.submit({**order, "order_id": f"late-{i}"} for i, order in enumerate(numbered_orders(500)))
         eventually(flushed.all_settled)
         process.communicate(timeout=120)
-        eventually(lambda: one_result_per_row(flushed))
+        eventually(lambda: one_result_per_row(flushed), within=60)
 
 
 class Load(Thread):

@@ -85,6 +85,23 @@ def test_retention_has_its_turn_under_load(bench: Bench) -> None:
     assert rounds(bench) >= 5
 
 
+def test_nothing_is_let_go_until_what_a_repair_has_not_come_to_has_its_result(bench: Bench) -> None:
+    bench.looked_through.streams = 2
+    for _ in range(3):
+        bench.worker.mend()
+        bench.worker.tidy_up()
+        bench.clock.advance(EVERY_S)
+    before = rounds(bench)
+    bench.looked_through.streams = 1
+
+    bench.worker.mend()
+    bench.worker.tidy_up()
+
+    assert before == 0
+    assert bench.orders.faults.steps.count("lost_unread") == 4
+    assert rounds(bench) == 1
+
+
 def test_retention_has_no_turn_in_a_drain(bench: Bench) -> None:
     bench.drain.request()
 

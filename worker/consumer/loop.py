@@ -150,7 +150,9 @@ class Worker:
     def tidy_up(self) -> None:
         """Let retention have its turn, unless somebody in hand would wait for it."""
         if not (self.in_hand or self.intake.waiting or self.drain.requested):
-            self.chores.do("retention", self.retention.tidy_up)
+            # Where marks were dropped nothing tells any more that a row of that time lacks its result.
+            trim = not self.repair.under_way
+            self.chores.do("retention", partial(self.retention.tidy_up, trim=trim))
 
     def wait_out(self, outage: Outage) -> None:
         """Back off until the work goes on, or a drain is requested. Nothing is let go, nobody is charged."""

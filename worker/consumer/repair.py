@@ -105,6 +105,11 @@ class Repair:
         self.doubts = open_doubts
         self._decoder = decoder
 
+    @property
+    def under_way(self) -> bool:
+        """Whether rows may lack their results that it has not come to yet."""
+        return self._wanted or self._after is not None
+
     def want(self) -> None:
         """Begin anew with the next turn: Redis may have lost what it had."""
         self._wanted = self._window_s > 0

@@ -33,14 +33,15 @@ class Retention:
         self._clock = clock
         self._due = clock()
 
-    def tidy_up(self) -> None:
-        """Do a bounded round of work where it is due. Raises Outage."""
+    def tidy_up(self, *, trim: bool = True) -> None:
+        """Do a bounded round of work where it is due, without letting anything go unless `trim`. Raises Outage."""
         if self._clock() < self._due:
             return
         # Before it is tried: what fails for good (a right that was taken away) must not keep the loop from its orders.
         self._due = self._clock() + EVERY_S
         self._report_lost()
-        self._trim()
+        if trim:
+            self._trim()
         self._remove_dead()
 
     def _report_lost(self) -> None:
