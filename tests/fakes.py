@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tests.builders import decoder, filled, flat, pairs
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
+    DecodesAhead,
     Drain,
     Handling,
     Intake,
@@ -684,7 +685,7 @@ class Bench:
             self.orders,
             self.store,
             self.executor,
-            decoder(),
+            DecodesAhead(decoder()),
             renderer,
             self.lease,
             max_deliveries=max_deliveries,

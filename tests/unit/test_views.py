@@ -27,6 +27,9 @@ COUNTS = {
     "batches": 2,
     "outages": 0,
     "unknown_fields": 7,
+    "dropped_labels": 8,
+    "unreadable_timestamps": 9,
+    "unpublished_results": 10,
 }
 REDIS = {
     "group_exists": True,

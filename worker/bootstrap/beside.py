@@ -11,14 +11,15 @@ from worker.consumer import Doubts, Registration, Repair
 from worker.consumer.ports import Orders
 from worker.settings import Settings
 from worker.store import Database, Sources, StoreEvidence
-from worker.stream import Marks, Mending, RedisLink, RedisNames, StreamEvidence, StreamToken
+from worker.stream import Marks, Mending, RedisLink, RedisNames, StreamEvidence, StreamToken, Unpublished
 
 
 class Beside(Struct, frozen=True):
-    """What has its turn between two batches."""
+    """What has its turn between two batches, and what was not published on the way."""
 
     repair: Repair
     registration: Registration
+    unpublished: Unpublished
 
 
 def beside_the_work(
@@ -28,6 +29,7 @@ def beside_the_work(
     opened: Database,
     stream: Orders,
     marks: Marks,
+    unpublished: Unpublished,
 ) -> Beside:
     """Return it, the source registered. Raises ConfigurationError, or Outage."""
     token, clock = StreamToken(link, names), time.monotonic
@@ -38,7 +40,13 @@ def beside_the_work(
     evidence, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
     repair = Repair(
         evidence,
-        Mending(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel),
+        Mending(
+            link,
+            names,
+            lease_ms=settings.lease_ms,
+            results_channel=settings.results_channel,
+            unpublished=unpublished,
+        ),
         rows,
         renderer_of(settings, names.consumer),
         consumer=names.consumer,
@@ -48,4 +56,4 @@ def beside_the_work(
         open_doubts=Doubts(evidence, marks, rows, wire.Spelling(), stream.settle, clock=clock),
         decoder=decoder_of(settings),
     )
-    return Beside(repair, registration)
+    return Beside(repair, registration, unpublished)

@@ -3,7 +3,7 @@
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from worker import __version__, wire
+from worker import __version__
 from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
@@ -27,6 +27,7 @@ from worker.consumer import (
     Lease,
     Retention,
     SignOfLife,
+    Stamps,
     Tally,
     Worker,
 )
@@ -42,6 +43,7 @@ from worker.stream import (
     RedisNames,
     Rehearsal,
     StreamInspector,
+    Unpublished,
 )
 
 log = structlog.get_logger(__name__)
@@ -68,7 +70,6 @@ class Replica(msgspec.Struct):
 
     worker: Worker
     names: RedisNames
-    decoder: wire.Decoder
     deadlines: Deadlines
     checks: Checks
     server: HttpServer
@@ -110,8 +111,13 @@ def replica(
         asked_database = opened.enter_context(database(settings, "checks", INSPECTION_CONNECTIONS))
         if schema.require_current(loop_database) is schema.SchemaState.NEWER:
             log.warning("the database schema is newer than this version knows")
+        unpublished = Unpublished()
         stream = OrderStream(
-            link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel
+            link,
+            names,
+            lease_ms=settings.lease_ms,
+            results_channel=settings.results_channel,
+            unpublished=unpublished,
         )
         Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
         stream.ensure_group()
@@ -120,27 +126,26 @@ def replica(
         # Before any row is written: of those that are written from now on nobody can have published anything.
         stream.marks_made = marks.state().made
         port = wrap_stream(stream)
-        beside = beside_the_work(settings, names, link, loop_database, port, marks)
+        beside = beside_the_work(settings, names, link, loop_database, port, marks, unpublished)
         store = wrap_store(OrderStore(loop_database, settings.fleet))
-        made = _assemble(settings, names, port, store, executor, beside)
-        worker, decoder, deadlines = made
-        checks, views = _pages(settings, names, asking_link, asked_database, WorkerVitals(worker, decoder))
+        worker, deadlines, vitals = _assemble(settings, names, port, store, executor, beside)
+        checks, views = _pages(settings, names, asking_link, asked_database, vitals)
         server = HttpServer(views, host=settings.health_host, port=settings.health_port)
-        yield Replica(worker, names, decoder, deadlines, checks, server)
+        yield Replica(worker, names, deadlines, checks, server)
 
 
 def _assemble(
     settings: Settings, names: RedisNames, stream: Orders, store: Store, executor: Executor, beside: Beside
-) -> tuple[Worker, wire.Decoder, Deadlines]:
+) -> tuple[Worker, Deadlines, WorkerVitals]:
     clock, drain, tally = time.monotonic, Drain(), Tally()
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
     deadlines = Deadlines(
         drain,
         execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
     )  # fmt: skip
-    decoder = decoder_of(settings)
+    decoder, stamps = decoder_of(settings, warn=_warn_of_near_names), Stamps(settings.max_order_age_s)
     renderer = renderer_of(settings, names.consumer)
-    ahead = DecodesAhead(decoder)
+    ahead = DecodesAhead(decoder, stamps.look)
     intake = Intake(
         stream, lease, tally,
         batch_size=batch_size_of(settings, executor),
@@ -168,7 +173,11 @@ def _assemble(
     worker = Worker(
         stream, store, intake, handling, renderer, lease, retention, repair, registration, drain, tally, life
     )
-    return worker, decoder, deadlines
+    return worker, deadlines, WorkerVitals(worker, decoder, stamps, beside.unpublished)
+
+
+def _warn_of_near_names(near: Mapping[str, str]) -> None:
+    log.warning("fields are ignored that have almost the name of one that is read", read_instead=dict(near))
 
 
 def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOrder | None], None]:

@@ -6,17 +6,21 @@ from typing import Any
 import msgspec
 
 from worker import wire
-from worker.consumer import Worker
+from worker.consumer import Stamps, Worker
 from worker.store import Database, StoreInspector, schema
-from worker.stream import StreamInspector
+from worker.stream import StreamInspector, Unpublished
 
 
 class WorkerVitals:
     """What pages may know of the running loop."""
 
-    def __init__(self, worker: Worker, decoder: wire.Decoder) -> None:
+    def __init__(
+        self, worker: Worker, decoder: wire.Decoder, stamps: Stamps, unpublished: Unpublished
+    ) -> None:
         self._worker = worker
         self._decoder = decoder
+        self._stamps = stamps
+        self._unpublished = unpublished
 
     @property
     def sign_of_life_age_s(self) -> float:
@@ -38,7 +42,13 @@ class WorkerVitals:
 
     def counts(self) -> Mapping[str, int]:
         """What has been done since start."""
-        return {**msgspec.structs.asdict(self._worker.tally), "unknown_fields": self._decoder.unknown_fields}
+        return {
+            **msgspec.structs.asdict(self._worker.tally),
+            "unknown_fields": self._decoder.unknown_fields,
+            "dropped_labels": self._decoder.dropped_labels,
+            "unreadable_timestamps": self._stamps.unreadable,
+            "unpublished_results": self._unpublished.count,
+        }
 
 
 def questions(

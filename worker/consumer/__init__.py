@@ -1,5 +1,6 @@
 """Decides: what to take next, what becomes of each delivery, and when to stop. Knows no server and no clock."""
 
+from worker.consumer.age import Stamps
 from worker.consumer.ahead import DecodesAhead
 from worker.consumer.deadlines import Deadlines
 from worker.consumer.doubts import Doubts
@@ -25,6 +26,7 @@ __all__ = [
     "Repair",
     "Retention",
     "SignOfLife",
+    "Stamps",
     "Tally",
     "Worker",
     "note_of",

@@ -23,6 +23,9 @@ SERVICE = "execution-worker"
 ORDERS_LIMIT = 100
 DEFAULT_ORDERS_LIMIT = 20
 _JSON = "application/json"
+_NOT_OF_ORDERS = frozenset(
+    {"batches", "outages", "unknown_fields", "dropped_labels", "unreadable_timestamps", "unpublished_results"}
+)
 
 
 class Page(Struct, frozen=True):
@@ -155,7 +158,7 @@ def _page(status: HTTPStatus, body: Mapping[str, Any]) -> Page:
 
 
 def _stat(name: str) -> str:
-    return name if name in {"batches", "outages", "unknown_fields"} else f"orders_{name}"
+    return name if name in _NOT_OF_ORDERS else f"orders_{name}"
 
 
 def _limit(query: str) -> int | None:

@@ -15,6 +15,7 @@ from worker.stream.rehearsal import Rehearsal
 from worker.stream.submission import Submitter
 from worker.stream.token import StreamToken
 from worker.stream.trail import Found, Trail
+from worker.stream.unpublished import Unpublished
 
 __all__ = [
     "Backlog",
@@ -39,4 +40,5 @@ __all__ = [
     "StreamToken",
     "Submitter",
     "Trail",
+    "Unpublished",
 ]

@@ -12,6 +12,7 @@ from worker.domain.deliveries import BEGINNING, ClaimedPage, Delivery, Settlemen
 from worker.domain.retention import Lost, Retained
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.scripts import source
+from worker.stream.unpublished import Unpublished
 
 log = structlog.get_logger(__name__)
 
@@ -36,12 +37,14 @@ class OrderStream:
         *,
         lease_ms: int,
         results_channel: str | None,
+        unpublished: Unpublished | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._link = link
         self._names = names
         self._lease_ms = lease_ms
         self._channel = results_channel or ""
+        self._unpublished = unpublished or Unpublished()
         self._now_ms = now_ms
         self.marks_made = ""
         self._settle, self._claim, self._own, self._keep, self._leave = (
@@ -189,8 +192,9 @@ class OrderStream:
             try:
                 meanwhile()
             finally:
-                published, buried, in_doubt, made, unknown = settled()
+                published, buried, in_doubt, made, unknown, unpublished, why = settled()
         self.marks_made = text(made)
+        self._unpublished.note(unpublished, why, self._channel)
         return Settling(int(published) + int(buried), tuple(map(text, in_doubt)), int(unknown))
 
     def leave(self) -> None:

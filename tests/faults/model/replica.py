@@ -9,6 +9,7 @@ from tests.builders import decoder
 from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
+    DecodesAhead,
     Doubts,
     Drain,
     Handling,
@@ -121,7 +122,7 @@ def assemble(
         orders,
         rows,
         executor,
-        decoder(),
+        DecodesAhead(decoder()),
         renderer,
         lease,
         max_deliveries=limits.max_deliveries,
