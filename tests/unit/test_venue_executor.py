@@ -82,15 +82,20 @@ def script() -> Script:
 
 
 @pytest.fixture
-def executor(script: Script) -> Iterator[VenueExecutor]:
+def server(script: Script) -> Iterator[Server]:
     kind = type("Scripted", (Handler,), {"script": script})
-    server = Server(("127.0.0.1", 0), kind)
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    made = Server(("127.0.0.1", 0), kind)
+    Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture
+def executor(server: Server) -> Iterator[VenueExecutor]:
     made = VenueExecutor(f"http://me:p%40ss@127.0.0.1:{server.server_port}/api", timeout_s=5)
     yield made
     made.close()
-    server.shutdown()
-    server.server_close()
 
 
 def test_order_is_sent_with_its_id_as_key_and_amounts_as_text(
@@ -177,6 +182,61 @@ def test_order_whose_sending_ended_unclear_is_asked_for_and_never_sent_twice(
 
     assert execution.status is Status.FILLED
     assert script.asked == ["POST", "GET"]
+
+
+def test_answer_is_waited_for_as_long_as_the_documentation_says(script: Script, server: Server) -> None:
+    def late(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(1.3)
+        raw = json.dumps(FILLED).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(raw)))
+        handler.end_headers()
+        handler.wfile.write(raw)
+
+    script.answers = [late]
+    executor = VenueExecutor(f"http://127.0.0.1:{server.server_port}", timeout_s=2)
+
+    execution = executor.execute(order())
+    executor.close()
+
+    assert execution.status is Status.FILLED
+    assert script.asked == ["POST"]
+
+
+def never(handler: BaseHTTPRequestHandler) -> None:
+    time.sleep(1.5)
+    handler.close_connection = True
+
+
+def begun_and_never_ended(handler: BaseHTTPRequestHandler) -> None:
+    time.sleep(0.7)
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.flush()
+    with suppress(OSError):
+        for _ in range(20):
+            time.sleep(0.1)
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+
+
+@pytest.mark.parametrize("slow", [never, begun_and_never_ended])
+@pytest.mark.parametrize("what", ["execute", "find"])
+def test_venue_that_takes_all_the_time_is_given_up_before_the_process_would_be(
+    script: Script, server: Server, slow: Any, what: str
+) -> None:
+    script.answers = [slow]
+    executor = VenueExecutor(f"http://127.0.0.1:{server.server_port}", timeout_s=1)
+    began = time.monotonic()
+
+    with pytest.raises((OutcomeUnknown, VenueUnavailable)):
+        executor.execute(order()) if what == "execute" else executor.find("order-1")
+    took_s = time.monotonic() - began
+    executor.close()
+
+    assert took_s < 1
+    assert len(script.asked) == 1
 
 
 @pytest.mark.parametrize("then", [[(404, {})], [(503, {})] * 3, [hung_up] * 3])

@@ -119,10 +119,6 @@ class RedisLink:
         """Send one command and return the raw reply. Raises what redis-py raises: use within `outages`."""
         return self._commands.execute_command(*command)
 
-    def read(self, *command: str | int | bytes) -> Any:  # noqa: ANN401  replies are untyped
-        """Send a command that blocks; nothing else waits behind it."""
-        return self._reading.execute_command(*command)
-
     def begin(self, *command: str | int | bytes) -> Callable[[], Any]:
         """Send one command, and return what waits for its raw reply, to be called once."""
         pool = self._commands.connection_pool
@@ -147,6 +143,39 @@ class RedisLink:
                 pool.release(connection)
 
         return reply
+
+    def begin_after(
+        self, first: "Script", keys: list[str], args: Sequence[str | int], *command: str | int, blocks: bool
+    ) -> Callable[[], tuple[Any, Any]]:
+        """Send a call of a script and a command right behind it; return what waits for both replies, to be called once.
+
+        What the script fails with is returned in the place of its reply, and does not keep from the command.
+        """
+        pool = (self._reading if blocks else self._commands).connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_packed_command(connection.pack_commands([first.call(keys, args), command]))
+        except BaseException:
+            connection.disconnect()
+            pool.release(connection)
+            raise
+
+        def replies() -> tuple[Any, Any]:
+            try:
+                try:
+                    before = connection.read_response()
+                except redis.ResponseError as error:
+                    before = error
+                return before, connection.read_response()
+            except redis.ResponseError:
+                raise
+            except BaseException:
+                connection.disconnect()
+                raise
+            finally:
+                pool.release(connection)
+
+        return replies
 
     def script(self, source: str) -> "Script":
         """Return a script to call with keys and arguments; it is loaded where the server does not know it."""
@@ -187,9 +216,13 @@ class Script:
         """Run it, and return its raw reply."""
         return self._registered(keys, args)
 
+    def call(self, keys: list[str], args: Sequence[str | int | bytes]) -> tuple[str | int | bytes, ...]:
+        """Return the command that runs it where the server knows it."""
+        return "EVALSHA", self._registered.sha, len(keys), *keys, *args
+
     def begin(self, keys: list[str], args: Sequence[str | int | bytes]) -> Callable[[], Any]:
         """Have the server run it, and return what waits for its raw reply, to be called once."""
-        reply = self._link.begin("EVALSHA", self._registered.sha, len(keys), *keys, *args)
+        reply = self._link.begin(*self.call(keys, args))
 
         def known_or_loaded() -> Any:  # noqa: ANN401  replies are untyped
             try:

@@ -65,6 +65,12 @@ class StreamInformation:
             raise
 
 
+def known_lag(group: dict[str, Any]) -> int | None:
+    """Return how many entries the group has not read; None where the server can't tell, or says less than none."""
+    lag = group.get("lag")
+    return None if lag is None or int(lag) < 0 else int(lag)
+
+
 def _named(reply: Any) -> dict[str, Any]:  # noqa: ANN401  replies are untyped
     """Return a reply of names and values as a dict, in whichever form the server sends it."""
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
