@@ -13,6 +13,7 @@ from tests.builders import decoder, filled, flat, pairs
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
+    DecodesAhead,
     Drain,
     Handling,
     Intake,
@@ -199,6 +200,7 @@ class FakeOrders:
         self.when_idle: Callable[[], None] = lambda: None
         self.groups_lost = 0
         self._arriving: list[Delivery] = []
+        self._lost_before_reads = 0
         self._made = ""
         self._consumer = consumer
         self._lease_ms = lease_ms
@@ -250,6 +252,7 @@ class FakeOrders:
         if group is None:
             self._make_anew()
             return None
+        self._count_lost(group)
         new = [entry_id for entry_id in self.stream.entries if id_order(entry_id) > group.delivered][:count]
         group.consumers.add(self._consumer)
         group.heard_ms[self._consumer] = self._now_ms
@@ -393,14 +396,26 @@ class FakeOrders:
             stream, group = self.stream, self.stream.group
             if group is None:
                 return None
-            unread = sum(id_order(entry_id) > group.delivered for entry_id in stream.entries)
-            place, read = stream.added - unread, group.read
-            if 0 < unread < len(stream.entries) or (read is not None and read >= place):
-                return Lost(0, stream.lost)
-            group.read = place
-            new = 0 if read is None else place - read
-            stream.lost += new
+            self._count_lost(group)
+            new, self._lost_before_reads = self._lost_before_reads, 0
             return Lost(new, stream.lost)
+
+    def _count_lost(self, group: Group) -> None:
+        stream = self.stream
+        unread = sum(id_order(entry_id) > group.delivered for entry_id in stream.entries)
+        place, read = stream.added - unread, group.read
+        if (
+            read is None
+            and group.delivered == (0, 0)
+            and not (stream.results or stream.letters or stream.settled)
+        ):
+            read = 0
+        if 0 < unread < len(stream.entries) or (group.read is not None and group.read >= place):
+            return
+        group.read = place
+        new = 0 if read is None else max(0, place - read)
+        stream.lost += new
+        self._lost_before_reads += new
 
     def remove_dead(self, idle_ms: int) -> list[str]:
         with self.faults.at("remove_dead"):
@@ -701,7 +716,7 @@ class Bench:
             self.orders,
             self.store,
             self.executor,
-            decoder(),
+            DecodesAhead(decoder()),
             renderer,
             self.lease,
             max_deliveries=max_deliveries,

@@ -1,6 +1,6 @@
 """What the consumer needs of the rooms around it. All of them raise Outage when their server is away."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
@@ -134,6 +134,13 @@ class Decoder(Protocol):
 
     def decode(self, delivery: Delivery) -> Order | UnsoundOrder | Undecodable:
         """Return the order in an entry, or why there is none; never raises."""
+
+
+class DecodesOnce(Decoder, Protocol):
+    """Understands each delivery in hand once, however often it is asked."""
+
+    def forget(self, entry_ids: Iterable[str]) -> None:
+        """Let go of deliveries that have an outcome, or are left to others."""
 
 
 class Renderer(Protocol):

@@ -113,11 +113,21 @@ def size_of(fields: Sequence[bytes]) -> int:
 
 # The id before any other: where an empty stream begins and ends.
 BEGINNING = "0-0"
+# Each part of an id has 64 bits.
+LATEST_PART = 2**64 - 1
 
 
 def entry_milliseconds(entry_id: str) -> int:
     """Return when Redis accepted the entry, in unix milliseconds, as its id says."""
     return int(entry_id.partition("-")[0])
+
+
+def following(entry_id: str) -> str | None:
+    """Return the first id that may come after one; None where it is the last of all, which no range can begin behind."""
+    milliseconds, sequence = entry_order(entry_id)
+    if sequence < LATEST_PART:
+        return f"{milliseconds}-{sequence + 1}"
+    return f"{milliseconds + 1}-0" if milliseconds < LATEST_PART else None
 
 
 def entry_order(entry_id: str) -> tuple[int, int]:

@@ -28,7 +28,7 @@ def facts_of(found: Found) -> Facts:
             name: redis[name]
             for name in (
                 "group", "group_exists", "waiting", "waiting_exact", "oldest_waiting_age_s", "pending", "stuck",
-                "longest_untouched_s", "oldest_pending_age_s",
+                "longest_untouched_s", "oldest_pending_age_s", "unknown_results", "set_aside", "a_set_aside",
             )
         }  # fmt: skip
         facts |= {
@@ -36,9 +36,6 @@ def facts_of(found: Found) -> Facts:
             "alive": redis["consumers_alive"],
             "several_leases_s": redis["stuck_after_s"],
             "lost_unread": (redis["lost_unread"] or 0) + redis["lost_unnoticed"],
-            "unknown_results": redis["unknown_results"],
-            "set_aside": redis["set_aside"],
-            "a_set_aside": redis["a_set_aside"],
             "open_letters": redis["letters"]["open"],
             "all_letters": redis["letters"]["all"],
             "repairs": redis["repair"]["running"],
@@ -96,7 +93,11 @@ def _streams(redis: Mapping[str, Any]) -> Iterator[Line]:
     yield "consumers", f"{redis['consumers_alive']} alive, {redis['consumers_gone']} gone"
     yield from _consumers(redis["consumers"])
     yield "dead letters", _letters(redis)
-    lost = "not known" if redis["lost_unread"] is None else f"{redis['lost_unread']:,}"
+    lost = (
+        "not watched, this server does not count what is added"
+        if redis["lost_unread"] is None
+        else f"{redis['lost_unread']:,}"
+    )
     unnoticed = (
         f", {redis['lost_unnoticed']:,} more since a replica last looked" if redis["lost_unnoticed"] else ""
     )

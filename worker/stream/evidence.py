@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from worker.domain.deliveries import BEGINNING, entry_milliseconds
+from worker.domain.deliveries import BEGINNING, entry_milliseconds, following
 from worker.domain.evidence import Fate, Marked
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation
@@ -114,13 +114,14 @@ class StreamEvidence:
         return Extent(begin, end, int(length))
 
     def _pages(self, key: str, first: str, last: str) -> Iterator[list[Found]]:
-        while True:
+        start = following(first[1:]) if first.startswith("(") else first
+        while start is not None:
             with outages():
-                page = self._link.call("XRANGE", key, first, last, "COUNT", PAGE)
+                page = self._link.call("XRANGE", key, start, last, "COUNT", PAGE)
             if not page:
                 return
             yield [Found(text(entry_id), tuple(fields)) for entry_id, fields in page]
-            first = f"({text(page[-1][0])}"
+            start = following(text(page[-1][0]))
 
 
 def _fate(word: str, marks: Marked) -> Fate:

@@ -10,6 +10,7 @@ from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
+    DecodesAhead,
     Doubts,
     Drain,
     Handling,
@@ -125,7 +126,7 @@ def assemble(
         orders,
         rows,
         executor,
-        decoder(),
+        DecodesAhead(decoder()),
         renderer,
         lease,
         max_deliveries=limits.max_deliveries,

@@ -120,7 +120,7 @@ def of_entry(
     """Return what is wrong with an entry that owns no row; `standing` is the fingerprint of its order's row, if any."""
     if letter is not None:
         return _of_buried(entry_id, fate, letter)
-    if fate.in_flight or (not isinstance(decoded, Undecodable) and standing == decoded.fingerprint):
+    if fate.in_flight or (standing is not None and standing == decoded.fingerprint):
         return None
     remedy: Remedy | None = None if fate.marked else "readopt"
     if isinstance(decoded, Undecodable):

@@ -16,7 +16,7 @@ from worker.consumer.ports import Decoder
 from worker.consumer.unsourced import is_ours
 from worker.domain.deliveries import BEGINNING, Delivery, entry_milliseconds, entry_order
 from worker.domain.evidence import Fate, Finding
-from worker.domain.orders import WITH_RESULT, OrderRecord, Status, Undecodable, quantity_of
+from worker.domain.orders import WITH_RESULT, OrderRecord, Status, quantity_of
 
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
@@ -167,10 +167,11 @@ class Audit:
             return
         letters = self._memory.letters(list(entries), conflicts=True)
         decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in entries}
-        wanted = [each.order_id for each in decoded.values() if not isinstance(each, Undecodable)]
+        known = {each: order for each, order in decoded.items() if order.fingerprint}
+        wanted = [order.order_id for order in known.values() if order.order_id is not None]
         standing = self._rows.fingerprints(wanted) if wanted else {}
         for entry_id, order in decoded.items():
-            of_order = None if isinstance(order, Undecodable) else standing.get(order.order_id)
+            of_order = standing.get(order.order_id or "") if entry_id in known else None
             letter = letters.get(entry_id)
             finding = of_entry(entry_id, order, fates[entry_id], of_order, letter)
             if finding is not None or letter is None:
