@@ -60,6 +60,7 @@ def delivery(
 def decoder(
     *,
     source: str = "orders",
+    source_before: str = "orders",
     order_id_field: str = "order_id",
     max_bytes: int = 65_536,
     max_fields: int = 64,
@@ -70,6 +71,7 @@ def decoder(
     """Return a decoder with the default limits."""
     return wire.Decoder(
         source=source,
+        source_before=source_before,
         order_id_field=order_id_field,
         max_bytes=max_bytes,
         max_fields=max_fields,

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from tests.builders import logging_restored
 from tests.harness import Deployment, Servers, eventually
@@ -21,6 +22,10 @@ from tests.scratch import in_memory
 from tests.servers import Choice, choose, started
 from worker.bootstrap.commands import migrate
 from worker.local import LocalPostgres, LocalRedis
+
+# How long an input may take says more about what else the machine does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 CHOICE = pytest.StashKey[Choice]()
 UNIT = Path(__file__).parent / "unit"

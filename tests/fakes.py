@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from threading import RLock
@@ -10,6 +9,8 @@ from threading import RLock
 from msgspec.structs import replace
 
 from tests.builders import decoder, filled, flat, pairs
+from tests.groups import Group, Pending, id_order
+from tests.logs import FakeLog
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
@@ -28,15 +29,25 @@ from worker.consumer import (
     Worker,
 )
 from worker.consumer.doubts import CLOCKS_APART_MS, Doubts
-from worker.domain.deliveries import LOOKED_FOR, ClaimedPage, Delivery, Outcome, Settlement, Settling
+from worker.domain.deliveries import (
+    LOOKED_FOR,
+    ClaimedPage,
+    Delivery,
+    Outcome,
+    Settlement,
+    Settling,
+    entry_milliseconds,
+)
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.evidence import Marked
+from worker.domain.fleets import Fleet, Stranger
 from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
 from worker.domain.retention import Lost, Retained
 from worker.wire import Renderer, Spelling
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START = "0-0"
+FLEET = Fleet("orders", "order_results")
 LOOKED_AT_PER_CLAIMED = 10
 OUTCOME = (
     "status", "executed_at", "filled_quantity", "average_price", "error_message", "dead_reason", "trades",
@@ -89,69 +100,65 @@ class Faults:
             raise Outage(self._server, f"{step}: {what}")
 
 
-@dataclass
-class Pending:
-    """One entry of a group's pending list."""
-
-    consumer: str
-    since_ms: int
-    count: int
-
-
-@dataclass
-class Group:
-    """A consumer group."""
-
-    delivered: tuple[int, int] = (0, 0)
-    pending: dict[str, Pending] = field(default_factory=dict)
-    consumers: set[str] = field(default_factory=set)
-    heard_ms: dict[str, int] = field(default_factory=dict)
-    read: int | None = None
-
-    @property
-    def needs(self) -> tuple[int, int]:
-        """The first id that it has not done with."""
-        return min([self.delivered, *map(id_order, self.pending)])
-
-
 class FakeStream:
-    """The server's side of the streams, shared by the consumers of one group."""
+    """The server's side of one fleet's streams. `group` is the group that people talk of; others may be beside it."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: FakeClock, *, counts_added: bool = True) -> None:
         self.clock = clock
         self.entries: dict[str, tuple[bytes, ...]] = {}
-        self.group: Group | None = None
-        self.others: dict[str, Group] = {}
+        self.group_name = "execution"
+        self.groups: dict[str, Group] = {}
+        self.noted: dict[str, dict[str, int]] = {}
         self.added = 0
         self.settled: set[str] = set()
         self.unknown: list[str] = []
         self.aside: set[str] = set()
         self.known: Marked | None = None
         self.reader = ("", 0)
-        self.results_lost_ms = 0
         self.restored_ms: dict[str, int] = {}
         self.again: set[str] = set()
         self.repairs: dict[str, int] = {}
         self.horizon_ms = 0
         self.lost = 0
-        self.trimmed: dict[str, int] = {}
-        self.results: list[dict[str, str]] = []
-        self.letters: list[tuple[str | bytes, ...]] = []
+        self.results = FakeLog[dict[str, str]](clock.milliseconds, counts_added=counts_added)
+        self.letters = FakeLog[tuple[str | bytes, ...]](clock.milliseconds, counts_added=counts_added)
         self.made = 0
         self._last = (0, 0)
 
-    def add(self, *fields: bytes) -> str:
+    @property
+    def group(self) -> Group | None:
+        return self.groups.get(self.group_name)
+
+    @group.setter
+    def group(self, group: Group | None) -> None:
+        if group is None:
+            self.groups.pop(self.group_name, None)
+        else:
+            self.groups[self.group_name] = group
+
+    @property
+    def trimmed(self) -> dict[str, int]:
+        """What was trimmed while it was pending for the group, which this outlives."""
+        return self.noted_by(self.group_name)
+
+    def noted_by(self, group: str) -> dict[str, int]:
+        return self.noted.setdefault(group, {})
+
+    def add(self, *fields: bytes, under: str | None = None) -> str:
+        """Add an entry, under an id of the producer's own where that is later than all before."""
         milliseconds, sequence = self._last
         now = self.clock.milliseconds()
         self._last = (now, 0) if now > milliseconds else (milliseconds, sequence + 1)
+        if under is not None and id_order(under) > (milliseconds, sequence):
+            self._last = id_order(under)
         entry_id = f"{self._last[0]}-{self._last[1]}"
         self.entries[entry_id] = fields
         self.added += 1
         return entry_id
 
-    def awaits(self, entry_id: str) -> bool:
-        """Whether an entry is there that the group will be given."""
-        delivered = (0, 0) if self.group is None else self.group.delivered
+    def awaits(self, entry_id: str, group: Group | None) -> bool:
+        """Whether an entry is there that a group will be given."""
+        delivered = (0, 0) if group is None else group.delivered
         return entry_id in self.entries and id_order(entry_id) > delivered
 
     @property
@@ -160,7 +167,7 @@ class FakeStream:
         if self.known is not None:
             return self.known
         doubtful = self.clock.milliseconds() + CLOCKS_APART_MS
-        return Marked("", 0, doubtful if self.results else 0, doubtful if self.letters else 0)
+        return Marked("", 0, doubtful if self.results.exists else 0, doubtful if self.letters.exists else 0)
 
     def begin_marks(self) -> Marked:
         if self.known is None:
@@ -175,14 +182,19 @@ class FakeStream:
         self.horizon_ms = 0
         self.known = None
 
+    def delete_orders(self) -> None:
+        """Delete the orders stream, and its groups with it; ids begin anew."""
+        self.entries.clear()
+        self.groups.clear()
+        self.added = 0
+        self._last = (0, 0)
+
     def is_old(self, entry_id: str) -> bool:
         """Whether marks of its age have been dropped."""
         return id_order(entry_id)[0] < self.horizon_ms
 
-    def make_group(self) -> Group:
-        if self.group is None:
-            self.group = Group()
-        return self.group
+    def make_group(self, name: str = "") -> Group:
+        return self.groups.setdefault(name or self.group_name, Group())
 
     def letter(self, entry_id: str) -> dict[str, str]:
         (found,) = (letter for letter in map(pairs, self.letters) if letter["entry_id"] == entry_id)
@@ -192,7 +204,7 @@ class FakeStream:
 class FakeOrders:
     """One consumer's port to a FakeStream. Every read that finds nothing waits, and calls `when_idle`."""
 
-    def __init__(self, stream: FakeStream, consumer: str, *, lease_ms: int) -> None:
+    def __init__(self, stream: FakeStream, consumer: str, *, lease_ms: int, group: str | None = None) -> None:
         self.stream = stream
         self.faults = Faults("redis")
         self.reconnections = 0
@@ -204,6 +216,15 @@ class FakeOrders:
         self._made = ""
         self._consumer = consumer
         self._lease_ms = lease_ms
+        self.group_name = group or stream.group_name
+
+    @property
+    def group(self) -> Group | None:
+        return self.stream.groups.get(self.group_name)
+
+    @property
+    def noted(self) -> dict[str, int]:
+        return self.stream.noted_by(self.group_name)
 
     @property
     def consumer(self) -> str:
@@ -219,7 +240,7 @@ class FakeOrders:
 
     def ensure_group(self) -> None:
         with self.faults.at("ensure_group"):
-            self.stream.make_group()
+            self.stream.make_group(self.group_name)
 
     def ping(self) -> None:
         with self.faults.at("ping"):
@@ -248,7 +269,7 @@ class FakeOrders:
 
     def _handed_out(self, count: int) -> list[Delivery] | None:
         """Hand out what nobody has taken; None where the group is gone."""
-        group = self.stream.group
+        group = self.group
         if group is None:
             self._make_anew()
             return None
@@ -266,7 +287,7 @@ class FakeOrders:
 
     def claim(self, cursor: str, count: int) -> ClaimedPage:
         with self.faults.at("claim"):
-            group = self.stream.group
+            group = self.group
             if group is None:
                 self._make_anew()
                 return ClaimedPage(START, [])
@@ -291,7 +312,7 @@ class FakeOrders:
 
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
         with self.faults.at("own_pending"):
-            group = self.stream.make_group()
+            group = self.stream.make_group(self.group_name)
             found = []
             for entry_id in sorted(self._mine(group), key=id_order):
                 if entry_id not in self.stream.entries:
@@ -305,7 +326,7 @@ class FakeOrders:
     def trimmed(self, count: int) -> list[str]:
         with self.faults.at("trimmed"):
             before = self._now_ms - self._lease_ms
-            noted = sorted((at, entry_id) for entry_id, at in self.stream.trimmed.items() if at <= before)
+            noted = sorted((at, entry_id) for entry_id, at in self.noted.items() if at <= before)
             return [entry_id for _, entry_id in noted[:count]]
 
     def renew(self, entry_ids: Collection[str]) -> list[str]:
@@ -354,13 +375,16 @@ class FakeOrders:
                     stream.begin_marks()
                     stream.settled.add(mark)
                     new += 1
+                    if each.entry_id in stream.unknown:
+                        stream.unknown.remove(each.entry_id)
                     if each.action == "publish":
                         stream.results.append(pairs(each.fields))
+                        stream.unknown = [other for other in stream.unknown if other != each.entry_id]
                     else:
                         stream.letters.append(tuple(each.fields))
-                if stream.group is not None:
-                    stream.group.pending.pop(each.entry_id, None)
-                stream.trimmed.pop(each.entry_id, None)
+                if self.group is not None:
+                    self.group.pending.pop(each.entry_id, None)
+                self.noted.pop(each.entry_id, None)
             self._made = "" if stream.known is None else stream.known.made
         meanwhile()
         return Settling(new, tuple(in_doubt), unknown)
@@ -376,24 +400,22 @@ class FakeOrders:
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         with self.faults.at("retain"):
-            stream, group = self.stream, self.stream.group
+            stream, group = self.stream, self.group
             if group is None:
                 return Retained()
             old = []
             if keep_ms:
-                limit = min(
-                    [(self._now_ms - keep_ms, 0), group.needs, *(g.needs for g in stream.others.values())]
-                )
+                limit = min([(self._now_ms - keep_ms, 0), *(each.needs for each in stream.groups.values())])
                 old = [entry_id for entry_id in stream.entries if id_order(entry_id) < limit]
             for entry_id in old:
                 del stream.entries[entry_id]
             results = max(len(stream.results) - most_results, 0) if most_results else 0
-            del stream.results[:results]
-            return Retained(len(old), self._drop_marks(group), results)
+            stream.results.trim(results)
+            return Retained(len(old), self._drop_marks(), results)
 
     def lost_unread(self) -> Lost | None:
         with self.faults.at("lost_unread"):
-            stream, group = self.stream, self.stream.group
+            stream, group = self.stream, self.group
             if group is None:
                 return None
             self._count_lost(group)
@@ -419,7 +441,7 @@ class FakeOrders:
 
     def remove_dead(self, idle_ms: int) -> list[str]:
         with self.faults.at("remove_dead"):
-            group = self.stream.make_group()
+            group = self.stream.make_group(self.group_name)
             holding = {each.consumer for each in group.pending.values()} | {self._consumer}
             silent = {name for name, at in group.heard_ms.items() if self._now_ms - at >= idle_ms}
             removed = (group.consumers & silent) - holding
@@ -428,34 +450,36 @@ class FakeOrders:
 
     def leave(self) -> None:
         with self.faults.at("leave"):
-            group = self.stream.make_group()
+            group = self.stream.make_group(self.group_name)
             if not self._mine(group):
                 group.consumers.discard(self._consumer)
 
     def _make_anew(self) -> None:
         self.groups_lost += 1
-        self.stream.make_group()
+        self.stream.make_group(self.group_name)
 
     def _mine(self, group: Group) -> list[str]:
         return [entry_id for entry_id, each in group.pending.items() if each.consumer == self._consumer]
 
     def _long_settled(self, entry_id: str) -> bool:
         below = self.stream.is_old(entry_id)
-        pending = self.stream.group is not None and entry_id in self.stream.group.pending
-        return below and not pending and entry_id not in self.stream.trimmed
+        pending = self.group is not None and entry_id in self.group.pending
+        return below and not pending and entry_id not in self.noted
 
-    def _drop_marks(self, group: Group) -> int:
-        first = min(map(id_order, self.stream.entries), default=group.needs)
-        before = min(first, group.needs)[0]
+    def _drop_marks(self) -> int:
+        needed = [each.needs for each in self.stream.groups.values()]
+        before = min(needed + list(map(id_order, self.stream.entries)))[0]
         kept_ms = self.stream.restored_ms
-        dropped = {each for each in self.stream.settled if kept_ms.get(each, id_order(each)[0]) < before}
+        dropped = {
+            each for each in self.stream.settled if kept_ms.get(each, entry_milliseconds(each)) < before
+        }
         self.stream.settled -= dropped
         if dropped:
             self.stream.horizon_ms = max(self.stream.horizon_ms, before)
         return len(dropped)
 
     def _keep(self, counts: Mapping[str, int | None], *, idle_ms: int) -> list[str]:
-        group = self.stream.group
+        group = self.group
         if group is None:
             if counts:
                 self._make_anew()
@@ -466,37 +490,48 @@ class FakeOrders:
             if pending is not None and pending.consumer == self._consumer:
                 if entry_id not in self.stream.entries:
                     del group.pending[entry_id]
-                    self.stream.trimmed[entry_id] = self._now_ms - idle_ms
+                    self.noted[entry_id] = self._now_ms - idle_ms
                     continue
                 pending.since_ms = self._now_ms - idle_ms
                 pending.count = pending.count if count is None else count
             elif pending is not None or entry_id in self.stream.entries:
                 lost.append(entry_id)
-            elif entry_id in self.stream.trimmed:
-                self.stream.trimmed[entry_id] = self._now_ms - idle_ms
+            elif entry_id in self.noted:
+                self.noted[entry_id] = self._now_ms - idle_ms
         return lost
 
     def _note_trimmed(self, group: Group, entry_id: str) -> None:
         del group.pending[entry_id]
-        self.stream.trimmed.setdefault(entry_id, self._now_ms)
+        self.noted.setdefault(entry_id, self._now_ms)
 
 
 class FakeTable:
-    """The rows of orders, shared by the stores of several replicas."""
+    """The rows of orders, shared by the stores of several fleets' replicas; `book` says which source publishes where."""
 
     def __init__(self) -> None:
         self.rows: dict[str, OrderRecord] = {}
+        self.sources: dict[str, str] = {}
+        self.book: set[Fleet] = set()
+        # Whether none but those in the book were ever seen.
+        self.alone = True
         self.lock = RLock()
 
-    def of_entry(self, entry_id: str) -> OrderRecord | None:
-        return next((row for row in self.rows.values() if row.entry_id == entry_id), None)
+    def source_of(self, order_id: str) -> str:
+        return self.sources.get(order_id, FLEET.source)
+
+    def of_source(self, source: str) -> list[OrderRecord]:
+        return [row for row in self.rows.values() if self.source_of(row.order_id) == source]
+
+    def of_entry(self, entry_id: str, source: str = FLEET.source) -> OrderRecord | None:
+        return next((row for row in self.of_source(source) if row.entry_id == entry_id), None)
 
 
 class FakeStore:
     """One replica's port to a FakeTable. `refuses` names orders that a constraint of the table forbids."""
 
-    def __init__(self, table: FakeTable) -> None:
+    def __init__(self, table: FakeTable, fleet: Fleet = FLEET) -> None:
         self.table = table
+        self.fleet = fleet
         self.faults = Faults("postgresql")
         self.reconnections = 0
         self.refuses: Callable[[OrderRecord], bool] = lambda _record: False
@@ -517,10 +552,11 @@ class FakeStore:
                 if not _storable(record) or self.refuses(record):
                     raise RowRefused(self.why)
                 taken = record.order_id in written or not self._free(record)
-                if not taken and record.entry_id not in owners and not self.table.of_entry(record.entry_id):
+                if not taken and record.entry_id not in owners and not self.owned(record.entry_id):
                     written[record.order_id] = record
                     owners.add(record.entry_id)
             self.table.rows |= written
+            self.table.sources |= dict.fromkeys(written, self.fleet.source)
             return [
                 record if written.get(record.order_id) is record else self._standing(record)
                 for record in records
@@ -530,8 +566,8 @@ class FakeStore:
         with self.faults.at("resolve"), self.table.lock:
             written: dict[str, OrderRecord] = {}
             for record in records:
-                row = self.table.rows.get(record.order_id)
-                if row is None or row.entry_id != record.entry_id or row.status is not Status.SUBMITTED:
+                row = self.owned(record.entry_id)
+                if row is None or row.order_id != record.order_id or row.status is not Status.SUBMITTED:
                     continue
                 outcome = {name: getattr(record, name) for name in OUTCOME}
                 resolved = replace(row, **outcome, replay_of=None)
@@ -546,19 +582,38 @@ class FakeStore:
 
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         with self.faults.at("find"), self.table.lock:
-            found = [row for row in self.table.rows.values() if row.entry_id in entry_ids]
+            found = [row for row in self.ours if row.entry_id in entry_ids]
             return {row.entry_id: _read_back(row) for row in found}
+
+    def alone(self) -> bool:
+        with self.faults.at("alone"):
+            return self.table.alone and all(each.source == self.fleet.source for each in self.table.book)
+
+    @property
+    def ours(self) -> list[OrderRecord]:
+        """The rows of our own source."""
+        return self.table.of_source(self.fleet.source)
+
+    def owned(self, entry_id: str) -> OrderRecord | None:
+        return next((row for row in self.ours if row.entry_id == entry_id), None)
 
     def _free(self, record: OrderRecord) -> bool:
         row = self.table.rows.get(record.order_id)
-        return row is None or (row.status is Status.DEAD and row.entry_id == record.replay_of)
+        replayed = row is not None and row.status is Status.DEAD and row.entry_id == record.replay_of
+        return row is None or (replayed and self._stranger(row) is None)
 
     def _standing(self, record: OrderRecord) -> OrderRecord:
-        owned, same = self.table.of_entry(record.entry_id), self.table.rows.get(record.order_id)
+        owned, same = self.owned(record.entry_id), self.table.rows.get(record.order_id)
         told = owned is not None and owned.fingerprint and record.fingerprint
         found = owned if same is None or (owned is not None and not told) else same
         assert found is not None
-        return _read_back(found)
+        return replace(_read_back(found), stranger=self._stranger(found))
+
+    def _stranger(self, row: OrderRecord) -> Stranger | None:
+        source = self.table.source_of(row.order_id)
+        if source == self.fleet.source:
+            return None
+        return Stranger(source, Fleet(source, self.fleet.results) in self.table.book)
 
 
 class FakeExecutor:
@@ -596,11 +651,6 @@ class FakeVenue(FakeExecutor):
     def find(self, order_id: str) -> Execution | None:
         self.asked.append(order_id)
         return self.find_instead.get(order_id, self.book.get)(order_id)
-
-
-def id_order(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence)
 
 
 def _read_back(row: OrderRecord) -> OrderRecord:
@@ -642,9 +692,13 @@ class FakeToken:
 
     def __init__(self) -> None:
         self.known_by = "token-1"
+        self.results_known_by = "results-1"
 
     def token(self) -> str:
         return self.known_by
+
+    def results_token(self) -> str:
+        return self.results_known_by
 
 
 class FakeSources:
@@ -654,18 +708,17 @@ class FakeSources:
         self.noted: list[str] = []
         self.others: dict[str, str] = {}
 
-    def seen(self, token: str) -> None:
-        if token not in self.noted:
+    def seen(self, token: str, results_token: str) -> str | None:
+        assert results_token, "a results stream without a token"
+        if token not in self.noted and token not in self.others:
             self.noted.append(token)
+        return self.others.get(token)
 
     def gone(self, token: str) -> None:
         self.noted.remove(token)
 
     def streams(self) -> int:
         return len(self.noted)
-
-    def source_of(self, token: str) -> str | None:
-        return self.others.get(token)
 
 
 class Bench:
@@ -735,6 +788,7 @@ class Bench:
         )
         self.mending = FakeMending(self.orders)
         evidence, rows = FakeEvidence(self.orders), FakeRows(self.store, clock)
+        self.looked_through = rows
         self.marks = FakeMarks(self.orders)
         self.repair = Repair(
             evidence,
@@ -746,7 +800,13 @@ class Bench:
             clock=clock.monotonic,
             now=clock.now,
             open_doubts=Doubts(
-                evidence, self.marks, rows, Spelling(), self.orders.settle, clock=clock.monotonic
+                evidence,
+                self.marks,
+                rows,
+                Spelling("orders"),
+                self.orders.settle,
+                decoder(),
+                clock=clock.monotonic,
             ),
             decoder=decoder(),
         )

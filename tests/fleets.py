@@ -62,9 +62,7 @@ def result_ids(deployment: Deployment) -> list[str]:
 
 def marks(deployment: Deployment) -> list[str]:
     """The keys of the settled marks that a deployment has: those of its source, and those that the version before made."""
-    ours = f"{deployment.results}:settled:{deployment.fleet.source}"
-    before = f"{deployment.orders}:settled:{deployment.group}"
-    return [key for key in (ours, before) if deployment.redis.exists(key)]
+    return [key for key in deployment.mark_keys if deployment.redis.exists(key)]
 
 
 def delete_marks(deployment: Deployment, *, and_the_group: bool = False) -> None:
@@ -84,10 +82,8 @@ def as_the_version_before_left_it(deployment: Deployment) -> None:
         connection.execute(text("UPDATE orders SET source = ''"))
         connection.execute(text("DELETE FROM order_sources"))
     orders, results, letters = deployment.orders, deployment.results, deployment.dead_letters
-    before = f"{orders}:settled:{deployment.group}"
-    (ours,) = marks(deployment)
-    if ours != before:
-        deployment.redis.rename(ours, before)
+    before = deployment.marks_of_before
+    deployment.redis.zrem(before, "begun")
     known = {orders, results, letters, f"{letters}:state", before}
     known |= {f"{orders}:{name}:{deployment.group}" for name in KEYS_OF_BEFORE}
     others = {key.decode() for key in deployment.redis.scan_iter(match=f"{deployment.name}:*")} - known

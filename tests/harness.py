@@ -99,6 +99,16 @@ class Deployment:
         """The key of the settled marks."""
         return f"{self.results}:settled:{self.fleet.source}"
 
+    @property
+    def marks_of_before(self) -> str:
+        """The key where replicas of the version before look for them; it is kept alike."""
+        return f"{self.orders}:settled:{self.group}"
+
+    @property
+    def mark_keys(self) -> tuple[str, str]:
+        """Both keys of the settled marks: what is lost with one alone stands in the other."""
+        return self.marks, self.marks_of_before
+
     def environment(self, **overrides: object) -> dict[str, str]:
         """The environment of a worker here, with short times; overrides are WORKER_ settings in lower case."""
         settings = {
@@ -293,7 +303,11 @@ def _assert_every_entry_ended(
     deployment: Deployment, by_entry: Mapping[str, OrderRecord], published: set[str], buried: set[str]
 ) -> None:
     decoder = wire.Decoder(
-        source=deployment.fleet.source, order_id_field="order_id", max_bytes=65536, max_fields=64
+        source=deployment.fleet.source,
+        source_before=source_of(deployment.orders),
+        order_id_field="order_id",
+        max_bytes=65536,
+        max_fields=64,
     )
     orders = {row.order_id: row for row in by_entry.values()}
     assert not published & buried, "I2: an entry has a result and a dead letter"

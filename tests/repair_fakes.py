@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tests.builders import pairs
+from tests.groups import Pending
+from tests.logs import between
+from worker.domain.deliveries import BEGINNING, LOOKED_FOR
 from worker.domain.errors import Outage
 from worker.domain.evidence import Fate, Marked, Owner
 from worker.domain.orders import Status
 from worker.stream.mending import HEARD_OF_WITHIN_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
     from datetime import datetime
 
     # The bench puts these together with its fakes.
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 class FakeEvidence:
     """What a FakeStream holds."""
 
+    page = 500
+
     def __init__(self, orders: FakeOrders) -> None:
         self._orders = orders
         self.stream = orders.stream
@@ -34,56 +40,96 @@ class FakeEvidence:
         with self._orders.faults.at("fates"):
             return {each: self.fate(each) for each in entry_ids}
 
-    def fate(self, entry_id: str) -> Fate:
-        stream, group = self.stream, self.stream.group
+    def unknown(self) -> Iterator[Sequence[str]]:
+        with self._orders.faults.at("unknown"):
+            yield list(self.stream.unknown)
+
+    def fate(self, mark: str) -> Fate:
+        stream, group = self.stream, self._orders.group
+        entry_id = mark.partition(":")[0]
         return Fate(
             pending=group is not None and entry_id in group.pending,
-            waiting=stream.awaits(entry_id),
-            noted=entry_id in stream.trimmed,
-            marked=entry_id in stream.settled,
+            waiting=stream.awaits(entry_id, group),
+            noted=entry_id in self._orders.noted,
+            marked=mark in stream.settled,
             old=stream.is_old(entry_id),
+            unknown=entry_id in stream.unknown,
             marks=replace(stream.marks, made=""),
         )
 
     def orders(self) -> FakeExtent:
         with self._orders.faults.at("orders"):
-            return FakeExtent(next(iter(self.stream.entries), "0-0"))
+            return _extent(self.stream.entries)
 
     def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
         with self._orders.faults.at("entries"):
             return {each: self.stream.entries[each] for each in entry_ids if each in self.stream.entries}
 
+    def results(self) -> FakeExtent:
+        with self._orders.faults.at("results"):
+            return _extent(self.stream.results.ids)
+
+    def letters(self) -> FakeExtent:
+        with self._orders.faults.at("letters"):
+            return _extent(self.stream.letters.ids)
+
+    def order_pages(self, first: str, last: str) -> Iterator[list[FakeEntry]]:
+        return self._pages("order_pages", lambda: list(self.stream.entries.items()), first, last)
+
     def result_pages(self, first: str, last: str) -> Iterator[list[FakeEntry]]:
-        del first, last  # the fake remembers no times
-        yield from self._pages("result_pages", self.stream.results)
+        return self._pages("result_pages", self.stream.results.held, first, last)
 
     def letter_pages(self, first: str, last: str) -> Iterator[list[FakeEntry]]:
-        del first, last
-        yield from self._pages("letter_pages", list(map(pairs, self.stream.letters)))
+        return self._pages("letter_pages", self.stream.letters.held, first, last)
+
+    def result(self, result_id: str) -> tuple[bytes, ...]:
+        with self._orders.faults.at("result"):
+            found = between(self.stream.results.held(), result_id, result_id)
+            return fields_of(found[0][1]) if found else ()
 
     def results_lost_until_ms(self) -> int:
         with self._orders.faults.at("results_lost_until_ms"):
-            return self.stream.results_lost_ms
+            return self.stream.results.lost_until_ms()
 
-    def _pages(self, step: str, said: Sequence[Mapping[str, str]]) -> Iterator[list[FakeEntry]]:
-        with self._orders.faults.at(step):
-            page = [
-                FakeEntry(tuple(part.encode() for pair in each.items() for part in pair)) for each in said
-            ]
-        if page:
-            yield page
+    def _pages(
+        self, step: str, held: Callable[[], list[tuple[str, Any]]], first: str, last: str
+    ) -> Iterator[list[FakeEntry]]:
+        while True:
+            with self._orders.faults.at(step):
+                page = between(held(), first, last)[: self.page]
+            if not page:
+                return
+            yield [FakeEntry(entry_id, fields_of(given)) for entry_id, given in page]
+            first = f"({page[-1][0]}"
 
 
 class FakeExtent(Struct, frozen=True):
     """How far a stream reaches."""
 
     first: str
+    last: str
+    length: int
+
+    def may_be_trimmed(self, least_kept: int) -> bool:
+        return 0 < least_kept <= self.length
 
 
 class FakeEntry(Struct, frozen=True):
     """What stands in an entry."""
 
+    entry_id: str
     fields: tuple[bytes, ...]
+
+
+def _extent(ids: Collection[str]) -> FakeExtent:
+    ordered = list(ids)
+    return FakeExtent(*(ordered[0], ordered[-1]) if ordered else (BEGINNING, BEGINNING), len(ordered))
+
+
+def fields_of(given: Mapping[str, str] | Sequence[str | bytes]) -> tuple[bytes, ...]:
+    """Return what was given out as the stream holds it."""
+    parts = [part for pair in given.items() for part in pair] if isinstance(given, Mapping) else given
+    return tuple(part.encode() if isinstance(part, str) else part for part in parts)
 
 
 class FakeMarks:
@@ -167,8 +213,16 @@ class FakeMending:
         stream, fate = self._orders.stream, self._evidence.fate(settlement.entry_id)
         again, mark = settlement.action in {"republish", "rebury"}, settlement.mark or settlement.entry_id
         done = settlement.entry_id in stream.again if again else mark in stream.settled
-        if fate.pending or fate.noted or done or not (again or self._told(settlement, fate)):
+        decided = fate.unknown and settlement.action == "mark"
+        if (
+            fate.pending
+            or fate.noted
+            or not (decided or not done)
+            or not (again or self._told(settlement, fate))
+        ):
             return False
+        if fate.unknown:
+            stream.unknown.remove(settlement.entry_id)
         if again:
             stream.again.add(settlement.entry_id)
         stream.begin_marks()
@@ -179,15 +233,33 @@ class FakeMending:
             stream.results.append(pairs(settlement.fields))
         elif settlement.action in {"bury", "rebury"}:
             stream.letters.append(tuple(settlement.fields))
+        if settlement.entry_id in stream.unknown:
+            stream.unknown.remove(settlement.entry_id)
         return True
 
     def _told(self, settlement: Settlement, fate: Fate) -> bool:
+        if settlement.stands_since_ms == LOOKED_FOR:
+            return True
         if settlement.action == "mark" or settlement.stands_since_ms is None:
-            return not fate.old
+            return fate.unknown or not fate.old
         told = replace(fate, marked=False).settled(
             settlement.stands_since_ms, buried=settlement.action == "bury"
         )
         return told is False
+
+    def go_on(self) -> None:
+        self.begin()
+
+    def readopt(self, entry_ids: Sequence[str]) -> list[str]:
+        with self._orders.faults.at("readopt"):
+            orders, made = self._orders, []
+            group, now_ms = orders.group, orders.stream.clock.milliseconds()
+            for each in entry_ids if group is not None else ():
+                fate = self._evidence.fate(each)
+                if group is not None and each in orders.stream.entries and not (fate.pending or fate.noted):
+                    group.pending[each] = Pending(orders.consumer, now_ms - orders.lease_ms, 0)
+                    made.append(each)
+            return made
 
     def note(self, report: Mapping[str, str]) -> None:
         with self._orders.faults.at("note"):
@@ -195,11 +267,12 @@ class FakeMending:
 
 
 class FakeRows:
-    """What a FakeTable holds, by the time of execution."""
+    """What a FakeTable holds of a source, by the time of execution."""
 
     def __init__(self, store: FakeStore, clock: FakeClock) -> None:
         self._store = store
         self._clock = clock
+        self.streams = 1
 
     def now(self) -> datetime:
         with self._store.faults.at("now"):
@@ -209,17 +282,51 @@ class FakeRows:
         with self._store.faults.at("recorded"), self._store.table.lock:
             found = sorted(
                 (row.executed_at, row.entry_id)
-                for row in self._store.table.rows.values()
+                for row in self._store.ours
                 if row.status is not Status.SUBMITTED
             )
             beginning = (after.recorded_at, after.entry_id)
             return [Owner(*each) for each in found if beginning < each and each[0] <= until][:count]
 
     def alone(self) -> bool:
-        return True
+        return self._store.alone()
+
+    def streams_lately(self) -> int:
+        with self._store.faults.at("streams_lately"):
+            return self.streams
 
     def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        return self.owned_by_source(entry_ids)
+
+    def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
         return {entry_id: row.order_id for entry_id, row in self._store.find(entry_ids).items()}
 
     def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         return self._store.find(entry_ids)
+
+    def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        owners = [row.entry_id for row in self._store.ours if row.order_id in order_ids]
+        return {row.order_id: row for row in self._store.find(owners).values()}
+
+    def expected_rows(self) -> int:
+        return len(self._store.table.rows)
+
+    def pages(self, *, from_entry: str, recorded_until: datetime) -> Iterator[list[OrderRecord]]:
+        with self._store.faults.at("pages"), self._store.table.lock:
+            page = [
+                row
+                for row in sorted(self._store.ours, key=lambda each: each.entry_id)
+                if row.entry_id >= from_entry and row.executed_at <= recorded_until
+            ]
+        if page:
+            yield page
+
+    def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
+        with self._store.faults.at("fingerprints"), self._store.table.lock:
+            rows = self._store.table.rows
+            return {each: rows[each].fingerprint for each in order_ids if each in rows}
+
+    def of_other_sources(self, order_ids: Sequence[str]) -> set[str]:
+        with self._store.faults.at("of_other_sources"), self._store.table.lock:
+            ours = {row.order_id for row in self._store.ours}
+            return {each for each in order_ids if each in self._store.table.rows and each not in ours}

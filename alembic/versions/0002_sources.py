@@ -32,11 +32,13 @@ def upgrade() -> None:
     identifier = sa.Text(collation="C")
     op.create_table(
         "order_sources",
+        sa.Column("token", identifier, nullable=False),
         sa.Column("source", identifier, nullable=False),
         sa.Column("results", identifier, nullable=False),
-        sa.Column("token", identifier, nullable=False),
+        sa.Column("results_token", identifier, nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("source", "results", "token", name="order_sources_pkey"),
+        sa.PrimaryKeyConstraint("token", name="order_sources_pkey"),
         if_not_exists=True,
     )
     add_missing_columns(

@@ -111,14 +111,14 @@ def break_everything(scene: Scene) -> None:
     results = {
         dict(fields)["order_id"].decode(): each for each, fields in deployment.entries("order_results")
     }
-    marks = deployment.marks
 
     def fields_of(order_id: str) -> dict[str, bytes]:
         return {k: v for i, f in deployment.entries("order_results") if i == results[order_id] for k, v in f}
 
     doubled, altered = fields_of("order-1"), fields_of("order-2")
     client.xdel("order_results", results["order-0"], results["order-2"], results["order-3"])
-    client.zrem(marks, rows["order-3"].entry_id, rows["order-4"].entry_id)
+    for key in deployment.mark_keys:
+        client.zrem(key, rows["order-3"].entry_id, rows["order-4"].entry_id)
     client.xadd("order_results", dict(doubled))  # type: ignore[arg-type]
     client.xadd("order_results", {**altered, "filled_quantity": "1e9"})  # type: ignore[dict-item]
     client.xadd("orders:dead", {"entry_id": rows["order-8"].entry_id, "reason": "poison"})

@@ -94,7 +94,7 @@ def delete_letter(deployment: Deployment) -> None:
 
 
 def lose_marks(deployment: Deployment) -> None:
-    deployment.redis.delete(deployment.marks)
+    deployment.redis.delete(*deployment.mark_keys)
 
 
 def submit_and_forget(deployment: Deployment) -> None:

@@ -5,13 +5,14 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.fakes import FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable, Group, Pending, id_order
+from tests.fakes import FLEET, FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable
+from tests.groups import Pending, id_order
 from tests.harness import Deployment, names_of
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending
-from worker.consumer.doubts import Marks
+from worker.consumer.doubts import Evidence, Marks
 from worker.consumer.ports import Orders, Store
-from worker.consumer.repair import Evidence
-from worker.store import OrderStore
+from worker.domain.fleets import Fleet
+from worker.store import OrderStore, Sources
 from worker.stream import Marks as RedisMarks
 from worker.stream import Mending as RedisMending
 from worker.stream import OrderStream, RedisLink, RedisNames, StreamEvidence
@@ -40,6 +41,12 @@ class Streams(Protocol):
 
     def trim_results(self) -> None:
         """Trim all results, as their readers may."""
+
+    def delete_result(self, place: int) -> None:
+        """Delete one result, as a person may."""
+
+    def unknown(self) -> set[str]:
+        """Return the entries of which it is noted that nobody can know whether their results were published."""
 
     def add(self, *fields: bytes) -> str:
         """Add an entry of these names and values."""
@@ -116,8 +123,13 @@ class FakeStreams:
         self.stream.lose_marks()
 
     def trim_results(self) -> None:
-        self.stream.results_lost_ms = self.clock.milliseconds()
-        self.stream.results.clear()
+        self.stream.results.trim(len(self.stream.results))
+
+    def delete_result(self, place: int) -> None:
+        self.stream.results.delete(place)
+
+    def unknown(self) -> set[str]:
+        return set(self.stream.unknown)
 
     def add(self, *fields: bytes) -> str:
         return self.stream.add(*fields)
@@ -146,7 +158,7 @@ class FakeStreams:
 
     def lag_behind(self, group: str, *, read: int, acked: int) -> None:
         taken = list(self.stream.entries)[:read]
-        made = self.stream.others[group] = Group()
+        made = self.stream.make_group(group)
         made.pending = {entry_id: Pending("slow", 0, 1) for entry_id in taken[acked:]}
         made.delivered = max([(0, 0), *(id_order(entry_id) for entry_id in taken)])
 
@@ -227,10 +239,18 @@ class RealStreams:
         return RedisMarks(self.link, self.names(name), lease_ms=LEASE_MS)
 
     def lose_marks(self) -> None:
-        self._redis.delete(self._deployment.marks)
+        self._redis.delete(*self._deployment.mark_keys)
 
     def trim_results(self) -> None:
         self._redis.xtrim(self._deployment.results, maxlen=0, approximate=False)
+
+    def delete_result(self, place: int) -> None:
+        entry_id, _ = self._deployment.entries(self._deployment.results)[place]
+        self._redis.xdel(self._deployment.results, entry_id)
+
+    def unknown(self) -> set[str]:
+        found: Any = self._redis.zrange(f"{self._deployment.marks}:unknown", 0, -1)
+        return {each.decode() for each in found}
 
     def add(self, *fields: bytes) -> str:
         # Dated by the clock of the test, as the fake does it.
@@ -314,8 +334,11 @@ class RealStreams:
 class Stores(Protocol):
     """The rows of one deployment."""
 
-    def store(self) -> Store:
-        """Return the port of one replica."""
+    def store(self, fleet: Fleet | None = None) -> Store:
+        """Return the port of one replica, of the deployment's own fleet unless another is named."""
+
+    def note(self, fleet: Fleet) -> None:
+        """Note in the book of sources where a fleet publishes."""
 
 
 class FakeStores:
@@ -324,8 +347,11 @@ class FakeStores:
     def __init__(self) -> None:
         self._table = FakeTable()
 
-    def store(self) -> Store:
-        return FakeStore(self._table)
+    def store(self, fleet: Fleet | None = None) -> Store:
+        return FakeStore(self._table, fleet or FLEET)
+
+    def note(self, fleet: Fleet) -> None:
+        self._table.book.add(fleet)
 
 
 class RealStores:
@@ -334,8 +360,11 @@ class RealStores:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
 
-    def store(self) -> Store:
-        return OrderStore(self._deployment.database, self._deployment.fleet)
+    def store(self, fleet: Fleet | None = None) -> Store:
+        return OrderStore(self._deployment.database, fleet or self._deployment.fleet)
+
+    def note(self, fleet: Fleet) -> None:
+        Sources(self._deployment.database, fleet).seen(f"the stream of {fleet.source}", "the results")
 
 
 @pytest.fixture

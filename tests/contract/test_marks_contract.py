@@ -1,5 +1,7 @@
 """What marks tell, and what they can't: before they are complete a missing mark is a question, and nothing is done."""
 
+from typing import Any
+
 from tests.contract.conftest import Streams
 from tests.contract.test_settlement_contract import publication
 from worker.domain.deliveries import LOOKED_FOR, Settlement
@@ -168,3 +170,51 @@ def test_mark_of_another_order_with_the_same_entry_id_is_another_mark(streams: S
 
     assert done == [1, 0]
     assert len(streams.letters()) == 1
+
+
+def test_nobody_is_asked_any_more_about_what_its_writer_has_published(streams: Streams) -> None:
+    entry_id = lost_marks(streams)
+    streams.consumer("two").settle([Settlement(entry_id, "unknown")])
+    before = streams.unknown()
+
+    streams.consumer("one").settle([standing(entry_id, LOOKED_FOR)])
+
+    assert (before, streams.unknown()) == ({entry_id}, set())
+
+
+def test_result_that_was_deleted_from_between_others_is_told(streams: Streams) -> None:
+    entry_ids = [streams.add(b"symbol", b"A") for _ in range(3)]
+    one = streams.consumer("one")
+    one.read(3, 1)
+    for entry_id in entry_ids:
+        one.settle([publication(entry_id)])
+
+    streams.delete_result(1)
+
+    assert streams.evidence().results_lost_until_ms() > 0
+
+
+def test_marks_are_not_complete_where_results_were_published_and_all_of_them_trimmed(
+    streams: Streams,
+) -> None:
+    entry_id = lost_marks(streams)
+    streams.trim_results()
+
+    done = streams.consumer("two").settle([standing(entry_id, 1000)])
+
+    assert done.in_doubt == (entry_id,)
+
+
+def test_results_are_read_from_an_id_on_and_those_before_it_left_out(streams: Streams) -> None:
+    entry_ids = [streams.add(b"symbol", b"A") for _ in range(3)]
+    one = streams.consumer("one")
+    one.read(3, 1)
+    for entry_id in entry_ids:
+        one.settle([publication(entry_id)])
+    evidence: Any = streams.evidence()
+    (first, *rest) = [each for page in evidence.result_pages("0-0", "+") for each in page]
+
+    after = [each for page in evidence.result_pages(f"({first.entry_id}", "+") for each in page]
+
+    assert len(rest) == 2
+    assert after == rest

@@ -20,7 +20,7 @@ GERMAN = {
     "28000": "kein pg_hba.conf-Eintrag für Host »10.0.0.1«",
     "42501": "keine Berechtigung für Datenbank orders",
     "53300": "tut mir leid, schon zu viele Verbindungen",
-    "57P03": "das Datenbanksystem startet",
+    "57P03": "das Datenbanksystem wird hochgefahren",
 }
 SSL_REQUEST = 80877103
 

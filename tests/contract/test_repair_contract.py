@@ -184,3 +184,19 @@ def test_what_counts_as_settled_long_ago_is_given_out_once_more_where_that_is_as
 
     assert (done, buried) == ([[True], [False]], [True])
     assert (len(streams.results()), len(streams.letters())) == (2, 1)
+
+
+def test_decision_about_what_nobody_can_know_is_kept_however_long_it_took(streams: Streams) -> None:
+    one, (asked,) = taken(streams)
+    one.settle([publication(asked)])
+    streams.pass_time(KEEP_MS + 1)
+    streams.add(b"symbol", b"B")
+    one.read(1, 1)
+    one.retain(keep_ms=KEEP_MS, most_results=0)
+    one.settle([Settlement(asked, "unknown")])
+
+    done = streams.mending("two").restore([Settlement(asked, "mark")])
+
+    assert done == [True]
+    assert streams.unknown() == set()
+    assert asked in streams.marks()

@@ -217,7 +217,7 @@ def test_half_lost_dead_letters_are_told_from_those_that_are_there(
     with workers(deployment, tmp_path, 1) as (replica,):
         eventually(deployment.letters)
         assert replica.drain() == 0
-    deployment.redis.delete(deployment.dead_letters, deployment.marks)
+    deployment.redis.delete(deployment.dead_letters, *deployment.mark_keys)
 
     code, (finding,), _ = audited(deployment, "--repair")
 

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import psycopg
 import redis
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event
 
 from worker.bootstrap.replica import replica
@@ -259,25 +260,40 @@ def _watch_copies(saboteur: Saboteur) -> None:
 
 
 def _watch_commits(saboteur: Saboteur) -> None:
-    # The commit is the one step between two statements that no port shows.
-    commit = psycopg.Connection.commit
+    # The commit is the one step that no port shows. Where rows are written it goes with the last statement.
+    commit, execute = psycopg.Connection.commit, psycopg.Cursor.execute
 
-    def watched(connection: psycopg.Connection[Any]) -> None:
-        # Pages and checks have transactions of their own meanwhile.
-        if saboteur.writer != get_ident():
-            commit(connection)
-            return
-        saboteur.at("before COMMIT", "postgresql", connection.pgconn.finish)
-        if saboteur.point == "COMMIT sent, connection dies":
-            connection.pgconn.send_query(b"COMMIT")
-            connection.pgconn.flush()
-            saboteur.at("COMMIT sent, connection dies", "postgresql", connection.pgconn.finish)
-            while not connection.closed and connection.pgconn.get_result():
-                pass
-        commit(connection)
-        saboteur.at("COMMIT done, reply lost", "postgresql", partial(_lose_reply, connection))
+    def committing(connection: psycopg.Connection[Any]) -> None:
+        _commit(saboteur, connection, "COMMIT", lambda: commit(connection))
 
-    psycopg.Connection.commit = watched  # type: ignore[method-assign,assignment]
+    def executing(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **options: Any) -> Any:
+        def as_ever() -> Any:
+            return execute(cursor, query, *args, **options)
+
+        if not str(query).endswith("; COMMIT"):
+            return as_ever()
+        return _commit(saboteur, cursor.connection, query, as_ever)
+
+    psycopg.Connection.commit = committing  # type: ignore[method-assign,assignment]
+    psycopg.Cursor.execute = executing  # type: ignore[method-assign,assignment]
+
+
+def _commit(
+    saboteur: Saboteur, connection: psycopg.Connection[Any], query: str, as_ever: Callable[[], Any]
+) -> Any:
+    # Pages and checks have transactions of their own meanwhile, and what is committed already is not committed again.
+    if saboteur.writer != get_ident() or connection.info.transaction_status is TransactionStatus.IDLE:
+        return as_ever()
+    saboteur.at("before COMMIT", "postgresql", connection.pgconn.finish)
+    if saboteur.point == "COMMIT sent, connection dies":
+        connection.pgconn.send_query(query.encode())
+        connection.pgconn.flush()
+        saboteur.at("COMMIT sent, connection dies", "postgresql", connection.pgconn.finish)
+        while not connection.closed and connection.pgconn.get_result():
+            pass
+    done = as_ever()
+    saboteur.at("COMMIT done, reply lost", "postgresql", partial(_lose_reply, connection))
+    return done
 
 
 def _lose_reply(connection: psycopg.Connection[Any]) -> None:

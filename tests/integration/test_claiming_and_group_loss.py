@@ -35,7 +35,7 @@ def test_committed_order_is_answered_when_it_was_delivered_too_often(deployment:
     with running(deployment):
         eventually(deployment.all_settled)
     deployment.redis.xgroup_setid(deployment.orders, deployment.group, "0")
-    deployment.redis.delete(deployment.marks, deployment.results)
+    deployment.redis.delete(*deployment.mark_keys, deployment.results)
     take_and_vanish(deployment, 3, deliveries=9)
 
     with running(deployment, max_deliveries=3) as made:

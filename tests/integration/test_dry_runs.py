@@ -41,7 +41,8 @@ def scene(deployment: Deployment) -> Deployment:
     first = deployment.entries(deployment.results)[0][0]
     deployment.redis.xdel(deployment.results, first)
     lost = deployment.entries(deployment.orders)[1][0]
-    deployment.redis.zrem(deployment.marks, lost)
+    for key in deployment.mark_keys:
+        deployment.redis.zrem(key, lost)
     deployment.redis.xgroup_destroy(deployment.orders, deployment.group)
     bury(deployment, [{**numbered_orders(4)[3]}])
     deployment.submit(numbered_orders(6)[4:])

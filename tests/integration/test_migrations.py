@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
+from tests.commands import command
 from tests.harness import Deployment
 from tests.migrating import ask, execute, made_by_the_last_version, relations
 from tests.processes import ROOT, free_port
@@ -150,6 +151,19 @@ def test_search_path_that_was_mended_is_seen_by_who_has_looked_before(deployment
     looking.close()
 
     assert found == [schema.SchemaState.BEHIND, schema.SchemaState.CURRENT]
+
+
+@pytest.mark.parametrize("arguments", [("show", "o1"), ("audit",), ("audit", "--repair")])
+def test_command_says_worker_migrate_when_the_tables_are_those_of_the_last_version(
+    empty_database: Deployment, arguments: tuple[str, ...]
+) -> None:
+    """Proves that a column that is not there yet is no server that is away."""
+    made_by_the_last_version(empty_database)
+
+    done = command(empty_database, *arguments)
+
+    assert done.exit_code == 78
+    assert "worker migrate" in done.stderr
 
 
 def test_start_is_refused_when_the_schema_is_behind(empty_database: Deployment) -> None:

@@ -366,7 +366,7 @@ def test_last_repair_and_running_repairs_are_told(deployment: Deployment) -> Non
     be_alive(deployment)
     keys = (
         f"{deployment.orders}:repaired:{deployment.group}",
-        f"{deployment.marks}:repairs",
+        f"{deployment.results}:repairs:{deployment.fleet.source}",
     )
     said: dict[Any, Any] = {
         "at": "2026-11-22T20:41:13+00:00", "by": "worker\x1b[31m", "how": "replica", "looked_at": "900",

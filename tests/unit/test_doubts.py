@@ -111,3 +111,112 @@ def test_ack_alone_leaves_no_doubt(bench: Bench) -> None:
     settled = bench.orders.settle([Settlement("1-1", "ack")])
 
     assert settled.in_doubt == ()
+
+
+def test_what_may_be_out_already_is_told_when_only_the_reply_to_its_settle_was_lost(bench: Bench) -> None:
+    """Proves that a row of one's own is not taken for unpublished: the first settle may have worked."""
+    (entry_id,) = bench.submit("a")
+    bench.worker.lease.start()
+    bench.worker.refill()
+    bench.orders.faults.plant("settle", reply_lost=True)
+    with pytest.raises(Outage):
+        bench.worker.work_through()
+    lose_what_was_given_out(bench)
+
+    bench.worker.work_through()
+    bench.worker.refill()
+
+    assert (published(bench), bench.stream.unknown) == ([], [entry_id])
+
+
+def test_what_may_be_out_already_is_told_when_others_had_the_time_to_publish_it(bench: Bench) -> None:
+    """Proves that a row of one's own is not taken for unpublished by a process that slept longer than its lease."""
+    (entry_id,) = bench.submit("a")
+    bench.worker.lease.start()
+    bench.worker.refill()
+    bench.worker.outcomes = bench.handling.handle(bench.worker.in_hand)
+    bench.clock.advance(31)
+    other = Bench(bench.stream, bench.store.table, consumer="worker-2")
+    other.run_until(lambda: published(bench) == ["a"])
+    lose_what_was_given_out(bench)
+
+    bench.worker.work_through()
+    bench.worker.refill()
+
+    assert (published(bench), bench.stream.unknown) == ([], [entry_id])
+
+
+def test_result_that_was_just_written_goes_out_though_nobody_can_know_of_others(bench: Bench) -> None:
+    bench.submit("a")
+    bench.worker.lease.start()
+    bench.worker.refill()
+    bench.worker.outcomes = bench.handling.handle(bench.worker.in_hand)
+    bench.stream.results.append({"order_id": "z", "entry_id": "1-1"})
+    lose_what_was_given_out(bench)
+
+    bench.worker.work_through()
+    bench.worker.refill()
+
+    assert published(bench) == ["a"]
+
+
+def test_letter_of_an_order_that_came_under_the_id_of_another_says_nothing_about_that_one(
+    bench: Bench,
+) -> None:
+    (entry_id,) = bench.submit("a")
+    bench.worker.lease.start()
+    bench.worker.refill()
+    bench.handling.handle(bench.worker.in_hand)
+    held_by_nobody(bench)
+    bench.stream.results.append({"order_id": "z", "entry_id": "1-1"})
+    bench.stream.letters.append(("entry_id", entry_id, "reason", "conflict", "order_id", "b"))
+    bench.stream.lose_marks()
+
+    bench.worker.repair.go_on(idle=True)
+    bench.worker.repair.doubts.go_on()
+
+    assert published(bench) == ["z", "a"]
+
+
+def test_what_was_found_is_looked_for_anew_when_marks_are_lost_before_it_is_settled(bench: Bench) -> None:
+    """Proves that nobody is asked about a result which a walk has found, and that it does not go out again."""
+    entry_id = held_through_a_loss(bench, "a")
+    bench.stream.results.append({"order_id": "a", "entry_id": entry_id})
+    bench.stream.lose_marks()
+    bench.worker.work_through()
+    asked = iter(range(100))
+
+    def lose_marks_after_the_walk(step: str) -> None:
+        if step == "fates" and next(asked) == 1:
+            bench.stream.lose_marks()
+
+    bench.orders.faults.on_step = lose_marks_after_the_walk
+    for _ in range(3):
+        bench.worker.refill()
+
+    assert next(asked) > 1
+    assert (published(bench), bench.stream.unknown) == (["a"], [])
+    assert not bench.worker.repair.doubts
+
+
+def held_by_nobody(bench: Bench) -> None:
+    assert bench.stream.group is not None
+    bench.stream.group.pending.clear()
+
+
+def lose_what_was_given_out(bench: Bench) -> None:
+    bench.stream.results.trim(len(bench.stream.results))
+    bench.stream.lose_marks()
+
+
+def test_marks_alone_are_asked_while_another_replica_reads_what_was_given_out(bench: Bench) -> None:
+    held_through_a_loss(bench, "a")
+    bench.worker.work_through()
+    bench.stream.reader = ("another", bench.clock.milliseconds() + 1_000_000)
+
+    for _ in range(5):
+        bench.worker.refill()
+        bench.clock.advance(1)
+
+    assert bench.orders.faults.steps.count("fates") == 1
+    assert published(bench) == []

@@ -83,7 +83,7 @@ def test_audit_knows_a_retry_that_the_last_version_acked_as_a_duplicate(
 ) -> None:
     decoded = decoder().decode(delivery("7-0", (b"payload", CONTENT)))
 
-    finding = of_entry("7-0", decoded, Fate(), fingerprint, None)
+    finding = of_entry("7-0", decoded, Fate(), fingerprint, None, "7-0")
 
     assert isinstance(decoded, Undecodable)
     assert (finding is not None) == found

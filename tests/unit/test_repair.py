@@ -46,6 +46,35 @@ def test_row_without_a_letter_is_buried_at_start() -> None:
     assert (letter["reason"], letter["error"], letter["order_id"]) == ("poison", "it kills", "a")
 
 
+def test_repair_waits_while_several_streams_are_worked_on_as_its_source() -> None:
+    """Proves that it gives out nothing of another server's, and its own as soon as that is told apart."""
+    bench = Bench()
+    committed(bench, "a")
+    bench.looked_through.streams = 2
+    bench.repair.go_on(idle=True)
+    assert (published(bench), bench.mending.notes) == ([], [])
+
+    bench.looked_through.streams = 1
+    bench.repair.go_on(idle=True)
+
+    assert published(bench) == ["a"]
+
+
+def test_row_without_a_source_and_an_entry_is_left_to_a_person() -> None:
+    """Proves that nobody publishes it by himself, that it is counted, and that the log says what to do."""
+    bench = Bench()
+    committed(bench, "a", "b")
+    bench.rows["b"] = replace(bench.rows["b"], unsourced=True)
+
+    with structlog.testing.capture_logs() as logged:
+        bench.run_until(lambda: bench.mending.notes)
+
+    assert published(bench) == ["a"]
+    (note,) = bench.mending.notes
+    assert (note["published"], note["left_alone"]) == ("1", "1")
+    assert [each["rows"] for each in logged if "--unsourced" in each.get("to_do", "")] == [1]
+
+
 def test_submitted_order_has_no_result_to_publish() -> None:
     bench = Bench()
     committed(bench, "a")

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from worker.domain.errors import ConfigurationError
-from worker.domain.evidence import BuriedEntry, PublishedResult
+from worker.domain.evidence import Buried, BuriedEntry, PublishedResult
 from worker.store.scratch import scratch
 
 
@@ -23,11 +23,12 @@ def test_what_is_added_later_is_found_as_well() -> None:
     with scratch() as kept:
         kept.make_searchable()
         kept.add_results([("a", "1-1", b"x")])
-        kept.add_letters([("5-1", "6-1", False), ("5-1", "7-1", False), ("5-1", "8-1", True)])
+        buried, conflict = Buried("5-1", "5-1", False, True), Buried("5-1", "5-1:b:0", True, True)
+        kept.add_letters([("6-1", buried), ("7-1", buried), ("8-1", conflict)])
 
         found = kept.results(["a"]), kept.letters(["5-1", "8-1"], conflicts=False)
 
-    assert found == ({"a": PublishedResult("1-1", b"x", 1)}, {"5-1": BuriedEntry("6-1", 2)})
+    assert found == ({"a": PublishedResult("1-1", b"x", 1)}, {"5-1": BuriedEntry("6-1", 2, "5-1")})
 
 
 def test_results_that_nobody_asked_for_are_suspects() -> None:

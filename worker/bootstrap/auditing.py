@@ -12,30 +12,42 @@ from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.consumer import note_of
 from worker.consumer.audit import Audit, Remedies
+from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
 from worker.store import StoreEvidence, schema, scratch
 from worker.stream import Mending, RedisLink, RedisNames, StreamEvidence
 
 
 class Auditor(Struct, frozen=True):
-    """An audit that has not begun, and what can be done about its findings; nothing, where none is to be changed."""
+    """An audit that has not begun, and what can be done about its findings; nothing, where none is to be changed.
+
+    `streams` is how many orders streams were worked on lately as the source that is audited.
+    """
 
     audit: Audit
     remedies: Remedies | None
     finish: Callable[[], None]
+    streams: int = 1
 
 
 class Wish(Struct, frozen=True):
-    """What is asked of an audit: from when on, and whether to mend, also by publishing again what is gone."""
+    """What is asked of an audit: from when on, and whether to mend, also by publishing again what is gone.
+
+    `unsourced` rows whose entries are gone are taken for rows of this fleet.
+    """
 
     since_ms: int
     repair: bool
     republish: bool
+    unsourced: bool = False
 
 
 @contextmanager
 def auditor(settings: Settings, wish: Wish, progress: Callable[[str, int, int], None]) -> Iterator[Auditor]:
-    """Open what an audit looks at. Before a repair looks, others are told of it. Raises SchemaBehind."""
+    """Open what an audit looks at. Before a repair looks, others are told of it.
+
+    Raises SchemaBehind, and ConfigurationError where a repair can't tell whose rows it sees.
+    """
     names = redis_names(settings)
     with (
         redis_link(settings, "audit") as link,
@@ -45,12 +57,24 @@ def auditor(settings: Settings, wish: Wish, progress: Callable[[str, int, int], 
         link.ping()
         schema.require_current(opened)
         streams, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
+        lately = rows.streams_lately()
+        if wish.repair and lately > 1:
+            raise ConfigurationError(f"WORKER_SOURCE: {told_apart_by_nothing(settings, lately)}")
         remedies, finish = _remedies(settings, wish, names, link, streams, rows)
         audit = Audit(
-            streams, rows, memory, wire.Spelling(), decoder_of(settings),
+            streams, rows, memory, wire.Spelling(settings.fleet.source), decoder_of(settings),
             since_ms=wish.since_ms, results_maxlen=settings.results_maxlen, progress=progress,
+            unsourced=wish.unsourced,
         )  # fmt: skip
-        yield Auditor(audit, remedies, finish)
+        yield Auditor(audit, remedies, finish, lately)
+
+
+def told_apart_by_nothing(settings: Settings, streams: int) -> str:
+    """Return what to say where several streams are worked on as one source."""
+    return (
+        f"{streams} orders streams were worked on as the source {settings.fleet.source!r} in the last minute, and their rows are"
+        " told apart by nothing: give each fleet a WORKER_SOURCE of its own; if one has taken the place of another, wait a minute"
+    )
 
 
 def _remedies(

@@ -1,13 +1,16 @@
 """Puts together what a replica does beside its orders: giving back what Redis has lost, and being known as its source."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.consumer import Doubts, Registration, Repair
+from worker.consumer.moved import refuse_what_others_executed
 from worker.consumer.ports import Orders
 from worker.settings import Settings
 from worker.store import Database, Sources, StoreEvidence
@@ -19,6 +22,8 @@ class Beside(Struct, frozen=True):
 
     repair: Repair
     registration: Registration
+    # Raises ConfigurationError where the stream was executed under another source, or Outage.
+    check: Callable[[], None]
 
 
 def beside_the_work(
@@ -32,10 +37,9 @@ def beside_the_work(
 ) -> Beside:
     """Return it, the source not yet registered."""
     token, clock = StreamToken(link, names), time.monotonic
-    registration = Registration(
-        token, Sources(opened, settings.fleet), source=settings.fleet.source, clock=clock
-    )
     evidence, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
+    sources, decoder = Sources(opened, settings.fleet), decoder_of(settings)
+    registration = Registration(token, sources, source=settings.fleet.source, clock=clock)
     repair = Repair(
         evidence,
         Mending(
@@ -51,7 +55,10 @@ def beside_the_work(
         window_s=settings.repair_window_s,
         clock=clock,
         now=lambda: datetime.now(UTC),
-        open_doubts=Doubts(evidence, marks, rows, wire.Spelling(), stream.settle, clock=clock),
-        decoder=decoder_of(settings),
+        open_doubts=Doubts(
+            evidence, marks, rows, wire.Spelling(settings.fleet.source), stream.settle, decoder, clock=clock
+        ),
+        decoder=decoder,
     )
-    return Beside(repair, registration)
+    check = partial(refuse_what_others_executed, token, evidence, sources, decoder)
+    return Beside(repair, registration, check)

@@ -13,7 +13,7 @@ from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of
 from worker.settings import Settings
 from worker.store import StoreInspector, require_fit
-from worker.store.schema import require_way, standing
+from worker.store.schema import require_current, require_way, standing
 from worker.stream import DeadLetters, PendingEntries, StreamEvidence, Submitter, Trail
 
 
@@ -83,6 +83,7 @@ def witnesses(settings: Settings) -> Iterator[Witnesses]:
     names = redis_names(settings)
     with redis_link(settings, "show") as link, database(settings, "show") as opened:
         link.ping()
+        require_current(opened)
         yield Witnesses(
             trail=Trail(link, names),
             evidence=StreamEvidence(link, names),

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from worker import __version__
+from worker.bootstrap import clocks
 from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
@@ -27,7 +28,6 @@ from worker.consumer import (
     Intake,
     Isolation,
     Lease,
-    Registration,
     Retention,
     Settler,
     SignOfLife,
@@ -114,7 +114,7 @@ def replica(
     executor, names = wrap_executor(executor_of(settings)), redis_names(settings)
     with ExitStack() as opened:
         opened.callback(close, executor)
-        (link, asking_link), (loop_database, asked_database) = _connections(settings, opened)
+        link, asking_link, loop_database, asked_database = _connections(settings, opened)
         unpublished = Unpublished()
         vitals = ReplicaVitals(drain, unpublished)
         pages = _pages(settings, names, asking_link, asked_database, vitals, shown=shown)
@@ -126,9 +126,7 @@ def replica(
         port, marks = wrap_stream(stream), Marks(link, names, lease_ms=settings.lease_ms)
         beside = beside_the_work(settings, names, link, loop_database, port, marks, unpublished)
         rows = OrderStore(loop_database, settings.fleet)
-        prepare = partial(
-            _prepare, settings, names, link, loop_database, stream, marks, beside.registration, rows
-        )
+        prepare = partial(_prepare, settings, names, link, loop_database, stream, marks, beside, rows)
         Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(prepare)
         reading = Reading(decoder_of(settings, warn=_warn_of_near_names), Stamps(settings.max_order_age_s))
         worker, deadlines = _assemble(
@@ -138,20 +136,15 @@ def replica(
         yield Replica(worker, names, deadlines, checks, server)
 
 
-def _connections(
-    settings: Settings, opened: ExitStack
-) -> tuple[tuple[RedisLink, RedisLink], tuple[Database, Database]]:
-    """Return those of the loop, and those of pages and checks, to Redis and to the database."""
+def _connections(settings: Settings, opened: ExitStack) -> tuple[RedisLink, RedisLink, Database, Database]:
+    """Return those of the loop and those of pages and checks, of Redis and of PostgreSQL."""
     # Once the loop has left a server that takes no writes any more, pages are not to show what is there.
     at_redis, at_postgres = endpoint(settings.redis_url), endpoint(settings.database_url)
-    link, asking_link = (
-        opened.enter_context(redis_link(settings, name, at_redis)) for name in ("loop", "checks")
-    )
-    loop_database, asked_database = (
-        opened.enter_context(database(settings, name, size, at_postgres))
-        for name, size in (("loop", LOOP_CONNECTIONS), ("checks", INSPECTION_CONNECTIONS))
-    )
-    return (link, asking_link), (loop_database, asked_database)
+    link = opened.enter_context(redis_link(settings, "loop", at_redis))
+    asking_link = opened.enter_context(redis_link(settings, "checks", at_redis))
+    rows = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS, at_postgres))
+    asked = opened.enter_context(database(settings, "checks", INSPECTION_CONNECTIONS, at_postgres))
+    return link, asking_link, rows, asked
 
 
 def _prepare(
@@ -161,7 +154,7 @@ def _prepare(
     opened: Database,
     stream: OrderStream,
     marks: Marks,
-    registration: Registration,
+    beside: Beside,
     rows: OrderStore,
 ) -> None:
     """Find out whether everything is there and allowed, and make the group; may be repeated."""
@@ -178,11 +171,12 @@ def _prepare(
     with demands():
         require_keeping(link, allow_eviction=settings.allow_eviction)
         Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
+        clocks.warn_where_apart(link, now=time.time)
         stream.ensure_group()
-        marks.unite()
     # Before any row is written: of those that are written from now on nobody can have published anything.
     stream.marks_made = marks.state().made
-    registration.begin()
+    beside.check()
+    beside.registration.begin()
 
 
 def _assemble(
@@ -198,11 +192,10 @@ def _assemble(
     clock, tally, life = time.monotonic, Tally(), SignOfLife(time.monotonic)
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
     deadlines = Deadlines(
-        drain,
-        execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
+        drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
     )  # fmt: skip
-    ahead = DecodesAhead(reading.decoder, reading.stamps.look)
     renderer = renderer_of(settings, names.consumer)
+    ahead = DecodesAhead(reading.decoder, reading.stamps.look)
     intake = Intake(
         stream, lease, tally,
         batch_size=batch_size_of(settings, executor),
@@ -219,9 +212,9 @@ def _assemble(
         before_commit=intake.read_ahead,
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
-    settler = Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally)
     worker = Worker(
-        stream, store, intake, handling, isolation, settler, lease, _retention(settings, stream), beside.repair,
+        stream, store, intake, handling, isolation,
+        Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally), lease, _retention(settings, stream), beside.repair,
         beside.registration, Chores(tally, clock=clock), drain, tally, life,
     )  # fmt: skip
     return worker, deadlines

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from worker import __version__, wire
 from worker.domain.decimals import Digits
+from worker.domain.fleets import source_of
 from worker.settings import Settings
 
 
@@ -14,6 +15,7 @@ def decoder_of(
     """Return the decoder with the limits that are set. `warn` is told of names that nearly are ours."""
     return wire.Decoder(
         source=settings.fleet.source,
+        source_before=source_of(settings.orders_stream),
         order_id_field=settings.order_id_field,
         max_bytes=settings.max_entry_bytes,
         max_fields=settings.max_entry_fields,

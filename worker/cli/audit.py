@@ -22,7 +22,7 @@ from worker.cli.shell import (
     settings_of_environment,
     translated,
 )
-from worker.cli.streams import leave
+from worker.cli.streams import leave, say
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.errors import Outage
 from worker.domain.evidence import Finding
@@ -62,11 +62,16 @@ DONE = {
     is_flag=True,
     help="With --repair: also give out again what was given out once and is gone.",
 )
+@click.option(
+    "--unsourced",
+    is_flag=True,
+    help="Take rows without a source whose entries are gone for rows of this fleet.",
+)
 @click.option("--dry-run", is_flag=True, help="With --repair: say what would be mended, change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per finding, then the summary.")
 @translated
 def audit(
-    since_s: float | None, *, repair: bool, republish: bool, dry_run: bool, as_json: bool
+    since_s: float | None, *, repair: bool, republish: bool, unsourced: bool, dry_run: bool, as_json: bool
 ) -> None:  # fmt: skip
     """Prove for all that can still be seen that no order was lost, doubled or altered.
 
@@ -87,7 +92,7 @@ def audit(
     settings = settings_of_environment()
     report = Report(as_json=as_json, would=dry_run, republish=republish)
     try:
-        carry_out(settings, Wish(unix_ms(since_s), repair and not dry_run, republish), report)
+        carry_out(settings, Wish(unix_ms(since_s), repair and not dry_run, republish, unsourced), report)
     except KeyboardInterrupt:
         leave(EXIT_INTERRUPTED, f"interrupted after {report.how_far()}; run it again")
     except Outage as outage:
@@ -102,6 +107,8 @@ def carry_out(settings: Settings, wish: Wish, report: "Report") -> None:
         shown = Bar(bar.add_task("audit", total=None), bar.update)
         with auditing.auditor(settings, wish, shown.show) as auditor:
             shown.auditor = auditor
+            if auditor.streams > 1:
+                say(f"warning: {auditing.told_apart_by_nothing(settings, auditor.streams)}")
             report.tell(auditor)
             auditor.finish()
     report.summarise(auditor)

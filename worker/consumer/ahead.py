@@ -34,6 +34,19 @@ class DecodesAhead:
         for each in entry_ids:
             self._decoded.pop(each, None)
 
+    @property
+    def renamed(self) -> bool:
+        """Whether the source is another than the version before would have it."""
+        return self._decoder.renamed
+
+    def called_before(self, order_id: str, entry_id: str) -> str:
+        """Return what the version before called the order of an entry."""
+        return self._decoder.called_before(order_id, entry_id)
+
+    def called_by(self, source: str, order_id: str, entry_id: str) -> str:
+        """Return what the order of an entry would be called if its stream were another source."""
+        return self._decoder.called_by(source, order_id, entry_id)
+
     def _decode(self, delivery: Delivery) -> Decoded:
         decoded = self._decoder.decode(delivery)
         self._decoded[delivery.entry_id] = delivery.fields, decoded

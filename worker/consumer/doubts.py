@@ -7,9 +7,11 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from worker.consumer.ports import Monotonic
+from worker.consumer.ports import Decoder, Monotonic
+from worker.consumer.unsourced import is_ours
 from worker.domain.deliveries import LOOKED_FOR, Delivery, Settlement, Settling
-from worker.domain.evidence import Fate, Marked
+from worker.domain.evidence import Buried, Fate, Marked
+from worker.domain.orders import OrderRecord
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +23,8 @@ MOST_OPEN = 5000
 STRETCH_S = 0.25
 ASKED_EVERY_S = 0.2
 LAST_TURNS = 8
+# A few milliseconds of Redis.
+ASKED_TOGETHER = 500
 
 # The id of an entry, and what it is marked as where that is something else.
 Key: TypeAlias = tuple[str, str]
@@ -34,8 +38,22 @@ class Entry(Protocol):
         """Names and values in turn."""
 
 
+class Extent(Protocol):
+    """How far a stream reaches."""
+
+    @property
+    def first(self) -> str:
+        """The first id, `0-0` where it is empty."""
+
+
 class Evidence(Protocol):
     """What the streams hold."""
+
+    def orders(self) -> Extent:
+        """Return how far the orders stream reaches."""
+
+    def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
+        """Return the fields of those that are on the orders stream."""
 
     def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
         """Tell how entries stand, all of them at one instant."""
@@ -69,15 +87,24 @@ class Marks(Protocol):
 class Rows(Protocol):
     """Whose rows there are."""
 
-    def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
-        """Return the order ids of the rows that these entries own, by entry id."""
+    def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        """Return the order ids of the rows of our source that these entries own, by entry id."""
+
+    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows that entries own, by entry id."""
+
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
 
 
 class Spelling(Protocol):
     """What the fields on the streams say."""
 
     def named(self, fields: Sequence[bytes]) -> tuple[str, str] | None:
-        """Return the entry and the order that a result or a dead letter names; None where it names no entry."""
+        """Return the entry and the order that a result names; None where it names no entry."""
+
+    def buried(self, fields: Sequence[bytes]) -> Buried | None:
+        """Return what a dead letter says of the entry it buries; None where it names none, or is of another source."""
 
 
 class Settle(Protocol):
@@ -92,7 +119,8 @@ class Doubt(Struct, frozen=True):
 
     settlement: Settlement
     delivery: Delivery | None = None
-    # Whether its row was written here, just before marks were lost: nobody else had the time to publish it.
+    # Whether its row was written here, under a lease that held, and is settled for the first time: nobody can have
+    # published it before marks were lost.
     written: bool = False
 
     @property
@@ -120,9 +148,11 @@ class Doubts:
         rows: Rows,
         spelling: Spelling,
         settle: Settle,
+        decoder: Decoder,
         *,
         clock: Monotonic,
     ) -> None:
+        self._decoder = decoder
         self._spelling = spelling
         self._evidence = evidence
         self._marks = marks
@@ -132,6 +162,7 @@ class Doubts:
         self._open: dict[Key, Doubt] = {}
         self._walk: Walk | None = None
         self._due = clock()
+        self._tried_with: tuple[Marked, int] | None = None
 
     def __bool__(self) -> bool:
         """Whether anything is in doubt."""
@@ -151,13 +182,14 @@ class Doubts:
         """Take up a settlement that is in doubt; `stands_since_ms` says since when it may have been made."""
         doubt = Doubt(settlement, delivery, written)
         self._open[doubt.key] = doubt
+        self._tried_with = None
 
     def go_on(self) -> None:
         """Read for a stretch, and settle what is decided. Raises Outage; then the doubts stay."""
         if not self._open or self._clock() < self._due:
             return
         if self._walk is None:
-            self._begin(self._decide(()))
+            self._begin(self._decide(()) if self._marks_tell_more() else list(self._open.values()))
         ends_at = self._clock() + STRETCH_S
         while self._walk is not None and self._clock() < ends_at:
             self._read_on(self._walk)
@@ -166,6 +198,12 @@ class Doubts:
         """Do what can be done before a process leaves: a few turns more. What is left stays pending, or is for a repair."""
         for _ in range(LAST_TURNS):
             self.go_on()
+
+    def _marks_tell_more(self) -> bool:
+        """Whether there is anything to decide since it was last tried: asking of each holds up the server."""
+        known = self._marks.state(), len(self._open)
+        news, self._tried_with = known != self._tried_with, known
+        return news
 
     def _begin(self, undecided: Sequence[Doubt]) -> None:
         if not undecided:
@@ -176,9 +214,8 @@ class Doubts:
             return
         since_ms = max(0, min(each.since_ms for each in undecided) - 2 * CLOCKS_APART_MS)
         looked_for = {each.key for each in undecided}
-        self._walk = Walk(
-            self._evidence, self._rows, self._spelling, since_ms, self._marks.state(), looked_for
-        )
+        found = Found(self._evidence, self._rows, self._spelling, self._decoder)
+        self._walk = Walk(self._evidence, found, since_ms, self._marks.state(), looked_for)
         log.warning("settled marks are not complete, reading what was given out", since_ms=since_ms)
 
     def _read_on(self, walk: "Walk") -> None:
@@ -203,7 +240,7 @@ class Doubts:
 
     def _decide(self, looked_for: Container[Key]) -> list[Doubt]:
         """Settle what is decided, by marks or because it was looked for; return what is not."""
-        fates = self._evidence.fates([each.settlement.entry_id for each in self._open.values()])
+        fates = dict(self._fates())
         decided, undecided = [], []
         for each in self._open.values():
             settlement = _decided(each, fates[each.settlement.entry_id], looked_for=each.key in looked_for)
@@ -220,25 +257,20 @@ class Doubts:
             _tell(settling, len(decided))
         return undecided
 
+    def _fates(self) -> Iterator[tuple[str, Fate]]:
+        entry_ids = [each.settlement.entry_id for each in self._open.values()]
+        for first in range(0, len(entry_ids), ASKED_TOGETHER):
+            yield from self._evidence.fates(entry_ids[first : first + ASKED_TOGETHER]).items()
+
 
 class Walk:
-    """Reads what was given out since a time: `pages` yields the entries that results and dead letters name.
-
-    A result counts where our row of its entry is of its order; the streams may have those of other fleets, too.
-    """
+    """Reads what was given out since a time: `pages` yields what it has to be marked as."""
 
     def __init__(
-        self,
-        evidence: Evidence,
-        rows: Rows,
-        spelling: Spelling,
-        since_ms: int,
-        marks: Marked,
-        looked_for: Container[Key],
+        self, evidence: Evidence, found: "Found", since_ms: int, marks: Marked, looked_for: Container[Key]
     ) -> None:
         self._evidence = evidence
-        self._rows = rows
-        self._spelling = spelling
+        self._found = found
         self._since_ms = since_ms
         self._lost_until_ms = evidence.results_lost_until_ms()
         self.made = marks.made
@@ -256,15 +288,48 @@ class Walk:
     def _pages(self) -> Iterator[list[str]]:
         first = f"{self._since_ms}-0"
         for page in self._evidence.result_pages(first, "+"):
-            said = self._named(page)
-            owned = self._rows.owned([entry_id for entry_id, _ in said])
-            yield [entry_id for entry_id, order_id in said if owned.get(entry_id) == order_id]
+            yield self._found.marks_of_results(page)
         for page in self._evidence.letter_pages(first, "+"):
-            yield [entry_id for entry_id, _ in self._named(page)]
+            yield self._found.marks_of_letters(page)
 
-    def _named(self, page: Sequence[Entry]) -> list[tuple[str, str]]:
+
+class Found:
+    """Tells which of the results and dead letters are ours: other fleets may give out on the same streams."""
+
+    def __init__(self, evidence: Evidence, rows: Rows, spelling: Spelling, decoder: Decoder) -> None:
+        self._evidence = evidence
+        self._rows = rows
+        self._spelling = spelling
+        self._decoder = decoder
+
+    def marks_of_results(self, page: Sequence[Entry]) -> list[str]:
+        """Return the entries whose rows are ours, and of the order that the result names."""
         # Anybody may write to these streams.
-        return [named for each in page if (named := self._spelling.named(each.fields)) is not None]
+        said = [named for each in page if (named := self._spelling.named(each.fields)) is not None]
+        entry_ids = [entry_id for entry_id, _ in said]
+        owned = self._rows.owned_by_source(entry_ids)
+        owned |= self._without_source([each for each in entry_ids if each not in owned])
+        return [entry_id for entry_id, order_id in said if owned.get(entry_id) == order_id]
+
+    def marks_of_letters(self, page: Sequence[Entry]) -> list[str]:
+        """Return what entries were marked as, of the letters that say that they are ours.
+
+        One of the version before doesn't say it. A letter that comes twice costs a person a look; one of another fleet,
+        taken for ours, an order.
+        """
+        said = [self._spelling.buried(each.fields) for each in page]
+        return [each.mark for each in said if each is not None and each.sourced]
+
+    def _without_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        rows = self._rows.rows_of_entries(entry_ids) if entry_ids else {}
+        if not rows:
+            return {}
+        fields = self._evidence.entries(list(rows))
+        return {
+            entry_id: row.order_id
+            for entry_id, row in rows.items()
+            if is_ours(row, fields.get(entry_id), self._decoder, alone=self._rows.alone)
+        }
 
 
 def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool) -> Settlement | None:
@@ -278,7 +343,8 @@ def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool) -> Settlement | None
         return settlement
     walked_ms = fate.marks.walked_since_ms
     walked = walked_ms is not None and since_ms >= walked_ms
-    if not (looked_for or (walked and not fate.old)):
+    # Where it was looked for, marks say so, unless they were lost since.
+    if not walked or (fate.old and not looked_for):
         return None
     if buries or doubt.written or since_ms >= (fate.marks.results_since_ms or 0):
         # A letter that comes twice costs a person a look; one that never comes costs an order.

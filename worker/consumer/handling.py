@@ -10,6 +10,7 @@ from worker.consumer.ports import DecodesOnce, Executor, Orders, Renderer, Store
 from worker.consumer.pure import PureWay
 from worker.consumer.recording import Content, judge
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, Way
+from worker.consumer.unsourced import answers_for
 from worker.domain.deliveries import Dead, Delivery, Outcome, Retry
 from worker.domain.orders import (
     NO_LABELS,
@@ -73,8 +74,10 @@ class Handling:
         self, deliveries: Sequence[Delivery], outcomes: list[Outcome]
     ) -> tuple[dict[str, OrderRecord], list[Delivery]]:
         """Answer what owns a row with an outcome; return the rows without one by entry id, and what is left."""
-        # Only what was taken before can own a row; for a new entry its insert is the question.
-        again = [delivery.entry_id for delivery in deliveries if not delivery.charged]
+        # Only what was taken before can own a row; for a new entry its insert is the question. Where the source was renamed,
+        # the row of before that it owns may have an order id that the insert does not meet.
+        everything = self._decoder.renamed
+        again = [delivery.entry_id for delivery in deliveries if everything or not delivery.charged]
         known = self._store.find(again) if again else {}
         intents, unknown = {}, []
         for delivery in deliveries:
@@ -95,10 +98,9 @@ class Handling:
     def _content(self, delivery: Delivery, record: OrderRecord) -> Content | None:
         """Return what an entry holds beside the row of its id; None where that row is another fleet's."""
         order = self._decoder.decode(delivery)
-        order_id = order.order_id or record.order_id
-        if record.unsourced and order_id != record.order_id:
-            # Rows of before there were sources don't say whose entry they are of.
+        if record.unsourced and not answers_for(record, order, self._decoder, alone=self._store.alone):
             return None
+        order_id = record.order_id if record.unsourced or order.order_id is None else order.order_id
         # Limits may have been lowered since it was executed or sent; it stays the entry that owns the row.
         return Content(order_id, order.fingerprint if isinstance(order, Order) else record.fingerprint)
 

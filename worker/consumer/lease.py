@@ -25,6 +25,7 @@ class Lease:
         self._lost: set[str] = set()
         self._renewed_at = clock()
         self._unrenewed_since = math.inf
+        self._ran_out = 0
         self._leaving = Event()
         self._thread = Thread(target=self._run, name="lease", daemon=True)
 
@@ -54,6 +55,11 @@ class Lease:
         with self._lock:
             return frozenset(self._held)
 
+    @property
+    def times_run_out(self) -> int:
+        """How often others could have taken what is in hand, since it was not renewed for a lease."""
+        return self._ran_out + self._is_out(for_s=0.0)
+
     def hold(self, deliveries: Iterable[Delivery], *, since: float | None = None) -> None:
         """Renew these from now on. `since`: when they may have been handed out, if that was not just now."""
         with self._lock:
@@ -74,7 +80,7 @@ class Lease:
         Asks first if the last renewal is too old to keep them for another `for_s` seconds.
         """
         # A process that was stopped wakes up here before its renewal thread had a turn.
-        if self._clock() - min(self._renewed_at, self._unrenewed_since) > self._lease_s - for_s:
+        if self._is_out(for_s=for_s):
             self.renew()
         with self._lock:
             return {delivery.entry_id for delivery in deliveries if delivery.entry_id in self._lost}
@@ -82,6 +88,7 @@ class Lease:
     def renew(self) -> None:
         """Restart the lease of everything in hand and note what is lost. Raises Outage."""
         with self._lock:
+            self._ran_out += self._is_out(for_s=0.0)
             held, since = frozenset(self._held), self._unrenewed_since
             self._unrenewed_since = math.inf
         asked_at = self._clock()
@@ -96,6 +103,9 @@ class Lease:
             self._lost |= self._held.intersection(lost)
             self._held.difference_update(lost)
         self._renewed_at = asked_at
+
+    def _is_out(self, *, for_s: float) -> bool:
+        return self._clock() - min(self._renewed_at, self._unrenewed_since) > self._lease_s - for_s
 
     def _run(self) -> None:
         while not self._leaving.wait(self._lease_s / 4):

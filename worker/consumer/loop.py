@@ -75,6 +75,8 @@ class Worker:
         self.life = life
         self.in_hand: list[Delivery] = []
         self.outcomes: list[Outcome] | None = None
+        self.settle_begun = False
+        self.leases_run_out = 0
         self.outage: Outage | None = None
         self.away: set[str] = set()
         self.idle = False
@@ -103,6 +105,7 @@ class Worker:
             if self.repair.doubts.crowded:
                 self.drain.event.wait(A_MOMENT_S)
                 return
+            self.leases_run_out = self.lease.times_run_out
             self.in_hand = self.isolation.take()
             self.idle = not self.in_hand
 
@@ -128,8 +131,11 @@ class Worker:
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Settle what is in hand; until it has worked it stays there, to be settled again."""
         self.life.give()
-        self.settler.settle(self.in_hand, outcomes)
-        self.in_hand, self.outcomes = [], None
+        # Where a settle was begun before, its reply may be all that was lost; where a lease ran out, others may have settled.
+        alone = not self.settle_begun and self.lease.times_run_out == self.leases_run_out
+        self.settle_begun = True
+        self.settler.settle(self.in_hand, outcomes, alone=alone)
+        self.in_hand, self.outcomes, self.settle_begun = [], None, False
 
     def mend(self) -> None:
         """Let the repair go on, anew where Redis has lost the group: its marks and results may be lost with it."""

@@ -101,6 +101,9 @@ class Store(Protocol):
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows these entries own."""
 
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
+
 
 class Executor(Protocol):
     """Turns an order into an execution.
@@ -135,6 +138,16 @@ class Decoder(Protocol):
     def decode(self, delivery: Delivery) -> Order | UnsoundOrder | Undecodable:
         """Return the order in an entry, or why there is none; never raises."""
 
+    @property
+    def renamed(self) -> bool:
+        """Whether the source is another than the version before, which named orders after the stream, would have it."""
+
+    def called_before(self, order_id: str, entry_id: str) -> str:
+        """Return what the version before called the order of an entry; that is another id where it was derived."""
+
+    def called_by(self, source: str, order_id: str, entry_id: str) -> str:
+        """Return what the order of an entry would be called if its stream were another source."""
+
 
 class DecodesOnce(Decoder, Protocol):
     """Understands each delivery in hand once, however often it is asked."""
@@ -149,8 +162,10 @@ class Renderer(Protocol):
     def result(self, delivery: Delivery, record: OrderRecord) -> Settlement:
         """Return the settlement that publishes the result of a row."""
 
-    def letter(self, delivery: Delivery, *, reason: str, error: str, order_id: str | None) -> Settlement:
-        """Return the settlement that buries a delivery."""
+    def letter(
+        self, delivery: Delivery, *, reason: str, error: str, order_id: str | None, mark: str = ...
+    ) -> Settlement:
+        """Return the settlement that buries a delivery; `mark` is what it is marked as where that is not its entry."""
 
     def derived_order_id(self, entry_id: str) -> str:
         """Return the identity of an order whose entry names none."""

@@ -146,7 +146,18 @@ def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead
     """Return what a delivery is that the row contradicts."""
     stranger, owns = record.stranger, record.owned_by(delivery.entry_id)
     if stranger is not None and not stranger.publishes_here:
-        why = f"the order is that of source {stranger.source!r}, which publishes on another results stream"
+        why = (
+            f"the order is that of source {stranger.source!r}, and its result is not known to be on this results stream"
+            if stranger.source
+            else "the order has a row without a source, and this database has several: nobody can tell where its result is"
+        )
+        return Dead(delivery, "conflict", why, record.order_id)
+    if (
+        stranger is not None
+        and record.entry_id == delivery.entry_id
+        and content.fingerprint == record.fingerprint
+    ):
+        why = f"it was executed as an order of source {stranger.source!r}: this stream was that source before, or is it"
         return Dead(delivery, "conflict", why, record.order_id)
     # Where nothing is known of the content (trimmed, undecodable), now or when the row was written, it stands for its entry.
     if not content.fingerprint or (owns and not record.fingerprint):

@@ -18,21 +18,21 @@ class Stream(Protocol):
     def token(self) -> str:
         """Return what it is known by; where it was lost it is another."""
 
+    def results_token(self) -> str:
+        """Return what the results stream is known by."""
+
 
 class Sources(Protocol):
     """The book of sources."""
 
-    def seen(self, token: str) -> None:
-        """Note that the stream of this token is worked on as our source."""
+    def seen(self, token: str, results_token: str) -> str | None:
+        """Note that a stream is worked on as our source; return the other source that it is, and then nothing is noted."""
 
     def gone(self, token: str) -> None:
         """Forget a stream that is not there any more."""
 
     def streams(self) -> int:
-        """Return how many streams were worked on as our source lately."""
-
-    def source_of(self, token: str) -> str | None:
-        """Return the other source that the stream of a token was worked on as, if there is one."""
+        """Return how many streams are worked on as our source."""
 
 
 class Registration:
@@ -49,19 +49,12 @@ class Registration:
 
     def begin(self) -> None:
         """Register before the first order; may be repeated. Raises ConfigurationError where the stream is another source."""
-        token = self._stream.token()
-        other = self._sources.source_of(token)
-        if other is not None:
-            # Its rows are that source's: orders that were executed but not settled yet would not be found as ours.
-            raise ConfigurationError(
-                f"WORKER_SOURCE: this orders stream is the source {other!r}, and stays it; set WORKER_SOURCE={other}"
-            )
         # An outage may have kept the last try from being written.
         self._due = self._clock()
         self.go_on()
 
     def go_on(self) -> None:
-        """Register anew where that is due."""
+        """Register anew where that is due. Raises ConfigurationError where the stream has become another source."""
         if self._clock() < self._due:
             return
         self._due = self._clock() + EVERY_S
@@ -70,7 +63,14 @@ class Registration:
             log.warning("the orders stream was lost, or is another one now", source=self._source)
             self._sources.gone(self._token or "")
         self._token = token
-        self._sources.seen(token)
+        other = self._sources.seen(token, self._stream.results_token())
+        if other is not None:
+            # Its rows are that source's: orders that were executed but not settled yet would not be found as ours.
+            raise ConfigurationError(
+                f"WORKER_SOURCE: this orders stream is the source {other!r}, and stays it: set WORKER_SOURCE={other};"
+                f" if it never was, end the replicas of {other!r} and take the line with the token {token}"
+                " out of the table order_sources"
+            )
         streams = self._sources.streams()
         if streams > 1 and streams != self._streams:
             log.warning(

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from worker.consumer import doubts
 from worker.consumer.ports import Decoder, Monotonic, Renderer, WallClock
 from worker.consumer.unsourced import is_ours
-from worker.domain.deliveries import BEGINNING, Delivery, Settlement
+from worker.domain.deliveries import Delivery, Settlement
 from worker.domain.errors import ConfigurationError, Outage, Stopped, named
 from worker.domain.evidence import Fate, Owner, Repaired
 from worker.domain.orders import OrderRecord, Status
@@ -22,24 +22,6 @@ log = structlog.get_logger(__name__)
 PAGE = 1000
 # How long an idle loop goes on at a time; a busy one does a page between two batches.
 IDLE_STRETCH_S = 0.25
-
-
-class Extent(Protocol):
-    """How far a stream reaches."""
-
-    @property
-    def first(self) -> str:
-        """The first id, `0-0` where it is empty."""
-
-
-class Evidence(doubts.Evidence, Protocol):
-    """What the streams hold."""
-
-    def orders(self) -> Extent:
-        """Return how far the orders stream reaches."""
-
-    def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
-        """Return the fields of those that are on the orders stream."""
 
 
 class Mending(Protocol):
@@ -58,14 +40,11 @@ class Rows(doubts.Rows, Protocol):
     def now(self) -> datetime:
         """Return the time of the database."""
 
-    def alone(self) -> bool:
-        """Whether no other source than ours was ever seen in this database."""
+    def streams_lately(self) -> int:
+        """Return how many streams were worked on as our source in the last minute, and may still be."""
 
     def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
         """Return the first rows with an outcome that were recorded after one and up to a time, the oldest first."""
-
-    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
-        """Return the rows that entries own, by entry id."""
 
 
 def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Renderer) -> Settlement:
@@ -98,7 +77,7 @@ class Repair:
 
     def __init__(
         self,
-        evidence: Evidence,
+        evidence: doubts.Evidence,
         mending: Mending,
         rows: Rows,
         renderer: Renderer,
@@ -122,6 +101,7 @@ class Repair:
         self._until: datetime | None = None
         self._wanted = window_s > 0
         self._done = Repaired()
+        self._unclaimed = 0
         self.doubts = open_doubts
         self._decoder = decoder
 
@@ -144,11 +124,15 @@ class Repair:
         self._until = self._rows.now()
         self._after = Owner(self._until - timedelta(seconds=self._window_s), "")
         self._done = Repaired()
+        self._unclaimed = 0
         self._wanted = False
 
     def _page(self) -> bool:
         """Repair the next page; return whether there may be another."""
         if self._after is None or self._until is None:
+            return False
+        if self._rows.streams_lately() > 1:
+            # Their rows are told apart by nothing: it waits until one stream is left.
             return False
         page = self._rows.recorded(self._after, self._until, PAGE)
         fates = self._evidence.fates([each.entry_id for each in page]) if page else {}
@@ -185,13 +169,10 @@ class Repair:
         rows = list(self._rows.rows_of_entries(entry_ids).values())
         fields = self._evidence.entries([row.entry_id for row in rows])
         lost = []
-        unsourced = any(row.unsourced for row in rows)
-        first, alone = (
-            (self._evidence.orders().first, self._rows.alone()) if unsourced else (BEGINNING, False)
-        )
         for row in rows:
-            if not is_ours(row, fields.get(row.entry_id), self._decoder, first=first, alone=alone):
+            if not is_ours(row, fields.get(row.entry_id), self._decoder, alone=self._rows.alone):
                 self._done.left_alone += 1
+                self._unclaimed += row.entry_id not in fields
                 continue
             settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer)
             if is_settled(row, fates[row.entry_id]) is None:
@@ -216,6 +197,12 @@ class Repair:
         self._after = None
         report = note_of(self._done, by=self._consumer, how="replica", at=self._now())
         self._mending.note(report)
+        if self._unclaimed:
+            log.warning(
+                "rows without a source were left alone, since nobody can tell whose they are",
+                rows=self._unclaimed,
+                to_do="worker audit; with --repair --unsourced it takes them for rows of this fleet",
+            )
         log.info("repair ended", window_s=self._window_s, **{name: report[name] for name in COUNTS})
 
 

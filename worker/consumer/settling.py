@@ -50,8 +50,11 @@ class Settler:
         self._isolation = isolation
         self._tally = tally
 
-    def settle(self, in_hand: Sequence[Delivery], outcomes: Sequence[Outcome]) -> None:
-        """Publish or bury, and ack, in one step; let go of all but what is to be tried again. Raises Outage."""
+    def settle(self, in_hand: Sequence[Delivery], outcomes: Sequence[Outcome], *, alone: bool) -> None:
+        """Publish or bury, and ack, in one step; let go of all but what is to be tried again. Raises Outage.
+
+        `alone`: nobody can have settled any of these since their rows were written.
+        """
         # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
         settlements, unrendered = self._rendered(outcomes)
         written = (each.record for each in outcomes if isinstance(each, Settled) and not each.answered)
@@ -62,7 +65,7 @@ class Settler:
             meanwhile=self._intake.arrive,
         )
         if settling.in_doubt:
-            self._doubt(outcomes, settlements, settling.in_doubt)
+            self._doubt(outcomes, settlements, settling.in_doubt, alone=alone)
         if unrendered:
             self._isolation.set_aside(unrendered)
         retries = [outcome.delivery for outcome in outcomes if isinstance(outcome, Retry)]
@@ -90,7 +93,12 @@ class Settler:
         return settlements, unrendered
 
     def _doubt(
-        self, outcomes: Sequence[Outcome], settlements: Sequence[Settlement], entry_ids: Collection[str]
+        self,
+        outcomes: Sequence[Outcome],
+        settlements: Sequence[Settlement],
+        entry_ids: Collection[str],
+        *,
+        alone: bool,
     ) -> None:
         """Leave it to the streams whether others have settled what has no mark; until then it stays pending."""
         deliveries = {outcome.delivery.entry_id: outcome.delivery for outcome in outcomes}
@@ -101,7 +109,7 @@ class Settler:
                 record = records.get(part.entry_id)
                 since_ms = part.stands_since_ms if record is None else stands_since_ms(record)
                 settlement = replace(part, stands_since_ms=since_ms or 0)
-                written = part.stands_since_ms is None
+                written = part.stands_since_ms is None and alone
                 self._doubts.add(settlement, deliveries[part.entry_id], written=written)
 
     def _settlement(self, outcome: Outcome) -> list[Settlement]:
@@ -115,9 +123,11 @@ class Settler:
             case Duplicate(delivery):
                 return [Settlement(delivery.entry_id, "ack")]
             case Dead(delivery, reason, error, order_id, content):
-                letter = self._renderer.letter(delivery, reason=reason, error=error, order_id=order_id)
                 mark = f"{delivery.entry_id}:{content}" if content else ""
-                return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id), mark=mark)]
+                letter = self._renderer.letter(
+                    delivery, reason=reason, error=error, order_id=order_id, mark=mark
+                )
+                return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id))]
             case Retry():
                 return []
         assert_never(outcome)

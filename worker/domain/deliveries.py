@@ -106,6 +106,11 @@ class Settling(Struct, frozen=True):
     unknown: int = 0
 
 
+def mark_of_conflict(entry_id: str, order_id: str, fingerprint: bytes) -> str:
+    """Return what an entry is marked as that came with the id of another: that one's mark is the id alone."""
+    return f"{entry_id}:{order_id}:{fingerprint.hex()[:16]}"
+
+
 def size_of(fields: Sequence[bytes]) -> int:
     """Return how many bytes the names and values of an entry take."""
     return sum(map(len, fields))

@@ -31,7 +31,7 @@ class Fate(Struct, frozen=True):
 
     `waiting` is to be delivered, `noted` was trimmed while it was pending and is still to be asked about, `marked` is
     settled; of an entry that is `old` nobody knows, since marks of its age have been dropped, and nobody knows of what
-    may have been given out before the `marks` were complete.
+    may have been given out before the `marks` were complete. Where it is `unknown` that was asked, and can't be known.
     """
 
     pending: bool = False
@@ -39,6 +39,7 @@ class Fate(Struct, frozen=True):
     noted: bool = False
     marked: bool = False
     old: bool = False
+    unknown: bool = False
     marks: Marked = NOTHING_LOST
 
     @property
@@ -68,16 +69,30 @@ class PublishedResult(Struct, frozen=True):
 
 
 class BuriedEntry(Struct, frozen=True):
-    """What the dead letters hold of one entry: how often, and first where."""
+    """What the dead letters hold of one entry: how often, first where, and what it was marked as."""
 
     letter_id: str
     times: int
+    mark: str
+
+
+class Buried(Struct, frozen=True):
+    """What a dead letter says of its entry: what that was marked as, whether it is of a conflict.
+
+    Letters of the version before do not say whose they are: then it is not `sourced`.
+    """
+
+    entry_id: str
+    mark: str
+    conflict: bool
+    sourced: bool
 
 
 class Finding(Struct, frozen=True):
     """One invariant that one order or entry breaks, in words; `remedy` is what a repair does about it, if anything.
 
-    `otherwise` is what it does where nothing is to be given out that may have been given out before.
+    `otherwise` is what it does where nothing is to be given out that may have been given out before. `looked_for` says that
+    marks can't tell, and that everything that was given out was read instead.
     """
 
     invariant: Invariant
@@ -86,6 +101,9 @@ class Finding(Struct, frozen=True):
     what: str
     remedy: Remedy | None = None
     otherwise: Remedy | None = None
+    looked_for: bool = False
+    # What is marked, where that is not the entry id.
+    mark: str = ""
 
     @property
     def again(self) -> bool:

@@ -34,3 +34,13 @@ class Stranger(Struct, frozen=True):
 
     source: str
     publishes_here: bool
+
+
+class Foreign(Struct, frozen=True):
+    """What tells the order in a row of another source, and whether that publishes on a results stream named like ours."""
+
+    source: str
+    entry_id: str
+    order_id: str
+    fingerprint: bytes
+    same_results: bool

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from psycopg import Error
 from sqlalchemy import Connection, Table, create_engine, event, text
-from sqlalchemy.exc import NotSupportedError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NotSupportedError, SQLAlchemyError
 
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, Outage, RowRefused
@@ -125,9 +126,7 @@ class Database:
             self._begin(connection)
             yield connection
             if guard is not None:
-                # In one exchange; the commit that follows finds nothing open.
-                with guarded():
-                    connection.exec_driver_sql(f"{guard}; COMMIT")
+                _commit(connection, guard)
 
     def _begin(self, connection: Connection) -> None:
         bounded = _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT
@@ -229,6 +228,18 @@ def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> boo
     with cursor.copy(statement) as rows:
         rows.write(parameters[0])
     return True
+
+
+def _commit(connection: Connection, guard: str) -> None:
+    # In one exchange, past SQLAlchemy, which takes four times as long for it. The commit that it does next finds nothing open.
+    driver = _driver(connection)
+    try:
+        with guarded():
+            driver.execute(f"{guard}; COMMIT")
+    except Error as error:
+        if driver.closed:
+            connection.invalidate()
+        raise DBAPIError.instance(guard, None, error, Error) from error
 
 
 @contextmanager

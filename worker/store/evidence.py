@@ -10,7 +10,8 @@ from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Status
 from worker.store.engine import Database
 from worker.store.orders import OrderStore
-from worker.store.tables import of_source, order_sources, orders
+from worker.store.sources import Sources, publishing_here
+from worker.store.tables import UNSOURCED, of_source, orders
 
 PAGE = 500
 _EXPECTED_ROWS = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('orders')")
@@ -22,7 +23,8 @@ class StoreEvidence:
     def __init__(self, database: Database, fleet: Fleet) -> None:
         self._database = database
         self._rows = OrderStore(database, fleet)
-        self._source = fleet.source
+        self._fleet = fleet
+        self._sources = Sources(database, fleet)
         self._ours = of_source(fleet.source)
 
     def now(self) -> datetime:
@@ -56,6 +58,14 @@ class StoreEvidence:
             yield [found[entry_id] for entry_id in dict.fromkeys(page) if entry_id in found]
             after = page[-1]
 
+    def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        """Return the order ids of the rows of our source that these entries own, by entry id."""
+        query = select(orders.c.entry_id, orders.c.order_id).where(
+            orders.c.entry_id.in_(entry_ids), orders.c.source == self._fleet.source
+        )
+        with self._database.transaction() as connection:
+            return {row.entry_id: row.order_id for row in connection.execute(query)}
+
     def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
         """Return the order ids of the rows that these entries own, by entry id."""
         query = (
@@ -68,10 +78,17 @@ class StoreEvidence:
             return {row.entry_id: row.order_id for row in connection.execute(query)}
 
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
-        """Return the fingerprints of those of the orders that have a row."""
-        query = select(orders.c.order_id, orders.c.fingerprint).where(orders.c.order_id.in_(order_ids))
+        """Return the fingerprints of those of the orders that have a row whose result stands where ours do."""
+        columns = (orders.c.order_id, orders.c.fingerprint, orders.c.source, orders.c.recorded_at)
         with self._database.transaction() as connection:
-            return {order_id: bytes(fingerprint) for order_id, fingerprint in connection.execute(query)}
+            found = connection.execute(select(*columns).where(orders.c.order_id.in_(order_ids))).all()
+            others = {row.source for row in found} - {UNSOURCED, self._fleet.source}
+            here = publishing_here(connection, self._fleet, others)
+        return {
+            row.order_id: bytes(row.fingerprint)
+            for row in found
+            if row.source not in others or (row.source in here and here[row.source] <= row.recorded_at)
+        }
 
     def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows of orders that are of our source, by order id."""
@@ -82,9 +99,11 @@ class StoreEvidence:
 
     def alone(self) -> bool:
         """Whether no other source than ours was ever seen in this database."""
-        others = select(order_sources.c.source).where(order_sources.c.source != self._source).limit(1)
-        with self._database.transaction() as connection:
-            return connection.scalar(others) is None
+        return self._sources.alone()
+
+    def streams_lately(self) -> int:
+        """Return how many streams were worked on as our source in the last minute, and may still be."""
+        return self._sources.streams_lately()
 
     def of_other_sources(self, order_ids: Sequence[str]) -> set[str]:
         """Return those of the orders whose rows are of other sources."""

@@ -6,12 +6,11 @@ from typing import NoReturn
 
 import structlog
 from msgspec.structs import asdict
+from psycopg.errors import DivisionByZero
 from sqlalchemy import Connection, DateTime, LargeBinary, Numeric, Select, Text, text
-from sqlalchemy.exc import DataError
 
 from worker.domain.errors import Outage
 from worker.domain.orders import OrderRecord
-from worker.store.failures import code
 from worker.store.found import Found, rows_where
 from worker.store.tables import metadata, orders
 
@@ -30,7 +29,6 @@ _TRIGGERS = (
 # A statement that fails where there is a trigger for inserts or updates, and costs no exchange of its own: it is sent with the
 # COMMIT. By then our rows are written, and nobody can make a trigger until they are committed.
 GUARD = f"SELECT 1 / (tgtype * 0) {_TRIGGERS}"
-_IN_THE_WAY = "22012"
 
 _TYPES = {Text: "text", Numeric: "numeric", DateTime: "timestamp with time zone", LargeBinary: "bytea"}
 _columns = ", ".join(
@@ -58,10 +56,8 @@ def guarded() -> Iterator[None]:
     """Translate what GUARD raises."""
     try:
         yield
-    except DataError as error:
-        if code(error) == _IN_THE_WAY:
-            raise Suspected from error
-        raise
+    except DivisionByZero as error:
+        raise Suspected from error
 
 
 def suspects_on(connection: Connection) -> list[str]:

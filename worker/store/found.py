@@ -1,13 +1,16 @@
 """Rows as they stand: orders beside their trades, read in one statement."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, select
 from sqlalchemy.sql.expression import ColumnElement
 
+from worker.domain.fleets import Stranger
 from worker.domain.orders import Labels, OrderRecord, Side, Status, Trade
 from worker.store.tables import UNSOURCED, orders, trades
 
@@ -29,7 +32,18 @@ class Found(NamedTuple):
     """A row, and the source that it is of."""
 
     source: str
+    recorded_at: datetime
     row: OrderRecord
+
+    def said_by(self, others: Container[str], here: Mapping[str, datetime]) -> OrderRecord:
+        """Return the row, with the source that has it where that is one of the others; `here` are those that publish here."""
+        if self.source not in others:
+            return self.row
+        since = here.get(self.source)
+        # What it wrote before, it published elsewhere.
+        return replace(
+            self.row, stranger=Stranger(self.source, since is not None and since <= self.recorded_at)
+        )
 
 
 def by_entry(found: Iterable[Found]) -> dict[str, OrderRecord]:
@@ -41,7 +55,7 @@ def rows_where(connection: Connection, condition: ColumnElement[bool]) -> list[F
     """Return the rows for which a condition holds, by order id, their trades by trade id."""
     rows = connection.execute(_with_fills.where(condition)).mappings()
     grouped = (list(fills) for _, fills in groupby(rows, key=itemgetter("order_id")))
-    return [Found(fills[0]["source"], _record(fills)) for fills in grouped]
+    return [Found(fills[0]["source"], fills[0]["recorded_at"], _record(fills)) for fills in grouped]
 
 
 def _record(fills: Sequence[Any]) -> OrderRecord:

@@ -25,7 +25,8 @@ from worker.store.rows import (
     trade_lines,
     trade_rows,
 )
-from worker.store.tables import UNSOURCED, of_source, order_sources, orders, trades
+from worker.store.sources import is_alone, publishing_here
+from worker.store.tables import UNSOURCED, of_source, orders, trades
 
 log = structlog.get_logger(__name__)
 
@@ -208,6 +209,11 @@ class OrderStore:
             owners = connection.scalars(_owners, asked).all()
             return by_entry(rows_where(connection, orders.c.order_id.in_(owners)) if owners else [])
 
+    def alone(self) -> bool:
+        """Whether no other source than ours was ever seen in this database."""
+        with self._database.transaction() as connection:
+            return is_alone(connection, self._fleet)
+
     def _with_trades(
         self,
         connection: Connection,
@@ -245,10 +251,9 @@ class OrderStore:
             connection, (orders.c.entry_id.in_(entry_ids) & ours) | orders.c.order_id.in_(order_ids)
         )
         by_entry_id = by_entry(each for each in found if each.source in {UNSOURCED, self._fleet.source})
-        strangers = self._strangers(connection, {each.source for each in found})
-        by_order = {
-            each.row.order_id: replace(each.row, stranger=strangers.get(each.source)) for each in found
-        }
+        others = {each.source for each in found} - {UNSOURCED, self._fleet.source}
+        here = publishing_here(connection, self._fleet, others)
+        by_order = {each.row.order_id: each.said_by(others, here) for each in found}
         standing = {}
         for record in records:
             owned = by_entry_id.get(record.entry_id)
@@ -258,17 +263,10 @@ class OrderStore:
             row = owned if same is None or (owned is not None and not told) else same
             if row is None:
                 self._fidelity.refuse(connection, f"the row of order {record.order_id} was not stored")
+            if row.unsourced and row.entry_id != record.entry_id and not is_alone(connection, self._fleet):
+                row = replace(row, stranger=Stranger(UNSOURCED, publishes_here=False))
             standing[id(record)] = row
         return standing
-
-    def _strangers(self, connection: Connection, sources: set[str]) -> dict[str, Stranger]:
-        """Return those of the sources that are others than ours."""
-        others = sources - {UNSOURCED, self._fleet.source}
-        query = select(order_sources.c.source).where(
-            order_sources.c.source.in_(others), order_sources.c.results == self._fleet.results
-        )
-        here = set(connection.scalars(query)) if others else set[str]()
-        return {each: Stranger(each, each in here) for each in others}
 
 
 def _trades_of(records: Iterable[OrderRecord]) -> int:

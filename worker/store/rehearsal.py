@@ -79,8 +79,9 @@ def _reading(database: Database, fleet: Fleet, token: str) -> list[Callable[[], 
         lambda: evidence.recorded(Owner(_AT, ""), _AT, 1),
         inspector.state,
         lambda: inspector.recent(1),
-        lambda: sources.source_of(token),
         sources.streams,
+        sources.streams_lately,
+        lambda: sources.rows_of_others([token]),
     ]
 
 
@@ -102,7 +103,7 @@ def _writing_orders(stage: Database, fleet: Fleet, token: str) -> list[Callable[
 
 def _writing_sources(stage: Database, fleet: Fleet, token: str) -> list[Callable[[], object]]:
     sources = Sources(stage, fleet)
-    return [lambda: sources.seen(token), lambda: sources.gone(token)]
+    return [lambda: sources.seen(token, token), lambda: sources.gone(token)]
 
 
 def _record(token: str, name: str) -> OrderRecord:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import msgspec
 
 from worker.domain.errors import ConfigurationError
-from worker.domain.evidence import BuriedEntry, PublishedResult
+from worker.domain.evidence import Buried, BuriedEntry, PublishedResult
 
 # SQLite keeps so much of it in memory at the most, in KiB.
 CACHE_KIB = 32_768
 
 _TABLES = (
     "CREATE TABLE results (order_id TEXT, result_id TEXT, digest BLOB, seen INTEGER)",
-    "CREATE TABLE letters (entry_id TEXT, letter_id TEXT, conflict INTEGER)",
+    "CREATE TABLE letters (entry_id TEXT, letter_id TEXT, conflict INTEGER, mark TEXT)",
     "CREATE TABLE suspect_orders (order_id TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE suspect_entries (entry_id TEXT PRIMARY KEY) WITHOUT ROWID",
 )
@@ -42,9 +42,12 @@ class Scratch:
         """Remember results: order id, result id and digest, in the order of the stream."""
         self._connection.executemany("INSERT INTO results VALUES (?, ?, ?, 0)", results)
 
-    def add_letters(self, letters: Iterable[tuple[str, str, bool]]) -> None:
-        """Remember dead letters: the entry that was buried, the letter's id, and whether it is of a conflict."""
-        self._connection.executemany("INSERT INTO letters VALUES (?, ?, ?)", letters)
+    def add_letters(self, letters: Iterable[tuple[str, Buried]]) -> None:
+        """Remember dead letters: their ids, and what they say of the entries they bury."""
+        self._connection.executemany(
+            "INSERT INTO letters VALUES (?, ?, ?, ?)",
+            ((said.entry_id, letter_id, said.conflict, said.mark) for letter_id, said in letters),
+        )
 
     def make_searchable(self) -> None:
         """Call once, when most of it has been added and before anything is asked for."""
@@ -73,12 +76,15 @@ class Scratch:
     def letters(self, entry_ids: Sequence[str], *, conflicts: bool) -> dict[str, BuriedEntry]:
         """Return what is remembered of the dead letters of these entries, those of conflicts among them or not."""
         rows = self._connection.execute(
-            "SELECT l.entry_id, l.letter_id FROM json_each(?) AS w"
+            "SELECT l.entry_id, l.letter_id, l.mark FROM json_each(?) AS w"
             " JOIN letters AS l ON l.entry_id = w.value WHERE NOT l.conflict OR ? ORDER BY l.rowid",
             (_json(entry_ids), conflicts),
         ).fetchall()
-        times = Counter(entry_id for entry_id, _ in rows)
-        return {entry_id: BuriedEntry(letter_id, times[entry_id]) for entry_id, letter_id in reversed(rows)}
+        times = Counter(entry_id for entry_id, _, _ in rows)
+        return {
+            entry_id: BuriedEntry(letter_id, times[entry_id], mark)
+            for entry_id, letter_id, mark in reversed(rows)
+        }
 
     def suspect_orders(self, order_ids: Iterable[str]) -> None:
         """Remember orders that must be looked at again."""

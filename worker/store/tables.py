@@ -100,16 +100,18 @@ trades = Table(
     CheckConstraint("commission >= 0 AND commission < 'Infinity'", name="commission"),
 )
 
-# Which streams the sources of this database publish on. A token is minted beside an orders stream, so that two servers
-# under one source are told apart.
+# Which streams the sources of this database are, and since when they publish where they do. Tokens are minted beside the
+# streams, so that those of one name on two servers are told apart; a stream is one source and no other.
 order_sources = Table(
     "order_sources",
     metadata,
+    Column("token", Identifier, nullable=False),
     Column("source", Identifier, nullable=False),
     Column("results", Identifier, nullable=False),
-    Column("token", Identifier, nullable=False),
+    Column("results_token", Identifier, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
     Column("last_seen", DateTime(timezone=True), nullable=False),
-    PrimaryKeyConstraint("source", "results", "token"),
+    PrimaryKeyConstraint("token"),
 )
 
 

@@ -64,17 +64,22 @@ class RedisNames(Struct, frozen=True):
     @property
     def unknown(self) -> str:
         """Entries of which nobody can know whether their results were published: a sorted set of their ids."""
-        return f"{self.settled}:unknown"
+        return f"{self.results}:unknown:{self.source}"
 
     @property
     def walk(self) -> str:
         """Who reads the results to make the marks anew."""
-        return f"{self.settled}:walk"
+        return f"{self.results}:walk:{self.source}"
 
     @property
     def token(self) -> str:
         """What this orders stream is known by, wherever its name is used again."""
         return f"{self.orders}:token"
+
+    @property
+    def results_token(self) -> str:
+        """What this results stream is known by: another server may have one of the same name."""
+        return f"{self.results}:token"
 
     @property
     def trimmed(self) -> str:
@@ -94,12 +99,12 @@ class RedisNames(Struct, frozen=True):
     @property
     def repairs(self) -> str:
         """Repairs at work: a sorted set of their tokens, scored by when each must have been heard of again, in ms."""
-        return f"{self.settled}:repairs"
+        return f"{self.results}:repairs:{self.source}"
 
     @property
     def published_again(self) -> str:
         """What repairs at work have published though a mark said it had been: a sorted set of entry ids."""
-        return f"{self.settled}:again"
+        return f"{self.results}:again:{self.source}"
 
     @property
     def repaired(self) -> str:

@@ -35,19 +35,19 @@ class StreamEvidence:
         self._information = StreamInformation(link, names)
         self._fates = link.script(source("fates"))
 
-    def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
-        """Tell how entries stand, all of them at one instant."""
+    def fates(self, marks: Sequence[str]) -> dict[str, Fate]:
+        """Tell how entries stand, all of them at one instant: by their ids, or by what they are marked as."""
         names = self._names
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed]
         with outages():
-            *since, words = self._fates([*keys, names.settled_before], [names.group, *entry_ids])
+            *since, words = self._fates([*keys, names.settled_before, names.unknown], [names.group, *marks])
         results, letters, walked = map(text, since)
-        marks = Marked(
+        known = Marked(
             results_since_ms=int(results),
             letters_since_ms=int(letters),
             walked_since_ms=int(walked) if walked else None,
         )
-        return {entry_id: _fate(text(word), marks) for entry_id, word in zip(entry_ids, words, strict=True)}
+        return {mark: _fate(text(word), known) for mark, word in zip(marks, words, strict=True)}
 
     def orders(self) -> Extent:
         """Return how far the orders stream reaches."""
@@ -78,6 +78,17 @@ class StreamEvidence:
         with outages():
             pages = self._link.call_all(["XRANGE", self._names.orders, each, each] for each in entry_ids)
         return {text(page[0][0]): tuple(page[0][1]) for page in pages if page}
+
+    def unknown(self) -> Iterator[list[str]]:
+        """Yield the entries of which nobody can know whether their results were published."""
+        first = 0
+        while True:
+            with outages():
+                page = self._link.call("ZRANGE", self._names.unknown, first, first + PAGE - 1)
+            if not page:
+                return
+            yield [text(each) for each in page]
+            first += len(page)
 
     def results_lost_until_ms(self) -> int:
         """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
@@ -131,5 +142,6 @@ def _fate(word: str, marks: Marked) -> Fate:
         noted="n" in word,
         marked="m" in word,
         old="h" in word,
+        unknown="u" in word,
         marks=marks,
     )

@@ -40,8 +40,7 @@ class Rehearsal:
         names = self._names
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost]
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
-        keys += [names.set_aside]
-        keys += [names.repairs, names.published_again]
+        keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
         try:
             self._publish()
             self._work()
@@ -93,11 +92,11 @@ class Rehearsal:
         self._evidence.fates([LOST])
         self._evidence.entries([LOST])
         self._evidence.results_lost_until_ms()
-        self._marks.unite()
         self._marks.begin_walk()
         self._marks.remember([LOOKED_FOR], self._marks.state())
         self._marks.end_walk()
         self._token.token()
+        self._token.results_token()
         self._mending.restore([Settlement(LOST, "publish", ("type", "probe"), "")])
         self._mending.note({"how": "probe"})
         self._mending.begin()

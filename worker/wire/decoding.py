@@ -41,6 +41,7 @@ class Decoder:
         self,
         *,
         source: str,
+        source_before: str,
         order_id_field: str,
         max_bytes: int,
         max_fields: int,
@@ -49,6 +50,7 @@ class Decoder:
         warn: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self._source = source
+        self._source_before = source_before
         self._max_bytes = max_bytes
         self._max_fields = max_fields
         self._max_depth = max_depth
@@ -68,6 +70,20 @@ class Decoder:
     def decode(self, delivery: Delivery) -> Decoded:
         """Return the order, sound or not, or why the entry is none."""
         return self._at_once(delivery) or self._field_by_field(delivery)
+
+    @property
+    def renamed(self) -> bool:
+        """Whether the source is another than the version before, which named orders after the stream, would have it."""
+        return self._source != self._source_before
+
+    def called_before(self, order_id: str, entry_id: str) -> str:
+        """Return what the version before called the order of an entry; that is another id where it was derived."""
+        return self.called_by(self._source_before, order_id, entry_id)
+
+    def called_by(self, source: str, order_id: str, entry_id: str) -> str:
+        """Return what the order of an entry would be called if its stream were another source."""
+        derived = order_id == names.derived_order_id(self._source, entry_id)
+        return names.derived_order_id(source, entry_id) if derived else order_id
 
     def _at_once(self, delivery: Delivery) -> Order | None:
         """Return a flat order in which each field is sound, what most are; None where they are to be looked at one by one."""

@@ -85,7 +85,9 @@ class Renderer:
         fields = result_fields(record)
         return Settlement(delivery.entry_id, "publish", fields, result_copy(fields) if self._copies else "")
 
-    def letter(self, delivery: Delivery, *, reason: str, error: str, order_id: str | None) -> Settlement:
+    def letter(
+        self, delivery: Delivery, *, reason: str, error: str, order_id: str | None, mark: str = ""
+    ) -> Settlement:
         """Return the settlement that buries a delivery: metadata first, then the original fields.
 
         A field keeps its place, its repeats and its bytes behind the prefix `orig:`. Of an entry that is
@@ -101,10 +103,13 @@ class Renderer:
             "last_seen", str(int(self._clock())),
             "consumer", self._consumer,
             "worker_version", self._version,
+            "source", self._source,
         )  # fmt: skip
+        if mark:
+            letter += ("mark", mark)
         too_large = size_of(delivery.fields) > self._max_bytes or len(delivery.fields) > 2 * self._max_fields
         letter += _traits(delivery) if too_large else _originals(delivery)
-        return Settlement(delivery.entry_id, "bury", letter)
+        return Settlement(delivery.entry_id, "bury", letter, mark=mark)
 
 
 def _traits(delivery: Delivery) -> list[str | bytes]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from worker.domain.evidence import Buried
 from worker.domain.orders import OrderRecord
 from worker.wire.letters import shown
 from worker.wire.names import ENTRY_ID
@@ -12,7 +13,10 @@ DIGEST_BYTES = 16
 
 
 class Spelling:
-    """What the fields on the streams say, to whoever compares them."""
+    """What the fields on the streams say, to whoever compares them in the name of a source."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
 
     def result_of(self, fields: Sequence[bytes]) -> tuple[str, bytes]:
         """Return the order that a result names (empty: none) and the digest of all it says."""
@@ -24,15 +28,20 @@ class Spelling:
         return _digest([part.encode() for part in result_fields(record)])
 
     def named(self, fields: Sequence[bytes]) -> tuple[str, str] | None:
-        """Return the entry and the order that a result or a dead letter names; None where it names no entry."""
+        """Return the entry and the order that a result names; None where it names no entry."""
         said = dict(reversed(_pairs(fields)))
         entry_id = shown(said.get(b"entry_id", b""))
         return (entry_id, shown(said.get(b"order_id", b""))) if ENTRY_ID.fullmatch(entry_id) else None
 
-    def buried_entry(self, fields: Sequence[bytes]) -> tuple[str, bool]:
-        """Return the entry that a dead letter buries (empty: it names none), and whether for a conflict."""
+    def buried(self, fields: Sequence[bytes]) -> Buried | None:
+        """Return what a dead letter says of the entry it buries; None where it names none, or is of another source."""
         said = dict(reversed(_pairs(fields)))
-        return shown(said.get(b"entry_id", b"")), said.get(b"reason") == b"conflict"
+        source, entry_id = said.get(b"source"), shown(said.get(b"entry_id", b""))
+        if not ENTRY_ID.fullmatch(entry_id) or source not in {None, self._source.encode()}:
+            return None
+        mark = shown(said.get(b"mark", b""))
+        mark = mark if mark.startswith(f"{entry_id}:") else entry_id
+        return Buried(entry_id, mark, said.get(b"reason") == b"conflict", source is not None)
 
     def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
         """Return the names of the fields in which a result differs from that of a row, `order of fields` if in none."""

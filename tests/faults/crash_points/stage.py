@@ -92,7 +92,7 @@ class Stage:
         elif scene in {"letters", "lost"}:
             self.finish()
         if scene == "lost":
-            self.deployment.redis.delete(self.deployment.results, self.deployment.marks)
+            self.deployment.redis.delete(self.deployment.results, *self.deployment.mark_keys)
 
     def victim(
         self, point: str, way: str, turn: int = 1, *command: str, **overrides: object

@@ -60,7 +60,7 @@ def _text(chance: Chance) -> str:
 
 
 def test_every_result_reads_back_as_what_its_row_says() -> None:
-    spelling = wire.Spelling()
+    spelling = wire.Spelling("orders")
     for number in numbers(ROWS):
         made = row(drawn("row", number))
         with case(number, made):
@@ -96,7 +96,7 @@ def _scaled(value: Decimal) -> Decimal:
 
 
 def test_row_that_says_anything_else_has_another_result() -> None:
-    spelling = wire.Spelling()
+    spelling = wire.Spelling("orders")
     for number in numbers(ROWS):
         chance = drawn("row", number)
         made = row(chance)

@@ -17,7 +17,7 @@ from worker.domain.errors import Outage, VenueUnavailable
 STEP_S = 0.001
 MOST_STEPS = 20_000
 # Calls that ask what is to be done; where they find nothing again, nothing can be lost.
-POLLING = frozenset({"read", "read_ahead", "arrived", "claim", "trimmed", "lost_unread", "retain", "remove_dead", "now", "recorded", "fates", "note"})  # fmt: skip
+POLLING = frozenset({"read", "read_ahead", "arrived", "claim", "trimmed", "lost_unread", "retain", "remove_dead", "now", "recorded", "fates", "note", "begin_walk"})  # fmt: skip
 # Calls that come even when nothing is to be done.
 _IDLE = ("read", "claim", "trimmed", None)
 
@@ -181,17 +181,24 @@ class Calls:
                 self._state.tell(call.replica.name, f"{call.name}: {error}")
             finally:
                 self.nobody_waits = False
+                self._state.on_their_way[source] -= 1
 
+        source = call.replica.fleet.names.source
+        self._state.on_their_way[source] += 1
         entry = (call, land)
         self._landing.append(entry)
         self._state.scheduler.at(self._state.clock.seconds + for_s, land)
 
     def _wait_for_transactions(self, call: Call) -> None:
         """An insert waits for the open transaction of another that writes the same row."""
-        names = {part for record in call.args[0] for part in (record.order_id, record.entry_id)}
+        fleet, records = call.replica.fleet, call.args[0]
+        orders = {record.order_id for record in records}
+        entries = {record.entry_id for record in records}
         for waiting, land in list(self._landing):
+            ours = waiting.replica.fleet is fleet
             if waiting.name == "record" and any(
-                record.order_id in names or record.entry_id in names for record in waiting.args[0]
+                record.order_id in orders or (ours and record.entry_id in entries)
+                for record in waiting.args[0]
             ):
                 land()
 

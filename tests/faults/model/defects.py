@@ -3,22 +3,16 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from tests.fakes import FakeOrders, FakeStore, FakeStream, Group, id_order
+from tests.fakes import FakeOrders, FakeStore, FakeStream
+from tests.faults.model.defect import Defect
 from tests.faults.model.replica import Parts
+from tests.groups import Group, id_order
 from worker.consumer import Intake, Worker
 from worker.domain.deliveries import Delivery, Outcome, Settlement, Settling
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.orders import OrderRecord, Status
-
-
-class Defect(Struct, frozen=True):
-    """What is wrong in the world."""
-
-    parts: Parts = Parts()
-    stream: type[FakeStream] = FakeStream
 
 
 class _Marker(FakeOrders):
@@ -29,7 +23,7 @@ class _Marker(FakeOrders):
 
 class _Thief(FakeOrders):
     def renew(self, entry_ids: Collection[str]) -> list[str]:
-        pending = self.stream.group.pending if self.stream.group else {}
+        pending = self.group.pending if self.group else {}
         for entry_id in entry_ids:
             if entry_id in pending:
                 pending[entry_id].consumer = self._consumer
@@ -43,7 +37,7 @@ class _Uncharging(FakeOrders):
 
 class _Unforgiving(FakeOrders):
     def charge(self, counts: Mapping[str, int]) -> list[str]:
-        pending = self.stream.group.pending if self.stream.group else {}
+        pending = self.group.pending if self.group else {}
         return super().charge(
             {each: max(n, pending[each].count if each in pending else 0) for each, n in counts.items()}
         )
@@ -72,10 +66,9 @@ class _Unsweeping(FakeOrders):
 
 
 class _FromNow(FakeStream):
-    def make_group(self) -> Group:
-        if self.group is None:
-            self.group = Group(delivered=max(map(id_order, self.entries), default=(0, 0)))
-        return self.group
+    def make_group(self, name: str = "") -> Group:
+        newest = max(map(id_order, self.entries), default=(0, 0))
+        return self.groups.setdefault(name or self.group_name, Group(delivered=newest))
 
 
 class _Forgetful(FakeStore):

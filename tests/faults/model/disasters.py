@@ -3,13 +3,12 @@
 from copy import deepcopy
 from typing import Any
 
-from tests.builders import decoder
 from tests.fakes import FakeStream
+from tests.faults.model import people
+from tests.faults.model.fleet import SimulatedFleet
 from tests.faults.model.plan import OF_A_CALL, Fault
-from tests.faults.model.state import Sent, State
-from worker import wire
-
-_DECODER = decoder()
+from tests.faults.model.state import State
+from tests.logs import FakeLog
 
 
 class Disasters:
@@ -18,7 +17,7 @@ class Disasters:
     def __init__(self, state: State) -> None:
         self._state = state
         self._coming = [fault for fault in state.plan.faults if fault.kind not in OF_A_CALL]
-        self._memory: tuple[FakeStream, dict[int, str]] | None = None
+        self._memory: list[tuple[FakeStream, dict[int, str]]] = []
         self._remembers = sorted(
             max(0, fault.step - 1 - 3 * fault.which)
             for fault in state.plan.faults
@@ -31,7 +30,7 @@ class Disasters:
         if self._remembers and self._remembers[0] <= state.steps:
             # An old replica of Redis falls behind from here on.
             self._remembers.pop(0)
-            self._memory = (_copy_of(state.stream), dict(state.closed))
+            self._memory = [(_copy_of(fleet.stream), dict(fleet.closed)) for fleet in state.fleets]
         if self._coming and self._coming[0].step <= state.steps:
             self.strike(self._coming.pop(0))
 
@@ -48,7 +47,7 @@ class Disasters:
         self._coming.clear()
 
     def strike(self, fault: Fault) -> None:
-        """Let a fault strike everybody, now."""
+        """Let a fault strike everybody, or one fleet of several, now."""
         state = self._state
         state.strikes(fault)
         match fault.kind:
@@ -62,85 +61,42 @@ class Disasters:
                 state.clock.set_by -= fault.for_s
             case "drain" | "hurried drain":
                 self._drain_one(fault.which, times=2 if fault.kind == "hurried drain" else 1)
-            case "replay":
-                self._replay(fault.which)
-            case "entry trimmed":
-                self._trim(fault.which)
-            case "group lost" | "marks lost":
-                self._lose(fault.kind)
             case "redis wiped":
-                self._put_back(type(state.stream)(state.clock), {})
-            case "redis rolled back" if self._memory is not None:
-                old, closed = self._memory
-                self._put_back(_copy_of(old), closed)
-            case _:
+                self._put_back([(type(each.stream)(state.clock), {}) for each in state.fleets])
+            case "redis rolled back" if self._memory:
+                self._put_back([(_copy_of(stream), dict(closed)) for stream, closed in self._memory])
+            case "redis rolled back":
                 pass
+            case _:
+                which, place = divmod(fault.which, len(state.fleets))
+                people.act(state, state.fleets[place], fault.kind, which)
 
-    def _lose(self, kind: str) -> None:
-        """Lose the group, or the marks: a person deletes them, or a server evicts them; the results stay."""
-        if kind == "marks lost":
-            self._state.stream.lose_marks()
-        else:
-            self._state.stream.group = None
-            self._note_losses()
-
-    def _put_back(self, old: FakeStream, closed: dict[int, str]) -> None:
+    def _put_back(self, old: list[tuple[FakeStream, dict[int, str]]]) -> None:
         state = self._state
-        # Ids are times, so what comes after the loss has others than what was lost.
-        last = vars(state.stream)["_last"]
-        vars(state.stream).update(vars(old), _last=last)
-        state.closed = dict(closed)
+        for fleet, (stream, closed) in zip(state.fleets, old, strict=True):
+            _become(fleet, stream)
+            fleet.closed = closed
         # Redis does not lose data without its clients noticing: it was started again, or another took its place.
         live = [replica.name for replica in state.replicas if not replica.dead]
         state.disconnected = {(name, reading) for name in live for reading in (True, False)}
-        self._note_losses()
-
-    def _note_losses(self) -> None:
-        """Entries that no store knows any more are lost with Redis: nobody can settle them."""
-        state = self._state
         state.counts_lost = True
-        known = state.stream.entries.keys() | state.stream.settled | state.stream.trimmed.keys()
-        state.gone |= state.accepted.keys() - known
-
-    def _trim(self, which: int) -> None:
-        """Let a producer trim one entry, whoever is at work on it."""
-        state, stream = self._state, self._state.stream
-        if not stream.entries:
-            return
-        entry_id = list(stream.entries)[which % len(stream.entries)]
-        del stream.entries[entry_id]
-        state.tell("producer", f"trims {entry_id}")
-        if stream.group is None or (entry_id not in stream.group.pending and entry_id not in stream.settled):
-            state.gone.add(entry_id)
+        for fleet in state.fleets:
+            fleet.note_losses()
 
     def _drain_one(self, which: int, *, times: int) -> None:
         """Send SIGTERM to a replica, once or twice."""
         live = [replica for replica in self._state.replicas if not replica.dead and replica.worker]
         if live:
-            replica = live[which % len(live)]
-            assert replica.worker is not None
-            self._state.tell(replica.name, "is asked to leave")
-            for _ in range(times):
-                replica.worker.drain.request()
+            people.drain(self._state, live[which % len(live)], times=times)
 
-    def _replay(self, which: int) -> None:
-        """Replay a dead letter that is open, now that what made it one is mended; once, however often it is asked for."""
-        state = self._state
-        still_open = [place for place in range(len(state.stream.letters)) if place not in state.closed]
-        if not still_open:
-            return
-        state.mended = True
-        place = still_open[which % len(still_open)]
-        raw = [part.encode() if isinstance(part, str) else part for part in state.stream.letters[place]]
-        letter = wire.read_letter(raw)
-        try:
-            made = wire.replay_of(letter, {}, _DECODER)
-        except wire.NotReplayable:
-            return
-        entry_id = state.stream.add(*made.fields)
-        state.closed[place] = entry_id
-        state.accepted[entry_id] = Sent(state.accepted[letter.entry_id].kind, made.order_id, made.fields)
-        state.tell("operator", f"replays {letter.entry_id} as {entry_id}")
+
+def _become(fleet: SimulatedFleet, old: FakeStream) -> None:
+    """Let the streams of a fleet be as they were."""
+    stream = fleet.stream
+    stream.results.become(old.results)
+    # Ids are times, so what comes after the loss has others than what was lost. Names stand in nobody's memory.
+    kept = {name: vars(stream)[name] for name in ("_last", "group_name", "results")}
+    vars(stream).update(vars(old) | kept)
 
 
 def _copy_of(stream: FakeStream) -> FakeStream:
@@ -150,7 +106,7 @@ def _copy_of(stream: FakeStream) -> FakeStream:
 
 
 def _copied(name: str, value: Any) -> Any:
-    if name in {"group", "others"}:
+    if name in {"groups", "noted"}:
         return deepcopy(value)
     # The entries themselves never change.
-    return value.copy() if isinstance(value, dict | list | set) else value
+    return value.copy() if isinstance(value, dict | set | list | FakeLog) else value

@@ -37,6 +37,7 @@ def run(plan: Plan, make: Make = World) -> World:
     random.seed(plan.seed)
     world = make(plan)
     world.scheduler.run()
+    world.decide()
     return world
 
 

@@ -6,8 +6,9 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 Kind: TypeAlias = Literal[
-    "filled", "rejected", "error", "duplicate", "conflict", "poison", "raises", "refused", "nameless", "undecodable"
+    "filled", "rejected", "error", "duplicate", "conflict", "poison", "raises", "refused", "nameless", "undecodable", "everywhere"
 ]  # fmt: skip
+# `everywhere` has one order id in all fleets.
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 
 # Strike one call of one worker.
@@ -18,10 +19,21 @@ EXECUTING = ("raises", "venue away")
 # Strike everybody.
 SERVERS = ("redis away", "postgresql away")
 WIPING = ("redis wiped", "redis rolled back")
-LOSSES = ("group lost", "entry trimmed", "marks lost", *WIPING)
+# Redis stays what it is; people or producers take something away from it.
+MARKS_GONE = ("marks lost", "marks and group lost")
+KNOWLEDGE = (
+    *MARKS_GONE,
+    "results trimmed",
+    "results deleted",
+    "group renamed",
+    "entry id used again",
+)
+# After these only a repair finds a row that was committed and not settled, where its entry is gone.
+UNGROUPING = ("group lost", "marks and group lost", "group renamed")
+LOSSES = ("group lost", "entry trimmed", *KNOWLEDGE, *WIPING)
 CLOCKS = ("clock ahead", "clock back")
 LEAVING = ("drain", "hurried drain")
-OPERATOR = ("replay",)
+OPERATOR = ("replay", "audit")
 
 OF_A_CALL = frozenset(DYING + LOSING + STOPPING + EXECUTING)
 # What may cost an entry a delivery though no execution of it has failed.
@@ -29,6 +41,9 @@ DISRUPTIVE = frozenset((*DYING, *STOPPING, "arrives late", "raises", *LOSSES, *C
 
 # After which the work goes on where it was, without waiting for a lease.
 OUTAGES = frozenset({"never arrives", "reply lost", "venue away", *SERVERS, *OPERATOR})
+
+# How often results and marks of one time are lost.
+FORGETTING = 0.06
 
 CALLS = (
     "read",
@@ -44,6 +59,10 @@ CALLS = (
     "record",
     "find",
     "execute",
+    "remember",
+    "result_pages",
+    "begin_walk",
+    "restore",
 )
 
 
@@ -75,37 +94,67 @@ class Plan(Struct, frozen=True):
     switching: float = 0.0
     preemptions: frozenset[int] | None = None
     lease_s: float = 8.0
+    fleets: int = 1
+    one_results_stream: bool = False
+    # Whether Redis counts what was added (from 7.0 on), so that nothing taken away can be told from all taken away.
+    counts_added: bool = True
+    # What a person decides in the end where nobody can know.
+    republishes: bool = False
 
 
 def random_plan(seed: int) -> Plan:
     """Return the plan that a seed stands for."""
     chance = Random(seed)  # noqa: S311  no secret
+    fleets = chance.choice((1, 1, 1, 2))
     kinds: list[Kind] = [
         "filled",
-        *chance.choices(KINDS, (8, 2, 1, 5, 4, 2, 1, 2, 2, 2), k=chance.randint(0, 5)),
+        *chance.choices(
+            KINDS,
+            (8, 2, 1, 5, 4, 2, 1, 2, 2, 2, 4 * (fleets - 1)),
+            k=chance.randint(0, 5 if fleets == 1 else 2),
+        ),
     ]
     chance.shuffle(kinds)
     times = [chance.choice((0.0, 0.0, 0.0, 0.004, 1.0, 5.0, 12.0)) for _ in kinds]
     faults = [_fault(chance) for _ in range(chance.choice((1, 1, 2, 2, 3, 4, 6)))]
-    if any(fault.kind == "clock back" for fault in faults):
-        # A repair dates the marks it sets by the clock, and retention compares them with entry ids.
-        faults = [fault for fault in faults if fault.kind not in WIPING]
+    if chance.random() < FORGETTING:
+        faults += _forgetting(chance)
+    set_back = [fault for fault in faults if fault.kind == "clock back"]
+    if set_back:
+        # A repair dates the marks it sets by the clock, and retention compares them with entry ids. Clocks may be a
+        # minute apart where marks are made anew, and no more.
+        # And a stream that begins anew would give ids for the second time.
+        left_out = (*WIPING, "entry id used again")
+        faults = [fault for fault in faults if fault.kind not in left_out and fault not in set_back[1:]]
     return Plan(
         entries=tuple(zip(sorted(times), kinds, strict=True)),
         faults=tuple(sorted(faults, key=lambda each: each.step)),
         seed=seed,
-        workers=chance.choice((1, 2, 2, 2, 3)),
+        workers=chance.choice((1, 2, 2, 2, 3) if fleets == 1 else (1, 1, 1, 2)),
         batch_size=chance.choice((1, 2, 100, 100)),
         max_deliveries=chance.choice((3, 3, 4)),
         keep_s=chance.choice((0, 0, 10)),
         switching=chance.choice((0.0, 0.05, 0.2, 0.5)),
+        fleets=fleets,
+        one_results_stream=chance.random() < 0.3,
+        counts_added=chance.random() < 0.8,
+        republishes=chance.random() < 0.5,
     )
+
+
+def _forgetting(chance: Random) -> list[Fault]:
+    """Return what it takes that nobody can know: results are taken away, then the marks of them."""
+    first, which = chance.randint(0, 60), chance.randint(0, 7)
+    return [
+        Fault(first, chance.choice(("results trimmed", "results deleted")), which=which),
+        Fault(first + chance.randint(0, 20), "marks and group lost", which=which),
+    ]
 
 
 def _fault(chance: Random) -> Fault:
     group = chance.choices(
         (DYING, LOSING, STOPPING, EXECUTING, SERVERS, LOSSES, CLOCKS, LEAVING, OPERATOR),
-        (6, 6, 4, 1, 2, 4, 1, 2, 1),
+        (6, 6, 4, 1, 2, 6, 1, 2, 2),
     )[0]
     kind = chance.choice(group)
     at = (

@@ -1,6 +1,6 @@
 """One simulated replica, put together from the real consumer as worker/bootstrap puts one together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -27,6 +27,9 @@ from worker.consumer import (
 )
 from worker.consumer.ports import Executor, Orders, Store
 from worker.wire import Renderer, Spelling
+
+# Each page of these is a call of its own.
+PAGED = frozenset({"result_pages", "letter_pages"})
 
 Step = Callable[[str, str, Callable[[], Any], tuple[Any, ...]], Any]
 
@@ -59,6 +62,12 @@ class Limits(Struct, frozen=True):
     repair_window_s: int = 900
 
 
+class SmallPages(FakeEvidence):
+    """Others go on between two pages."""
+
+    page = 2
+
+
 class Stepped:
     """A port whose every call, whatever it is called, is a step of the history."""
 
@@ -72,6 +81,8 @@ class Stepped:
         # What connections there are is no matter here; a step for it would be one where nothing can go wrong.
         if not callable(found) or name == "reconnect":
             return found
+        if name in PAGED:
+            return lambda *args: self._pages(name, found(*args), args)
 
         def call(*args: Any, meanwhile: Callable[[], None] | None = None, **options: Any) -> Any:
             answer = self._step(self._server, name, lambda: found(*args, **options), args)
@@ -83,6 +94,11 @@ class Stepped:
         self.__dict__[name] = call
         return call
 
+    def _pages(self, name: str, pages: Iterator[Any], args: tuple[Any, ...]) -> Iterator[Any]:
+        """Yield pages; each of them is a step."""
+        while (page := self._step(self._server, name, lambda: next(pages, None), args)) is not None:
+            yield page
+
 
 def assemble(
     parts: Parts,
@@ -93,7 +109,7 @@ def assemble(
     executor_port: object,
     step: Step,
 ) -> Worker:
-    """Return a worker whose ports are stepped."""
+    """Return a worker whose ports are stepped, of the fleet that its store is of."""
 
     def stepped(server: str, port: object) -> Any:
         return parts.between(server, Stepped(server, port, step))
@@ -103,8 +119,10 @@ def assemble(
     rows: Store = stepped("postgresql", store_port)
     executor: Executor = stepped("venue", executor_port)
     drain, tally = Drain(), Tally()
+    source = store_port.fleet.source
+    understands = decoder(source=source)
     renderer = Renderer(
-        source="orders",
+        source=source,
         consumer=consumer,
         version="model",
         copies=False,
@@ -126,7 +144,7 @@ def assemble(
         orders,
         rows,
         executor,
-        DecodesAhead(decoder()),
+        DecodesAhead(understands),
         renderer,
         lease,
         max_deliveries=limits.max_deliveries,
@@ -139,7 +157,7 @@ def assemble(
     retention = Retention(
         orders, orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic
     )
-    evidence = stepped("redis", FakeEvidence(orders_port))
+    evidence = stepped("redis", SmallPages(orders_port))
     table = stepped("postgresql", FakeRows(store_port, clock))
     marks = stepped("redis", FakeMarks(orders_port))
     repair = Repair(
@@ -151,10 +169,12 @@ def assemble(
         window_s=limits.repair_window_s,
         clock=clock.monotonic,
         now=clock.now,
-        open_doubts=Doubts(evidence, marks, table, Spelling(), orders.settle, clock=clock.monotonic),
-        decoder=decoder(),
+        open_doubts=Doubts(
+            evidence, marks, table, Spelling(source), orders.settle, understands, clock=clock.monotonic
+        ),
+        decoder=understands,
     )
-    registration = Registration(FakeToken(), FakeSources(), source="orders", clock=clock.monotonic)
+    registration = Registration(FakeToken(), FakeSources(), source=source, clock=clock.monotonic)
     life = SignOfLife(clock.monotonic)
     isolation = Isolation(orders, intake, lease, tally, max_deliveries=limits.max_deliveries)
     settler = Settler(orders, renderer, intake, lease, repair.doubts, isolation, tally)

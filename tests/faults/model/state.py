@@ -3,25 +3,19 @@
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-
-from msgspec import Struct
+from functools import partial
 
 from tests.fakes import FakeClock, FakeStream, FakeTable
-from tests.faults.model.plan import DISRUPTIVE, Fault, Kind, Plan
+from tests.faults.model.fleet import SimulatedFleet
+from tests.faults.model.plan import DISRUPTIVE, Fault, Plan
 from tests.faults.model.scheduler import Process, Scheduler, Task
+from tests.groups import Group
 from worker.consumer import Worker
+from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord
 
 RESTART_AFTER_S = 1.0
 START_S = FakeClock().seconds
-
-
-class Sent(Struct, frozen=True):
-    """An entry that Redis took."""
-
-    kind: Kind
-    order_id: str | None
-    fields: tuple[bytes, ...]
 
 
 class WorldClock(FakeClock):
@@ -43,13 +37,20 @@ class WorldClock(FakeClock):
 class Replica(Process):
     """One process with its worker. `troubled` when a fault struck it, `charged` when it has just charged entries."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, fleet: SimulatedFleet) -> None:
         super().__init__(name)
+        self.fleet = fleet
         self.worker: Worker | None = None
         self.loop: Task | None = None
         self.reading = False
         self.troubled = False
         self.charged = False
+        self.group_name = fleet.stream.group_name
+
+    @property
+    def group(self) -> Group | None:
+        """The group that it reads for, under the name that this had when it started."""
+        return self.fleet.stream.groups.get(self.group_name)
 
 
 class State:
@@ -58,32 +59,43 @@ class State:
     def __init__(self, plan: Plan, stream: type[FakeStream]) -> None:
         self.plan = plan
         self.clock = WorldClock()
-        self.stream = stream(self.clock)
+        self.fleets = self._fleets(stream)
         self.table = FakeTable()
+        self.table.book.update(fleet.names for fleet in self.fleets)
         self.scheduler = Scheduler(self.clock)
         self.replicas: list[Replica] = []
-        self.restart: Callable[[], None] = lambda: None
+        self.restart: Callable[[SimulatedFleet], None] = lambda _fleet: None
         self.steps = 0
         self.ending = False
         self.violations: list[str] = []
         self.story: list[str] | None = None
-        # The log of every entry that Redis took, those that no store knows any more, and every row ever committed.
-        self.accepted: dict[str, Sent] = {}
-        self.gone: set[str] = set()
+        # Every row ever committed.
         self.rows: dict[str, OrderRecord] = {}
-        self.closed: dict[int, str] = {}
         # What struck, and what it did.
         self.struck = Counter[str]()
         self.struck_calls: set[tuple[str, str]] = set()
-        self.deaths = Counter[str]()
+        # Of each source, by entry.
+        self.deaths = Counter[tuple[str, str]]()
         self.counts_lost = False
         self.mended = False
         self.away_until = {"redis": 0.0, "postgresql": 0.0}
         self.disconnected: set[tuple[str, bool]] = set()
+        # Calls that are given up and will take effect all the same: of which fleet.
+        self.on_their_way = Counter[str]()
         self.healed_at = self.clock.seconds
         self.settled_after_s = 0.0
         # One of each kind of calls that find nothing to do, and all others: there faults can matter.
         self.telling_steps: dict[int, str] = {}
+
+    def _fleets(self, stream: type[FakeStream]) -> list[SimulatedFleet]:
+        plan, fleets = self.plan, list[SimulatedFleet]()
+        for source, ending in (("orders", ""), ("others", "-b"))[: plan.fleets]:
+            results = "results" if plan.one_results_stream else f"{source}:results"
+            its_own = stream(self.clock, counts_added=plan.counts_added)
+            if plan.one_results_stream and fleets:
+                its_own.results = fleets[0].stream.results
+            fleets.append(SimulatedFleet(Fleet(source, results), its_own, ending))
+        return fleets
 
     def tell(self, who: str, what: str) -> None:
         """Note what happens, where somebody wants to read it."""
@@ -107,7 +119,7 @@ class State:
         replica.dead = True
         self.tell(replica.name, f"dies: {why}")
         self.check_books(replica)
-        self.scheduler.at(self.clock.seconds + RESTART_AFTER_S, self.restart)
+        self.scheduler.at(self.clock.seconds + RESTART_AFTER_S, partial(self.restart, replica.fleet))
 
     def end_badly(self, why: str) -> None:
         """End the history here."""
@@ -127,7 +139,8 @@ class State:
 
     def held_by(self, replica: Replica) -> dict[str, int]:
         """Return what is pending for a replica, and since when."""
-        pending = self.stream.group.pending if self.stream.group else {}
+        group = replica.group
+        pending = group.pending if group else {}
         return {
             entry_id: held.since_ms for entry_id, held in pending.items() if held.consumer == replica.name
         }

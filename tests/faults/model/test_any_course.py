@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.faults.model.history import simulation
 from tests.faults.model.invariants import violations
-from tests.faults.model.plan import Fault, Kind, Plan
+from tests.faults.model.plan import KNOWLEDGE, Fault, Kind, Plan
 from tests.faults.model.world import World
 from worker.domain.orders import Status
 
@@ -34,16 +34,30 @@ class AnyCourse(RuleBasedStateMachine):
         self.first: dict[str, Kind] = {}
         self.again: set[str] = set()
 
-    @initialize(seed=st.integers(0, 1000), batch_size=st.sampled_from([1, 2, 100]))
-    def begin(self, seed: int, batch_size: int) -> None:
-        self.world = World(Plan(entries=(), seed=seed, batch_size=batch_size, switching=0.2))
+    @initialize(
+        seed=st.integers(0, 1000),
+        batch_size=st.sampled_from([1, 2, 100]),
+        fleets=st.sampled_from([1, 1, 2]),
+        republishes=st.booleans(),
+    )
+    def begin(self, seed: int, batch_size: int, fleets: int, *, republishes: bool) -> None:
+        plan = Plan(
+            entries=(),
+            seed=seed,
+            batch_size=batch_size,
+            switching=0.2,
+            workers=3 - fleets,
+            fleets=fleets,
+            republishes=republishes,
+        )
+        self.world = World(plan)
         self.world.keeps_going = True
         self.world.story = []
 
     @rule(kind=st.sampled_from(SOUND + HOPELESS))
     def add(self, kind: Kind) -> None:
         entry_id = self.world.send(kind)
-        order_id = self.world.accepted[entry_id].order_id
+        order_id = self.world.fleets[0].accepted[entry_id].order_id
         if order_id is not None:
             self.first[order_id] = kind
 
@@ -51,7 +65,7 @@ class AnyCourse(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(["duplicate", "conflict"]), of=st.integers(0, 20))
     def add_again(self, kind: Kind, of: int) -> None:
         entry_id = self.world.send(kind, of)
-        order_id = self.world.accepted[entry_id].order_id
+        order_id = self.world.fleets[0].accepted[entry_id].order_id
         assert order_id is not None
         self.again.add(order_id)
 
@@ -90,6 +104,10 @@ class AnyCourse(RuleBasedStateMachine):
     def lose(self, kind: str, which: int) -> None:
         self.world.strike(Fault(0, kind, None, 0.0, which))
 
+    @rule(kind=st.sampled_from((*KNOWLEDGE, "audit")), which=st.integers(0, 20))
+    def meddle(self, kind: str, which: int) -> None:
+        self.world.strike(Fault(0, kind, None, 0.0, which))
+
     @rule(which=st.integers(0, 20))
     def replay(self, which: int) -> None:
         self.world.strike(Fault(0, "replay", None, 0.0, which))
@@ -104,6 +122,7 @@ class AnyCourse(RuleBasedStateMachine):
             if hasattr(self, "world"):
                 self.world.keeps_going = False
                 self.world.scheduler.run()
+                self.world.decide()
                 assert not violations(self.world), "\n".join(self.world.story or ())
                 self.check_ends()
         finally:
@@ -113,7 +132,9 @@ class AnyCourse(RuleBasedStateMachine):
         """Every order that nothing else came in the way of has the one end that its kind has."""
         world = self.world
         disturbed = (
-            world.gone or world.struck["entry trimmed"] or world.disruptions >= world.plan.max_deliveries
+            world.fleets[0].gone
+            or world.struck["entry trimmed"]
+            or world.disruptions >= world.plan.max_deliveries
         )
         for order_id, kind in self.first.items():
             if kind in self.ENDS and order_id not in self.again and not disturbed:

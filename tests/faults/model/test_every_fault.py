@@ -10,6 +10,13 @@ from tests.faults.model.history import broken, report
 from tests.faults.model.plan import Plan
 from tests.faults.reporting import record
 
+
+def _size(plan: Plan) -> tuple[str, ...]:
+    if plan.fleets == 1:
+        return (str(plan.batch_size),)
+    return ("two fleets", "one results stream" if plan.one_results_stream else "two of them")
+
+
 WORLDS = small_worlds()
 # Two faults in every small world are a million histories. Every so many first ones are followed by every so many second
 # ones; MODEL_EVERY=1 runs all.
@@ -18,7 +25,7 @@ EVERY = int(os.environ.get("MODEL_EVERY", "40"))
 every_world = pytest.mark.parametrize(
     "plan",
     WORLDS,
-    ids=["-".join((*(kind for _, kind in plan.entries), str(plan.batch_size))) for plan in WORLDS],
+    ids=["-".join((*(kind for _, kind in plan.entries), *_size(plan))) for plan in WORLDS],
 )
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tests.faults.model.fleet import SimulatedFleet
 from tests.faults.model.plan import LOSSES
 from tests.faults.model.state import Replica, State
 from worker import wire
 from worker.domain.deliveries import Settlement
-from worker.domain.orders import Order, OrderRecord, Status
+from worker.domain.orders import WITH_RESULT, Order, OrderRecord, Status
 from worker.wire.names import derived_order_id
 
 KEEPING = frozenset({"renew", "charge", "release"})
@@ -20,7 +21,8 @@ class Watch:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._committed_at: dict[str, int] = {}
+        # Entries are those of a source.
+        self._committed_at: dict[tuple[str, str], int] = {}
         self._claimed_at: dict[tuple[str, str], int] = {}
         self._holders: dict[str, str] = {}
 
@@ -28,9 +30,9 @@ class Watch:
         """Check what a call is about to do."""
         if name in {"settle", "restore"}:
             for each in args[0]:
-                self._settles(each)
+                self._settles(replica.fleet, each)
         elif name in KEEPING:
-            self._holders = self._held_by(args[0])
+            self._holders = _held_by(replica, args[0])
         elif name == "ping":
             self._waits_uncharged(replica)
         elif name == "execute":
@@ -39,16 +41,19 @@ class Watch:
     def after(self, replica: Replica, name: str, args: tuple[Any, ...], result: Any) -> None:
         """Check what a call has done."""
         if name in {"record", "resolve"}:
-            self._recorded(args[0])
+            self._recorded(replica.fleet, args[0])
         elif name in {"read", "arrived"}:
             for delivery in result:
                 self._claimed_at.pop((replica.name, delivery.entry_id), None)
         elif name in {"claim", "own_pending"}:
+            # What it has in hand already it leaves there, whichever way that came.
+            held = replica.worker.lease.held if replica.worker else frozenset()
             for delivery in result.deliveries if name == "claim" else result:
-                self._claimed_at[replica.name, delivery.entry_id] = self._state.steps
+                if delivery.entry_id not in held:
+                    self._claimed_at[replica.name, delivery.entry_id] = self._state.steps
         elif name in KEEPING:
             replica.charged = name == "charge"
-            for entry_id, holder in self._held_by(args[0]).items():
+            for entry_id, holder in _held_by(replica, args[0]).items():
                 if holder != self._holders.get(entry_id):
                     self._wrong(f"lease: {name} of {replica.name} takes {entry_id} from its owner")
 
@@ -68,14 +73,9 @@ class Watch:
     def _wrong(self, what: str) -> None:
         self._state.violations.append(what)
 
-    def _held_by(self, entry_ids: Iterable[str]) -> dict[str, str]:
-        group = self._state.stream.group
-        pending = group.pending if group else {}
-        return {each: pending[each].consumer for each in entry_ids if each in pending}
-
     def _waits_uncharged(self, replica: Replica) -> None:
         """I8: what an outage stopped before it led to anything is charged to nobody while the outage lasts."""
-        worker, group = replica.worker, self._state.stream.group
+        worker, group = replica.worker, replica.group
         if not replica.charged or worker is None or worker.outcomes is not None or self._state.counts_lost:
             return
         for each in worker.in_hand:
@@ -87,15 +87,21 @@ class Watch:
     def _executes(self, replica: Replica, order: Order) -> None:
         """I3: what was committed when it was claimed is answered, and not executed again."""
         claimed = self._claimed_at.get((replica.name, order.entry_id))
-        if claimed is not None and self._committed_at.get(order.entry_id, claimed) < claimed:
+        owner = (replica.fleet.names.source, order.entry_id)
+        if claimed is not None and self._committed_at.get(owner, claimed) < claimed:
             self._wrong(f"I3: {order.entry_id} is executed again though it was committed when it was claimed")
 
-    def _recorded(self, records: Sequence[OrderRecord]) -> None:
+    def _recorded(self, fleet: SimulatedFleet, records: Sequence[OrderRecord]) -> None:
         """I7: a row never changes, but for a DEAD one that a replay takes over, or an intent that gets its outcome."""
         for order_id in {record.order_id for record in records}:
             row, before = self._state.table.rows.get(order_id), self._state.rows.get(order_id)
             if row is None or row is before:
                 continue
+            source = self._state.table.source_of(order_id)
+            if source != fleet.names.source:
+                self._wrong(
+                    f"I7: {fleet.names.source} changed the row of {order_id}, which is that of {source}"
+                )
             replayed = (
                 before is not None and before.status is Status.DEAD and row.replay_of == before.entry_id
             )
@@ -106,27 +112,34 @@ class Watch:
                 self._wrong(f"I7: the row of {order_id} changed from {before} to {row}")
             if replayed and before is not None:
                 # Its order is another entry's now.
-                self._committed_at.pop(before.entry_id, None)
+                self._committed_at.pop((source, before.entry_id), None)
             self._state.rows[order_id] = row
-            self._committed_at[row.entry_id] = self._state.steps
+            self._committed_at[source, row.entry_id] = self._state.steps
 
-    def _settles(self, each: Settlement) -> None:
+    def _settles(self, fleet: SimulatedFleet, each: Settlement) -> None:
         """I2, I5, I6: what is settled is committed, and says what the row says."""
-        state = self._state
-        if each.entry_id in state.stream.settled:
+        table, source = self._state.table, fleet.names.source
+        if each.entry_id in fleet.stream.settled:
             return
-        row = state.table.of_entry(each.entry_id)
+        row = table.of_entry(each.entry_id, source)
         if each.action == "publish" and (row is None or list(each.fields) != wire.result_fields(row)):
             self._wrong(f"I5, I6: {each.entry_id} is published, its row is {row}")
-        if each.action == "ack" and state.accepted[each.entry_id].order_id not in state.table.rows:
+        if each.action == "unknown" and (row is None or row.status not in WITH_RESULT):
+            self._wrong(f"I4: nobody can know of {each.entry_id}, its row is {row}")
+        if each.action == "ack" and fleet.accepted[each.entry_id].order_id not in table.rows:
             self._wrong(f"I6: {each.entry_id} is acked as a duplicate of nothing")
         if (
             each.action == "bury"
             and each.fields[3] in _BY_ROW
             and (row is None or row.status is not Status.DEAD)
         ):
-            replays = any(other.replay_of == each.entry_id for other in state.table.rows.values())
+            replays = any(other.replay_of == each.entry_id for other in table.of_source(source))
             # Of a trimmed entry only the id made of its own is known, and another order may have taken that.
-            taken = derived_order_id("orders", each.entry_id) in state.table.rows
+            taken = derived_order_id(source, each.entry_id) in table.rows
             if row is not None or not (replays or taken):
                 self._wrong(f"I2: {each.entry_id} is buried as {each.fields[3]}, its row is {row}")
+
+
+def _held_by(replica: Replica, entry_ids: Iterable[str]) -> dict[str, str]:
+    pending = replica.group.pending if replica.group else {}
+    return {each: pending[each].consumer for each in entry_ids if each in pending}

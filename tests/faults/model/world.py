@@ -5,15 +5,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.builders import filled, flat
-from tests.fakes import FakeStream, id_order
+from tests.builders import filled
+from tests.fakes import FakeStream
+from tests.faults.model.auditing import decide
 from tests.faults.model.calls import Call, Calls
 from tests.faults.model.disasters import Disasters
-from tests.faults.model.plan import WIPING, Fault, Kind, Plan
+from tests.faults.model.fleet import SimulatedFleet
+from tests.faults.model.plan import UNGROUPING, WIPING, Fault, Kind, Plan
 from tests.faults.model.replica import Limits, Parts, assemble
 from tests.faults.model.scheduler import Killed, Task
-from tests.faults.model.state import RESTART_AFTER_S, Replica, Sent, State
+from tests.faults.model.sending import send
+from tests.faults.model.state import RESTART_AFTER_S, Replica, State
 from tests.faults.model.watch import Watch
+from tests.groups import id_order
 from worker.domain.errors import Outage
 from worker.domain.orders import Execution, Order, OrderRecord, Status
 
@@ -45,38 +49,24 @@ class World(State):
         self.restart = self._start_replica
         self.scheduler.preempts, self.scheduler.picks = self._preempts, self._picks
         self.scheduler.on_idle, self.scheduler.on_end = self._when_idle, self._when_ended
-        self.stream.make_group()
+        for fleet in self.fleets:
+            fleet.stream.make_group()
         for after_s, kind in plan.entries:
             if after_s:
                 self.scheduler.at(self.clock.seconds + after_s, partial(self._send_one, kind))
             else:
                 self.send(kind)
-        for _ in range(plan.workers):
-            self._start_replica()
+        for fleet in self.fleets:
+            for _ in range(plan.workers):
+                self._start_replica(fleet)
 
     def send(self, kind: Kind, of: int | None = None) -> str:
-        """Add an entry; a duplicate or conflict is one of an order that came before, of the last where none is named."""
-        number = len(self.accepted)
-        known = [sent for sent in self.accepted.values() if sent.order_id and sent.kind != "conflict"]
-        quantity, order_id, first = "0.5", f"{kind}-{number}", kind
-        if kind in {"duplicate", "conflict"} and known:
-            before = known[(len(known) - 1 if of is None else of) % len(known)]
-            order_id, first = before.order_id or "", before.kind
-        if kind == "conflict":
-            quantity = f"7.{number}"
-        elif first == "rejected":
-            quantity = "0"
-        # An order that names none has its id from the entry; who repeats it has to spell that out.
-        name_of_its_own = "" if kind == "nameless" else order_id
-        client_id = "a client" if first == "nameless" else ""
-        fields = flat(order_id=name_of_its_own, quantity=quantity, client_id=client_id, timestamp=str(number))
-        if kind == "undecodable":
-            fields = (b"nothing", b"known")
-        entry_id = self.stream.add(*fields)
-        name = {"nameless": f"orders:{entry_id}", "undecodable": None}.get(kind, order_id)
-        self.accepted[entry_id] = Sent(kind, name, fields)
-        self.busy_until(self.clock.seconds)
-        self.tell("producer", f"adds {entry_id}: {kind} {name}")
+        """Add an entry to each fleet; a duplicate or conflict is one of an order before, of the last where none is named."""
+        entry_id = None
+        for fleet in self.fleets:
+            # Under one id in all of them, wherever Redis takes it.
+            entry_id = send(self, fleet, kind, of, under=entry_id)
+        assert entry_id is not None
         return entry_id
 
     def _send_one(self, kind: Kind) -> None:
@@ -93,23 +83,29 @@ class World(State):
     @property
     def all_settled(self) -> bool:
         """Whether nothing is pending, nothing undelivered, and no trimmed entry waits for its fate."""
-        group = self.stream.group
-        if group is None:
-            return not self.stream.entries and not self.stream.trimmed
-        last = max(map(id_order, self.stream.entries), default=(0, 0))
-        return not group.pending and not self.stream.trimmed and group.delivered >= last
+        return all(_settled(fleet.stream) for fleet in self.fleets)
 
-    def _start_replica(self) -> None:
+    def decide(self) -> None:
+        """Let a person have every audit repaired in which nobody can know; call when all replicas have left."""
+        for fleet in self.fleets:
+            if fleet.stream.unknown:
+                decide(self, fleet, republish=self.plan.republishes)
+
+    def _start_replica(self, fleet: SimulatedFleet) -> None:
         if self.ending:
             return
-        replica = Replica(f"worker-{len(self.replicas) + 1}")
+        replica = Replica(f"worker-{len(self.replicas) + 1}", fleet)
         self.replicas.append(replica)
         replica.loop = self.scheduler.spawn(replica, lambda: self._live(replica))
 
     def _live(self, replica: Replica) -> None:
-        orders = self._parts.orders(self.stream, replica.name, lease_ms=self._limits.lease_ms)
+        fleet = replica.fleet
+        replica.group_name = fleet.stream.group_name
+        orders = self._parts.orders(
+            fleet.stream, replica.name, lease_ms=self._limits.lease_ms, group=replica.group_name
+        )
         orders.wait = self._block
-        store = self._parts.store(self.table)
+        store = self._parts.store(self.table, fleet.names)
         store.refuses = _refused
 
         def step(server: str, name: str, act: Callable[[], Any], args: tuple[Any, ...]) -> Any:
@@ -136,7 +132,7 @@ class World(State):
             self.end_badly(f"{replica.name} ended with {task.error!r}")
         replica.dead = True
         self.tell(replica.name, f"ends: {task.error or 'drained'}")
-        self.scheduler.at(self.clock.seconds + RESTART_AFTER_S, self._start_replica)
+        self.scheduler.at(self.clock.seconds + RESTART_AFTER_S, partial(self._start_replica, replica.fleet))
 
     def _when_idle(self) -> None:
         if self.ending or not self._quiet:
@@ -144,7 +140,9 @@ class World(State):
         if self._settled_since != self.healed_at:
             self._settled_since = self.healed_at
             self.settled_after_s = max(self.settled_after_s, self.clock.seconds - self.healed_at)
-        lost = self.struck.keys() & {*WIPING}
+        lost = self.struck.keys() & {*WIPING, "entry id used again"}
+        if self.struck["entry trimmed"]:
+            lost |= self.struck.keys() & {*UNGROUPING}
         if self.keeps_going or (lost and self.clock.seconds < self.healed_at + REPAIRED_WITHIN_S):
             return
         if self._disasters.hurry():
@@ -197,7 +195,7 @@ class Executes:
     def execute(self, order: Order) -> Execution:
         kind, world = order.order_id.partition("-")[0], self._world
         if kind == "poison" and not world.mended:
-            world.deaths[order.entry_id] += 1
+            world.deaths[self._replica.fleet.names.source, order.entry_id] += 1
             world.busy_until(world.clock.seconds)
             world.kill(self._replica, f"of {order.order_id}")
             raise Killed
@@ -206,6 +204,14 @@ class Executes:
         if kind == "error":
             return Execution(Status.ERROR, error_message="no such market")
         return filled(order)
+
+
+def _settled(stream: FakeStream) -> bool:
+    group = stream.group
+    if group is None:
+        return not stream.entries and not stream.trimmed
+    last = max(map(id_order, stream.entries), default=(0, 0))
+    return not group.pending and not stream.trimmed and group.delivered >= last
 
 
 def _refused(record: OrderRecord) -> bool:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sqlalchemy import Engine, event
+import psycopg
 
 from worker.domain.deliveries import Delivery
 
@@ -226,10 +226,13 @@ class MarkedExecutor(Marked):
 
 
 def watch_commits(crumbs: Crumbs, place: int) -> None:
-    """Mark the step that no port shows: between the last statement of a transaction and the end of its COMMIT."""
+    """Mark the step that no port shows: between the last statement of a transaction that writes and the end of its COMMIT."""
+    execute = psycopg.Connection.execute
 
-    def before_commit(_connection: Any) -> None:
+    def watched(connection: psycopg.Connection[Any], query: Any, *args: Any, **options: Any) -> Any:
         if threading.current_thread() is threading.main_thread() and crumbs.step(place) is Step.BEFORE_COMMIT:
             crumbs.drop(place, Step.COMMIT)
+        return execute(connection, query, *args, **options)
 
-    event.listen(Engine, "commit", before_commit)
+    # Nothing else goes past SQLAlchemy.
+    psycopg.Connection.execute = watched  # type: ignore[method-assign,assignment]

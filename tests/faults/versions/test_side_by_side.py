@@ -120,3 +120,47 @@ def test_last_version_starts_on_the_newer_schema_and_leaves_rows_as_it_always_di
     assert (owners["of-the-last"], owners["of-this"]) == ("", deployment.orders)
     assert result_ids(deployment) == [*FEW, "of-the-last", "of-this"]
     assert_audits_are_clean([deployment])
+
+
+def await_its_repair(deployment: Deployment, tree: Path, folder: Path) -> None:
+    """Have a replica of the version in a tree look for what was lost, once, as each does at its start."""
+    noted = f"{deployment.orders}:repaired:{deployment.group}"
+    deployment.redis.delete(noted)
+    with workers(deployment, folder, 1, tree) as (replica,):
+        eventually(lambda: deployment.redis.exists(noted) == 1)
+        eventually(lambda: group_is_through(deployment))
+        drain(replica)
+
+
+def test_last_version_publishes_nothing_again_when_it_starts_where_only_this_one_has_settled(
+    empty_database: Deployment, last_version: Path, tmp_path: Path
+) -> None:
+    """Proves that an upgrade can be taken back even where no marks of the last version were left."""
+    deployment = empty_database
+    last.migrate(last_version, deployment)
+    last.migrate(ROOT, deployment)
+    deployment.submit(numbered_orders(len(FEW)))
+    with running(deployment):
+        eventually(deployment.all_settled)
+
+    await_its_repair(deployment, last_version, tmp_path)
+
+    assert result_ids(deployment) == FEW
+
+
+def test_last_version_publishes_nothing_again_when_redis_was_flushed_during_an_upgrade(
+    settled_by_the_last: Deployment, last_version: Path, tmp_path: Path
+) -> None:
+    """Proves the same of what this version had to publish once more."""
+    deployment = settled_by_the_last
+    deployment.redis.delete(*deployment.redis.keys(f"{deployment.name}:*"))
+    with running(deployment) as made:
+        eventually(lambda: has_repaired(deployment, made.names.consumer))
+        deployment.submit([small_order("new")])
+        eventually(deployment.all_settled)
+    published = result_ids(deployment)
+
+    await_its_repair(deployment, last_version, tmp_path)
+
+    assert sorted(published) == sorted([*FEW, "new"])
+    assert result_ids(deployment) == published

@@ -60,26 +60,14 @@ def test_nothing_is_published_again_when_a_new_version_starts(left: Deployment) 
     assert_invariants(left, made.worker.tally)
 
 
-def test_marks_of_before_are_set_as_well_while_they_are_there(left: Deployment) -> None:
+def test_marks_of_before_are_set_as_well(left: Deployment) -> None:
     """Proves that replicas of the version before, which know these alone, publish nothing again."""
-    (before,) = left.redis.keys(f"{left.orders}:settled:*")
     (entry_id,) = left.submit([small_order("new")])
 
     with running(left):
         eventually(left.all_settled)
 
-    assert left.redis.zscore(before, entry_id) is not None
-
-
-def test_results_of_rows_without_a_source_go_out_again_when_redis_lost_everything(left: Deployment) -> None:
-    """Proves that the promise for a FLUSHALL holds for what was committed before the new version came."""
-    left.redis.delete(*left.redis.keys(f"{left.name}:*"))
-
-    with running(left):
-        eventually(lambda: left.redis.xlen(left.results) == len(FEW))
-
-    assert sorted(result_ids(left)) == FEW
-    assert_audits_are_clean([left])
+    assert left.redis.zscore(left.marks_of_before, entry_id) is not None
 
 
 def test_order_is_executed_on_its_own_when_a_row_without_a_source_has_its_entry_id(

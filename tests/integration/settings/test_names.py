@@ -146,7 +146,7 @@ def test_results_go_to_the_channel_that_is_set_from_the_loop_and_from_a_repair(
 
         with running(deployment, results_channel=channel):
             eventually(deployment.all_settled)
-        deployment.redis.delete(deployment.results, deployment.marks)
+        deployment.redis.delete(deployment.results, *deployment.mark_keys)
         with running(deployment, results_channel=channel):
             eventually(lambda: len(deployment.published()) == 2)
         copies = heard(listener)

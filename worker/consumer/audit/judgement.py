@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker.consumer.repair import is_settled
 from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, PublishedResult, Remedy
@@ -20,7 +21,8 @@ from worker.domain.orders import (
 class Case(Struct, frozen=True):
     """A row with all that is known of it. `differs` names the fields in which its result is not the row's.
 
-    `in_range` is false where its entry is older than what is audited, `visible` where its result may have been trimmed, `there` where its entry is gone from the stream.
+    `in_range` is false where its entry is older than what is audited, `visible` where its result may have been trimmed,
+    `there` where its entry is gone from the stream; `never` is true where a result of it can't have been, if none is there.
     """
 
     row: OrderRecord
@@ -31,6 +33,7 @@ class Case(Struct, frozen=True):
     in_range: bool = True
     visible: bool = True
     there: bool = True
+    never: bool = False
 
     @property
     def settled(self) -> bool | None:
@@ -99,13 +102,17 @@ def _of_outcome(case: Case) -> Iterator[Finding]:
             "I2", f"its row is {row.status}, but its entry was buried as {case.letter.letter_id}"
         )
     if case.result is None:
-        if case.settled is False:
-            yield case.finding("I4", f"it is {row.status}, and its result was never published", "publish")
-        elif case.visible:
+        looked_for = case.settled is None and case.never and not fate.old
+        if (case.settled is False or looked_for) and not fate.unknown:
+            lost = case.finding("I4", f"it is {row.status}, and its result was never published", "publish")
+            yield replace(lost, looked_for=looked_for)
+        elif case.visible or fate.unknown:
             why = "was published once and is gone" if fate.marked else "is not there, and nobody can know why"
             # Taken for published where it is not given out: the question is answered either way.
-            otherwise: Remedy | None = "mark" if fate.unmarked else None
+            otherwise: Remedy | None = "mark" if fate.unmarked or fate.unknown else None
             yield case.finding("I4", f"it is {row.status}, and its result {why}", "republish", otherwise)
+    elif fate.unknown:
+        yield case.finding("I4", "it is asked whether its result was published, which is there", "mark")
     elif fate.unmarked:
         yield case.finding("I4", "its settled mark is gone: another delivery would publish again", "mark")
 
@@ -116,8 +123,12 @@ def of_entry(
     fate: Fate,
     standing: bytes | None,
     letter: BuriedEntry | None,
+    mark: str,
 ) -> Finding | None:
-    """Return what is wrong with an entry that owns no row; `standing` is the fingerprint of its order's row, if any."""
+    """Return what is wrong with an entry that owns no row; `standing` is the fingerprint of its order's row, if any.
+
+    Its fate is that of its `mark`, which is not its id where another entry had that before.
+    """
     if letter is not None:
         return _of_buried(entry_id, fate, letter)
     if fate.in_flight or (standing is not None and standing == decoded.fingerprint):
@@ -127,6 +138,8 @@ def of_entry(
         what = f"it is {decoded.reason}, and has no dead letter"
     elif standing is not None:
         what = "it conflicts with its order's row, and has no dead letter"
+    elif mark != entry_id:
+        what = "it came with the id of another entry, and has no dead letter"
     elif fate.marked:
         # Executed anew it gets its row back; the mark keeps a second result from going out.
         what, remedy = "it was settled, but its row is gone", "readopt"
@@ -142,8 +155,9 @@ def _of_buried(entry_id: str, fate: Fate, letter: BuriedEntry) -> Finding | None
         )
     if fate.unmarked and not fate.in_flight:
         return Finding(
-            "I2", entry_id, None, "its settled mark is gone: another delivery would bury it again", "mark"
-        )
+            "I2", entry_id, None, "its settled mark is gone: another delivery would bury it again", "mark",
+            mark=letter.mark,
+        )  # fmt: skip
     return None
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from worker.consumer import repair
-from worker.domain.evidence import BuriedEntry, Fate, PublishedResult
+from worker.domain.evidence import Buried, BuriedEntry, Fate, PublishedResult
 from worker.domain.orders import OrderRecord
 
 
@@ -55,6 +55,12 @@ class Streams(Protocol):
     def letters(self) -> Extent:
         """Return how far the dead letters reach."""
 
+    def results_lost_until_ms(self) -> int:
+        """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
+
+    def unknown(self) -> Iterator[Sequence[str]]:
+        """Yield the entries of which nobody can know whether their results were published."""
+
     def order_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
         """Yield the orders from one id up to another."""
 
@@ -87,10 +93,13 @@ class Rows(Protocol):
         """Return the order ids of the rows that these entries own, by entry id."""
 
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
-        """Return the fingerprints of those of the orders that have a row."""
+        """Return the fingerprints of those of the orders that have a row whose result stands where ours do."""
 
     def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows of orders that are of our source, by order id."""
+
+    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
+        """Return the rows that entries own, by entry id."""
 
     def alone(self) -> bool:
         """Whether no other source than ours was ever seen in this database."""
@@ -105,8 +114,8 @@ class Memory(Protocol):
     def add_results(self, results: Iterable[tuple[str, str, bytes]]) -> None:
         """Remember results: order id, result id and digest, in the order of the stream."""
 
-    def add_letters(self, letters: Iterable[tuple[str, str, bool]]) -> None:
-        """Remember dead letters: the entry that was buried, the letter's id, and whether it is of a conflict."""
+    def add_letters(self, letters: Iterable[tuple[str, Buried]]) -> None:
+        """Remember dead letters: their ids, and what they say of the entries they bury."""
 
     def make_searchable(self) -> None:
         """Call once, when most of it has been added and before anything is asked for."""
@@ -145,8 +154,8 @@ class Spelling(Protocol):
     def digest_of(self, record: OrderRecord) -> bytes:
         """Return the digest of the result that a row would have."""
 
-    def buried_entry(self, fields: Sequence[bytes]) -> tuple[str, bool]:
-        """Return the entry that a dead letter buries (empty: it names none), and whether for a conflict."""
+    def buried(self, fields: Sequence[bytes]) -> Buried | None:
+        """Return what a dead letter says of the entry it buries; None where it names none, or is of another source."""
 
     def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
         """Return the names of the fields in which a result differs from that of a row."""

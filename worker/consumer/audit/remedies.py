@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from worker.consumer.audit.ports import Mending, Rows, Streams
 from worker.consumer.ports import Monotonic, Renderer
 from worker.consumer.repair import settlement_of
-from worker.domain.deliveries import Settlement
+from worker.domain.deliveries import LOOKED_FOR, Settlement
 from worker.domain.evidence import Finding, Repaired
 
 HEARD_OF_EVERY_S = 10.0
@@ -87,7 +87,7 @@ class Remedies:
         for place, finding in enumerate(findings):
             remedy = finding.remedy_where(republish=self._republish)
             if remedy == "mark" and finding.entry_id is not None:
-                yield place, Settlement(finding.entry_id, "mark")
+                yield place, Settlement(finding.entry_id, "mark", mark=finding.mark)
         if not wanted:
             return
         rows = self._rows.rows([each.order_id for each in wanted.values() if each.order_id is not None])
@@ -98,4 +98,6 @@ class Remedies:
             if row is None or row.entry_id != finding.entry_id:
                 continue
             settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer)
+            if finding.looked_for:
+                settlement = replace(settlement, stands_since_ms=LOOKED_FOR)
             yield place, replace(settlement, action=AGAIN[settlement.action]) if finding.again else settlement

@@ -6,22 +6,44 @@ then be where it belongs, so replicas at work cause no false alarm.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.consumer.audit.judgement import Case, of_entry, of_row, only_redone
 from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, Streams
+from worker.consumer.doubts import CLOCKS_APART_MS
 from worker.consumer.ports import Decoder
-from worker.consumer.unsourced import is_ours
-from worker.domain.deliveries import BEGINNING, Delivery, entry_milliseconds, entry_order
-from worker.domain.evidence import Fate, Finding
-from worker.domain.orders import WITH_RESULT, OrderRecord, Status, quantity_of
+from worker.consumer.repair import stands_since_ms
+from worker.consumer.unsourced import answers_for, is_ours
+from worker.domain.deliveries import (
+    BEGINNING,
+    Delivery,
+    entry_milliseconds,
+    entry_order,
+    mark_of_conflict,
+)
+from worker.domain.evidence import BuriedEntry, Fate, Finding
+from worker.domain.orders import (
+    WITH_RESULT,
+    Order,
+    OrderRecord,
+    Status,
+    Undecodable,
+    UnsoundOrder,
+    quantity_of,
+)
 
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
+UNCLAIMED = (
+    "{} rows without a source have no result here, and their entries are gone: nobody can tell whether they are rows of this"
+    " fleet; --unsourced takes them for such"
+)
 
 Progress = Callable[[str, int, int], None]
+Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 
 
 class Seen(Struct):
@@ -37,6 +59,7 @@ class Seen(Struct):
     redone: int = 0
     unsteady: int = 0
     results_out_of_range: int = 0
+    unsourced: int = 0
     findings: int = 0
 
 
@@ -74,6 +97,7 @@ class Audit:
         since_ms: int,
         results_maxlen: int,
         progress: Progress,
+        unsourced: bool,
     ) -> None:
         self._streams = streams
         self._rows = rows
@@ -81,6 +105,7 @@ class Audit:
         self._spelling = spelling
         self._decoder = decoder
         self._progress = progress
+        self._claimed = unsourced
         self.seen = Seen()
         results = streams.results()
         trimmed = results.may_be_trimmed(results_maxlen)
@@ -88,6 +113,7 @@ class Audit:
         self.range = Range(since_ms, streams.orders(), results, streams.letters(), trimmed)
         self._recorded_until = rows.now()
         self._last_result, self._last_letter = self.range.results.last, self.range.letters.last
+        self._without_rows: list[str] = []
 
     def findings(self) -> Iterator[Finding]:
         """Yield what breaks an invariant, each once, as it is proven."""
@@ -96,10 +122,14 @@ class Audit:
         self._memory.make_searchable()
         self._walk_orders()
         self._walk_rows()
+        self._ask_of_the_unknown()
         self._memory.suspect_unseen_results()
         for finding in self._look_again():
             self.seen.findings += 1
             yield finding
+        if self.seen.unsourced:
+            self.seen.findings += 1
+            yield Finding("I4", None, None, UNCLAIMED.format(self.seen.unsourced))
 
     def _remember_results(self) -> None:
         first, last, total = f"{self.range.since_ms}-0", self._last_result, self.range.results.length
@@ -128,10 +158,8 @@ class Audit:
             self._progress("dead letters", self.seen.letters, total)
 
     def _add_letters(self, page: Sequence[Entry]) -> None:
-        buried = ((self._spelling.buried_entry(each.fields), each.entry_id) for each in page)
-        self._memory.add_letters(
-            (entry_id, letter_id, conflicts) for (entry_id, conflicts), letter_id in buried
-        )
+        buried = ((each.entry_id, self._spelling.buried(each.fields)) for each in page)
+        self._memory.add_letters((letter_id, said) for letter_id, said in buried if said is not None)
         self.seen.letters += len(page)
 
     def _walk_orders(self) -> None:
@@ -157,7 +185,16 @@ class Audit:
         """Return the order ids of the rows that entries own, leaving out those of another order that came with their id."""
         owned = self._rows.owned(list(entries)) if entries else {}
         decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in owned}
-        return {each: owned[each] for each, order in decoded.items() if order.order_id in {None, owned[each]}}
+        unsure = [each for each, order in decoded.items() if order.order_id != owned[each]]
+        rows = self._rows.rows_of_entries(unsure) if unsure else {}
+        ours = {each for each, row in rows.items() if self._answers(row, decoded[each])}
+        return {each: owned[each] for each in decoded if each not in unsure or each in ours}
+
+    def _answers(self, row: OrderRecord, order: Order | UnsoundOrder | Undecodable) -> bool:
+        """Whether the row of an entry id answers for an entry that does not hold the very order id of the row."""
+        if row.unsourced:
+            return answers_for(row, order, self._decoder, alone=self._rows.alone)
+        return order.order_id is None
 
     def _judge_entries(
         self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate]
@@ -170,12 +207,26 @@ class Audit:
         known = {each: order for each, order in decoded.items() if order.fingerprint}
         wanted = [order.order_id for order in known.values() if order.order_id is not None]
         standing = self._rows.fingerprints(wanted) if wanted else {}
+        marks = dict(self._other_marks(decoded, letters))
+        fates = {**fates, **(self._streams.fates(list(marks.values())) if marks else {})}
         for entry_id, order in decoded.items():
             of_order = standing.get(order.order_id or "") if entry_id in known else None
-            letter = letters.get(entry_id)
-            finding = of_entry(entry_id, order, fates[entry_id], of_order, letter)
+            letter, mark = letters.get(entry_id), marks.get(entry_id, entry_id)
+            finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark)
             if finding is not None or letter is None:
                 yield entry_id, finding
+
+    def _other_marks(
+        self, decoded: Mapping[str, Decoded], letters: Mapping[str, BuriedEntry]
+    ) -> Iterator[tuple[str, str]]:
+        """Yield entries and what they are marked as, where that is not their id: it came with the id of a row before."""
+        unburied = [each for each in decoded if each not in letters]
+        before = self._rows.owned(unburied) if unburied else {}
+        for entry_id, order in decoded.items():
+            if entry_id in letters:
+                yield entry_id, letters[entry_id].mark
+            elif entry_id in before and isinstance(order, Order):
+                yield entry_id, mark_of_conflict(entry_id, order.order_id, order.fingerprint)
 
     def _walk_rows(self) -> None:
         # Spelled with as many digits as ids have now; older ones are left out below.
@@ -201,7 +252,17 @@ class Audit:
             self.seen.trimmed += sum(entry_milliseconds(row.entry_id) < first_ms for row in rows)
             self._progress("rows", self.seen.rows, total)
 
+    def _ask_of_the_unknown(self) -> None:
+        for page in self._streams.unknown():
+            in_range = [each for each in page if self.range.holds(each)]
+            owned = self._rows.owned(in_range) if in_range else {}
+            self._memory.suspect_orders(owned.values())
+            self._without_rows += [each for each in in_range if each not in owned]
+
     def _look_again(self) -> Iterator[Finding]:
+        for entry_id in self._without_rows:
+            what = "nobody can know whether its result was published, and its row is gone"
+            yield Finding("I4", entry_id, None, what, "mark")
         done, total = 0, self._memory.suspects()
         for entry_ids in self._memory.suspected_entries(LOOKED_AT_TOGETHER):
             yield from self._look_at_entries(entry_ids)
@@ -247,8 +308,9 @@ class Audit:
         gone = set(open_ids).difference(self._streams.entries(open_ids) if open_ids else ())
         others = self._rows.of_other_sources([each for each in results if each not in rows])
         strangers = self._strangers(
-            [row for each, row in rows.items() if row.unsourced and each not in results]
+            [row for each, row in rows.items() if row.unsourced and each not in results], fates
         )
+        lost_until_ms = self._streams.results_lost_until_ms()
         for order_id in order_ids:
             row, result = rows.get(order_id), results.get(order_id)
             if order_id in others or order_id in strangers:
@@ -259,7 +321,8 @@ class Audit:
                 visible = self.range.shows_result_of(row.entry_id)
                 there = row.entry_id not in gone
                 letter = letters.get(row.entry_id)
-                case = Case(row, fates[row.entry_id], result, letter, (), in_range, visible, there)
+                never = self._shows_all_since(stands_since_ms(row), lost_until_ms)
+                case = Case(row, fates[row.entry_id], result, letter, (), in_range, visible, there, never)
                 yield from of_row(self._compared(case))
             elif result is not None:
                 what = f"the result {result.result_id} has no row"
@@ -267,23 +330,33 @@ class Audit:
                     "I4", None, order_id or None, what if order_id else f"{what}: it names no order"
                 )
 
-    def _strangers(self, rows: Sequence[OrderRecord]) -> set[str]:
-        """Return the orders of rows without a source that nothing shows to be ours."""
+    def _shows_all_since(self, since_ms: int, lost_until_ms: int) -> bool:
+        """Whether every result that was published since a time is there, by clocks that may be apart, and was read."""
+        return all(
+            not each or since_ms >= each + CLOCKS_APART_MS for each in (self.range.since_ms, lost_until_ms)
+        )
+
+    def _strangers(self, rows: Sequence[OrderRecord], fates: Mapping[str, Fate]) -> set[str]:
+        """Return the orders of rows without a source that nothing shows to be ours; count those that may be."""
         if not rows:
             return set()
-        entries, alone = self._streams.entries([row.entry_id for row in rows]), self._rows.alone()
-        first = self._streams.orders().first
-        return {
-            row.order_id
-            for row in rows
-            if not is_ours(row, entries.get(row.entry_id), self._decoder, first=first, alone=alone)
-        }
+        entries, strangers = self._streams.entries([row.entry_id for row in rows]), set()
+        for row in rows:
+            fields = entries.get(row.entry_id)
+            if is_ours(row, fields, self._decoder, alone=self._rows.alone, claimed=self._claimed):
+                continue
+            strangers.add(row.order_id)
+            if fields is None and not fates[row.entry_id].in_flight and self.range.holds(row.entry_id):
+                visible = self.range.shows_result_of(row.entry_id)
+                self.seen.unsourced += visible
+                self.seen.results_out_of_range += not visible
+        return strangers
 
     def _compared(self, case: Case) -> Case:
         if case.result is None:
             fate = case.fate
             self.seen.results_out_of_range += (
-                case.settled is not False and not case.visible and not fate.in_flight
+                case.settled is not False and not case.visible and not fate.in_flight and not fate.unknown
             )
             return case
         if case.row.status not in WITH_RESULT or case.result.digest == self._spelling.digest_of(case.row):

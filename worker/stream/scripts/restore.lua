@@ -5,7 +5,8 @@
 --   packed list of {entry id, action, fields, copy, since when its row stands, mark (empty: its entry id)}
 -- Returns {1 for each that was done and 0 for each that was left alone, copies that could not be published, why}, or
 -- nothing where the repair was not heard of for too long.
--- Actions: publish, bury: unless the entry is marked, or marks of its time are not complete; mark: the mark alone;
+-- Actions: publish, bury: unless the entry is marked, or marks of its time are not complete (-1 for since when: it was
+-- looked for, and never given out); mark: the mark alone, also where nobody can know, which is decided with it;
 -- republish, rebury: though it counts as settled, once while any repair is at work.
 local orders, results, letters, marks, trimmed, before, unknown, repairs, published_again = unpack(KEYS)
 local group, channel, token = ARGV[1], ARGV[2], ARGV[3]
@@ -18,9 +19,10 @@ for _, settlement in ipairs(settlements) do
   if #settlement[3] > 7000 then return redis.error_reply('ERR too many fields for one entry') end
 end
 
-local function told(settlement)
+local function told(settlement, asked)
+  if settlement[5] == -1 or (asked and settlement[2] == 'mark') then return true end
   if milliseconds(settlement[1]) < horizon then return false end
-  return settlement[2] == 'mark' or complete(settlement[2], settlement[5] or math.huge)
+  return complete(settlement[2], settlement[5] or math.huge)
 end
 
 local done, unpublished, why = {}, 0, ''
@@ -31,11 +33,13 @@ for i, settlement in ipairs(settlements) do
   -- Scored by now: retention keeps it for as long as it keeps the mark of an entry that comes now, so that until then
   -- an unmarked entry can be told from one whose mark was dropped. Clocks may have been set back.
   local score = math.max(tonumber(ARGV[4]), milliseconds(id))
+  local asked = redis.call('ZSCORE', unknown, id) ~= false
   local free
   if again then
     free = not in_flight(id) and redis.call('ZADD', published_again, 'NX', score, id) == 1
   else
-    free = told(settlement) and not marked(name) and not in_flight(id)
+    local open = not marked(name) or (asked and action == 'mark')
+    free = told(settlement, asked) and open and not in_flight(id)
   end
   if free then
     local new = not marked(name)
@@ -57,7 +61,7 @@ for i, settlement in ipairs(settlements) do
         if type(copied) == 'table' and copied.err then unpublished, why = unpublished + 1, copied.err end
       end
     end
-    redis.call('ZREM', unknown, id)
+    if asked then redis.call('ZREM', unknown, id) end
     done[i] = 1
   end
 end

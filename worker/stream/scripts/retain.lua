@@ -59,8 +59,8 @@ local kept_from = needed_by_any
 local first = redis.call('XRANGE', orders, '-', '+', 'COUNT', 1)[1]
 if first then kept_from = first_of(kept_from, first[1]) end
 kept_from = string.match(kept_from, '^%d+')
-local dropped = 0
 local function drop(key)
+  local dropped = 0
   local due = redis.call('ZCOUNT', key, '-inf', '(' .. kept_from)
   if due > 0 then
     -- In the same step settle learns from where on marks tell: a process that slept longer than they were kept may
@@ -73,7 +73,7 @@ local function drop(key)
     if due > 0 then dropped = dropped + redis.call('ZREMRANGEBYRANK', key, 0, math.min(due, most) - 1) end
     if due > most then more = 1 end
   end
+  return dropped
 end
-drop(marks)
-if both then drop(before) end
-return {trimmed, dropped, results_trimmed, more}
+-- A mark that stands in both counts once.
+return {trimmed, math.max(drop(marks), drop(before)), results_trimmed, more}

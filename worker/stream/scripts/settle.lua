@@ -33,7 +33,7 @@ local function look_in(key)
   end)
 end
 look_in(marks)
-if both then look_in(before) end
+look_in(before)
 
 -- Of a row that was written just now nobody can have published anything, unless marks were lost since.
 if known.made and string.format('%.0f', known.made) == remembered then written_since = math.huge end
@@ -78,6 +78,8 @@ if count > 0 or #doubted > 0 then begin() end
 in_parts(scored, function(first, last) in_marks('ZADD', unpack(scored, first, last)) end)
 
 local published, buried, unpublished, why = 0, 0, 0, ''
+-- Executed once more, after its row was lost: then its result is there.
+local some_unknown = redis.call('EXISTS', unknown) == 1
 for place, settlement in ipairs(open) do
   local publishes = settlement[2] == 'publish'
   local added = redis.pcall('XADD', publishes and results or letters, '*', unpack(settlement[3]))
@@ -90,6 +92,7 @@ for place, settlement in ipairs(open) do
   end
   if publishes then
     published = published + 1
+    if some_unknown then redis.call('ZREM', unknown, settlement[1]) end
     if channel ~= '' then
       local copied = redis.pcall('PUBLISH', channel, settlement[4])
       if type(copied) == 'table' and copied.err then unpublished, why = unpublished + 1, copied.err end
@@ -97,6 +100,11 @@ for place, settlement in ipairs(open) do
   else
     buried = buried + 1
   end
+end
+
+if count > 0 and redis.call('EXISTS', unknown) == 1 then
+  -- Whoever wrote its row knew what others could not.
+  for place = 1, count do redis.call('ZREM', unknown, open[place][1]) end
 end
 
 local some_trimmed = redis.call('EXISTS', trimmed) == 1

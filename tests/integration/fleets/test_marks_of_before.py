@@ -1,0 +1,86 @@
+"""The marks that the version before has made, by group: they count one by one, and prove nothing of what they don't hold."""
+
+import pytest
+
+from tests.fleets import (
+    as_the_version_before_left_it,
+    assert_audits_are_clean,
+    group_is_through,
+    has_repaired,
+    result_ids,
+    small_order,
+)
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import running
+
+FEW = [f"order-{i}" for i in range(5)]
+
+
+@pytest.fixture
+def left(deployment: Deployment) -> Deployment:
+    """A deployment whose few orders the version before has settled."""
+    deployment.submit(numbered_orders(len(FEW)))
+    with running(deployment):
+        eventually(deployment.all_settled)
+    as_the_version_before_left_it(deployment)
+    return deployment
+
+
+def look_around(deployment: Deployment) -> None:
+    """Have a replica go through all there is, once."""
+    with running(deployment) as made:
+        eventually(lambda: group_is_through(deployment) and has_repaired(deployment, made.names.consumer))
+
+
+def test_nothing_is_published_again_when_the_marks_of_before_are_deleted_after_the_new_version_began(
+    left: Deployment,
+) -> None:
+    """Proves that what stands in the old key alone is lost with it, and asked of the results: it is no proof any more."""
+    left.submit([small_order("new")])
+    look_around(left)
+    left.redis.delete(left.marks_of_before)
+
+    look_around(left)
+
+    assert result_ids(left) == [*FEW, "new"]
+    assert_audits_are_clean([left])
+    assert_invariants(left)
+
+
+@pytest.mark.parametrize("made", ["before the new version began", "beside it"])
+def test_nothing_is_published_again_when_the_version_before_has_made_its_marks_anew(
+    left: Deployment, made: str
+) -> None:
+    """Proves that a key of before is not taken for whole because it is there."""
+    if made == "beside it":
+        look_around(left)
+    first, *_ = (entry_id for entry_id, _ in left.entries(left.orders))
+    with left.redis.pipeline(transaction=True) as pipeline:
+        pipeline.delete(left.marks_of_before, left.marks)
+        pipeline.zadd(left.marks_of_before, {first: int(first.partition("-")[0])})
+        pipeline.execute()
+
+    look_around(left)
+
+    assert result_ids(left) == FEW
+    assert_audits_are_clean([left])
+    assert_invariants(left)
+
+
+@pytest.mark.parametrize("member", ["paper", "1-1", "x:1"])
+def test_each_group_publishes_its_own_results_when_the_marks_of_another_group_are_there(
+    deployment: Deployment, member: str
+) -> None:
+    """Proves that a group of the same orders which publishes elsewhere, from another database, settles nothing for ours.
+
+    Nor does it keep a replica from starting that its key holds anything at all.
+    """
+    ids = deployment.submit(numbered_orders(len(FEW)))
+    deployment.redis.xgroup_create(deployment.orders, "paper", "0")
+    settled = {entry_id: int(entry_id.partition("-")[0]) for entry_id in ids}
+    deployment.redis.zadd(f"{deployment.orders}:settled:paper", {**settled, member: 7})
+
+    look_around(deployment)
+
+    assert sorted(result_ids(deployment)) == FEW
+    assert len(deployment.rows()) == len(FEW)
