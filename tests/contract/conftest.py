@@ -249,7 +249,7 @@ class RealStreams:
         self._redis.xdel(self._deployment.results, entry_id)
 
     def unknown(self) -> set[str]:
-        found: Any = self._redis.zrange(f"{self._deployment.marks}:unknown", 0, -1)
+        found: Any = self._redis.zrange(names_of(self._deployment, "").unknown, 0, -1)
         return {each.decode() for each in found}
 
     def add(self, *fields: bytes) -> str:

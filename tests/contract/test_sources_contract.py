@@ -26,6 +26,7 @@ def test_order_that_another_source_has_is_that_sources_whose_results_are_told(
     stores: Stores, results: str
 ) -> None:
     its = Fleet("its", results)
+    stores.note(OURS)
     stores.note(its)
     stores.store(its).record([record("a", entry_id="7-7")])
 

@@ -37,7 +37,7 @@ def records(draw: st.DrawFn) -> OrderRecord:
     return record_execution(made, Execution(Status.FILLED, made.quantity, fills[0].price, fills), at)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.lists(records(), min_size=1, max_size=8))
 def test_row_read_back_is_the_row_that_was_written_and_renders_the_same(
     stores: Stores, batch: list[OrderRecord]

@@ -149,7 +149,9 @@ def test_no_order_is_doubled_when_a_peer_retries_what_a_transaction_still_holds(
     stage: Stage, end: signal.Signals
 ) -> None:
     stage.set("orders", 0)
-    with stage.victim("before COMMIT", "stop", 3, **LONG_LEASE) as holding:
+    # It is to hold its rows until the peer has started, however long that takes.
+    patient = {**LONG_LEASE, "transaction_timeout_s": 25}
+    with stage.victim("before COMMIT", "stop", 3, **patient) as holding:
         stage.reach(holding, "before COMMIT")
         eventually(holding.is_stopped)
         stage.age()

@@ -188,6 +188,8 @@ class Trials:
         with deployment.database.transaction() as connection:
             connection.exec_driver_sql("DELETE FROM trades")
             connection.exec_driver_sql("DELETE FROM orders")
+            # The stream of before is not to look like a second one.
+            connection.exec_driver_sql("DELETE FROM order_sources")
         deployment.accepted.clear()
 
 

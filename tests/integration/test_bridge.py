@@ -153,7 +153,7 @@ def test_message_is_added_once_when_the_answer_was_lost(
     assert added(deployment) == [b"a", b"b"]
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=200), max_size=20))
 def test_any_bytes_are_added_as_they_are(deployment: Deployment, messages: list[bytes]) -> None:
     deployment.redis.delete(deployment.orders)

@@ -1,7 +1,6 @@
 """Logs at INFO hold nothing that an entry says but its order id, and no secret, whatever becomes of the entry."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.builders import logging_restored
 from tests.faults.executors import NOTES
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
@@ -56,13 +54,11 @@ def entries() -> Iterator[tuple[bytes | str, ...]]:
     yield (SAID, SAID)
 
 
-@contextmanager
-def logged() -> Iterator[StringIO]:
-    """What is logged within, at INFO."""
-    with logging_restored():
-        out = StringIO()
-        configure_logs(level="INFO", form="json", stream=out)
-        yield out
+def logged() -> StringIO:
+    """What is logged from now on, at INFO."""
+    out = StringIO()
+    configure_logs(level="INFO", form="json", stream=out)
+    return out
 
 
 def passwords(deployment: Deployment) -> list[str]:
@@ -80,7 +76,8 @@ def test_logs_hold_nothing_that_entries_say_and_no_secret(
     for parts in entries():
         deployment.add_raw(*parts)
 
-    with logged() as out, venue(tmp_path, deduplicating=False) as at:
+    out = logged()
+    with venue(tmp_path, deduplicating=False) as at:
         url = at.url.replace("://", "://someone:hidden@")
         settings: dict[str, Any] = {"executor": executor, "venue_url": url, "max_deliveries": 3}
         with running(deployment, **settings):

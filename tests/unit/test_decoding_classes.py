@@ -21,7 +21,7 @@ def response(fields: tuple[bytes, ...]) -> str:
     return "executed" if isinstance(found, Order) else "rejected"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(case=cases())
 def test_entry_of_every_class_gets_its_response(case: Case) -> None:
     assert response(case.named("case-00001")) == case.response

@@ -141,6 +141,7 @@ class Worker:
         """Let the repair go on, anew where Redis has lost the group: its marks and results may be lost with it."""
         if self.stream.groups_lost != self.groups_lost:
             self.groups_lost = self.stream.groups_lost
+            self.registration.want()
             self.repair.want()
         if not self.drain.requested:
             self.chores.do("registration", self.registration.go_on)

@@ -53,6 +53,10 @@ class Registration:
         self._due = self._clock()
         self.go_on()
 
+    def want(self) -> None:
+        """Register with the next turn: the stream may be another one, and the one of before is not to look like a second."""
+        self._due = self._clock()
+
     def go_on(self) -> None:
         """Register anew where that is due. Raises ConfigurationError where the stream has become another source."""
         if self._clock() < self._due:

@@ -49,7 +49,11 @@ def rehearse(database: Database, fleet: Fleet, token: str) -> None:
     content of the rows.
     """
     for read in _reading(database, fleet, token):
-        read()
+        try:
+            read()
+        except Refused as error:
+            # A row that can't be read must not keep replicas from starting.
+            log.warning("a question could not be rehearsed", reason=str(error))
     # One transaction for each room: a limit on its time is meant for one batch.
     for writing in (_writing_orders, _writing_sources):
         with suppress(_RolledBackError), database.transaction() as connection:

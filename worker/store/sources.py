@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, delete, func, select
+from sqlalchemy import Connection, and_, case, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from worker.domain.errors import Outage
@@ -16,6 +16,7 @@ from worker.store.tables import UNSOURCED, order_sources, orders
 
 _book = order_sources.c
 _FRESH = timedelta(seconds=FRESH_S)
+_SETTLED_IN = timedelta(seconds=20)
 
 
 class Sources:
@@ -75,9 +76,14 @@ class Sources:
             return int(connection.scalar(query) or 0)
 
     def streams_lately(self) -> int:
-        """Return how many streams were worked on as our source in the last minute, and may still be."""
+        """Return how many streams were worked on as our source lately, and may still be.
+
+        Who works on one says so every ten seconds: one that was silent for twice that, since the newest came, has gone.
+        """
+        newest = select(func.max(_book.since)).where(self._lately).scalar_subquery()
+        may_be = or_(_book.last_seen >= newest, newest > func.now() - _SETTLED_IN)
         with self._database.transaction() as connection:
-            return int(connection.scalar(select(func.count()).where(self._lately)) or 0)
+            return int(connection.scalar(select(func.count()).where(self._lately, may_be)) or 0)
 
     def alone(self) -> bool:
         """Whether no other source than ours was ever seen in this database."""

@@ -70,6 +70,11 @@ def _end(
             yield f"I7: {entry_id} was acked as a duplicate of {standing.entry_id}"
 
 
+def _may_be_renamed(world: World, fleet: SimulatedFleet, row: OrderRecord, entry_id: str) -> bool:
+    """Whether another fleet has executed the order under the very entry id: ours may be the same stream under another source."""
+    return row.entry_id == entry_id and world.table.source_of(row.order_id) != fleet.names.source
+
+
 def _is_elsewhere(world: World, fleet: SimulatedFleet, row: OrderRecord) -> bool:
     """Whether a row is that of a fleet which publishes on another results stream."""
     source = world.table.source_of(row.order_id)
@@ -170,7 +175,11 @@ def _deserved(world: World, fleet: SimulatedFleet, letter: dict[str, str], kind:
         "conflict": (again is not None and again.order_id == order_id)
         or (
             row is not None
-            and (row.fingerprint != fleet.fingerprint(entry_id) or _is_elsewhere(world, fleet, row))
+            and (
+                row.fingerprint != fleet.fingerprint(entry_id)
+                or _is_elsewhere(world, fleet, row)
+                or _may_be_renamed(world, fleet, row, entry_id)
+            )
         ),
         "trimmed": bool(world.struck["entry trimmed"] or world.struck["entry id used again"]),
         "database_rejected": owner == "refused",

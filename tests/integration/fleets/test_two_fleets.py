@@ -201,7 +201,7 @@ def test_derived_order_id_begins_with_the_source_and_its_row_belongs_to_it(deplo
     """Proves that orders without an id are told apart across fleets whose streams have one name."""
     (entry_id,) = deployment.submit([{"symbol": "BTCUSDT", "side": "BUY", "quantity": "1"}])
 
-    with running(deployment, source="venue-a"):
+    with running(deployment, source="venue-a", paper_success_rate=1):
         eventually(deployment.all_settled)
 
     assert rows(deployment) == [Row(f"venue-a:{entry_id}", entry_id, "venue-a", "FILLED")]
