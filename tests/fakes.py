@@ -512,6 +512,8 @@ class FakeTable:
         self.rows: dict[str, OrderRecord] = {}
         self.sources: dict[str, str] = {}
         self.book: set[Fleet] = set()
+        self.recorded_at: dict[str, float] = {}
+        self.clock: Callable[[], float] = lambda: 0.0
         # Whether none but those in the book were ever seen.
         self.alone = True
         self.lock = RLock()
@@ -556,6 +558,7 @@ class FakeStore:
                     written[record.order_id] = record
                     owners.add(record.entry_id)
             self.table.rows |= written
+            self.table.recorded_at |= dict.fromkeys(written, self.table.clock())
             self.table.sources |= dict.fromkeys(written, self.fleet.source)
             return [
                 record if written.get(record.order_id) is record else self._standing(record)
@@ -576,6 +579,16 @@ class FakeStore:
                 written[record.order_id] = resolved
             self.table.rows |= written
             return [record if self._is_of(record, written) else self._standing(record) for record in records]
+
+    def take_up(self, entry_id: str, *, after_s: float) -> bool:
+        with self.faults.at("take_up"), self.table.lock:
+            row, now = self.owned(entry_id), self.table.clock()
+            if row is None or row.status is not Status.SUBMITTED:
+                return False
+            free = now - self.table.recorded_at[row.order_id] >= after_s
+            if free:
+                self.table.recorded_at[row.order_id] = now
+            return free
 
     def _is_of(self, record: OrderRecord, written: Mapping[str, OrderRecord]) -> bool:
         return record.order_id in written and written[record.order_id].entry_id == record.entry_id
@@ -743,6 +756,7 @@ class Bench:
         self.clock = clock = self.stream.clock
         self.orders = FakeOrders(self.stream, consumer, lease_ms=lease_ms)
         self.store = FakeStore(table if table is not None else FakeTable())
+        self.store.table.clock = clock.monotonic
         self.executor = executor if executor is not None else FakeExecutor(filled)
         self.drain, self.tally = Drain(), Tally()
         self.executing: list[str | None] = []

@@ -38,8 +38,8 @@ def venue_of(bench: Bench) -> FakeVenue:
 
 
 def successor(bench: Bench, *, max_deliveries: int = 3, max_order_age_s: float = 0) -> Bench:
-    """Another replica, at a time when the leases of the first have run out."""
-    bench.clock.advance(LEASE_S + 1)
+    """Another replica, at a time when the leases of the first have run out, and what it may have begun has ended."""
+    bench.clock.advance(LEASE_S * 4 / 3 + 1)
     return outside(
         bench.stream, bench.store.table, venue=venue_of(bench), consumer="worker-2",
         max_deliveries=max_deliveries, max_order_age_s=max_order_age_s,
@@ -366,7 +366,7 @@ def test_outcome_whose_commit_was_unknown_is_answered_when_the_handling_is_repea
     assert bench.executor.executed == ["a"]
 
 
-def test_intent_whose_commit_was_unknown_is_asked_for_and_then_sent() -> None:
+def test_intent_whose_commit_was_unknown_is_asked_for_and_sent_when_nobody_else_can_be_sending_it() -> None:
     bench = outside()
     bench.submit("a")
     taken = bench.intake.take()
@@ -374,10 +374,13 @@ def test_intent_whose_commit_was_unknown_is_asked_for_and_then_sent() -> None:
     with pytest.raises(Outage):
         bench.handling.handle(taken)
 
+    (early,) = bench.handling.handle(taken_again(taken))
+    bench.clock.advance(LEASE_S * 4 / 3)
     (outcome,) = bench.handling.handle(taken_again(taken))
 
+    assert isinstance(early, Retry)
     assert isinstance(outcome, Settled)
-    assert venue_of(bench).asked == ["a"]
+    assert venue_of(bench).asked == ["a", "a"]
     assert bench.executor.executed == ["a"]
 
 

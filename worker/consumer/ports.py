@@ -98,6 +98,9 @@ class Store(Protocol):
     def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         """Commit outcomes of SUBMITTED rows that these entries own; return what stands for each, as `record` does."""
 
+    def take_up(self, entry_id: str, *, after_s: float) -> bool:
+        """Commit that the SUBMITTED row this entry owns is in our hands; False where it was in others' less than so long ago."""
+
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows these entries own."""
 

@@ -65,10 +65,11 @@ class Dead(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """The executor raised: again later, alone."""
+    """The executor raised, or it is not our turn: again later, alone, and not before `after_s` seconds."""
 
     delivery: Delivery
     error: str
+    after_s: float = 0.0
 
 
 Outcome: TypeAlias = Settled | Duplicate | Dead | Retry
