@@ -1,7 +1,7 @@
 """Small builders with sensible defaults: a test names only what it is about."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -66,6 +66,7 @@ def decoder(
     max_fields: int = 64,
     max_depth: int = 32,
     digits: Digits = STORED,
+    warn: Callable[[Mapping[str, str]], None] = lambda _: None,
 ) -> wire.Decoder:
     """Return a decoder with the default limits."""
     return wire.Decoder(
@@ -76,6 +77,7 @@ def decoder(
         max_fields=max_fields,
         max_depth=max_depth,
         digits=digits,
+        warn=warn,
     )
 
 

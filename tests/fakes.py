@@ -14,6 +14,7 @@ from tests.logs import FakeLog
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
+    DecodesAhead,
     Drain,
     Handling,
     Intake,
@@ -211,6 +212,7 @@ class FakeOrders:
         self.when_idle: Callable[[], None] = lambda: None
         self.groups_lost = 0
         self._arriving: list[Delivery] = []
+        self._lost_before_reads = 0
         self._made = ""
         self._consumer = consumer
         self._lease_ms = lease_ms
@@ -271,6 +273,7 @@ class FakeOrders:
         if group is None:
             self._make_anew()
             return None
+        self._count_lost(group)
         new = [entry_id for entry_id in self.stream.entries if id_order(entry_id) > group.delivered][:count]
         group.consumers.add(self._consumer)
         group.heard_ms[self._consumer] = self._now_ms
@@ -415,14 +418,26 @@ class FakeOrders:
             stream, group = self.stream, self.group
             if group is None:
                 return None
-            unread = sum(id_order(entry_id) > group.delivered for entry_id in stream.entries)
-            place, read = stream.added - unread, group.read
-            if 0 < unread < len(stream.entries) or (read is not None and read >= place):
-                return Lost(0, stream.lost)
-            group.read = place
-            new = 0 if read is None else place - read
-            stream.lost += new
+            self._count_lost(group)
+            new, self._lost_before_reads = self._lost_before_reads, 0
             return Lost(new, stream.lost)
+
+    def _count_lost(self, group: Group) -> None:
+        stream = self.stream
+        unread = sum(id_order(entry_id) > group.delivered for entry_id in stream.entries)
+        place, read = stream.added - unread, group.read
+        if (
+            read is None
+            and group.delivered == (0, 0)
+            and not (stream.results or stream.letters or stream.settled)
+        ):
+            read = 0
+        if 0 < unread < len(stream.entries) or (group.read is not None and group.read >= place):
+            return
+        group.read = place
+        new = 0 if read is None else max(0, place - read)
+        stream.lost += new
+        self._lost_before_reads += new
 
     def remove_dead(self, idle_ms: int) -> list[str]:
         with self.faults.at("remove_dead"):
@@ -497,6 +512,8 @@ class FakeTable:
         self.rows: dict[str, OrderRecord] = {}
         self.sources: dict[str, str] = {}
         self.book: set[Fleet] = set()
+        self.recorded_at: dict[str, float] = {}
+        self.clock: Callable[[], float] = lambda: 0.0
         # Whether none but those in the book were ever seen.
         self.alone = True
         self.lock = RLock()
@@ -541,6 +558,7 @@ class FakeStore:
                     written[record.order_id] = record
                     owners.add(record.entry_id)
             self.table.rows |= written
+            self.table.recorded_at |= dict.fromkeys(written, self.table.clock())
             self.table.sources |= dict.fromkeys(written, self.fleet.source)
             return [
                 record if written.get(record.order_id) is record else self._standing(record)
@@ -561,6 +579,16 @@ class FakeStore:
                 written[record.order_id] = resolved
             self.table.rows |= written
             return [record if self._is_of(record, written) else self._standing(record) for record in records]
+
+    def take_up(self, entry_id: str, *, after_s: float) -> bool:
+        with self.faults.at("take_up"), self.table.lock:
+            row, now = self.owned(entry_id), self.table.clock()
+            if row is None or row.status is not Status.SUBMITTED:
+                return False
+            free = now - self.table.recorded_at[row.order_id] >= after_s
+            if free:
+                self.table.recorded_at[row.order_id] = now
+            return free
 
     def _is_of(self, record: OrderRecord, written: Mapping[str, OrderRecord]) -> bool:
         return record.order_id in written and written[record.order_id].entry_id == record.entry_id
@@ -728,6 +756,7 @@ class Bench:
         self.clock = clock = self.stream.clock
         self.orders = FakeOrders(self.stream, consumer, lease_ms=lease_ms)
         self.store = FakeStore(table if table is not None else FakeTable())
+        self.store.table.clock = clock.monotonic
         self.executor = executor if executor is not None else FakeExecutor(filled)
         self.drain, self.tally = Drain(), Tally()
         self.executing: list[str | None] = []
@@ -754,7 +783,7 @@ class Bench:
             self.orders,
             self.store,
             self.executor,
-            decoder(),
+            DecodesAhead(decoder()),
             renderer,
             self.lease,
             max_deliveries=max_deliveries,

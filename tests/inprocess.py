@@ -61,7 +61,7 @@ class PausingStore:
 
 
 @contextmanager
-def committing(deployment: Deployment) -> Iterator[tuple[Replica, PausingStore]]:
+def committing(deployment: Deployment, **overrides: Any) -> Iterator[tuple[Replica, PausingStore]]:
     """Run a replica, and begin the block when its first batch is committed and not yet settled."""
     pauses: list[PausingStore] = []
 
@@ -69,7 +69,7 @@ def committing(deployment: Deployment) -> Iterator[tuple[Replica, PausingStore]]
         pauses.append(PausingStore(inner))
         return pauses[0]
 
-    with running(deployment, wrap_store=pausing) as made:
+    with running(deployment, wrap_store=pausing, **overrides) as made:
         assert pauses[0].committed.wait(20)
         try:
             yield made, pauses[0]

@@ -122,9 +122,9 @@ _JUNK = [True, False, [], [1], {}, {"a": "b"}, [[["x"]]]]
 _FAULTS: dict[str, list[object]] = {
     "symbol": [
         "", " ", "'; DROP TABLE orders;--", "%s{0}", "${jndi:x}", 'A\r\n{"event": "forged"}', "A" * 33, "A" * 200,
-        "-A", "\x1b[31m", "\N{ROCKET}", *_JUNK,
+        "-A", "\x1b[31m", "\N{ROCKET}",
     ],
-    "side": ["", "HOLD", "B", "BUY ", "\N{LATIN SMALL LETTER LONG S}ell", *_JUNK],
+    "side": ["", "HOLD", "B", "BUY ", "\N{LATIN SMALL LETTER LONG S}ell"],
     "quantity": [*_NO_AMOUNTS, *_JUNK],
     "price": [*_NO_AMOUNTS, *_JUNK],
     "stop_loss_pct": [*_NO_PERCENTAGES, *_JUNK],
@@ -163,7 +163,8 @@ def _unlike_an_order(draw: st.DrawFn) -> tuple[bytes, ...]:
     spoiled: list[Content] = [
         {**content, "order_id": draw(_spoiled_ids())},
         {**content, "type": draw(st.sampled_from(["trade", "", "ORDER", "order ", True, [], 1]))},
-        {**content, label: draw(st.sampled_from(["\0", "a\0b", "\ud800", True, [], {"a": None}]))},
+        {**content, label: draw(st.sampled_from(["\0", "a\0b", "\ud800"]))},
+        {**content, draw(st.sampled_from(["symbol", "side"])): draw(st.sampled_from([*_JUNK, 1.5]))},
         {"type": "order", "unheard_of": "x"},
     ]
     raw = flat({name: value for name, value in content.items() if name != label})

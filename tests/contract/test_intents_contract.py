@@ -165,3 +165,21 @@ def test_outcomes_of_one_batch_written_by_two_replicas_at_once_are_written_once(
     told = [{row.order_id: row.error_message for row in each} for each in standing]
     assert told[0] == told[1]
     assert len(told[0]) == len(names)
+
+
+def test_intent_is_taken_up_by_one_where_nobody_has_for_so_long(stores: Stores) -> None:
+    store, other = stores.store(), stores.store()
+    store.record([intent()])
+
+    assert not other.take_up("1-1", after_s=60)
+    assert other.take_up("1-1", after_s=0)
+    assert not store.take_up("1-1", after_s=60)
+    assert store.find(["1-1"]) == {"1-1": intent()}
+
+
+def test_row_with_an_outcome_and_row_that_is_not_there_are_taken_up_by_nobody(stores: Stores) -> None:
+    store = stores.store()
+    store.record([record("a")])
+
+    assert not store.take_up("1-1", after_s=0)
+    assert not store.take_up("2-1", after_s=0)

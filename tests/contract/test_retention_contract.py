@@ -340,7 +340,8 @@ def test_lost_entries_add_up_over_gaps_that_grow_and_close(counting: Streams) ->
 
 def test_what_was_trimmed_before_the_group_was_made_is_not_its_loss(counting: Streams) -> None:
     one = counting.consumer("one")
-    add(counting, 10)
+    settled_orders(counting, one, 1)
+    add(counting, 9)
     counting.trim_to(6)
     counting.destroy_group()
     one.ensure_group()
@@ -350,6 +351,37 @@ def test_what_was_trimmed_before_the_group_was_made_is_not_its_loss(counting: St
 
     assert at_first == Lost(0, 0)
     assert one.lost_unread() == Lost(1, 1)
+
+
+def test_what_was_trimmed_before_anything_was_ever_read_or_settled_is_lost(counting: Streams) -> None:
+    one = counting.consumer("one")
+    counting.destroy_group()
+    add(counting, 10)
+    counting.trim_to(6)
+    one.ensure_group()
+
+    at_first = one.lost_unread()
+    counting.trim_to(5)
+
+    assert (at_first, one.lost_unread()) == (Lost(4, 4), Lost(1, 5))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_gap_is_counted_before_it_is_read_past(counting: Streams, *, ahead: bool) -> None:
+    one, two = counting.consumer("one"), counting.consumer("two")
+    add(counting, 10)
+    counting.trim_to(7)
+    one.read(1, 1)
+    counting.trim_to(4)
+
+    if ahead:
+        one.read_ahead(10)
+        taken = one.arrived()
+    else:
+        taken = one.read(10, 1)
+
+    assert len(taken) == 4
+    assert (one.lost_unread(), two.lost_unread()) == (Lost(5, 5), Lost(0, 5))
 
 
 def test_our_own_trimming_loses_nothing(counting: Streams) -> None:

@@ -4,14 +4,17 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 from redis.client import PubSub
+from structlog.testing import capture_logs
 
+from tests.accounts import with_user
 from tests.contract.conftest import RealStreams
 from tests.contract.test_settlement_contract import burial, publication
 from tests.harness import Deployment
 from worker.domain.deliveries import Settlement
-from worker.domain.errors import Outage
-from worker.stream import OrderStream, RedisLink, RedisNames, Rehearsal
+from worker.domain.errors import AccessDenied, Outage
+from worker.stream import Mending, OrderStream, RedisLink, RedisNames, Rehearsal, Unpublished
 
 CHANNEL = "copies"
 
@@ -146,6 +149,62 @@ def test_rehearsal_leaves_nothing_behind_and_touches_no_real_key(
     assert sorted(deployment.redis.scan_iter(match=f"{deployment.name}*")) == keys
     assert real_streams.pending() == {}
     assert [each.entry_id for each in one.read(10, 1)] == [entry_id]
+
+
+@pytest.fixture
+def muted(deployment: Deployment) -> Iterator[RedisLink]:
+    """A user who may do everything but publish on the channel."""
+    name, password = f"muted-{deployment.name}", "S3NT1NEL"
+    allowed = (f">{password}", "on", "~*", "resetchannels", f"&{deployment.name}:other", "+@all")
+    deployment.redis.execute_command("ACL", "SETUSER", name, *allowed)  # type: ignore[no-untyped-call]
+    link = RedisLink(
+        with_user(deployment.servers.redis_url, name, password), block_ms=100, client_name="muted"
+    )
+    yield link
+    link.close()
+    deployment.redis.execute_command("ACL", "DELUSER", name)  # type: ignore[no-untyped-call]
+
+
+def test_result_that_may_not_be_published_is_settled_counted_and_told(
+    deployment: Deployment, real_streams: RealStreams, muted: RedisLink
+) -> None:
+    first, second = (real_streams.add(b"symbol", b"A") for _ in range(2))
+    unpublished, names = Unpublished(), real_streams.names("one")
+    channel = f"{deployment.name}:{CHANNEL}"
+    one = OrderStream(muted, names, lease_ms=1000, results_channel=channel, unpublished=unpublished)
+    mending = Mending(muted, names, lease_ms=1000, results_channel=channel, unpublished=unpublished)
+    one.read(1, 1)
+
+    with capture_logs() as logged:
+        new = one.settle([publication(first)], written_since_ms=FAR_AHEAD).new
+        (done,) = mending.restore([replace(publication(second), stands_since_ms=FAR_AHEAD)])
+
+    assert (new, done, len(real_streams.results())) == (1, True, 2)
+    assert unpublished.count == 2
+    told = [each for each in logged if "not published on the channel" in each["event"]]
+    assert [(each["results"], each["channel"]) for each in told] == [(1, channel)] * 2
+    assert all(each["reason"] for each in told)
+
+
+def test_rehearsal_refuses_a_channel_that_may_not_be_published_on_and_no_other(
+    deployment: Deployment, real_streams: RealStreams, muted: RedisLink
+) -> None:
+    def rehearse(channel: str) -> None:
+        Rehearsal(muted, real_streams.names("one"), lease_ms=1000, results_channel=channel).run()
+
+    rehearse(f"{deployment.name}:other")
+    with pytest.raises(AccessDenied, match="channel"):
+        rehearse(f"{deployment.name}:{CHANNEL}")
+
+
+def test_rehearsal_publishes_nothing(
+    deployment: Deployment, real_streams: RealStreams, listener: PubSub
+) -> None:
+    channel = f"{deployment.name}:{CHANNEL}"
+
+    Rehearsal(real_streams.link, real_streams.names("one"), lease_ms=1000, results_channel=channel).run()
+
+    assert heard(listener) == []
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Thousands of generated entries of every class through two replicas: the exact count of each response."""
 
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -112,7 +113,9 @@ def test_letter_of_an_entry_that_is_too_large_is_no_copy_of_it(deployment: Deplo
 @pytest.mark.parametrize("timestamp", ["1", "32503680000"])
 def test_order_out_of_time_gets_a_rejected_row_and_result(deployment: Deployment, timestamp: str) -> None:
     late, good = numbered_orders(2)
-    deployment.submit([{**late, "timestamp": timestamp}, {**good, "timestamp": "1700000000000"}])
+    deployment.submit(
+        [{**late, "timestamp": timestamp}, {**good, "timestamp": str(time.time_ns() // 1_000_000)}]
+    )
 
     with running(deployment, max_order_age_s=3600, paper_success_rate=1):
         eventually(deployment.all_settled)

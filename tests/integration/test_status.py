@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import update
 from tests.accounts import with_user
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
-from tests.skips import FORGETS_GAPS, Reason, forgets_gaps, skip
+from tests.skips import Reason, skip
 from worker.bootstrap import overview
 from worker.cli.overview import Look
 from worker.domain.errors import Outage
@@ -160,10 +161,8 @@ def test_missing_group_with_orders_is_told(deployment: Deployment) -> None:
 
 
 def test_orders_trimmed_unread_are_told_before_and_after_a_replica_counts_them(
-    deployment: Deployment, request: pytest.FixtureRequest
+    deployment: Deployment,
 ) -> None:
-    if forgets_gaps(deployment.redis, f"{deployment.name}:scratch"):
-        request.applymarker(FORGETS_GAPS)
     be_alive(deployment)
     deployment.submit(numbered_orders(4))
     if not counts_added(deployment):
@@ -185,6 +184,66 @@ def test_orders_trimmed_unread_are_told_before_and_after_a_replica_counts_them(
         assert shown["verdict"]["sentence"].startswith(
             "Needs you: 2 orders were trimmed before anybody had read"
         )
+
+
+@pytest.mark.parametrize("group_is_made", [True, False])
+def test_orders_trimmed_before_the_first_read_are_told_before_and_after_a_replica_counts_them(
+    deployment: Deployment, *, group_is_made: bool
+) -> None:
+    if group_is_made:
+        be_alive(deployment)
+    deployment.submit(numbered_orders(4))
+    if not counts_added(deployment):
+        skip(Reason.COUNTS_NOTHING_ADDED)
+    deployment.redis.xtrim(deployment.orders, maxlen=1, approximate=False)
+
+    before = look(deployment, **LONG_LEASE)
+    with running(deployment):
+        eventually(deployment.all_settled)
+    after = look(deployment, **LONG_LEASE)
+
+    assert before["redis"]["lost_unnoticed"] == 3 * group_is_made
+    assert (after["redis"]["lost_unread"], after["redis"]["lost_unnoticed"]) == (3, 0)
+    assert names(after) == ["lost_unread"]
+
+
+def test_orders_trimmed_unread_are_not_watched_where_nothing_counts_them(deployment: Deployment) -> None:
+    be_alive(deployment)
+    deployment.submit(numbered_orders(4))
+    if counts_added(deployment):
+        skip(Reason.COUNTS_ADDED)
+
+    shown = look(deployment, **LONG_LEASE)
+
+    assert shown["redis"]["lost_unread"] is None
+    assert "not watched" in shown["text"]
+
+
+def test_orders_that_a_producer_trims_under_a_backlog_are_told_to_the_last(deployment: Deployment) -> None:
+    deployment.submit(numbered_orders(1))
+    if not counts_added(deployment):
+        skip(Reason.COUNTS_NOTHING_ADDED)
+    producer = Thread(target=trimming_producer, args=(deployment, 3000))
+
+    with running(deployment, batch_size=5):
+        producer.start()
+        producer.join()
+        eventually(deployment.all_settled)
+    shown = look(deployment, **LONG_LEASE)
+
+    lost = shown["redis"]["lost_unread"] + shown["redis"]["lost_unnoticed"]
+    assert lost == 3001 - len(deployment.rows())
+    assert lost > 0
+    assert names(shown) == ["lost_unread"]
+
+
+def trimming_producer(deployment: Deployment, count: int) -> None:
+    """Add orders faster than they are read, and keep no more than 20 of them."""
+    for first in range(1, count, 50):
+        with deployment.redis.pipeline(transaction=True) as pipeline:
+            for order in numbered_orders(count + 1)[first : first + 50]:
+                pipeline.xadd(deployment.orders, order, maxlen=20, approximate=False)  # type: ignore[arg-type]
+            pipeline.execute()
 
 
 def test_pending_entries_untouched_for_several_leases_are_stuck(deployment: Deployment) -> None:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from tests.faults.test_venue import TREATMENTS
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
-from tests.inprocess import running
+from tests.inprocess import committing, running
 from tests.venue import venue
 from worker.bootstrap.execution import MOST_OUTSIDE
 from worker.domain.orders import Status
@@ -72,3 +73,24 @@ def test_orders_wait_while_the_venue_is_away_and_nobody_is_charged(
             eventually(deployment.all_settled)
         assert at.book == Counter(f"order-{number}" for number in range(40))
     assert_invariants(deployment)
+
+
+def test_order_that_another_group_is_about_to_send_is_sent_once(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.submit(numbered_orders(20))
+
+    outside: dict[str, Any] = {"executor": "venue", "lease_ms": 4000, "execute_timeout_s": 1}
+    with (
+        venue(tmp_path, deduplicating=False) as at,
+        committing(deployment, venue_url=at.url, **outside) as (first, pause),
+        running(deployment, venue_url=at.url, group=f"{deployment.group}-2", **outside) as second,
+    ):
+        # It has met the rows by now, and asked for them.
+        eventually(lambda: second.worker.tally.batches)
+        pause.go_on.set()
+        eventually(lambda: first.worker.tally.filled == 20)
+        eventually(lambda: second.worker.tally.answered_again == 20)
+
+    assert at.book == Counter(f"order-{number}" for number in range(20))
+    assert len(deployment.published()) == 20

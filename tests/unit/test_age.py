@@ -5,10 +5,11 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from tests.builders import order
 from tests.fakes import Bench
-from worker.consumer.age import out_of_time
+from worker.consumer.age import Stamps, out_of_time
 from worker.domain.deliveries import Duplicate, Settled
 from worker.domain.orders import Labels, Order, Status
 
@@ -49,13 +50,56 @@ def test_order_dated_ahead_is_out_of_time(timestamp: str) -> None:
 
 @pytest.mark.parametrize(
     "timestamp",
-    ["1", "1.5e9", "1_600_000_000", "-1", "+5", " 1", "1\n", "NaN", "inf", "", "2001-01-01T00:00:00Z",
-     "\u0661", "0x1", "1600000000000", "32503680000000", "9" * 5000, ".5", "\0"],
+    ["1_600_000_000", "-1", "+5", " 1", "1\n", "NaN", "inf", "", "\u0661", "0x1", "9" * 20, "9" * 21, "9" * 5000,
+     ".5", "\0", "1e99", "1e", "yesterday", "2001-01-01", "20010101T", "00:00:00Z", "2001-13-01T00:00:00Z",
+     "2001-01-01T25:00:00Z", "2001-01-01T00:00:00 UTC", "2001-01-01T00:00:00+99:99", "\u0662001-01-01T00:00:00Z",
+     "Mon, 01 Jan 2001 00:00:00 GMT"],
 )  # fmt: skip
-def test_only_a_plain_number_of_seconds_is_a_date(timestamp: str) -> None:
-    judged = out_of_time(dated(timestamp), NOW, 60)
+def test_stamp_that_cannot_be_read_says_nothing_and_the_entry_id_decides(timestamp: str) -> None:
+    assert out_of_time(dated(timestamp), NOW, 60) is None
+    assert (
+        out_of_time(dated(timestamp, entry_age_s=75), NOW, 60)
+        == "order is 75 s old, at most 60 s are allowed"
+    )
 
-    assert (judged is not None) == (timestamp == "1")
+
+AN_HOUR_AGO = NOW_S - 3600
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        f"{AN_HOUR_AGO}", f"{AN_HOUR_AGO}.0", f"{AN_HOUR_AGO}000", f"{AN_HOUR_AGO}000.25", f"{AN_HOUR_AGO}000000",
+        f"{AN_HOUR_AGO}000000000", repr(float(AN_HOUR_AGO) * 1e9), repr(float(AN_HOUR_AGO) * 1e6), "1.6999964e9",
+        "2023-11-14T21:13:20Z", "2023-11-14T21:13:20.123456789Z", "2023-11-14T21:13:20,5Z", "2023-11-14t21:13:20z",
+        "2023-11-14 21:13:20+00:00", "2023-11-14T22:43:20+01:30", "2023-11-14T16:13:20-0500", "20231114T211320Z",
+        "2023-W46-2T21:13:20Z", "2023-11-14T21:13:20", "2023-11-14T21:13:20.123456",
+    ],
+)  # fmt: skip
+def test_stamp_is_read_in_every_unit_and_as_iso_8601(timestamp: str) -> None:
+    assert out_of_time(dated(timestamp), NOW, 3601) is None
+    assert out_of_time(dated(timestamp), NOW, 3500) in {
+        "order is 3600 s old, at most 3500 s are allowed",
+        "order is 3599 s old, at most 3500 s are allowed",
+    }
+
+
+@pytest.mark.parametrize("scale", [1, 10**3, 10**6, 10**9])
+def test_stamp_ahead_is_out_of_time_in_every_unit(scale: int) -> None:
+    why = out_of_time(dated(str((NOW_S + 3600) * scale)), NOW, 60)
+
+    assert why == "timestamp is 3600 s ahead, at most 60 s are allowed"
+
+
+def test_stamps_that_cannot_be_read_are_counted_and_told_where_age_is_limited() -> None:
+    limited, free = Stamps(60), Stamps(0)
+    with capture_logs() as logged:
+        for stamp in (*["junk"] * 11, None, str(NOW_S), "2023-11-14T21:13:20Z"):
+            limited.look(dated(stamp))
+            free.look(dated(stamp))
+
+    assert (limited.unreadable, free.unreadable) == (11, 0)
+    assert [(each["log_level"], each["orders"]) for each in logged] == [("warning", 1), ("warning", 10)]
 
 
 def test_order_too_old_gets_a_rejected_row_with_the_reason_and_is_not_executed() -> None:

@@ -148,7 +148,7 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
          "the longest for 1 min 35 s")),
         ("dead letters", {"redis__letters__all": False, "redis__dead_letters": 70_000},
          "0 open, 3 replayed (3 failed), 1 discarded (1 conflict); of 70,000 only the newest 4"),
-        ("lost unread", {"redis__lost_unread": None}, "not known"),
+        ("lost unread", {"redis__lost_unread": None}, "not watched, this server does not count what is added"),
         ("lost unread", {"redis__lost_unread": 2, "redis__lost_unnoticed": 3},
          "2, 3 more since a replica last looked"),
         ("orders", {"redis__retention__orders_keep_s": 0}, "502, the first entered 2 h ago; kept for ever"),

@@ -119,15 +119,15 @@ def test_numbers_of_a_payload_keep_every_digit() -> None:
 
 def test_numbers_among_the_texts_of_a_payload_become_plain_text_as_rows_want_it() -> None:
     content = (
-        b'{"order_id": "o", "symbol": 1.5, "side": "BUY", "quantity": 1, '
-        b'"timestamp": 1761178208.25, "signal_id": 7, "replay_of": 5.1}'
+        b'{"order_id": "o", "symbol": "A", "side": "BUY", "quantity": 1, '
+        b'"timestamp": 1761178208.25, "signal_id": 7, "reason": 0, "replay_of": 5.1}'
     )
 
     found = decoder().decode(delivery("5-1", (b"payload", content)))
 
     assert isinstance(found, Order)
-    texts = (found.symbol, found.labels.timestamp, found.labels.signal_id, found.replay_of)
-    assert texts == ("1.5", "1761178208.25", "7", "5.1")
+    texts = (found.labels.timestamp, found.labels.signal_id, found.labels.reason, found.replay_of)
+    assert texts == ("1761178208.25", "7", "0", "5.1")
     assert {type(text) for text in texts} == {str}
 
 

@@ -48,7 +48,12 @@ NO_ORDERS = {
     "a byte order mark": (b"payload", b'\xef\xbb\xbf{"symbol": "A"}'),
     "half a surrogate pair": (b"payload", b'{"symbol": "A", "reason": "\\ud800"}'),
     "an escaped NUL": (b"payload", b'{"symbol": "A", "reason": "\\u0000"}'),
-    "a label that is no text": payload(reason=["list"]),
+    "a symbol that is a number": payload(symbol=1),
+    "a symbol that is a fraction": payload(symbol=1.5),
+    "a symbol that is a list": payload(symbol=["A"]),
+    "a symbol that is true": payload(symbol=True),
+    "a side that is a number": payload(side=1),
+    "a side that is an object": payload(side={"BUY": 1}),
     "a flat field that is not UTF-8": flat(reason=b"\xc3\x28"),
     "a flat field with a NUL": flat(client_id="a\0b"),
 }
@@ -72,6 +77,24 @@ def test_depth_of_a_payload_never_raises(opening: str, depth: int) -> None:
 
     assert isinstance(found, Undecodable | UnsoundOrder)
     assert isinstance(found, Undecodable) or depth < DEEP
+
+
+@pytest.mark.parametrize("kind", ["limit", "market", "LIMIT", "trade"])
+def test_error_of_another_type_says_which_types_are_read_and_what_a_limit_is(kind: str) -> None:
+    found = decode(flat(type=kind))
+
+    assert isinstance(found, Undecodable)
+    assert found.error.startswith("its type is not order: orders are sent with type=order or without a type")
+    assert found.error.endswith("a limit is the order's price, a market order has none")
+    assert kind == "trade" or kind.lower() in found.error
+
+
+@pytest.mark.parametrize("name", ["symbol", "side"])
+def test_error_of_a_number_where_text_belongs_names_the_field(name: str) -> None:
+    found = decode(payload(order_id="a", **{name: 1}))
+
+    assert isinstance(found, Undecodable)
+    assert (found.order_id, found.error) == ("a", f"{name} is not text: JSON has it in quotes")
 
 
 AMBIGUOUS = {
@@ -226,7 +249,9 @@ def test_junk_symbol_is_rejected_and_not_repeated_in_the_reason(symbol: str) -> 
 
     assert isinstance(found, UnsoundOrder)
     assert found.symbol is None
-    assert found.why == "symbol is not a symbol"
+    assert found.why == (
+        "symbol is not 1 to 32 characters of A-Z a-z 0-9 . _ : / - with a letter or figure first"
+    )
 
 
 @pytest.mark.parametrize("side", ["HOLD", "B", "BUY ", "\N{LATIN SMALL LETTER LONG S}ell"])
@@ -250,5 +275,6 @@ def test_every_fault_of_an_order_is_named() -> None:
 
     assert isinstance(found, UnsoundOrder)
     assert (
-        found.why == "symbol is missing; side is missing; quantity is missing; price is not greater than zero"
+        found.why == "symbol is missing; side is missing; quantity is missing; "
+        "price is not greater than zero; a market order has no price: leave it out"
     )

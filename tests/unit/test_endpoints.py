@@ -110,9 +110,11 @@ def test_every_connection_is_made_anew_when_a_server_says_that_it_is_no_primary(
             ask(link)
     urls.append(new.url)
 
-    answers = [ask(loop), ask(checks), loop.read("XLEN", "orders"), loop.begin("XLEN", "orders")()]
+    answers = [ask(loop), ask(checks), loop.begin("XLEN", "orders")()]
+    for blocks in (False, True):
+        answers += loop.begin_after(loop.script("return 1"), [], [], "XLEN", "orders", blocks=blocks)()
 
-    assert answers == [b"new"] * 4
+    assert answers == [b"new"] * 7
 
 
 def test_connections_are_kept_when_a_server_refuses_one_command(stack: ExitStack) -> None:

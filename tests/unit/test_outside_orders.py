@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from tests.builders import decoder, filled, flat, order, trade
 from tests.fakes import Bench, FakeStream, FakeTable, FakeVenue
+from worker.consumer import DecodesAhead
 from worker.domain.decimals import Digits
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Retry, Settled
 from worker.domain.errors import Outage, VenueUnavailable
@@ -37,8 +38,8 @@ def venue_of(bench: Bench) -> FakeVenue:
 
 
 def successor(bench: Bench, *, max_deliveries: int = 3, max_order_age_s: float = 0) -> Bench:
-    """Another replica, at a time when the leases of the first have run out."""
-    bench.clock.advance(LEASE_S + 1)
+    """Another replica, at a time when the leases of the first have run out, and what it may have begun has ended."""
+    bench.clock.advance(LEASE_S * 4 / 3 + 1)
     return outside(
         bench.stream, bench.store.table, venue=venue_of(bench), consumer="worker-2",
         max_deliveries=max_deliveries, max_order_age_s=max_order_age_s,
@@ -258,7 +259,7 @@ def test_order_is_sent_as_its_row_says_when_limits_were_lowered_since() -> None:
         first.handle_next()
     first.executor.instead.clear()
     second = successor(first)
-    second.handling._decoder = decoder(digits=Digits(3, 3))  # noqa: SLF001  limits are settings of the next start
+    second.handling._decoder = DecodesAhead(decoder(digits=Digits(3, 3)))  # noqa: SLF001  limits are settings of the next start
 
     (outcome,) = second.handle_next()
 
@@ -365,7 +366,7 @@ def test_outcome_whose_commit_was_unknown_is_answered_when_the_handling_is_repea
     assert bench.executor.executed == ["a"]
 
 
-def test_intent_whose_commit_was_unknown_is_asked_for_and_then_sent() -> None:
+def test_intent_whose_commit_was_unknown_is_asked_for_and_sent_when_nobody_else_can_be_sending_it() -> None:
     bench = outside()
     bench.submit("a")
     taken = bench.intake.take()
@@ -373,10 +374,13 @@ def test_intent_whose_commit_was_unknown_is_asked_for_and_then_sent() -> None:
     with pytest.raises(Outage):
         bench.handling.handle(taken)
 
+    (early,) = bench.handling.handle(taken_again(taken))
+    bench.clock.advance(LEASE_S * 4 / 3)
     (outcome,) = bench.handling.handle(taken_again(taken))
 
+    assert isinstance(early, Retry)
     assert isinstance(outcome, Settled)
-    assert venue_of(bench).asked == ["a"]
+    assert venue_of(bench).asked == ["a", "a"]
     assert bench.executor.executed == ["a"]
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
-from tests.builders import decoder, delivery, flat
+from tests.builders import decoder, delivery, filled, flat
 from tests.fakes import Bench
 from worker.consumer import DecodesAhead
-from worker.domain.orders import Order, Undecodable
+from worker.domain.orders import Execution, Order, Undecodable
 
 LEASE_S = 30
 
@@ -138,6 +139,47 @@ def test_what_is_decoded_ahead_is_decoded_once() -> None:
     assert isinstance(order, Order)
     assert order.order_id == "a"
     assert inner.unknown_fields == 1
+
+
+def test_delivery_in_hand_is_decoded_and_looked_at_once_however_often_its_outcome_is_tried_for() -> None:
+    inner, looked = decoder(), list[object]()
+    ahead = DecodesAhead(inner, looked.append)
+    entry, next_entry = (delivery(f"5-{n}", flat(order_id="a", unknown="x")) for n in (1, 2))
+
+    first = ahead.decode(entry)
+    ahead.prepare([next_entry])
+    again = ahead.decode(replace(entry, count=2, charged=False))
+    ahead.decode(next_entry)
+
+    assert first is again
+    assert len(looked) == 2
+    assert inner.unknown_fields == 2
+
+
+def test_unknown_fields_are_counted_once_when_outages_and_failures_have_an_order_tried_again(
+    bench: Bench,
+) -> None:
+    inner = decoder()
+    ahead = DecodesAhead(inner)
+    bench.handling._decoder = ahead  # noqa: SLF001  to count what it counts
+    bench.store.faults.plant("record")
+    bench.store.faults.plant("record")
+    failures = [RuntimeError("first"), RuntimeError("second")]
+    bench.submit("a", unknown="x")
+    bench.submit("b", unknown="x")
+
+    def fail_twice(order: Order) -> Execution:
+        if failures:
+            raise failures.pop()
+        return filled(order)
+
+    bench.executor.instead["a"] = fail_twice
+
+    bench.run_until(lambda: len(bench.stream.results) == 2)
+
+    assert not failures
+    assert inner.unknown_fields == 2
+    assert ahead._decoded == {}  # noqa: SLF001  what has its outcome is not kept
 
 
 def test_entry_with_the_id_of_one_that_was_lost_is_decoded_anew() -> None:

@@ -68,6 +68,41 @@ def test_page_is_json_and_not_cached(port: int, path: str) -> None:
     assert isinstance(json.loads(body), dict)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_client_that_expects_to_be_told_to_continue_and_sends_nothing_more_is_answered(
+    port: int, method: str
+) -> None:
+    asked = f"{method} /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+
+    found = send(port, asked.encode())
+
+    assert found.startswith(b"HTTP/1.1 405" if method == "POST" else b"HTTP/1.1 200")
+
+
+def test_client_that_expects_to_be_told_to_continue_is_told_and_then_answered(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(
+            b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+        )
+        told = connection.recv(65_536)
+        connection.sendall(b"{}")
+        answered = b""
+        while chunk := connection.recv(65_536):
+            answered += chunk
+
+    assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answered.startswith(b"HTTP/1.1 200")
+
+
+def test_body_that_came_with_the_expectation_is_enough(port: int) -> None:
+    found = send(
+        port,
+        b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+    )
+
+    assert found.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
 def test_metrics_are_served_as_prometheus_wants_them(port: int) -> None:
     status, headers, body = ask(port, "/metrics")
 

@@ -84,22 +84,27 @@ def script() -> Script:
 
 
 @pytest.fixture
+def server(script: Script) -> Iterator[Server]:
+    kind = type("Scripted", (Handler,), {"script": script})
+    made = Server(("127.0.0.1", 0), kind)
+    Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture
 def passwords() -> list[str]:
     """What has stood in the URL, at last."""
     return ["p%40ss"]
 
 
 @pytest.fixture
-def executor(script: Script, passwords: list[str]) -> Iterator[VenueExecutor]:
-    kind = type("Scripted", (Handler,), {"script": script})
-    server = Server(("127.0.0.1", 0), kind)
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+def executor(server: Server, passwords: list[str]) -> Iterator[VenueExecutor]:
     place = Endpoint(lambda: f"http://me:{passwords[-1]}@127.0.0.1:{server.server_port}/api")
     made = VenueExecutor(place, timeout_s=5)
     yield made
     made.close()
-    server.shutdown()
-    server.server_close()
 
 
 def test_password_is_that_of_the_url_as_it_is_when_an_order_is_sent(
@@ -200,6 +205,61 @@ def test_order_whose_sending_ended_unclear_is_asked_for_and_never_sent_twice(
 
     assert execution.status is Status.FILLED
     assert script.asked == ["POST", "GET"]
+
+
+def test_answer_is_waited_for_as_long_as_the_documentation_says(script: Script, server: Server) -> None:
+    def late(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(1.3)
+        raw = json.dumps(FILLED).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(raw)))
+        handler.end_headers()
+        handler.wfile.write(raw)
+
+    script.answers = [late]
+    executor = VenueExecutor(f"http://127.0.0.1:{server.server_port}", timeout_s=2)
+
+    execution = executor.execute(order())
+    executor.close()
+
+    assert execution.status is Status.FILLED
+    assert script.asked == ["POST"]
+
+
+def never(handler: BaseHTTPRequestHandler) -> None:
+    time.sleep(1.5)
+    handler.close_connection = True
+
+
+def begun_and_never_ended(handler: BaseHTTPRequestHandler) -> None:
+    time.sleep(0.7)
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.flush()
+    with suppress(OSError):
+        for _ in range(20):
+            time.sleep(0.1)
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+
+
+@pytest.mark.parametrize("slow", [never, begun_and_never_ended])
+@pytest.mark.parametrize("what", ["execute", "find"])
+def test_venue_that_takes_all_the_time_is_given_up_before_the_process_would_be(
+    script: Script, server: Server, slow: Any, what: str
+) -> None:
+    script.answers = [slow]
+    executor = VenueExecutor(f"http://127.0.0.1:{server.server_port}", timeout_s=1)
+    began = time.monotonic()
+
+    with pytest.raises((OutcomeUnknown, VenueUnavailable)):
+        executor.execute(order()) if what == "execute" else executor.find("order-1")
+    took_s = time.monotonic() - began
+    executor.close()
+
+    assert took_s < 1
+    assert len(script.asked) == 1
 
 
 @pytest.mark.parametrize("then", [[(404, {})], [(503, {})] * 3, [hung_up] * 3])

@@ -28,6 +28,9 @@ COUNTS = {
     "outages": 0,
     "unexpected": 0,
     "unknown_fields": 7,
+    "dropped_labels": 8,
+    "unreadable_timestamps": 9,
+    "unpublished_results": 10,
 }
 REDIS = {
     "group_exists": True,

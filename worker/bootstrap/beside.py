@@ -14,7 +14,7 @@ from worker.consumer.moved import refuse_what_others_executed
 from worker.consumer.ports import Orders
 from worker.settings import Settings
 from worker.store import Database, Sources, StoreEvidence
-from worker.stream import Marks, Mending, RedisLink, RedisNames, StreamEvidence, StreamToken
+from worker.stream import Marks, Mending, RedisLink, RedisNames, StreamEvidence, StreamToken, Unpublished
 
 
 class Beside(Struct, frozen=True):
@@ -33,6 +33,7 @@ def beside_the_work(
     opened: Database,
     stream: Orders,
     marks: Marks,
+    unpublished: Unpublished,
 ) -> Beside:
     """Return it, the source not yet registered."""
     token, clock = StreamToken(link, names), time.monotonic
@@ -41,7 +42,13 @@ def beside_the_work(
     registration = Registration(token, sources, source=settings.fleet.source, clock=clock)
     repair = Repair(
         evidence,
-        Mending(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel),
+        Mending(
+            link,
+            names,
+            lease_ms=settings.lease_ms,
+            results_channel=settings.results_channel,
+            unpublished=unpublished,
+        ),
         rows,
         renderer_of(settings, names.consumer),
         consumer=names.consumer,

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 import structlog
 
-from worker import __version__, wire
+from worker import __version__
 from worker.bootstrap import clocks
 from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
 from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of, renderer_of
-from worker.bootstrap.vitals import ReplicaVitals, questions
+from worker.bootstrap.vitals import Reading, ReplicaVitals, questions
 from worker.consumer import (
     Chores,
     Deadlines,
@@ -31,6 +31,7 @@ from worker.consumer import (
     Retention,
     Settler,
     SignOfLife,
+    Stamps,
     Tally,
     Worker,
 )
@@ -46,6 +47,7 @@ from worker.stream import (
     RedisNames,
     Rehearsal,
     StreamInspector,
+    Unpublished,
     demands,
     require_keeping,
 )
@@ -71,7 +73,6 @@ class Replica(msgspec.Struct):
 
     worker: Worker
     names: RedisNames
-    decoder: wire.Decoder
     deadlines: Deadlines
     checks: Checks
     server: HttpServer
@@ -110,27 +111,29 @@ def replica(
     the loop and its ports. Raises ConfigurationError, SchemaBehind, or Outage where a server does not answer in time.
     """
     drain = drain or Drain()
-    executor = wrap_executor(executor_of(settings))
-    names = redis_names(settings)
+    executor, names = wrap_executor(executor_of(settings)), redis_names(settings)
     with ExitStack() as opened:
         opened.callback(close, executor)
         link, asking_link, loop_database, asked_database = _connections(settings, opened)
-        vitals = ReplicaVitals(drain)
+        unpublished = Unpublished()
+        vitals = ReplicaVitals(drain, unpublished)
         pages = _pages(settings, names, asking_link, asked_database, vitals, shown=shown)
         checks, server = opened.enter_context(pages)
         stream = OrderStream(
-            link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel
-        )
+            link, names,
+            lease_ms=settings.lease_ms, results_channel=settings.results_channel, unpublished=unpublished,
+        )  # fmt: skip
         port, marks = wrap_stream(stream), Marks(link, names, lease_ms=settings.lease_ms)
-        beside = beside_the_work(settings, names, link, loop_database, port, marks)
+        beside = beside_the_work(settings, names, link, loop_database, port, marks, unpublished)
         rows = OrderStore(loop_database, settings.fleet)
         prepare = partial(_prepare, settings, names, link, loop_database, stream, marks, beside, rows)
         Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(prepare)
-        worker, decoder, deadlines = _assemble(
-            settings, names, port, wrap_store(rows), executor, beside, drain
+        reading = Reading(decoder_of(settings, warn=_warn_of_near_names), Stamps(settings.max_order_age_s))
+        worker, deadlines = _assemble(
+            settings, names, port, wrap_store(rows), executor, beside, reading, drain
         )
-        vitals.begin(worker, decoder)
-        yield Replica(worker, names, decoder, deadlines, checks, server)
+        vitals.begin(worker, reading)
+        yield Replica(worker, names, deadlines, checks, server)
 
 
 def _connections(settings: Settings, opened: ExitStack) -> tuple[RedisLink, RedisLink, Database, Database]:
@@ -183,21 +186,20 @@ def _assemble(
     store: Store,
     executor: Executor,
     beside: Beside,
+    reading: Reading,
     drain: Drain,
-) -> tuple[Worker, wire.Decoder, Deadlines]:
+) -> tuple[Worker, Deadlines]:
     clock, tally, life = time.monotonic, Tally(), SignOfLife(time.monotonic)
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
     deadlines = Deadlines(
         drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
     )  # fmt: skip
     renderer = renderer_of(settings, names.consumer)
-    ahead = DecodesAhead(decoder := decoder_of(settings))
+    ahead = DecodesAhead(reading.decoder, reading.stamps.look)
     intake = Intake(
         stream, lease, tally,
         batch_size=batch_size_of(settings, executor),
-        block_ms=settings.block_ms,
-        lease_ms=settings.lease_ms,
-        clock=clock,
+        block_ms=settings.block_ms, lease_ms=settings.lease_ms, clock=clock,
         prepare=ahead.prepare,
     )  # fmt: skip
     handling = Handling(
@@ -215,7 +217,11 @@ def _assemble(
         Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally), lease, _retention(settings, stream), beside.repair,
         beside.registration, Chores(tally, clock=clock), drain, tally, life,
     )  # fmt: skip
-    return worker, decoder, deadlines
+    return worker, deadlines
+
+
+def _warn_of_near_names(near: Mapping[str, str]) -> None:
+    log.warning("fields are ignored that have almost the name of one that is read", read_instead=dict(near))
 
 
 def _retention(settings: Settings, stream: Orders) -> Retention:

@@ -1,6 +1,7 @@
 """Makes what reads entries and what writes results and letters, as the settings have them."""
 
 import time
+from collections.abc import Callable, Mapping
 
 from worker import __version__, wire
 from worker.domain.decimals import Digits
@@ -8,8 +9,10 @@ from worker.domain.fleets import source_of
 from worker.settings import Settings
 
 
-def decoder_of(settings: Settings) -> wire.Decoder:
-    """Return the decoder with the limits that are set."""
+def decoder_of(
+    settings: Settings, *, warn: Callable[[Mapping[str, str]], None] = lambda _: None
+) -> wire.Decoder:
+    """Return the decoder with the limits that are set. `warn` is told of names that nearly are ours."""
     return wire.Decoder(
         source=settings.fleet.source,
         source_before=source_of(settings.orders_stream),
@@ -18,6 +21,7 @@ def decoder_of(settings: Settings) -> wire.Decoder:
         max_fields=settings.max_entry_fields,
         max_depth=settings.max_entry_depth,
         digits=Digits(settings.max_integer_digits, settings.max_fraction_digits),
+        warn=warn,
     )
 
 

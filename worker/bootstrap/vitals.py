@@ -5,32 +5,41 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from worker import wire
-from worker.consumer import Drain, Tally, Worker
+from worker.consumer import Drain, Stamps, Tally, Worker
 from worker.domain.errors import Outage
 from worker.store import Database, StoreInspector, schema
-from worker.stream import StreamInspector
+from worker.stream import StreamInspector, Unpublished
 
 log = structlog.get_logger(__name__)
+
+
+class Reading(Struct, frozen=True):
+    """What counts while entries are read."""
+
+    decoder: wire.Decoder
+    stamps: Stamps
 
 
 class ReplicaVitals:
     """What pages may know of a replica: that it waits for servers, and once it has begun, of its loop."""
 
-    def __init__(self, drain: Drain) -> None:
+    def __init__(self, drain: Drain, unpublished: Unpublished) -> None:
         self._drain = drain
+        self._unpublished = unpublished
         self._worker: Worker | None = None
-        self._decoder: wire.Decoder | None = None
+        self._reading: Reading | None = None
         self._waiting_for: Outage | None = None
 
     def wait_for(self, outage: Outage) -> None:
         """Note what keeps the replica from beginning."""
         self._waiting_for = outage
 
-    def begin(self, worker: Worker, decoder: wire.Decoder) -> None:
+    def begin(self, worker: Worker, reading: Reading) -> None:
         """Tell of a loop from now on."""
-        self._worker, self._decoder = worker, decoder
+        self._worker, self._reading = worker, reading
 
     @property
     def sign_of_life_age_s(self) -> float:
@@ -55,8 +64,14 @@ class ReplicaVitals:
     def counts(self) -> Mapping[str, int]:
         """What has been done since start."""
         tally = Tally() if self._worker is None else self._worker.tally
-        unknown = 0 if self._decoder is None else self._decoder.unknown_fields
-        return {**msgspec.structs.asdict(tally), "unknown_fields": unknown}
+        reading = self._reading
+        return {
+            **msgspec.structs.asdict(tally),
+            "unknown_fields": 0 if reading is None else reading.decoder.unknown_fields,
+            "dropped_labels": 0 if reading is None else reading.decoder.dropped_labels,
+            "unreadable_timestamps": 0 if reading is None else reading.stamps.unreadable,
+            "unpublished_results": self._unpublished.count,
+        }
 
 
 def questions(

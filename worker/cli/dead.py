@@ -300,10 +300,7 @@ def _originals(letter: StoredLetter) -> list[tuple[str, str]]:
 
 
 def _when(entry_id: str) -> str:
-    try:
-        return utc_text_of_ms(entry_milliseconds(entry_id))
-    except (ValueError, OverflowError, OSError):
-        return "-"
+    return utc_text_of_ms(entry_milliseconds(entry_id))
 
 
 def _now() -> str:

@@ -10,10 +10,10 @@ import click
 from msgspec import Struct
 
 from worker import wire
+from worker.domain.deliveries import LATEST_PART
 from worker.ops import escaped
 from worker.stream import DeadLetters, StoredLetter
 
-LATEST_PART = 2**64 - 1
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 NEVER_EDITED = {"replay_of"}
 

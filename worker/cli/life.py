@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
@@ -16,7 +17,7 @@ from worker.bootstrap import commands
 from worker.bootstrap.commands import Witnesses
 from worker.cli.pending import shown_name, since
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
-from worker.domain.deliveries import Delivery, entry_milliseconds
+from worker.domain.deliveries import LATEST_PART, Delivery, entry_milliseconds, entry_order
 from worker.domain.orders import Order, Undecodable, UnsoundOrder
 from worker.domain.times import utc_text
 from worker.ops import escaped
@@ -27,8 +28,7 @@ from worker.wire.names import ORDER_ID
 
 # How far the clock of a replica may be ahead of that of Redis for its result to be found.
 CLOCKS_APART_MS = 2000
-_BARE_ENTRY_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,19}", re.ASCII)
-_ENTRY_ID = re.compile(r"(?:.*:)?([0-9]{1,15}-[0-9]{1,19})", re.ASCII)
+_ENTRY_ID = re.compile(r"(?:.*:)?([0-9]{1,20}-[0-9]{1,20})", re.ASCII)
 
 
 class Station(Struct, frozen=True):
@@ -74,8 +74,8 @@ class Life:
     def __init__(self, witnesses: Witnesses, identifier: str) -> None:
         self._ask = witnesses
         self._row = witnesses.store.row(identifier)
-        named = _ENTRY_ID.fullmatch(identifier)
-        self._entry = witnesses.trail.order(named[1]) if named else None
+        named = _entry_named_by(identifier)
+        self._entry = witnesses.trail.order(named) if named else None
         if self._row is None and self._entry is None:
             self._entry = witnesses.trail.latest_order(lambda each: self._order_id_of(each) == identifier)
         self._order_id = identifier
@@ -83,7 +83,7 @@ class Life:
             # An entry that does not own the row of its order: a duplicate, a conflict, or not executed yet.
             self._order_id = self._order_id_of(self._entry) or identifier
             self._row = witnesses.store.row(self._order_id)
-        self._entry_id = self._entry.entry_id if self._entry else named[1] if named else None
+        self._entry_id = self._entry.entry_id if self._entry else named
         if self._row is not None and (named is None or self._row.order_id == identifier):
             self._entry_id = self._row.entry_id
             self._entry = witnesses.trail.order(self._row.entry_id)
@@ -124,7 +124,7 @@ class Life:
         order = None if self._entry is None else self._decoded(self._entry)
         replayed = None if order is None or isinstance(order, Undecodable) else order.replay_of
         # Whoever adds entries may have written anything there.
-        return {each for each in (self._entry_id, replayed) if each and _BARE_ENTRY_ID.fullmatch(each)}
+        return {each for each in (self._entry_id, replayed) if each and _entry_named_by(each) == each}
 
     def _result(self, row: OrderRow) -> Station:
         wanted = (b"order_id", row.order_id.encode())
@@ -142,7 +142,10 @@ class Life:
 
     def _letter(self) -> StoredLetter | None:
         entries = self._buried_entries()
-        from_ms = min(map(entry_milliseconds, entries), default=0)
+        # Letters are dated by the clock of Redis; the ids of entries may be made up, and of any time to come.
+        from_ms = min(
+            min(map(entry_milliseconds, entries), default=0), int(time.time() * 1000) - CLOCKS_APART_MS
+        )
         for letter in islice(self._ask.letters.walk(from_ms), MOST_SEARCHED):
             read = wire.read_letter(letter.fields)
             if read.entry_id in entries or (not entries and read.order_id == self._order_id):
@@ -160,6 +163,12 @@ class Life:
             "deliveries": held.deliveries,
         }
         return Station("pending", None, details)
+
+
+def _entry_named_by(identifier: str) -> str | None:
+    """Return the entry id in an id or at the end of a derived one, if Redis could have given it."""
+    named = _ENTRY_ID.fullmatch(identifier)
+    return named[1] if named and max(entry_order(named[1])) <= LATEST_PART else None
 
 
 def _committed(row: OrderRow, entry_id: str | None, source: str) -> Station:

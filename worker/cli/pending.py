@@ -13,7 +13,7 @@ from msgspec import Struct
 from worker.bootstrap import commands
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
 from worker.cli.streams import leave
-from worker.domain.deliveries import entry_milliseconds
+from worker.domain.deliveries import LATEST_PART, entry_milliseconds
 from worker.domain.times import utc_text_of_ms
 from worker.ops import escaped
 from worker.settings import Settings
@@ -24,7 +24,6 @@ PAGE_SIZE = 500
 SHOWN = 100
 MOST_IDLE_S = 315_360_000
 _ENTRY_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})", re.ASCII)
-_LARGEST_PART = 2**64 - 1
 
 
 class Asked(Struct, frozen=True):
@@ -93,7 +92,7 @@ def entry_ids(_context: click.Context, _parameter: click.Parameter, given: Seque
     """Check entry ids as they stand on a command line; each once."""
     for each in given:
         match = _ENTRY_ID.fullmatch(each)
-        if match is None or any(int(part) > _LARGEST_PART for part in match.groups()):
+        if match is None or any(int(part) > LATEST_PART for part in match.groups()):
             raise click.BadParameter(f"{escaped(each[:60])!r} is no entry id, such as 1700000000000-0")
     return tuple(dict.fromkeys(f"{int(a)}-{int(b)}" for a, _, b in (each.partition("-") for each in given)))
 
@@ -159,11 +158,8 @@ def shown_name(consumer: bytes, *, plain: bool = False) -> str:
 
 
 def since(entry_id: str) -> str:
-    """Return when Redis accepted the entry, as its id says; ids may be made up."""
-    try:
-        return utc_text_of_ms(entry_milliseconds(entry_id), "milliseconds")
-    except (ValueError, OverflowError, OSError):
-        return "-"
+    """Return when Redis accepted the entry, as its id says."""
+    return utc_text_of_ms(entry_milliseconds(entry_id), "milliseconds")
 
 
 def as_json_object(entry: PendingEntry, lease_ms: int) -> dict[str, Any]:

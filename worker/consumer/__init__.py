@@ -1,5 +1,6 @@
 """Decides: what to take next, what becomes of each delivery, and when to stop. Knows no server and no clock."""
 
+from worker.consumer.age import Stamps
 from worker.consumer.ahead import DecodesAhead
 from worker.consumer.chores import Chores
 from worker.consumer.deadlines import Deadlines
@@ -31,6 +32,7 @@ __all__ = [
     "Retention",
     "Settler",
     "SignOfLife",
+    "Stamps",
     "Tally",
     "Worker",
     "note_of",

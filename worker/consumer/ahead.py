@@ -1,29 +1,38 @@
-"""What can be decoded before the loop comes to it."""
+"""What is decoded once: perhaps before the loop comes to it, and not again however often its outcome is tried for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from worker.consumer.ports import Decoder
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import Order, Undecodable, UnsoundOrder
 
+Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
+
 
 class DecodesAhead:
-    """A decoder that may have decoded a batch before it is asked for."""
+    """A decoder that may have decoded a batch before it is asked for. `look` is called with each delivery's order once."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, look: Callable[[Decoded], None] = lambda _: None) -> None:
         self._decoder = decoder
-        self._decoded: dict[str, tuple[Sequence[bytes], Order | UnsoundOrder | Undecodable]] = {}
+        self._look = look
+        self._decoded: dict[str, tuple[Sequence[bytes], Decoded]] = {}
 
     def prepare(self, deliveries: Sequence[Delivery]) -> None:
-        """Decode these now, and forget the ones before."""
-        decode = self._decoder.decode
-        self._decoded = {each.entry_id: (each.fields, decode(each)) for each in deliveries}
+        """Decode these now."""
+        for each in deliveries:
+            self._decode(each)
 
-    def decode(self, delivery: Delivery) -> Order | UnsoundOrder | Undecodable:
+    def decode(self, delivery: Delivery) -> Decoded:
         """Return the order in an entry, or why there is none; never raises."""
-        fields, decoded = self._decoded.pop(delivery.entry_id, (None, None))
+        fields, decoded = self._decoded.get(delivery.entry_id, (None, None))
         # A Redis that lost its data may give an id out again.
-        return self._decoder.decode(delivery) if decoded is None or fields is not delivery.fields else decoded
+        return self._decode(delivery) if decoded is None or fields is not delivery.fields else decoded
+
+    def forget(self, entry_ids: Iterable[str]) -> None:
+        """Let go of deliveries that have an outcome, or are left to others."""
+        for each in entry_ids:
+            self._decoded.pop(each, None)
 
     @property
     def renamed(self) -> bool:
@@ -37,3 +46,9 @@ class DecodesAhead:
     def called_by(self, source: str, order_id: str, entry_id: str) -> str:
         """Return what the order of an entry would be called if its stream were another source."""
         return self._decoder.called_by(source, order_id, entry_id)
+
+    def _decode(self, delivery: Delivery) -> Decoded:
+        decoded = self._decoder.decode(delivery)
+        self._decoded[delivery.entry_id] = delivery.fields, decoded
+        self._look(decoded)
+        return decoded

@@ -1,17 +1,17 @@
 """From deliveries to outcomes: ask the inbox, charge, decode, and have the rest carried out."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
 from worker.consumer.outside import OutsideWay
-from worker.consumer.ports import Decoder, Executor, Orders, Renderer, Store, WallClock, is_pure
+from worker.consumer.ports import DecodesOnce, Executor, Orders, Renderer, Store, WallClock, is_pure
 from worker.consumer.pure import PureWay
 from worker.consumer.recording import Content, judge
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, Way
 from worker.consumer.unsourced import answers_for
-from worker.domain.deliveries import Dead, Delivery, Outcome
+from worker.domain.deliveries import Dead, Delivery, Outcome, Retry
 from worker.domain.orders import (
     NO_LABELS,
     Order,
@@ -31,7 +31,7 @@ class Handling:
         stream: Orders,
         store: Store,
         executor: Executor,
-        decoder: Decoder,
+        decoder: DecodesOnce,
         renderer: Renderer,
         lease: Lease,
         *,
@@ -59,13 +59,16 @@ class Handling:
         outcomes: list[Outcome] = []
         intents, unknown = self._answer_known(deliveries, outcomes)
         ready, hopeless = self._begin(unknown, intents)
-        again = {delivery.entry_id for delivery in deliveries if not delivery.charged}
-        tasks = self._decode(ready, intents, again, outcomes) + hopeless
+        before = {delivery.entry_id for delivery in deliveries if not delivery.charged}
+        tasks = self._decode(ready, intents, before, outcomes) + hopeless
         if intents and self._way is not self._outside:
             # Another executor submitted them, which was not pure.
             outcomes += self._outside.carry_out([task for task in tasks if task.submitted])
             tasks = [task for task in tasks if not task.submitted]
-        return outcomes + self._way.carry_out(tasks)
+        outcomes += self._way.carry_out(tasks)
+        again = {outcome.delivery.entry_id for outcome in outcomes if isinstance(outcome, Retry)}
+        self._decoder.forget(each.entry_id for each in deliveries if each.entry_id not in again)
+        return outcomes
 
     def _answer_known(
         self, deliveries: Sequence[Delivery], outcomes: list[Outcome]
@@ -143,7 +146,8 @@ class Handling:
         again: Container[str],
         outcomes: list[Outcome],
     ) -> list[Task]:
-        tasks = []
+        tasks: list[Task] = []
+        no_orders: list[tuple[Delivery, Undecodable]] = []
         for delivery in deliveries:
             row = intents.get(delivery.entry_id)
             if row is not None:
@@ -152,7 +156,22 @@ class Handling:
                 continue
             order = self._decoder.decode(delivery)
             if isinstance(order, Undecodable):
-                outcomes.append(Dead(delivery, order.reason, order.error, order.order_id))
+                no_orders.append((delivery, order))
             else:
                 tasks.append(Task(delivery, order, begun=delivery.entry_id in again))
+        outcomes += self._bury(no_orders, again)
         return tasks
+
+    def _bury(
+        self, no_orders: Sequence[tuple[Delivery, Undecodable]], asked: Container[str]
+    ) -> Iterator[Outcome]:
+        """Bury what is no order, but for what the version before took for one, and wrote a row of."""
+        new = [each.entry_id for each, order in no_orders if order.fingerprint and each.entry_id not in asked]
+        rows = self._store.find(new) if new else {}
+        for delivery, order in no_orders:
+            row = rows.get(delivery.entry_id)
+            content = None if row is None else self._content(delivery, row)
+            if row is None or content is None:
+                yield Dead(delivery, order.reason, order.error, order.order_id)
+            else:
+                yield judge(delivery, content, row, written=False)

@@ -120,9 +120,10 @@ class Intake:
         """Whether nothing was taken that has not been handed out."""
         return not (self.waiting or self._retries)
 
-    def postpone(self, delivery: Delivery) -> None:
+    def postpone(self, delivery: Delivery, *, at_least_s: float = 0.0) -> None:
         """Keep a delivery in hand and hand it out again, alone, after a back-off that grows with its count."""
-        self._hand_out_after(FIRST_RETRY_AFTER_S * 2.0 ** min(delivery.count_before, 6), delivery)
+        back_off_s = FIRST_RETRY_AFTER_S * 2.0 ** min(delivery.count_before, 6)
+        self._hand_out_after(max(back_off_s, at_least_s), delivery)
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
         """Keep deliveries in hand and hand them out again, in groups that shrink with what they are charged with."""

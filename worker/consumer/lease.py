@@ -18,8 +18,8 @@ class Lease:
 
     def __init__(self, stream: Orders, *, lease_ms: int, clock: Monotonic) -> None:
         self._stream = stream
-        self._lease_s = lease_ms / 1000
-        self._clock = clock
+        self.seconds = lease_ms / 1000
+        self.clock = clock
         self._lock = Lock()
         self._held: set[str] = set()
         self._lost: set[str] = set()
@@ -91,7 +91,7 @@ class Lease:
             self._ran_out += self._is_out(for_s=0.0)
             held, since = frozenset(self._held), self._unrenewed_since
             self._unrenewed_since = math.inf
-        asked_at = self._clock()
+        asked_at = self.clock()
         try:
             lost = self._stream.renew(held) if held else []
         except Outage:
@@ -105,10 +105,10 @@ class Lease:
         self._renewed_at = asked_at
 
     def _is_out(self, *, for_s: float) -> bool:
-        return self._clock() - min(self._renewed_at, self._unrenewed_since) > self._lease_s - for_s
+        return self.clock() - min(self._renewed_at, self._unrenewed_since) > self.seconds - for_s
 
     def _run(self) -> None:
-        while not self._leaving.wait(self._lease_s / 4):
+        while not self._leaving.wait(self.seconds / 4):
             try:
                 self.renew()
             except Outage as outage:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Executor, Store
 from worker.consumer.recording import Attempt, Recording, dead_record
+from worker.consumer.sending import Sending
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, log, warn_of
 from worker.domain.deliveries import Delivery, Outcome, Retry
 from worker.domain.errors import Outage
@@ -20,6 +21,7 @@ from worker.domain.orders import (
     record_execution,
 )
 
+ATTENDED = "somebody else may be sending it"
 UNKNOWN = "its outcome at the venue is unknown"
 REFUSED_REMARK = "the venue may have executed it: "
 
@@ -36,12 +38,16 @@ class OutsideWay:
         self._find: Callable[[str], Execution | None] = getattr(executor, "find", _can_not_tell)
         self._lease = lease
         self._terms = terms
+        self._sending = Sending(
+            store, lease_s=lease.seconds, execute_timeout_s=terms.execute_timeout_s, clock=lease.clock
+        )
         self._intents = Recording(lease, store.record)
         self._results = Recording(lease, store.resolve, remark=REFUSED_REMARK)
         self._answers: dict[str, OrderRecord] = {}
 
     def keep_answers_of(self, deliveries: Iterable[Delivery]) -> None:
         """Forget what the venue said of any other delivery than these, which are in hand again or for the first time."""
+        self._sending.forget()
         if self._answers:
             ids = {delivery.entry_id for delivery in deliveries}
             self._answers = {entry: row for entry, row in self._answers.items() if entry in ids}
@@ -58,7 +64,7 @@ class OutsideWay:
         attempts: list[Attempt] = []
         try:
             for task in submitted:
-                attempts += self._come_to_outcome(task, partial(self._outcome, task), outcomes)
+                attempts += self._come_to_outcome(task, partial(self._outcome, task, outcomes), outcomes)
         except Outage:
             # What the venue has said is committed now: should this process die or drain, nobody needs to ask again.
             self._results.record(attempts)
@@ -71,13 +77,16 @@ class OutsideWay:
         for task in tasks:
             attempts += self._come_to_outcome(task, partial(self._first_record, task), outcomes)
         by_entry = {task.delivery.entry_id: task for task in tasks}
-        ours = []
+        ours, since = [], self._sending.now()
         for stands in self._intents.record(attempts):
             if not stands.submitted:
                 outcomes.append(stands.outcome)
                 continue
             task = by_entry[stands.attempt.delivery.entry_id]
-            new = stands.record is stands.attempt.record and stands.record.replay_of is None
+            written = stands.record is stands.attempt.record
+            if written:
+                self._sending.begun(task.delivery.entry_id, since=since)
+            new = written and stands.record.replay_of is None
             order = intended_order(stands.record)
             ours.append(replace(task, order=order, submitted=True, begun=task.begun or not new))
         return ours
@@ -94,11 +103,16 @@ class OutsideWay:
         found = self._ask(order) if order.replay_of is not None else None
         return record_execution(order, found or Execution(Status.REJECTED, error_message=refusal), now)
 
-    def _outcome(self, task: Task) -> OrderRecord | None:
-        """Return the outcome of a SUBMITTED order; None where it is not sent because others own it by now."""
+    def _outcome(self, task: Task, outcomes: list[Outcome]) -> OrderRecord | None:
+        """Return the outcome of a SUBMITTED order; None where others own it by now, or may be sending it."""
         entry_id, order = task.delivery.entry_id, task.order
         if entry_id not in self._answers:
+            # Before the venue is asked: what it does not know then nobody else has sent, or is sending.
+            self._sending.take_up(entry_id)
             execution = self._ask(order) if task.begun or task.hopeless is not None else None
+            if execution is None and not self._sending.ours(entry_id):
+                outcomes.append(self._later(task.delivery))
+                return None
             if execution is None and task.hopeless is not None:
                 why = replace(task.hopeless, error=f"{task.hopeless.error}; the venue does not know it")
                 return dead_record(order, why, self._terms.now())
@@ -138,6 +152,11 @@ class OutsideWay:
             warn_of(task.order, task.delivery, unanswered)
             why = f"{UNKNOWN}: {why}"
         return dead_record(task.order, GivenUp("failed", why), self._terms.now())
+
+    def _later(self, delivery: Delivery) -> Retry:
+        log.info("not sent yet", entry_id=delivery.entry_id, reason=ATTENDED)
+        uncharged = replace(delivery, count=delivery.count_before, charged=False)
+        return Retry(uncharged, ATTENDED, after_s=self._lease.seconds / 4)
 
     def _others_own(self, delivery: Delivery) -> bool:
         # Ours has to be beyond doubt until the venue has answered: the next owner will ask it for the order.

@@ -1,6 +1,6 @@
 """What the consumer needs of the rooms around it. All of them raise Outage when their server is away."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
@@ -98,6 +98,9 @@ class Store(Protocol):
     def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         """Commit outcomes of SUBMITTED rows that these entries own; return what stands for each, as `record` does."""
 
+    def take_up(self, entry_id: str, *, after_s: float) -> bool:
+        """Commit that the SUBMITTED row this entry owns is in our hands; False where it was in others' less than so long ago."""
+
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows these entries own."""
 
@@ -147,6 +150,13 @@ class Decoder(Protocol):
 
     def called_by(self, source: str, order_id: str, entry_id: str) -> str:
         """Return what the order of an entry would be called if its stream were another source."""
+
+
+class DecodesOnce(Decoder, Protocol):
+    """Understands each delivery in hand once, however often it is asked."""
+
+    def forget(self, entry_ids: Iterable[str]) -> None:
+        """Let go of deliveries that have an outcome, or are left to others."""
 
 
 class Renderer(Protocol):

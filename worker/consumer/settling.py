@@ -68,11 +68,11 @@ class Settler:
             self._doubt(outcomes, settlements, settling.in_doubt, alone=alone)
         if unrendered:
             self._isolation.set_aside(unrendered)
-        retries = [outcome.delivery for outcome in outcomes if isinstance(outcome, Retry)]
-        for delivery in retries:
-            self._intake.postpone(delivery)
+        retries = [outcome for outcome in outcomes if isinstance(outcome, Retry)]
+        for retry in retries:
+            self._intake.postpone(retry.delivery, at_least_s=retry.after_s)
         aside = {delivery.entry_id for delivery, _ in unrendered}
-        kept = {delivery.entry_id for delivery in retries} | aside
+        kept = {retry.delivery.entry_id for retry in retries} | aside
         self._lease.let_go(delivery.entry_id for delivery in in_hand if delivery.entry_id not in kept)
         done = [each for each in outcomes if each.delivery.entry_id not in aside] if aside else outcomes
         kinds = Counter(map(kind, done))

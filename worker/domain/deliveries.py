@@ -65,10 +65,11 @@ class Dead(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """The executor raised: again later, alone."""
+    """The executor raised, or it is not our turn: again later, alone, and not before `after_s` seconds."""
 
     delivery: Delivery
     error: str
+    after_s: float = 0.0
 
 
 Outcome: TypeAlias = Settled | Duplicate | Dead | Retry
@@ -118,11 +119,21 @@ def size_of(fields: Sequence[bytes]) -> int:
 
 # The id before any other: where an empty stream begins and ends.
 BEGINNING = "0-0"
+# Each part of an id has 64 bits.
+LATEST_PART = 2**64 - 1
 
 
 def entry_milliseconds(entry_id: str) -> int:
     """Return when Redis accepted the entry, in unix milliseconds, as its id says."""
     return int(entry_id.partition("-")[0])
+
+
+def following(entry_id: str) -> str | None:
+    """Return the first id that may come after one; None where it is the last of all, which no range can begin behind."""
+    milliseconds, sequence = entry_order(entry_id)
+    if sequence < LATEST_PART:
+        return f"{milliseconds}-{sequence + 1}"
+    return f"{milliseconds + 1}-0" if milliseconds < LATEST_PART else None
 
 
 def entry_order(entry_id: str) -> tuple[int, int]:

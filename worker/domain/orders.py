@@ -85,11 +85,15 @@ class UnsoundOrder(Struct, frozen=True):
 
 
 class Undecodable(Struct, frozen=True):
-    """What can't be understood as an order at all, and the reason code of its dead letter."""
+    """What can't be understood as an order at all, and the reason code of its dead letter.
+
+    `fingerprint` is what it was known by where the version before took it for an order.
+    """
 
     reason: str
     error: str
     order_id: str | None = None
+    fingerprint: bytes = b""
 
 
 class Trade(Struct, frozen=True):

@@ -9,5 +9,8 @@ def utc_text(at: datetime, precision: str = "seconds") -> str:
 
 
 def utc_text_of_ms(unix_ms: int, precision: str = "seconds") -> str:
-    """Return a time that is given in unix milliseconds. Raises ValueError, OverflowError or OSError for none of a calendar."""
-    return utc_text(datetime.fromtimestamp(unix_ms / 1000, UTC), precision)
+    """Return a time that is given in unix milliseconds, `-` where no calendar has it: ids of entries may be made up."""
+    try:
+        return utc_text(datetime.fromtimestamp(unix_ms / 1000, UTC), precision)
+    except (ValueError, OverflowError, OSError):
+        return "-"

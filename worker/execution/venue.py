@@ -18,8 +18,9 @@ from worker.domain.errors import VenueUnavailable
 from worker.domain.orders import Execution, Order, Status
 from worker.execution.answers import MalformedAnswer, order_text, read_execution, read_reason
 
-# Both halves of an execution, sending and asking, end well before the worker's own deadline ends the process.
-SHARE_OF_TIMEOUT = 0.8
+# Of the time an execution may take. All of them together end before the worker's own deadline ends the process: an
+# answer is waited for as long as can be, for one that comes late the next delivery asks.
+READ_SHARE, CONNECT_SHARE, WRITE_SHARE, WHOLE_SHARE = 0.8, 1 / 16, 1 / 50, 0.97
 FIND_ATTEMPTS = 3
 FIRST_WAIT_S = 0.05
 LONGEST_ANSWER = 1 << 20
@@ -62,7 +63,7 @@ class VenueExecutor:
     def __init__(self, place: Endpoint | str, *, timeout_s: float) -> None:
         endpoint = place if isinstance(place, Endpoint) else Endpoint.fixed(place)
         parts = urlsplit(endpoint.url())
-        self._budget_s = timeout_s * SHARE_OF_TIMEOUT
+        self._timeout_s = timeout_s
         self._client = httpx.Client(
             # Without the credentials: the library logs the URL of every request.
             base_url=urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])),
@@ -74,38 +75,40 @@ class VenueExecutor:
 
     def execute(self, order: Order) -> Execution:
         """Send an order. Raises VenueUnavailable where the venue did not take it, OutcomeUnknown where that is unclear."""
-        deadline = time.monotonic() + self._budget_s
+        began = time.monotonic()
         try:
             answer = self._request(
                 "POST",
                 "orders",
-                within_s=self._budget_s / 2,
+                began,
                 content=order_text(order),
                 headers={"Idempotency-Key": order.order_id, "Content-Type": "application/json"},
             )
         except _NOTHING_SENT as error:
             raise VenueUnavailable(_said(error)) from error
         except httpx.HTTPError as error:
-            return self._found_out(order, _said(error), deadline)
+            return self._found_out(order, _said(error), began)
         if answer.status in _AWAY:
             raise VenueUnavailable(f"answered {answer.status}")
         if answer.status in _ACCEPTED:
             return read_execution(answer.body, order.order_id)
         if answer.status in _CLIENT_ERRORS and answer.status not in _UNCLEAR:
             return Execution(Status.REJECTED, error_message=read_reason(answer.body, answer.status))
-        return self._found_out(order, f"answered {answer.status}", deadline)
+        return self._found_out(order, f"answered {answer.status}", began)
 
     def find(self, order_id: str) -> Execution | None:
         """Return what became of an order, None where the venue doesn't know it. Raises VenueUnavailable."""
-        return self._find(order_id, within_s=self._budget_s)
+        return self._find(order_id, time.monotonic())
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _found_out(self, order: Order, why: str, deadline: float) -> Execution:
+    def _found_out(self, order: Order, why: str, began: float) -> Execution:
+        if self._left_s(began) <= 0:
+            raise OutcomeUnknown(f"{why}; no time was left to ask for the order")
         try:
-            found = self._find(order.order_id, within_s=deadline - time.monotonic())
+            found = self._find(order.order_id, began)
         except VenueUnavailable as unavailable:
             raise OutcomeUnknown(f"{why}; then asked for the order: {unavailable.reason}") from unavailable
         if found is None:
@@ -113,19 +116,23 @@ class VenueExecutor:
             raise OutcomeUnknown(f"{why}; the venue does not know the order yet")
         return found
 
-    def _find(self, order_id: str, *, within_s: float) -> Execution | None:
-        deadline = time.monotonic() + within_s
+    def _left_s(self, began: float) -> float:
+        """Return how long an answer may still be waited for by what began then."""
+        return began + self._timeout_s * READ_SHARE - time.monotonic()
+
+    def _find(self, order_id: str, began: float) -> Execution | None:
+        within_s = self._left_s(began)
         asking = Retrying(
             retry=retry_if_exception_type(VenueUnavailable),
             stop=stop_after_attempt(FIND_ATTEMPTS) | stop_after_delay(within_s / 2),
             wait=wait_exponential(multiplier=FIRST_WAIT_S, max=within_s / 8),
             reraise=True,
         )
-        return asking(lambda: self._ask(order_id, within_s=deadline - time.monotonic()))
+        return asking(lambda: self._ask(order_id, began))
 
-    def _ask(self, order_id: str, *, within_s: float) -> Execution | None:
+    def _ask(self, order_id: str, began: float) -> Execution | None:
         try:
-            answer = self._request("GET", f"orders/{quote(order_id, safe='')}", within_s=within_s)
+            answer = self._request("GET", f"orders/{quote(order_id, safe='')}", began)
         except httpx.HTTPError as error:
             raise VenueUnavailable(_said(error)) from error
         if answer.status == HTTPStatus.NOT_FOUND:
@@ -140,17 +147,22 @@ class VenueExecutor:
         self,
         method: str,
         path: str,
+        began: float,
         *,
-        within_s: float,
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> _Answer:
-        within_s = max(within_s, 0.001)
-        deadline = time.monotonic() + within_s
-        # Each phase has a part of it, and the body may not go on dripping beyond the whole.
-        timeout = httpx.Timeout(within_s / 4, read=within_s / 2)
+        timeout = httpx.Timeout(
+            self._timeout_s * CONNECT_SHARE,
+            read=max(self._left_s(began), 0.001),
+            write=self._timeout_s * WRITE_SHARE,
+        )
         request = self._client.stream(method, path, content=content, headers=headers, timeout=timeout)
         with _as_http_errors(), request as response:
+            # The body may wait for one half of what is left, and go on dripping for the other.
+            half_s = max((began + self._timeout_s * WHOLE_SHARE - time.monotonic()) / 2, 0.001)
+            response.request.extensions["timeout"]["read"] = half_s
+            deadline = time.monotonic() + half_s
             body = b""
             for chunk in response.iter_bytes():
                 body += chunk

@@ -18,7 +18,12 @@ _COUNTERS = {
     "dead": "Dead letters written",
     "answered_again": "Entries answered from a row that an earlier delivery wrote",
     "handed_back": "Entries released, or lost to another replica",
+}
+_OTHER_COUNTERS = {
     "unknown_fields": "Fields ignored because no order has them",
+    "dropped_labels": "Labels dropped because they are no text",
+    "unreadable_timestamps": "Timestamps that can't be read, where WORKER_MAX_ORDER_AGE_S is set",
+    "unpublished_results": "Results that could not be published on WORKER_RESULTS_CHANNEL",
 }
 _REDIS_GAUGES = {
     "orders": "Entries in the orders stream",
@@ -54,8 +59,9 @@ def _metrics(
 ) -> Iterable[Metric]:
     counts = vitals.counts()
     for name, meaning in _COUNTERS.items():
-        metric = name if name == "unknown_fields" else f"orders_{name}"
-        yield CounterMetricFamily(f"execution_{metric}", meaning, value=counts[name])
+        yield CounterMetricFamily(f"execution_orders_{name}", meaning, value=counts[name])
+    for name, meaning in _OTHER_COUNTERS.items():
+        yield CounterMetricFamily(f"execution_{name}", meaning, value=counts[name])
     yield CounterMetricFamily("execution_batches", "Batches settled", value=counts["batches"])
     yield CounterMetricFamily("execution_outages", "Outages met", value=counts["outages"])
     yield CounterMetricFamily(

@@ -49,6 +49,14 @@ class _Channel(HTTPChannel):
             self.handle_close()
             return False
 
+    def send_continue(self) -> None:
+        """Have a client go on that asked to; one that has sent all would be waited for, and get no answer."""
+        request: Any = self.request
+        if request.completed:
+            request.expect_continue = False
+        else:
+            super().send_continue()
+
     def service(self) -> None:
         self._answered_at = time.time()
         super().service()

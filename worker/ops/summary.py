@@ -93,7 +93,11 @@ def _streams(redis: Mapping[str, Any]) -> Iterator[Line]:
     yield "consumers", f"{redis['consumers_alive']} alive, {redis['consumers_gone']} gone"
     yield from _consumers(redis["consumers"])
     yield "dead letters", _letters(redis)
-    lost = "not known" if redis["lost_unread"] is None else f"{redis['lost_unread']:,}"
+    lost = (
+        "not watched, this server does not count what is added"
+        if redis["lost_unread"] is None
+        else f"{redis['lost_unread']:,}"
+    )
     unnoticed = (
         f", {redis['lost_unnoticed']:,} more since a replica last looked" if redis["lost_unnoticed"] else ""
     )

@@ -24,9 +24,17 @@ ORDERS_LIMIT = 100
 DEFAULT_ORDERS_LIMIT = 20
 _JSON = "application/json"
 # What is not counted in orders.
-_STATS = {name: name for name in ("batches", "outages", "unknown_fields")} | {
-    "unexpected": "unexpected_errors"
-}
+_STATS = {
+    name: name
+    for name in (
+        "batches",
+        "outages",
+        "unknown_fields",
+        "dropped_labels",
+        "unreadable_timestamps",
+        "unpublished_results",
+    )
+} | {"unexpected": "unexpected_errors"}
 
 
 class Page(Struct, frozen=True):

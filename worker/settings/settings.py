@@ -94,7 +94,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=31_536_000,
-            description="Older orders, and those dated more than 60 s ahead, are rejected, s (0: none is)",
+            description="Older orders, by timestamp or entry id, and those dated more than 60 s ahead, are rejected, s (0: none is)",
         ),
     ] = 0
     orders_keep_s: Annotated[

@@ -1,10 +1,11 @@
 """The orders table as inbox and outbox: records executions, finds what stands already."""
 
 from collections.abc import Callable, Container, Iterable, Sequence
+from datetime import timedelta
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import ARRAY, Connection, Text, any_, bindparam, func, insert, select, update
+from sqlalchemy import ARRAY, Connection, Interval, Text, any_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from worker.domain.errors import RowRefused
@@ -75,6 +76,18 @@ _resolve = (
     update(orders)
     .values({name: _outcomes[name] for name in _OUTCOME_COLUMNS} | {"recorded_at": func.now()})
     .where(*_TO_RESOLVE)
+    .returning(orders.c.entry_id)
+)
+# Its own clock alone: those of replicas may differ by more than a lease.
+_take_up = (
+    update(orders)
+    .values(recorded_at=func.now())
+    .where(
+        orders.c.entry_id == bindparam("entry"),
+        of_source(bindparam("of_source")),
+        orders.c.status == Status.SUBMITTED,
+        orders.c.recorded_at <= func.now() - bindparam("after", type_=Interval),
+    )
     .returning(orders.c.entry_id)
 )
 _not_resolved = select(orders.c.order_id).where(*_TO_RESOLVE).limit(1)
@@ -196,6 +209,15 @@ class OrderStore:
             written = self._fidelity.written(connection, returned, records)
             self._fidelity.none_left(connection, _not_resolved, asked)
             return self._with_trades(connection, records, written, outcomes=True)
+
+    def take_up(self, entry_id: str, *, after_s: float) -> bool:
+        """Note in the SUBMITTED row of an entry that it is in our hands from now on; return whether it is.
+
+        It is not where the row was made, or taken up, less than `after_s` seconds ago, or has an outcome by now.
+        """
+        asked = {"entry": entry_id, "of_source": self._fleet.source, "after": timedelta(seconds=after_s)}
+        with self._database.transaction() as connection:
+            return connection.scalars(_take_up, asked).first() is not None
 
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Ask the inbox: return the rows that these entries own, by entry id.

@@ -133,7 +133,8 @@ class StoreInspector:
         """
         with self._database.transaction() as connection:
             counts = self._last_hour(connection)
-            age = func.extract("epoch", func.now() - func.min(orders.c.recorded_at))
+            # Not since it was recorded: it is recorded again whenever somebody takes it up.
+            age = func.extract("epoch", func.now() - func.min(orders.c.executed_at))
             newest = (
                 select(orders.c.recorded_at).where(self._ours).order_by(orders.c.recorded_at.desc()).limit(1)
             )

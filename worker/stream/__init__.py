@@ -16,6 +16,7 @@ from worker.stream.rehearsal import Rehearsal
 from worker.stream.submission import Submitter
 from worker.stream.token import StreamToken
 from worker.stream.trail import Found, Trail
+from worker.stream.unpublished import Unpublished
 
 __all__ = [
     "Backlog",
@@ -40,6 +41,7 @@ __all__ = [
     "StreamToken",
     "Submitter",
     "Trail",
+    "Unpublished",
     "demands",
     "require_keeping",
 ]

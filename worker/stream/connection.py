@@ -189,29 +189,45 @@ class RedisLink:
         with self._used(clients):
             return clients.commands.execute_command(*command)
 
-    def read(self, *command: str | int | bytes) -> Any:  # noqa: ANN401  replies are untyped
-        """Send a command that blocks; nothing else waits behind it."""
-        clients = self._present()
-        with self._used(clients):
-            return clients.reading.execute_command(*command)
-
     def begin(self, *command: str | int | bytes) -> Callable[[], Any]:
         """Send one command, and return what waits for its raw reply, to be called once."""
         clients = self._present()
-        pool = clients.commands.connection_pool
+        replies = self._sent(clients, clients.commands.connection_pool, [command])
+        return lambda: replies()[-1]
+
+    def begin_after(
+        self, first: "Script", keys: list[str], args: Sequence[str | int], *command: str | int, blocks: bool
+    ) -> Callable[[], list[Any]]:
+        """Send a call of a script and a command right behind it; return what waits for both replies, to be called once.
+
+        What the script fails with is returned in the place of its reply, and does not keep from the command. A command
+        that blocks keeps nothing else waiting.
+        """
+        clients = self._present()
+        pool = (clients.reading if blocks else clients.commands).connection_pool
+        return self._sent(clients, pool, [first.call(keys, args), command])
+
+    def _sent(
+        self,
+        clients: Clients,
+        pool: Any,  # noqa: ANN401  redis-py is half typed
+        commands: Sequence[Sequence[str | int | bytes]],
+    ) -> Callable[[], list[Any]]:
+        """Send commands in one go; return what waits for their replies. Only the last one raises what it fails with."""
         with self._used(clients):
             connection = pool.get_connection()
             try:
-                connection.send_command(*command)
+                connection.send_packed_command(connection.pack_commands(commands))
             except BaseException:
                 connection.disconnect()
                 pool.release(connection)
                 raise
 
-        def reply() -> Any:  # noqa: ANN401  replies are untyped
+        def replies() -> list[Any]:
             with self._used(clients):
                 try:
-                    return connection.read_response()
+                    before = [_reply_or_error(connection) for _ in commands[1:]]
+                    return [*before, connection.read_response()]
                 except redis.ResponseError:
                     raise
                 except BaseException:
@@ -221,7 +237,7 @@ class RedisLink:
                 finally:
                     pool.release(connection)
 
-        return reply
+        return replies
 
     def script(self, source: str) -> "Script":
         """Return a script to call with keys and arguments; it is loaded where the server does not know it."""
@@ -264,9 +280,13 @@ class Script:
         """Run it, and return its raw reply."""
         return self.begin(keys, args)()
 
+    def call(self, keys: list[str], args: Sequence[str | int | bytes]) -> tuple[str | int | bytes, ...]:
+        """Return the command that runs it where the server knows it."""
+        return "EVALSHA", self._digest, len(keys), *keys, *args
+
     def begin(self, keys: list[str], args: Sequence[str | int | bytes]) -> Callable[[], Any]:
         """Have the server run it, and return what waits for its raw reply, to be called once."""
-        command = ("EVALSHA", self._digest, len(keys), *keys, *args)
+        command = self.call(keys, args)
         reply = self._link.begin(*command)
 
         def known_or_loaded() -> Any:  # noqa: ANN401  replies are untyped
@@ -277,6 +297,13 @@ class Script:
                 return self._link.call(*command)
 
         return known_or_loaded
+
+
+def _reply_or_error(connection: Any) -> Any:  # noqa: ANN401  redis-py is half typed
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
 
 
 @contextmanager

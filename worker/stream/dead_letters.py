@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from worker.domain.deliveries import following
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.scripts import source
 
@@ -60,14 +61,14 @@ class DeadLetters:
 
     def walk(self, since_ms: int = 0) -> Iterator[StoredLetter]:
         """Yield the letters buried from a unix time in milliseconds on, oldest first, a page in memory."""
-        first = f"{since_ms}-0"
-        while True:
+        first: str | None = f"{since_ms}-0"
+        while first is not None:
             with outages():
                 page = self._link.call("XRANGE", self._names.dead_letters, first, "+", "COUNT", PAGE)
             if not page:
                 return
             yield from self._with_states(page)
-            first = f"({text(page[-1][0])}"
+            first = following(text(page[-1][0]))
 
     def latest(self) -> Iterator[StoredLetter]:
         """Yield all letters, newest first, a page in memory."""

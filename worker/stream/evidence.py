@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from worker.domain.deliveries import BEGINNING, entry_milliseconds
+from worker.domain.deliveries import BEGINNING, entry_milliseconds, following
 from worker.domain.evidence import Fate, Marked
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation
@@ -12,7 +12,6 @@ from worker.stream.scripts import source
 from worker.stream.trail import Found
 
 PAGE = 500
-LAST_OF_ALL = "18446744073709551615-18446744073709551615"
 
 
 class Extent(Struct, frozen=True):
@@ -126,14 +125,14 @@ class StreamEvidence:
         return Extent(begin, end, int(length))
 
     def _pages(self, key: str, first: str, last: str) -> Iterator[list[Found]]:
-        # Nothing is behind the last id of all, and Redis refuses to look there.
-        while first != f"({LAST_OF_ALL}":
+        start = following(first[1:]) if first.startswith("(") else first
+        while start is not None:
             with outages():
-                page = self._link.call("XRANGE", key, first, last, "COUNT", PAGE)
+                page = self._link.call("XRANGE", key, start, last, "COUNT", PAGE)
             if not page:
                 return
             yield [Found(text(entry_id), tuple(fields)) for entry_id, fields in page]
-            first = f"({text(page[-1][0])}"
+            start = following(text(page[-1][0]))
 
 
 def _fate(word: str, marks: Marked) -> Fate:

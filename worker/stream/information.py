@@ -67,6 +67,12 @@ class StreamInformation:
             raise
 
 
+def known_lag(group: dict[str, Any]) -> int | None:
+    """Return how many entries the group has not read; None where the server can't tell, or says less than none."""
+    lag = group.get("lag")
+    return None if lag is None or int(lag) < 0 else int(lag)
+
+
 def information(link: RedisLink, section: str) -> dict[str, str]:
     """Return what INFO says in a section, nothing where that is denied. Raises redis-py's errors."""
     lines = text(_told(link, "INFO", section) or b"").splitlines()

@@ -7,14 +7,14 @@ from msgspec import Struct
 
 from worker.domain.deliveries import entry_milliseconds
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
-from worker.stream.information import ConsumerState, StreamInformation, evicting_policy, version
+from worker.stream.information import ConsumerState, StreamInformation, evicting_policy, known_lag, version
 
 
 class StreamState(Struct, frozen=True):
     """The streams of one deployment.
 
-    `lag` is None where the server can't tell (before 7.0, or after deletions), `lost_unread` before 7.0, `eviction`, the policy by
-    which it may evict orders, where it may not be asked.
+    `lag` is None where the server can't tell (before 7.0, after deletions, or where it counts below zero), `lost_unread` before 7.0,
+    `eviction`, the policy by which it may evict orders, where it may not be asked.
     """
 
     version: str
@@ -85,5 +85,4 @@ class StreamInspector:
 def _lag(group: dict[str, Any], last_id: str) -> int | None:
     if text(group["last-delivered-id"]) == last_id:
         return 0
-    lag = group.get("lag")
-    return None if lag is None else int(lag)
+    return known_lag(group)

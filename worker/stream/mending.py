@@ -8,6 +8,7 @@ from worker.domain.errors import Outage
 from worker.stream.connection import REPAIR_CONSUMER, GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.orders import packed
 from worker.stream.scripts import source
+from worker.stream.unpublished import Unpublished
 
 # A repair that was held up for longer has to begin anew: others may not know any more what it has done.
 HEARD_OF_WITHIN_MS = 60_000
@@ -23,12 +24,14 @@ class Mending:
         *,
         lease_ms: int,
         results_channel: str | None,
+        unpublished: Unpublished | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._link = link
         self._names = names
         self._lease_ms = lease_ms
         self._channel = results_channel or ""
+        self._unpublished = unpublished or Unpublished()
         self._now_ms = now_ms
         self._token = ""
         self._restore, self._repairing, self._readopt = (
@@ -61,11 +64,13 @@ class Mending:
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed]
         keys += [names.settled_before, names.unknown, names.repairs, names.published_again]
         with outages():
-            done = self._restore(
+            restored = self._restore(
                 keys, [names.group, self._channel, self._token, self._now_ms(), packed(settlements)]
             )
-        if done is None:
+        if restored is None:
             raise _held_up()
+        done, unpublished, why = restored
+        self._unpublished.note(unpublished, why, self._channel)
         return [bool(each) for each in done]
 
     def readopt(self, entry_ids: Sequence[str]) -> list[str]:

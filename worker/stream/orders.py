@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 import redis
 import structlog
+from redis.exceptions import NoScriptError
 
-from worker.domain.deliveries import BEGINNING, ClaimedPage, Delivery, Settlement, Settling
+from worker.domain.deliveries import BEGINNING, ClaimedPage, Delivery, Settlement, Settling, following
 from worker.domain.retention import Lost, Retained
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.scripts import source
+from worker.stream.unpublished import Unpublished
 
 log = structlog.get_logger(__name__)
 
@@ -38,19 +40,22 @@ class OrderStream:
         *,
         lease_ms: int,
         results_channel: str | None,
+        unpublished: Unpublished | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._link = link
         self._names = names
         self._lease_ms = lease_ms
         self._channel = results_channel or ""
+        self._unpublished = unpublished or Unpublished()
         self._now_ms = now_ms
         self.marks_made = ""
         self._settle, self._claim, self._own, self._keep, self._leave = (
             link.script(source(name)) for name in ("settle", "claim", "own", "keep", "leave")
         )
         self.groups_lost = 0
-        self._arriving: Callable[[], Any] | None = None
+        self._arriving: Callable[[], list[Any]] | None = None
+        self._lost_before_reads = 0
         self._retain, self._lost, self._remove_dead, self._set_aside = (
             link.script(source(name)) for name in ("retain", "lost", "remove_dead", "set_aside")
         )
@@ -78,12 +83,14 @@ class OrderStream:
     def read(self, count: int, block_ms: int) -> list[Delivery]:
         """Take up to `count` entries nobody has taken, waiting up to `block_ms` for the first; each is charged 1."""
         command = self._read(count, "BLOCK", max(block_ms, 1))
-        return self._deliveries(lambda: self._link.read(*command))
+        with outages():
+            reading = self._begin_read(command, blocks=True)
+        return self._deliveries(reading)
 
     def read_ahead(self, count: int) -> None:
         """Ask for what `read` would take at once, and don't wait for it; `arrived` does, and is to be called next."""
         with outages():
-            self._arriving = self._link.begin(*self._read(count))
+            self._arriving = self._begin_read(self._read(count), blocks=False)
 
     def arrived(self) -> list[Delivery]:
         """Return what was asked for. After an Outage ask `own_pending` what it was."""
@@ -95,10 +102,29 @@ class OrderStream:
         group = ("XREADGROUP", "GROUP", names.group, names.consumer)
         return (*group, "COUNT", count, *block, "STREAMS", names.orders, ">")
 
-    def _deliveries(self, read: Callable[[], Any]) -> list[Delivery]:
+    def _begin_read(self, command: tuple[str | int, ...], *, blocks: bool) -> Callable[[], list[Any]]:
+        # Right before: once a gap has been read past, groups of Valkey and of Redis 8 know nothing of it.
+        return self._link.begin_after(self._lost, *self._losing, *command, blocks=blocks)
+
+    @property
+    def _losing(self) -> tuple[list[str], list[str | int]]:
+        """The keys and arguments of the script that counts what was lost unread."""
+        names = self._names
+        keys = [
+            names.orders,
+            names.lost,
+            names.results,
+            names.dead_letters,
+            names.settled,
+            names.settled_before,
+        ]
+        return keys, [names.group]
+
+    def _deliveries(self, read: Callable[[], list[Any]]) -> list[Delivery]:
         try:
             with outages():
-                reply = read()
+                lost, reply = read()
+            self._note_lost(lost)
         except GroupLost:
             self._make_anew()
             return []
@@ -122,8 +148,9 @@ class OrderStream:
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
         """Return up to `count` entries that are pending for this consumer and not `known`, as charged as they are."""
         names = self._names
-        first, found = "-", list[Delivery]()
-        while len(found) < count:
+        first: str | None = "-"
+        found = list[Delivery]()
+        while len(found) < count and first is not None:
             page = self._run(
                 self._own,
                 [names.orders, names.trimmed],
@@ -132,7 +159,7 @@ class OrderStream:
             if not page:
                 break
             found += [_uncharged(entry) for entry in page if entry[2] and text(entry[0]) not in known]
-            first = _next_id(text(page[-1][0]))
+            first = following(text(page[-1][0]))
         return found[:count]
 
     def trimmed(self, count: int) -> list[str]:
@@ -200,8 +227,9 @@ class OrderStream:
             try:
                 meanwhile()
             finally:
-                published, buried, in_doubt, made, unknown = settled()
+                published, buried, in_doubt, made, unknown, unpublished, why = settled()
         self.marks_made = text(made)
+        self._unpublished.note(unpublished, why, self._channel)
         return Settling(int(published) + int(buried), tuple(map(text, in_doubt)), int(unknown))
 
     def leave(self) -> None:
@@ -226,12 +254,23 @@ class OrderStream:
     def lost_unread(self) -> Lost | None:
         """Count entries that were trimmed before the group read them, each once over all replicas.
 
-        None where the server can't tell (before 7.0). A gap that opened and closed between two calls is counted
-        by 7.0, and not by later versions, whose groups forget it.
+        None where the server can't tell (before 7.0). Those that were found by the reads since the last call are among
+        the new ones: each read counts first, so that no gap is read past uncounted.
         """
         with outages():
-            found = self._lost([self._names.orders, self._names.lost], [self._names.group])
-        return None if found is None else Lost(int(found[0]), int(found[1]))
+            found = self._lost(*self._losing)
+        if found is None:
+            return None
+        before, self._lost_before_reads = self._lost_before_reads, 0
+        return Lost(int(found[0]) + before, int(found[1]))
+
+    def _note_lost(self, found: Any) -> None:  # noqa: ANN401  replies are untyped
+        if isinstance(found, NoScriptError):
+            # After a restart or a failover; it is loaded by being called.
+            with outages():
+                found = self._lost(*self._losing)
+        if isinstance(found, list):
+            self._lost_before_reads += int(found[0])
 
     def remove_dead(self, idle_ms: int) -> list[str]:
         """Remove other consumers that hold nothing and were idle for so long; return their names."""
@@ -278,8 +317,3 @@ def _packable(settlement: Settlement) -> tuple[object, ...]:
 def _uncharged(entry: Any) -> Delivery:  # noqa: ANN401  replies are untyped
     entry_id, count, fields = entry
     return Delivery(text(entry_id), tuple(fields), int(count), False)
-
-
-def _next_id(entry_id: str) -> str:
-    milliseconds, _, sequence = entry_id.partition("-")
-    return f"{milliseconds}-{int(sequence) + 1}"

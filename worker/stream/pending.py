@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from worker.domain.deliveries import following
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.information import ConsumerState, StreamInformation
 from worker.stream.scripts import source
@@ -57,7 +58,9 @@ class PendingEntries:
     ) -> list[PendingEntry]:
         """Return the first `count` entries after one id, up to another, idle for so long; oldest entry first."""
         names = self._names
-        first = "-" if after is None else f"({after}"
+        first = "-" if after is None else following(after)
+        if first is None:
+            return []
         command = ("XPENDING", names.orders, names.group, "IDLE", idle_ms, first, until, count)
         try:
             with outages():

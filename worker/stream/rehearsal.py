@@ -5,7 +5,7 @@ import time
 import structlog
 
 from worker.domain.deliveries import BEGINNING, Settlement
-from worker.domain.errors import Outage
+from worker.domain.errors import AccessDenied, Outage
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
 from worker.stream.evidence import StreamEvidence
 from worker.stream.inspection import StreamInspector
@@ -28,9 +28,9 @@ class Rehearsal:
     ) -> None:
         self._link = link
         self._names = names.scratch(f"{time.time_ns():x}-{names.consumer}")
-        channel = f"{results_channel}:probe" if results_channel else None
-        self._stage = OrderStream(link, self._names, lease_ms=lease_ms, results_channel=channel)
-        self._mending = Mending(link, self._names, lease_ms=lease_ms, results_channel=channel)
+        self._channel = results_channel
+        self._stage = OrderStream(link, self._names, lease_ms=lease_ms, results_channel=None)
+        self._mending = Mending(link, self._names, lease_ms=lease_ms, results_channel=None)
         self._evidence = StreamEvidence(link, self._names)
         self._marks = Marks(link, self._names, lease_ms=lease_ms)
         self._token = StreamToken(link, self._names)
@@ -42,6 +42,7 @@ class Rehearsal:
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
         try:
+            self._publish()
             self._work()
             self._let_go()
             self._repair()
@@ -105,3 +106,24 @@ class Rehearsal:
         self._mending.readopt([ADOPTED])
         self._mending.restore([Settlement(LOST, "republish", ("type", "probe"), "")])
         self._mending.end()
+
+    def _publish(self) -> None:
+        """Have the server say whether we may publish on the channel itself, and publish nothing."""
+        if not self._channel:
+            return
+        connection = self._link.own_connection()
+        try:
+            with outages():
+                connection.connect()
+                # What may not be done is refused when it is queued; what is discarded nobody hears.
+                for command in (("MULTI",), ("PUBLISH", self._channel, ""), ("DISCARD",)):
+                    connection.send_command(*command)
+                    connection.read_response()
+        except AccessDenied as denied:
+            if "'multi'" not in denied.reason and "'discard'" not in denied.reason:
+                raise
+            log.warning(
+                "not known whether results may be published", channel=self._channel, reason=denied.reason
+            )
+        finally:
+            connection.disconnect()

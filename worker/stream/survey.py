@@ -6,9 +6,9 @@ from typing import Any
 import redis
 from msgspec import Struct
 
-from worker.domain.deliveries import entry_milliseconds, entry_order, size_of
+from worker.domain.deliveries import BEGINNING, entry_milliseconds, entry_order, following, size_of
 from worker.stream.connection import RedisLink, RedisNames, outages, text
-from worker.stream.information import StreamInformation
+from worker.stream.information import StreamInformation, known_lag
 
 PAGE = 500
 MOST_COUNTED = 20_000
@@ -89,7 +89,7 @@ class Surveyor:
             return Survey(
                 waiting=self._waiting(stream, group, now_ms) if group else Waiting(),
                 oldest=self._oldest_pending() if group else OldestPending(),
-                lost_unnoticed=_lost_unnoticed(stream, group) if group else 0,
+                lost_unnoticed=self._lost_unnoticed(stream, group) if group else 0,
                 unknown_results=int(self._link.call("ZCARD", self._names.unknown)),
                 kept=self._kept(stream, now_ms),
                 repairs_running=int(self._link.call("ZCOUNT", self._names.repairs, now_ms, "+inf")),
@@ -100,15 +100,18 @@ class Surveyor:
         delivered, length = text(group["last-delivered-id"]), int(stream["length"])
         if delivered == text(stream["last-generated-id"]):
             return Waiting()
-        after = f"({delivered}"
+        after = following(delivered)
+        if after is None:
+            return Waiting()
         oldest = self._link.call("XRANGE", self._names.orders, after, "+", "COUNT", 1)
         if not oldest:
             return Waiting()
         age_s = _age_s(now_ms, text(oldest[0][0]))
         if entry_order(text(stream["first-entry"][0])) > entry_order(delivered):
             return Waiting(length, True, age_s)
-        if group.get("lag") is not None:
-            return Waiting(min(int(group["lag"]), length), True, age_s)
+        lag = known_lag(group)
+        if lag is not None:
+            return Waiting(min(lag, length), True, age_s)
         return Waiting(*self._counted(after), age_s)
 
     def _counted(self, after: str) -> tuple[int, bool]:
@@ -120,7 +123,10 @@ class Surveyor:
             if len(page) < PAGE:
                 return count, True
             size += sum(size_of(fields) for _, fields in page)
-            after = f"({text(page[-1][0])}"
+            following_page = following(text(page[-1][0]))
+            if following_page is None:
+                return count, True
+            after = following_page
         return count, False
 
     def _oldest_pending(self) -> OldestPending:
@@ -152,21 +158,32 @@ class Surveyor:
             trimmed_pending=int(self._link.call("ZCARD", self._names.trimmed)),
         )
 
+    def _lost_unnoticed(self, stream: dict[str, Any], group: dict[str, Any]) -> int:
+        """Return how many entries were trimmed unread since a replica last counted them, as lost.lua will count."""
+        read, first = group.get("entries-read"), stream["first-entry"]
+        delivered = text(group["last-delivered-id"])
+        if "entries-added" not in stream:
+            return 0
+        if first and entry_order(text(first[0])) <= entry_order(delivered):
+            return 0
+        if read is None and delivered == BEGINNING and not self._anything_settled():
+            read = 0
+        if read is None:
+            return 0
+        unread = 0 if delivered == text(stream["last-generated-id"]) else int(stream["length"])
+        return max(0, int(stream["entries-added"]) - unread - int(read))
+
+    def _anything_settled(self) -> bool:
+        names = self._names
+        streams = (self._link.call("XLEN", key) for key in (names.results, names.dead_letters))
+        marks = (names.settled, names.settled_before)
+        return any(streams) or any(self._link.call("ZCOUNT", key, "-inf", "(+inf") for key in marks)
+
     def _last_repair(self) -> LastRepair | None:
         said = self._link.call("HMGET", self._names.repaired, *LastRepair.__struct_fields__)
         if not any(said):
             return None
         return LastRepair(*("" if each is None else text(each)[:MOST_SHOWN] for each in said))
-
-
-def _lost_unnoticed(stream: dict[str, Any], group: dict[str, Any]) -> int:
-    """Return how many entries were trimmed unread since a replica last counted them, as lost.lua will count."""
-    read, first = group.get("entries-read"), stream["first-entry"]
-    delivered = text(group["last-delivered-id"])
-    if read is None or (first and entry_order(text(first[0])) <= entry_order(delivered)):
-        return 0
-    unread = 0 if delivered == text(stream["last-generated-id"]) else int(stream["length"])
-    return max(0, int(stream["entries-added"]) - unread - int(read))
 
 
 def _age_s(now_ms: int, entry_id: str) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from worker.domain.deliveries import following
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 
 PAGE = 500
@@ -42,7 +43,7 @@ class Trail:
     def _search(
         self, command: str, key: str, first: str, last: str, fits: Callable[[Found], bool]
     ) -> Found | None:
-        searched = 0
+        searched, forwards = 0, command == "XRANGE"
         while searched < MOST_SEARCHED:
             with outages():
                 page: Any = self._link.call(command, key, first, last, "COUNT", PAGE)
@@ -52,7 +53,11 @@ class Trail:
             if len(page) < PAGE:
                 return None
             searched += len(page)
-            first = f"({text(page[-1][0])}"
+            end = text(page[-1][0])
+            after = following(end) if forwards else f"({end}"
+            if after is None:
+                return None
+            first = after
         return None
 
 

@@ -1,7 +1,7 @@
 """From the raw fields of an entry to an order, by hand: this runs once per order and decides about money."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -10,6 +10,7 @@ from worker.domain.deliveries import Delivery
 from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire import names
 from worker.wire.fields import (
+    NO_TEXT,
     FieldReader,
     Fraction,
     Junk,
@@ -19,13 +20,18 @@ from worker.wire.fields import (
     spelled,
 )
 from worker.wire.layouts import Layouts
-from worker.wire.payloads import Refused, json_object, refuse_unstorable
+from worker.wire.nearly import NearNames
+from worker.wire.payloads import Refused, json_object, raw_text, refuse_unstorable
 
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 Fields: TypeAlias = dict[str, str]
 
 MAX_DEPTH = 32
 _SIDES = {side.value: side for side in Side}
+_OTHER_TYPE = (
+    "its type is not order: orders are sent with type=order or without a type, since it tells them from other "
+    "messages; type=limit or type=market is not needed: a limit is the order's price, a market order has none"
+)
 
 
 class Decoder:
@@ -41,6 +47,7 @@ class Decoder:
         max_fields: int,
         max_depth: int = MAX_DEPTH,
         digits: Digits = STORED,
+        warn: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self._source = source
         self._source_before = source_before
@@ -50,8 +57,10 @@ class Decoder:
         self._digits = digits
         self._sound_order = sound_order(digits)
         self._names = names.field_names(order_id_field)
-        self._layouts = Layouts(self._names, max_fields)
+        self._nearly = NearNames(self._names, warn)
+        self._layouts = Layouts(self._names, max_fields, self._nearly)
         self.unknown_fields = 0
+        self.dropped_labels = 0
 
     @property
     def carriers(self) -> frozenset[bytes]:
@@ -162,10 +171,12 @@ class Decoder:
             order_id = self._identity(fields, delivery.entry_id)
         except Refused as refused:
             return Undecodable(refused.reason, refused.error)
-        try:
-            return _order(order_id, delivery.entry_id, fields, self._digits)
-        except Refused as refused:
-            return Undecodable(refused.reason, refused.error, order_id)
+        if fields.get("type", "order") != "order":
+            return Undecodable("undecodable", _OTHER_TYPE, order_id)
+        order = _order(order_id, delivery.entry_id, fields, self._digits)
+        if not isinstance(order, Undecodable):
+            self.dropped_labels += sum(isinstance(fields.get(name), Junk) for name in names.LABELS)
+        return order
 
     def _fields(self, raw: Sequence[bytes]) -> Fields:
         size = sum(map(len, raw))
@@ -178,7 +189,9 @@ class Decoder:
             return self._payload_fields(entry)
         known = self._names.keys
         fields = {known[name]: _text(known[name], value) for name, value in entry.items() if name in known}
-        self.unknown_fields += len(entry) - len(fields)
+        if len(fields) < len(entry):
+            self.unknown_fields += len(entry) - len(fields)
+            self._nearly.look_at(entry)
         self._refuse_empty(fields)
         return fields
 
@@ -195,6 +208,7 @@ class Decoder:
                 raise Refused("ambiguous", f"the field {key} stands beside a payload")
             else:
                 self.unknown_fields += 1
+                self._nearly.look_at(entry)
         if len(carriers) > 1:
             raise Refused("ambiguous", "both payload and data")
         fields = self._known_of(json_object(carriers[0], self._max_depth))
@@ -208,6 +222,8 @@ class Decoder:
 
     def _known_of(self, payload: dict[str, object]) -> Fields:
         fields: Fields = {}
+        if not self._names.known.issuperset(payload):
+            self._nearly.look(tuple(payload))
         for key, value in payload.items():
             if key not in self._names.known:
                 self.unknown_fields += 1
@@ -215,7 +231,10 @@ class Decoder:
                 refuse_unstorable(key, value)
                 fields[key] = value
             elif value is not None:
-                fields[key] = Junk(json.dumps(value, sort_keys=True))
+                # Of what decides, numbers have quotes here: rows that stand were told apart so.
+                fields[key] = Junk(
+                    raw_text(value) if key in names.LABELS else json.dumps(value, sort_keys=True)
+                )
         self._refuse_empty(fields)
         return fields
 
@@ -226,10 +245,10 @@ class Decoder:
     def _identity(self, fields: Fields, entry_id: str) -> str:
         field = self._names.identity(fields)
         sent_id = fields.get(field)
-        order_id = None if isinstance(sent_id, (Junk, Fraction)) else self._order_id(sent_id, entry_id)
+        order_id = None if isinstance(sent_id, Junk | Fraction) else self._order_id(sent_id, entry_id)
         if order_id is None:
             raise Refused("undecodable", f"{field} is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -")
-        return order_id
+        return str(order_id)
 
     def _order_id(self, sent_id: str | None, entry_id: str) -> str | None:
         """Return the order's identity, derived from where it stands if it was sent without; None if that is none."""
@@ -247,9 +266,7 @@ def _text(key: str, value: bytes) -> str:
         raise Refused("undecodable", f"{key} is not UTF-8") from None
 
 
-def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Order | UnsoundOrder:
-    if fields.get("type", "order") != "order":
-        raise Refused("undecodable", "its type is not order")
+def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Decoded:
     labels = Labels(*_labels(fields))
     read = FieldReader(fields, digits)
     symbol = read.symbol()
@@ -257,9 +274,12 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Orde
     quantity = read.amount("quantity", required=True)
     price = read.amount("price")
     stop_loss_pct = read.percentage("stop_loss_pct")
-    fingerprint = fingerprint_of(
-        spelled([*read.canonical, labels.strategy_id, labels.bot_id, labels.client_id])
-    )
+    # A label that is dropped still tells one order from another.
+    fingerprint = fingerprint_of(spelled([*read.canonical, *map(fields.get, names.TELLING_LABELS)]))
+    no_text = next((name for name in ("symbol", "side") if isinstance(fields.get(name), NO_TEXT)), None)
+    if no_text is not None:
+        why = f"{no_text} is not text: JSON has it in quotes"
+        return Undecodable("undecodable", why, order_id, fingerprint)
     if read.faults or symbol is None or side is None or quantity is None:
         return UnsoundOrder(
             order_id=order_id,
@@ -295,9 +315,7 @@ def _decimal(text: str | None) -> Decimal | None:
 def _labels(fields: Fields) -> Iterable[str | None]:
     for name in names.LABELS:
         value = fields.get(name)
-        if isinstance(value, Junk):
-            raise Refused("undecodable", f"{name} is not text")
-        yield _plain(value)
+        yield None if isinstance(value, Junk) else _plain(value)
 
 
 def _plain(value: str | None) -> str | None:

@@ -11,6 +11,10 @@ FINGERPRINT_VERSION = b"\x01"
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,31}", re.ASCII)
 _SIDES = {"BUY": "BUY", "SELL": "SELL"}
 _MISSING = "is missing"
+# What a producer reads of the order that was rejected: the rule, since that is what mends it.
+_NO_SYMBOL = "is not 1 to 32 characters of A-Z a-z 0-9 . _ : / - with a letter or figure first"
+_NOT_GREATER = "is not greater than zero"
+_NO_PRICE = f"{_NOT_GREATER}; a market order has no price: leave it out"
 _HUNDRED_PERCENT = 100
 _INTEGER_DIGITS_OF_PERCENT = 3
 
@@ -25,6 +29,15 @@ class Fraction(str):
     """The spelling of a JSON number that is not an integer."""
 
     __slots__ = ()
+
+
+class Whole(str):
+    """The spelling of a JSON integer."""
+
+    __slots__ = ()
+
+
+NO_TEXT = (Junk, Fraction, Whole)
 
 
 def sound_order(digits: Digits) -> re.Pattern[str]:
@@ -88,10 +101,9 @@ class FieldReader:
     def symbol(self) -> str | None:
         """Return the symbol as sent, or None where it is unusable."""
         value = self._fields.get("symbol")
-        if value is not None and not isinstance(value, Junk) and _SYMBOL.fullmatch(value):
-            # A JSON 1.5 is a kind of str, and rows are made of str alone.
-            return self._usable(str(value))
-        self._unusable("symbol", value, "is not a symbol")
+        if value is not None and _SYMBOL.fullmatch(value):
+            return self._usable(value)
+        self._unusable("symbol", value, _NO_SYMBOL)
         return None
 
     def side(self) -> str | None:
@@ -111,7 +123,7 @@ class FieldReader:
             return None
         text, fault = _exact(value, self._digits)
         if text is not None and (text == "0" or text.startswith("-")):
-            text, fault = None, "is not greater than zero"
+            text, fault = None, _NO_PRICE if name == "price" else _NOT_GREATER
         if text is not None:
             return self._usable(text)
         self._unusable(name, value, fault)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from worker.wire import names
+from worker.wire.nearly import NearNames
 
 # Of an entry, in this order; None where it has no such field.
 PARTS = ("type", names.REPLAY_OF, *names.DECISIVE, *names.LABELS)
@@ -44,8 +45,9 @@ class Layout(Struct, frozen=True):
 class Layouts:
     """The layouts of entries by their names."""
 
-    def __init__(self, field_names: names.FieldNames, most_fields: int) -> None:
+    def __init__(self, field_names: names.FieldNames, most_fields: int, nearly: NearNames) -> None:
         self._names = field_names
+        self._nearly = nearly
         self._most_fields = most_fields
         self._seen: dict[tuple[bytes, ...], Layout] = {}
 
@@ -65,6 +67,8 @@ class Layouts:
         places = {keys[name]: place for place, name in enumerate(entry) if name in keys}
         if self._names.business.isdisjoint(places) or not self._names.carriers.isdisjoint(entry):
             return None
+        if len(places) < len(entry):
+            self._nearly.look_at(entry)
         wanted = (self._names.identity(places), *PARTS)
         return Layout(
             count=len(entry),

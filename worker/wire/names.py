@@ -9,6 +9,8 @@ from worker.domain.fleets import ORDER_ID_LETTERS
 
 # Kept as sent; no decision depends on them.
 LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
+# Those that tell one order from another of the same id.
+TELLING_LABELS = ("strategy_id", "bot_id", "client_id")
 # What is executed.
 DECISIVE = ("symbol", "side", "quantity", "price", "stop_loss_pct")
 ORDER_FIELDS = frozenset({"type", "order_id", *DECISIVE, *LABELS})

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import NoReturn
 
-from worker.wire.fields import Fraction
+from worker.wire.fields import Fraction, Whole
 
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
@@ -36,8 +36,8 @@ class Refused(Exception):
         self.error = error
 
 
-def parsed(raw: bytes, *, fraction: Callable[[str], str] = str) -> object:
-    """Return what a JSON text says, its numbers as text: those that are no integers as `fraction` makes them.
+def parsed(raw: bytes, *, fraction: Callable[[str], str] = str, whole: Callable[[str], str] = str) -> object:
+    """Return what a JSON text says, its numbers as text: integers as `whole`, others as `fraction` makes them.
 
     Raises RepeatedKey, NoNumber, UnicodeDecodeError, ValueError where it is no JSON, RecursionError where it is too deep.
     """
@@ -46,7 +46,7 @@ def parsed(raw: bytes, *, fraction: Callable[[str], str] = str) -> object:
         raw.decode(),
         object_pairs_hook=_without_repeats,
         parse_float=fraction,
-        parse_int=str,
+        parse_int=whole,
         parse_constant=_no_number,
     )
     return value
@@ -58,7 +58,7 @@ def json_object(raw: bytes, max_depth: int) -> dict[str, object]:
     if _deeper_than(max_depth, raw):
         raise Refused("undecodable", "the payload is nested too deeply")
     try:
-        value = parsed(raw, fraction=Fraction)
+        value = parsed(raw, fraction=Fraction, whole=Whole)
     except RepeatedKey:
         raise Refused("undecodable", "a key stands in the payload twice") from None
     except NoNumber as no_number:
@@ -92,6 +92,15 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_number(name: str) -> NoReturn:
     raise NoNumber(name)
+
+
+def raw_text(value: object) -> str:
+    """Return the JSON of what a payload said, its keys sorted and its numbers as they were spelled."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)}: {raw_text(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(raw_text, value)) + "]"
+    return value if isinstance(value, Whole | Fraction) else json.dumps(value)
 
 
 def refuse_unstorable(key: str, value: str) -> None:

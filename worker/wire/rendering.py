@@ -9,6 +9,7 @@ from hashlib import sha256
 from worker.domain.decimals import plain
 from worker.domain.deliveries import Delivery, Settlement, entry_milliseconds, size_of
 from worker.domain.orders import OrderRecord, storable
+from worker.wire.fields import NO_TEXT, Fraction, Whole
 from worker.wire.names import derived_order_id
 from worker.wire.payloads import parsed
 
@@ -128,7 +129,7 @@ def order_fields(line: bytes) -> dict[str, str]:
     Raises ValueError where it is no object, says a key twice, holds what no flat field can carry, or nothing at all;
     RecursionError where it is nested too deeply.
     """
-    order = parsed(line)
+    order = parsed(line, fraction=Fraction, whole=Whole)
     fields: dict[str, str] = {}
     if not isinstance(order, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004  bad input, not a bug
@@ -137,7 +138,9 @@ def order_fields(line: bytes) -> dict[str, str]:
             continue
         if not isinstance(value, str):
             raise ValueError(f"{name} is neither text nor a number")  # noqa: TRY004  bad input, not a bug
-        fields[name] = value
+        if name in {"symbol", "side"} and isinstance(value, NO_TEXT):
+            raise ValueError(f"{name} is not text: JSON has it in quotes")
+        fields[name] = str(value)
     if not fields:
         raise ValueError("an order without fields")
     return fields

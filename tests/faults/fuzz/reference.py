@@ -15,6 +15,7 @@ LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_i
 KNOWN = frozenset(
     {"type", "symbol", "side", "quantity", "order_id", "price", "stop_loss_pct", "replay_of", *LABELS}
 )
+TEXT = ("symbol", "side")
 WIDE = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 MOST_BYTES, MOST_FIELDS, MOST_DEPTH = 65_536, 64, 32
 INTEGER_DIGITS, FRACTION_DIGITS = 20, 30
@@ -39,6 +40,7 @@ class Expected(NamedTuple):
     stop_loss_pct: Decimal | None = None
     labels: tuple[str | None, ...] = ()
     sound: bool = False
+    dropped: bool = False
 
 
 class _Dead(Exception):
@@ -130,7 +132,7 @@ def _inside(raw: bytes) -> dict[str, object]:
     for name, value in found.items():
         if name in KNOWN and value is not None:
             said[name] = _storable(value) if isinstance(value, str) else value
-            if isinstance(value, Literal) and (value.whole or name != "order_id"):
+            if isinstance(value, Literal) and name not in TEXT and (value.whole or name != "order_id"):
                 said[name] = value.text
     return said
 
@@ -159,12 +161,10 @@ def _order(said: dict[str, object], order_id: object) -> Expected:
         raise _Dead("undecodable")
     if said.get("type", "order") != "order":
         raise _Dead("undecodable")
-    labels = []
-    for name in LABELS:
-        value = said.get(name)
-        if value is not None and not isinstance(value, str):
-            raise _Dead("undecodable")
-        labels.append(value)
+    if any(said.get(name) is not None and not isinstance(said[name], str) for name in TEXT):
+        raise _Dead("undecodable")
+    labels = [value if isinstance(value := said.get(name), str) else None for name in LABELS]
+    dropped = any(name in said and label is None for name, label in zip(LABELS, labels, strict=True))
     symbol, side = _symbol(said.get("symbol")), _side(said.get("side"))
     read = {name: amount(said.get(name)) for name in ("quantity", "price", "stop_loss_pct")}
     quantity, price = (
@@ -175,7 +175,7 @@ def _order(said: dict[str, object], order_id: object) -> Expected:
         stop = None
     broken = ("price" in said and price is None) or ("stop_loss_pct" in said and stop is None)
     sound = None not in {symbol, side, quantity} and not broken
-    return Expected(None, order_id, symbol, side, quantity, price, stop, tuple(labels), sound)
+    return Expected(None, order_id, symbol, side, quantity, price, stop, tuple(labels), sound, dropped)
 
 
 def _symbol(value: object) -> str | None:

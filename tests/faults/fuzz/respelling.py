@@ -12,7 +12,7 @@ NOT_IN_FINGERPRINT = frozenset({"signal_id", "reason", "timestamp"})
 
 def content_of(order: Expected) -> dict[str, str] | None:
     """Return what a sound order says, None where the order is not sound: what is junk can't be said in other words."""
-    if not order.sound or order.symbol is None or order.side is None:
+    if not order.sound or order.dropped or order.symbol is None or order.side is None:
         return None
     said = {"symbol": order.symbol, "side": order.side, "order_id": order.order_id}
     said |= {name: f"{value:f}" for name in AMOUNTS if (value := getattr(order, name)) is not None}

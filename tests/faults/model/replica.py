@@ -10,6 +10,7 @@ from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken
 from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
+    DecodesAhead,
     Doubts,
     Drain,
     Handling,
@@ -143,7 +144,7 @@ def assemble(
         orders,
         rows,
         executor,
-        understands,
+        DecodesAhead(understands),
         renderer,
         lease,
         max_deliveries=limits.max_deliveries,

@@ -131,7 +131,7 @@ def of_entry(
     """
     if letter is not None:
         return _of_buried(entry_id, fate, letter)
-    if fate.in_flight or (not isinstance(decoded, Undecodable) and standing == decoded.fingerprint):
+    if fate.in_flight or (standing is not None and standing == decoded.fingerprint):
         return None
     remedy: Remedy | None = None if fate.marked else "readopt"
     if isinstance(decoded, Undecodable):

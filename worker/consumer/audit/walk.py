@@ -204,12 +204,13 @@ class Audit:
             return
         letters = self._memory.letters(list(entries), conflicts=True)
         decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in entries}
-        wanted = [each.order_id for each in decoded.values() if not isinstance(each, Undecodable)]
+        known = {each: order for each, order in decoded.items() if order.fingerprint}
+        wanted = [order.order_id for order in known.values() if order.order_id is not None]
         standing = self._rows.fingerprints(wanted) if wanted else {}
         marks = dict(self._other_marks(decoded, letters))
         fates = {**fates, **(self._streams.fates(list(marks.values())) if marks else {})}
         for entry_id, order in decoded.items():
-            of_order = None if isinstance(order, Undecodable) else standing.get(order.order_id)
+            of_order = standing.get(order.order_id or "") if entry_id in known else None
             letter, mark = letters.get(entry_id), marks.get(entry_id, entry_id)
             finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark)
             if finding is not None or letter is None:

@@ -1,6 +1,6 @@
 -- Counts entries that were trimmed before the group read them, and moves the group's read counter past them, so that
 -- none is counted twice, by whichever replica, and lag is right again.
--- KEYS: orders, lost entries
+-- KEYS: orders, lost entries, results, dead letters, settled marks, marks of the version before
 -- ARGV: group
 -- Returns {newly lost, lost in all}, or nothing where it can't be known (before 7.0, without the group).
 -- include: named
@@ -25,11 +25,18 @@ else
   return {0, total}
 end
 
+-- Whether anything may have been settled before this group was made: then what is gone may have been read by another.
+local function anything_settled()
+  return redis.call('XLEN', KEYS[3]) + redis.call('XLEN', KEYS[4]) + redis.call('ZCOUNT', KEYS[5], '-inf', '(+inf')
+    + redis.call('ZCOUNT', KEYS[6], '-inf', '(+inf') > 0
+end
+
 local place, read = stream['entries-added'] - unread, group['entries-read']
-if read and read >= place then return {0, total} end
+if not read and delivered == '0-0' and not anything_settled() then read = 0 end
+if group['entries-read'] and read >= place then return {0, total} end
 local new = 0
--- A group that has no counter yet begins to count here: what went before it was made is not its loss.
-if read then
+-- Any other group without a counter begins to count here.
+if read and read < place then
   new = place - read
   total = redis.call('HINCRBY', KEYS[2], 'total', new)
   redis.call('HSET', KEYS[2], 'after', delivered, 'new', new)

@@ -3,8 +3,8 @@
 --   published again
 -- ARGV: group, channel (may be empty), token of the repair (may be empty), now in ms,
 --   packed list of {entry id, action, fields, copy, since when its row stands, mark (empty: its entry id)}
--- Returns 1 for each that was done and 0 for each that was left alone, or nothing where the repair was not heard of for
--- too long.
+-- Returns {1 for each that was done and 0 for each that was left alone, copies that could not be published, why}, or
+-- nothing where the repair was not heard of for too long.
 -- Actions: publish, bury: unless the entry is marked, or marks of its time are not complete (-1 for since when: it was
 -- looked for, and never given out); mark: the mark alone, also where nobody can know, which is decided with it;
 -- republish, rebury: though it counts as settled, once while any repair is at work.
@@ -25,7 +25,7 @@ local function told(settlement, asked)
   return complete(settlement[2], settlement[5] or math.huge)
 end
 
-local done = {}
+local done, unpublished, why = {}, 0, ''
 for i, settlement in ipairs(settlements) do
   local id, action, name = settlement[1], settlement[2], mark_of(settlement)
   done[i] = 0
@@ -56,10 +56,13 @@ for i, settlement in ipairs(settlements) do
         if new then in_marks('ZREM', name) end
         return redis.error_reply(added.err)
       end
-      if not burying and channel ~= '' then redis.pcall('PUBLISH', channel, settlement[4]) end
+      if not burying and channel ~= '' then
+        local copied = redis.pcall('PUBLISH', channel, settlement[4])
+        if type(copied) == 'table' and copied.err then unpublished, why = unpublished + 1, copied.err end
+      end
     end
     if asked then redis.call('ZREM', unknown, id) end
     done[i] = 1
   end
 end
-return done
+return {done, unpublished, why}

@@ -3,7 +3,7 @@
 -- ARGV: group, channel (may be empty), since when the rows stand that were written just now, what the caller knows as
 --   `made` (may be empty), packed list of {entry id, action, fields, copy, since when its row stands (-1: it was looked
 --   for, and never given out; none: it was written just now), mark (empty: its entry id)}
--- Returns {published, buried, ids in doubt, made, newly unknown}. Repeatable: the mark makes it one result ever.
+-- Returns {published, buried, ids in doubt, made, newly unknown, copies that could not be published, why}. Repeatable: the mark makes it one result ever.
 -- Actions: publish, bury, ack; unknown: ack, and note that nobody can know whether it was published.
 -- An entry is in doubt where it has no mark and marks of its time are not complete: nothing is done about it.
 local orders, results, letters, marks, trimmed, before, unknown = unpack(KEYS)
@@ -77,7 +77,7 @@ end
 if count > 0 or #doubted > 0 then begin() end
 in_parts(scored, function(first, last) in_marks('ZADD', unpack(scored, first, last)) end)
 
-local published, buried = 0, 0
+local published, buried, unpublished, why = 0, 0, 0, ''
 -- Executed once more, after its row was lost: then its result is there.
 local some_unknown = redis.call('EXISTS', unknown) == 1
 for place, settlement in ipairs(open) do
@@ -93,7 +93,10 @@ for place, settlement in ipairs(open) do
   if publishes then
     published = published + 1
     if some_unknown then redis.call('ZREM', unknown, settlement[1]) end
-    if channel ~= '' then redis.pcall('PUBLISH', channel, settlement[4]) end
+    if channel ~= '' then
+      local copied = redis.pcall('PUBLISH', channel, settlement[4])
+      if type(copied) == 'table' and copied.err then unpublished, why = unpublished + 1, copied.err end
+    end
   else
     buried = buried + 1
   end
@@ -109,4 +112,4 @@ in_parts(ids, function(first, last)
   redis.call('XACK', orders, group, unpack(ids, first, last))
   if some_trimmed then redis.call('ZREM', trimmed, unpack(ids, first, last)) end
 end)
-return {published, buried, doubted, known.made and string.format('%.0f', known.made) or '', lost}
+return {published, buried, doubted, known.made and string.format('%.0f', known.made) or '', lost, unpublished, why}

@@ -1,0 +1,54 @@
+"""Ids that Redis takes and no calendar has: what reads and shows entries says what it knows, and ends."""
+
+import pytest
+
+from tests.commands import command
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import running
+
+LAST = 2**64 - 1
+# Microseconds instead of milliseconds: the year 55840. Then the ends of what an id can be.
+IDS = ["0-1", f"5-{LAST}", "1700000000000000-0", f"{LAST}-0", f"{LAST}-{LAST}"]
+
+
+@pytest.fixture
+def odd(deployment: Deployment) -> Deployment:
+    """Orders, and what is none, with such ids."""
+    for number, entry_id in enumerate(IDS):
+        order = numbered_orders(number + 1)[number]
+        content = order if number % 2 == 0 else {"payload": "{"}
+        deployment.redis.xadd(deployment.orders, content, id=entry_id)  # type: ignore[arg-type]
+        deployment.accepted.append(entry_id)
+    return deployment
+
+
+COMMANDS = [
+    ("audit",), ("audit", "--json"), ("audit", "--repair"), ("pending",), ("pending", "--json"),
+    ("dead", "list"), ("dead", "list", "--json"), ("status",), ("status", "--json"),
+    *(("show", entry_id) for entry_id in IDS), ("dead", "show", IDS[-1]), ("replay", IDS[-1], "--dry-run"),
+]  # fmt: skip
+
+
+def test_entries_of_any_id_are_settled_and_every_command_ends_in_words(odd: Deployment) -> None:
+    with running(odd):
+        eventually(odd.all_settled)
+
+    said = {" ".join(each): command(odd, *each) for each in COMMANDS}
+
+    assert {name: done.output for name, done in said.items() if done.exit_code not in {0, 1}} == {}
+    assert said["audit"].exit_code == 0, said["audit"].output
+    assert_invariants(odd)
+
+
+def test_pending_entries_of_any_id_are_shown_claimed_and_settled(odd: Deployment) -> None:
+    odd.redis.xgroup_create(odd.orders, odd.group, "0", mkstream=True)
+    odd.redis.xreadgroup(odd.group, "gone", {odd.orders: ">"})
+
+    shown = command(odd, "pending")
+    replayed = command(odd, "replay", "--all", "--yes")
+    with running(odd):
+        eventually(odd.all_settled)
+
+    assert (shown.exit_code, replayed.exit_code) == (0, 0), shown.output + replayed.output
+    assert all(entry_id in shown.output for entry_id in IDS)
+    assert_invariants(odd)
