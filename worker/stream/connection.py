@@ -1,5 +1,6 @@
 """Connections that never retry by themselves, and the names of every key in use."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
@@ -29,6 +30,10 @@ _LOST = ("NOGROUP", "UNBLOCKED the stream key no longer exists")
 
 # Of a command that a script may not run: before 7.0, and from then on.
 _DENIED_IN_SCRIPTS = ("executing the script can't run this command", "ACL failure in script")
+
+# Where in a script its server met an error; 6.2 does not say which command it was.
+_AT_LINE = re.compile(r"user_script:(\d+)")
+_COMMAND = re.compile(r"call\('([A-Z]+)'")
 
 # Holds what a repair has made pending again, until a replica claims it.
 REPAIR_CONSUMER = "repair"
@@ -290,13 +295,27 @@ class Script:
         reply = self._link.begin(*command)
 
         def known_or_loaded() -> Any:  # noqa: ANN401  replies are untyped
-            try:
-                return reply()
-            except redis.exceptions.NoScriptError:
-                self._link.call("SCRIPT", "LOAD", self._source)
-                return self._link.call(*command)
+            with self._naming_what_is_denied():
+                try:
+                    return reply()
+                except redis.exceptions.NoScriptError:
+                    self._link.call("SCRIPT", "LOAD", self._source)
+                    return self._link.call(*command)
 
         return known_or_loaded
+
+    @contextmanager
+    def _naming_what_is_denied(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.ResponseError as error:
+            place = _AT_LINE.search(str(error)) if _DENIED_IN_SCRIPTS[0] in str(error) else None
+            if place is None:
+                raise
+            named = ", ".join(_COMMAND.findall(self._source.splitlines()[int(place[1]) - 1]))
+            raise redis.exceptions.NoPermissionError(
+                f"a script may not run {named or 'a command'}"
+            ) from error
 
 
 def _reply_or_error(connection: Any) -> Any:  # noqa: ANN401  redis-py is half typed

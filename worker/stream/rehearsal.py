@@ -12,12 +12,13 @@ from worker.stream.inspection import StreamInspector
 from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
+from worker.stream.scripts import source
 from worker.stream.token import StreamToken
 
 log = structlog.get_logger(__name__)
 
 # Far below any real id, so that retention lets go of all of it.
-PUBLISHED, BURIED, TRIMMED, LOST, LOOKED_FOR, ADOPTED = "1-1", "2-1", "3-1", "5-1", "6-1", "7-1"
+TRIMMED, PUBLISHED, BURIED, LOST, LOOKED_FOR, ADOPTED = "1-1", "2-1", "3-1", "5-1", "6-1", "7-1"
 
 
 class Rehearsal:
@@ -56,14 +57,17 @@ class Rehearsal:
 
     def _work(self) -> None:
         names, stage = self._names, self._stage
+        stage.ping()
         with outages():
+            # They may all be known, and are not any more once the server has been started again.
+            self._link.call("SCRIPT", "LOAD", source("leave"))
             self._link.call("XGROUP", "CREATE", names.orders, names.group, BEGINNING, "MKSTREAM")
-            for entry_id in (PUBLISHED, BURIED, TRIMMED):
+            for entry_id in (TRIMMED, PUBLISHED, BURIED):
                 self._link.call("XADD", names.orders, entry_id, "type", "probe")
         stage.read(3, 1)
         stage.release({TRIMMED: 0})
         with outages():
-            self._link.call("XDEL", names.orders, TRIMMED)
+            self._link.call("XTRIM", names.orders, "MINID", PUBLISHED)
         stage.claim(BEGINNING, 1)
         stage.own_pending(2, known=())
         stage.charge({PUBLISHED: 1})
