@@ -5,13 +5,14 @@ import time
 import structlog
 
 from worker.domain.deliveries import BEGINNING, Settlement
-from worker.domain.errors import AccessDenied, Outage
+from worker.domain.errors import Outage
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
 from worker.stream.evidence import StreamEvidence
 from worker.stream.inspection import StreamInspector
 from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
+from worker.stream.permission import require_publishing
 from worker.stream.scripts import source
 from worker.stream.token import StreamToken
 
@@ -43,7 +44,7 @@ class Rehearsal:
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
         try:
-            self._publish()
+            require_publishing(self._link, self._channel)
             self._work()
             self._let_go()
             self._repair()
@@ -110,24 +111,3 @@ class Rehearsal:
         self._mending.readopt([ADOPTED])
         self._mending.restore([Settlement(LOST, "republish", ("type", "probe"), "")])
         self._mending.end()
-
-    def _publish(self) -> None:
-        """Have the server say whether we may publish on the channel itself, and publish nothing."""
-        if not self._channel:
-            return
-        connection = self._link.own_connection()
-        try:
-            with outages():
-                connection.connect()
-                # What may not be done is refused when it is queued; what is discarded nobody hears.
-                for command in (("MULTI",), ("PUBLISH", self._channel, ""), ("DISCARD",)):
-                    connection.send_command(*command)
-                    connection.read_response()
-        except AccessDenied as denied:
-            if "'multi'" not in denied.reason and "'discard'" not in denied.reason:
-                raise
-            log.warning(
-                "not known whether results may be published", channel=self._channel, reason=denied.reason
-            )
-        finally:
-            connection.disconnect()
