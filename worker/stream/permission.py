@@ -25,7 +25,10 @@ def not_known_whether_allowed(link: RedisLink, *commands: tuple[str, ...]) -> st
     """
     connection: Any = link.own_connection()
     try:
-        with outages(), naming_keys(part for command in commands for part in command[1:]):
+        with (
+            outages(),
+            naming_keys(dict.fromkeys(part for command in commands for part in command[1:] if part)),
+        ):
             connection.connect()
             # What may not be done is refused when it is queued; what is discarded has no effect.
             for command in (("MULTI",), *commands, ("DISCARD",)):
