@@ -18,6 +18,8 @@ from tests.processes import WorkerProcess
 POLITE = {"client"}
 HEARS = "hearing the channel"
 BRIDGE = (sys.executable, "-m", "worker", "bridge", "--channel", "orders")
+# What is asked of a busy machine may take a while.
+PATIENT = {"lease_ms": 60_000, "transaction_timeout_s": 20}
 CHANNEL: dict[str, Any] = {"results_channel": "results"}
 
 
@@ -34,7 +36,7 @@ def worker(migrated: Documented) -> Iterator[Deployment]:
 
 
 def run(deployment: Deployment, *arguments: str, code: int = 0, given: str | None = None) -> str:
-    done = command(deployment, *arguments, given=given, **CHANNEL)
+    done = command(deployment, *arguments, given=given, **CHANNEL, **PATIENT)
     assert done.exit_code == code, done.output
     return done.stdout
 

@@ -37,7 +37,7 @@ REFUSED, WORKS = "78", "works"
 NOT_GIVEN = "\N{EN DASH}"
 FROM_7_ON = "from 7.0 on"
 LATER = f"{REFUSED} {FROM_7_ON}"
-LONG_LEASE = {"lease_ms": 3_600_000}
+PATIENT = {"lease_ms": 3_600_000, "transaction_timeout_s": 20}
 
 
 def names(said: str, right: str) -> bool:
@@ -183,7 +183,7 @@ class Scene:
         given = json.dumps({**numbered_orders(1)[0], "order_id": "more"})
         with self._documented.entered("orders-operator", "orders_operator") as operator:
             asked = [self._letter if each == "LETTER" else each for each in arguments]
-            done = command(operator, *asked, given=given, **CHANNEL, **LONG_LEASE)
+            done = command(operator, *asked, given=given, **CHANNEL, **PATIENT)
         return done.exit_code, done.output
 
 
