@@ -53,10 +53,11 @@ def numbered_orders(count: int) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Servers:
-    """Where Redis and PostgreSQL answer."""
+    """Where Redis and PostgreSQL answer. Whether they keep what they acknowledge is the matter of whoever has given them."""
 
     redis_url: str = field(repr=False)
     database_url: str = field(repr=False)
+    given: bool = False
 
 
 @dataclass
@@ -121,6 +122,7 @@ class Deployment:
             "transaction_timeout_s": 0.9,
             "execute_timeout_s": 0.9,
             "start_timeout_s": 2,
+            **({"allow_volatile": True} if self.servers.given else {}),
             **overrides,
         }
         return {

@@ -77,6 +77,11 @@ class WorkerProcess:
         return Tally(**{name: drained[name] for name in Tally.__struct_fields__})
 
     @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
     def has_started(self) -> bool:
         """Whether it takes orders; fails when it ended instead."""
         assert self._process.poll() in {None, -signal.SIGKILL}, self.said

@@ -94,7 +94,7 @@ def choose(environ: Mapping[str, str]) -> Choice:
 
 def urls() -> Servers:
     """Return the servers that the environment names."""
-    return Servers(os.environ["REDIS_URL"], os.environ["DATABASE_URL"])
+    return Servers(os.environ["REDIS_URL"], os.environ["DATABASE_URL"], given=True)
 
 
 def redis_image() -> str:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.harness import Deployment, Servers, eventually
 from worker.bootstrap.connections import redis_link
-from worker.domain.errors import ConfigurationError, Outage
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage
 from worker.local import LocalRedis
 from worker.stream import Backlog, Bridge, Channel
 from worker.stream import channel as channel_module
@@ -319,7 +319,6 @@ def test_missing_permissions_show_before_the_first_order(own_redis: LocalRedis) 
     with (
         Deployment(Servers(url, "postgresql://nobody@127.0.0.1:1/none"), "own", "none") as made,
         opened(made) as channel,
+        pytest.raises(AccessDenied, match=r"channels? .*own:orders:bridge:own:legacy"),
     ):
         channel.rehearse()
-        with pytest.raises(Outage, match="channel"):
-            Bridge(channel, Backlog(1000), drain_s=1).run()

@@ -22,7 +22,8 @@ AWAY = {"connected": False, "error": "ConnectionError: refused", "answers": Fals
 REFUSED = {**AWAY, "refused": True}
 WELL: dict[str, Any] = {
     "redis": {
-        "connected": True, "ping_ms": 0.25, "version": "7.0.15", "eviction": "", "allow_eviction": False, "group": "execution", "group_exists": True,
+        "connected": True, "ping_ms": 0.25, "version": "7.0.15", "eviction": "", "allow_eviction": False,
+        "volatile": "", "allow_volatile": False, "group": "execution", "group_exists": True,
         "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "unknown_results": 0, "set_aside": 0, "a_set_aside": None, "pending": 0, "oldest_pending_age_s": None,
         "results": 501, "dead_letters": 4, "consumers": [{"name": "a", "pending": 0, "idle_ms": 900, "gone": False}],
         "consumers_alive": 1, "consumers_gone": 0, "waiting": 0, "waiting_exact": True, "oldest_waiting_age_s": None,
@@ -35,7 +36,7 @@ WELL: dict[str, Any] = {
         "letters": {"looked_at": 4, "all": True, "open": {}, "replayed": {"failed": 3}, "discarded": {"conflict": 1}},
     },
     "database": {
-        "connected": True, "ping_ms": 0.5, "version": "17.4", "orders": 501, "trades": 463, "counts_exact": True,
+        "connected": True, "ping_ms": 0.5, "version": "17.4", "volatile": "", "allow_volatile": False, "orders": 501, "trades": 463, "counts_exact": True,
         "schema": "current",
         "outcomes": {
             "last_hour": {"FILLED": 463, "REJECTED": 38}, "all": True, "submitted": 0, "oldest_submitted_age_s": None,
@@ -111,6 +112,10 @@ def test_well_is_0_and_one_line_for_each_thing(monkeypatch: pytest.MonkeyPatch) 
         ),
         ({"redis__lost_unnoticed": 1}, 1),
         ({"redis__letters__open": {"failed": 1}}, 1),
+        ({"redis__volatile": "appendonly no"}, 1),
+        ({"database__volatile": "fsync off"}, 1),
+        ({"redis__volatile": "appendonly no", "redis__allow_volatile": True}, 0),
+        ({"redis__volatile": None}, 0),
         ({"redis__waiting": 5}, 0),
         ({"redis__consumers_alive": 0}, 0),
     ],

@@ -81,6 +81,13 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"submitted": 2, "oldest_submitted_age_s": 601.0, "a_submitted": "order-7"},
         "2 orders handed to the venue without an answer, for 10 min 1 s: worker show order-7",
     ),
+    "volatile": (
+        {"volatile": {"PostgreSQL": "fsync off"}},
+        (
+            "PostgreSQL may lose what it has acknowledged (fsync off); set fsync and synchronous_commit on, for our role and database, "
+            "too, or WORKER_ALLOW_VOLATILE=1 if that is meant."
+        ),
+    ),
     "repair_running": ({"repairs": 1}, "A repair is running: worker status --watch"),
     "backlog": (
         {"waiting": 12_000, "oldest_waiting_age_s": 4.25},

@@ -54,6 +54,7 @@ BAD: dict[str, list[str]] = {
     "WORKER_MAX_DELIVERIES": ["2", "0", "-3", "abc"],
     "WORKER_START_TIMEOUT_S": ["-1", "NaN", "inf", ""],
     "WORKER_ALLOW_EVICTION": ["", "yes please", "2"],
+    "WORKER_ALLOW_VOLATILE": ["", "maybe", "-1"],
     # In the server's milliseconds these are no time, which it takes for no limit.
     "WORKER_TRANSACTION_TIMEOUT_S": ["0.001", "1e-9", "0", "-1", "NaN", "inf", "", "abc"],
     "WORKER_EXECUTE_TIMEOUT_S": ["0.001", "0", "nan", "Infinity"],

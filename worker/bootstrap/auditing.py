@@ -15,7 +15,7 @@ from worker.consumer.audit import Audit, Remedies
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
 from worker.store import StoreEvidence, schema, scratch
-from worker.stream import Mending, RedisLink, RedisNames, StreamEvidence
+from worker.stream import Mending, RedisLink, RedisNames, StreamEvidence, require_publishing
 
 
 class Auditor(Struct, frozen=True):
@@ -88,6 +88,7 @@ def _remedies(
     if not wish.repair:
         return None, lambda: None
     mending = Mending(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel)
+    require_publishing(link, settings.results_channel)
     renderer = renderer_of(settings, names.consumer)
     remedies = Remedies(mending, streams, rows, renderer, republish=wish.republish, clock=time.monotonic)
     mending.begin()

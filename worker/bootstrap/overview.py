@@ -31,6 +31,7 @@ def snapshot(settings: Settings) -> dict[str, Any]:
     where it answers, but not to us.
     """
     names = redis_names(settings)
+    allowed = {"allow_volatile": settings.allow_volatile}
     with redis_link(settings, "status") as link, database(settings, "status") as opened:
         store = StoreInspector(opened, settings.fleet)
         asked = questions(StreamInspector(link, names), store, opened)
@@ -42,13 +43,14 @@ def snapshot(settings: Settings) -> dict[str, Any]:
             pending.extend(surveyed.oldest.entry_ids)
             return (
                 state
+                | allowed
                 | _consumers(state["consumers"], settings)
                 | _surveyed(surveyed, settings)
                 | {"letters": _letters(DeadLetters(link, names))}
             )
 
         def ask_database() -> dict[str, Any]:
-            state = dict(asked["database"]())
+            state = dict(asked["database"]()) | allowed
             if "orders" not in state:
                 # There may be no tables.
                 return state

@@ -18,6 +18,7 @@ from worker.bootstrap.connections import database, endpoint, redis_link, redis_n
 from worker.bootstrap.execution import batch_size_of, close, executor_of
 from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of, renderer_of
+from worker.bootstrap.telling import telling
 from worker.bootstrap.vitals import Reading, ReplicaVitals, questions
 from worker.consumer import (
     Chores,
@@ -254,7 +255,7 @@ def _pages(
     shown: bool,
 ) -> Iterator[tuple[Checks, HttpServer]]:
     store = StoreInspector(opened, settings.fleet)
-    checks = Checks(questions(StreamInspector(link, names), store, opened))
+    checks = Checks(telling(questions(StreamInspector(link, names), store, opened)))
     identity = Identity(
         version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
     )

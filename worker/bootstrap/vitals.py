@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from worker import wire
@@ -12,8 +11,6 @@ from worker.consumer import Drain, Stamps, Tally, Worker
 from worker.domain.errors import Outage
 from worker.store import Database, StoreInspector, schema
 from worker.stream import StreamInspector, Unpublished
-
-log = structlog.get_logger(__name__)
 
 
 class Reading(Struct, frozen=True):
@@ -91,15 +88,8 @@ def questions(
             return standing
         return {**msgspec.to_builtins(store.state()), **standing}
 
-    told: set[str] = set()
-
     def ask_redis() -> Mapping[str, Any]:
-        state = stream.state()
-        if state.eviction and state.eviction not in told:
-            # Nobody is better off without this replica.
-            told.add(state.eviction)
-            log.warning("redis may evict orders that nobody has executed", maxmemory_policy=state.eviction)
-        found: Mapping[str, Any] = msgspec.to_builtins(state)
+        found: Mapping[str, Any] = msgspec.to_builtins(stream.state())
         return found
 
     return {"redis": ask_redis, "database": ask_database}

@@ -18,7 +18,7 @@ from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
-    EXIT_UNREACHABLE,
+    leave_for,
     settings_of_environment,
     translated,
 )
@@ -96,7 +96,7 @@ def audit(
     except KeyboardInterrupt:
         leave(EXIT_INTERRUPTED, f"interrupted after {report.how_far()}; run it again")
     except Outage as outage:
-        leave(EXIT_UNREACHABLE, f"{outage}\n{report.how_far()}; run it again")
+        leave_for(outage, f"{report.how_far()}; run it again")
     if report.left:
         sys.exit(EXIT_FOUND)
 

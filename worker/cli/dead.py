@@ -21,7 +21,7 @@ from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
-    EXIT_UNREACHABLE,
+    leave_for,
     settings_of_environment,
     translated,
 )
@@ -206,7 +206,7 @@ def _close_all(
                 _close(letters, letter_id, one, work)
         except Outage as outage:
             progress.stop()
-            leave(EXIT_UNREACHABLE, f"{outage}\n{work.how_far}; run it again, none is done twice")
+            leave_for(outage, f"{work.how_far}; run it again, none is done twice")
         except KeyboardInterrupt:
             progress.stop()
             leave(EXIT_INTERRUPTED, f"interrupted\n{work.how_far}; run it again, none is done twice")

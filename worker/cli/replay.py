@@ -23,7 +23,7 @@ from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
-    EXIT_UNREACHABLE,
+    leave_for,
     settings_of_environment,
     translated,
 )
@@ -81,7 +81,7 @@ def replay(
         except (KeyboardInterrupt, click.Abort):
             leave(EXIT_INTERRUPTED, f"interrupted\n{run.how_far()}")
         except Outage as outage:
-            leave(EXIT_UNREACHABLE, f"{outage}\n{run.how_far()}")
+            leave_for(outage, run.how_far())
 
 
 class Replay:

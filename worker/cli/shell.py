@@ -4,7 +4,7 @@ import os
 import traceback
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 import click
 
@@ -32,10 +32,8 @@ def translated(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except ConfigurationError as error:
             leave(EXIT_CONFIGURATION, str(error))
-        except AccessDenied as error:
-            leave(EXIT_CONFIGURATION, f"{URLS[error.server]}: access refused: {error.reason}")
         except Outage as error:
-            leave(EXIT_UNREACHABLE, str(error))
+            leave_for(error)
         except Refused as error:
             leave(EXIT_UNREACHABLE, f"postgresql: {error}")
         except Stopped as error:
@@ -49,6 +47,15 @@ def translated(command: Callable[P, None]) -> Callable[P, None]:
             leave(replica.EXIT_STOPPED, f"unexpected {named(error)} (WORKER_LOG_LEVEL=DEBUG shows where)")
 
     return with_exit_code
+
+
+def leave_for(outage: Outage, *more: str) -> NoReturn:
+    """End a command that a server keeps from going on, and say why, and more: 78 where it refuses access, else 3."""
+    if isinstance(outage, AccessDenied):
+        code, why = EXIT_CONFIGURATION, f"{URLS[outage.server]}: access refused: {outage.reason}"
+    else:
+        code, why = EXIT_UNREACHABLE, str(outage)
+    leave(code, "\n".join([why, *more]))
 
 
 def settings_of_environment() -> Settings:

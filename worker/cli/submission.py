@@ -15,7 +15,7 @@ from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
-    EXIT_UNREACHABLE,
+    leave_for,
     settings_of_environment,
     translated,
 )
@@ -54,7 +54,7 @@ def submit(file: BinaryIO, *, as_json: bool, dry_run: bool) -> None:
                 progress.update(task, completed=added)
         except Outage as outage:
             progress.stop()
-            leave(EXIT_UNREACHABLE, f"{outage}\n{_how_far(added, trying)}")
+            leave_for(outage, _how_far(added, trying))
         except KeyboardInterrupt:
             progress.stop()
             leave(EXIT_INTERRUPTED, f"interrupted\n{_how_far(added, trying)}")

@@ -9,6 +9,10 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 LOOK_AGAIN = "worker status --watch"
 # A replica that is idle takes what comes at once; Redis before 7.2 may not have heard of it for long.
 AT_ONCE_S = 5
+_KEEPING = {
+    "Redis": "set appendonly yes and appendfsync everysec, or WORKER_ALLOW_VOLATILE=1 if that is meant",
+    "PostgreSQL": "set fsync and synchronous_commit on, for our role and database, too, or WORKER_ALLOW_VOLATILE=1 if that is meant",
+}
 
 
 class Away(Struct, frozen=True):
@@ -56,6 +60,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     repairs: int = 0
     # The policy by which Redis may evict orders, where nobody has allowed that.
     eviction: str = ""
+    # By server: the settings by which it may lose what it has acknowledged, where nobody has taken that as meant.
+    volatile: Mapping[str, str] = {}
 
 
 class Condition(Struct, frozen=True):
@@ -134,6 +140,10 @@ def _people(facts: Facts) -> Iterator[Condition]:
     if facts.submitted and age_s > facts.several_leases_s:
         orders = f"{counted(facts.submitted, 'order')} handed to the venue without an answer"
         yield Condition("submitted", f"{orders}, for {span(age_s)}", f"worker show {facts.a_submitted}")
+    for server, settings in facts.volatile.items():
+        yield Condition(
+            "volatile", f"{server} may lose what it has acknowledged ({settings}); {_KEEPING[server]}"
+        )
 
 
 def _kept_pending(facts: Facts) -> Iterator[Condition]:

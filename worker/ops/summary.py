@@ -8,6 +8,7 @@ from worker.ops.logs import escaped
 
 SERVERS = {"redis": "Redis", "database": "PostgreSQL"}
 SHOWN_CONSUMERS = 10
+_KEEPS_NOT_KNOWN = "whether it keeps what it acknowledges is not known"
 Found = Mapping[str, Mapping[str, Any]]
 Line = tuple[str, str]
 
@@ -47,9 +48,18 @@ def facts_of(found: Found) -> Facts:
         for name in ("submitted", "oldest_submitted_age_s", "a_submitted", "last_recorded_age_s")
         if name in outcomes
     }
+    facts["volatile"] = _volatile(found)
     facts["streams_of_source"] = database.get("streams_of_source", 1)
     facts["may_change_rows"] = tuple(database.get("may_change_rows", ()))
     return Facts(**facts)
+
+
+def _volatile(found: Found) -> dict[str, str]:
+    return {
+        label: found[server]["volatile"]
+        for server, label in SERVERS.items()
+        if found[server].get("volatile") and not found[server]["allow_volatile"]
+    }
 
 
 def sentence_of(conditions: list[Condition]) -> str:
@@ -75,7 +85,8 @@ def _servers(found: Found) -> Iterator[Line]:
         if details["connected"]:
             schema = f", schema {details['schema']}" if "schema" in details else ""
             version = f"{details['version']}, " if "version" in details else ""
-            yield label, f"{version}answers in {details['ping_ms']:.1f} ms{schema}"
+            keeps = f", {_KEEPS_NOT_KNOWN}" if details.get("volatile", "") is None else ""
+            yield label, f"{version}answers in {details['ping_ms']:.1f} ms{schema}{keeps}"
         else:
             yield label, f"NOT CONNECTED: {details['error']}"
 

@@ -116,6 +116,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     allow_eviction: Annotated[
         bool, Meta(description="Start on a Redis that may evict orders (maxmemory-policy allkeys-…)")
     ] = False
+    allow_volatile: Annotated[
+        bool,
+        Meta(
+            description="Take it as meant that a server may lose what it has acknowledged (appendonly no, fsync off, …)"
+        ),
+    ] = False
     repair_window_s: Annotated[
         int,
         Meta(

@@ -39,6 +39,12 @@ _relations = text(
     " WHERE n.nspname = :schema AND t.typname = ANY(:names) AND t.typtype <> 'c'"
 )
 _search_path = text("SELECT current_schemas(false)::text[]")
+# Of these a session is not told that they are there.
+_hidden = text(
+    "SELECT quote_ident(n.nspname) FROM regexp_split_to_table(current_setting('search_path'), ',') AS entry"
+    " JOIN pg_namespace n ON n.nspname = replace(trim(both ' \"' from entry), '$user', current_user)"
+    " WHERE NOT has_schema_privilege(n.oid, 'USAGE') LIMIT 1"
+)
 _home = text(
     "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(:name)"
 )
@@ -108,8 +114,7 @@ def obstacle(connection: Connection, *, recorded: bool) -> Obstacle | None:
     """Return what is in the way of migrating; `recorded` says that a revision of ours is, and so that the tables are ours."""
     schemas = connection.scalar(_search_path)
     if not schemas:
-        # Whoever makes a table is told.
-        return None
+        return _no_way_in(connection)
     first = schemas[0]
     version_in = connection.scalar(_home, {"name": VERSION_TABLE})
     home = version_in or next((each for each in schemas if _ground(connection, each).is_built_on), first)
@@ -127,6 +132,16 @@ def obstacle(connection: Connection, *, recorded: bool) -> Obstacle | None:
         return None
     return _schema_is_needed(
         connection, f"schema {first} has what is not this worker's, {', '.join(strange)}"
+    )
+
+
+def _no_way_in(connection: Connection) -> Obstacle | None:
+    """Return what schema is hidden from us; where there is none at all, whoever makes a table is told."""
+    schema, (_, role, _) = connection.scalar(_hidden), connection.execute(_connected).one()
+    if schema is None:
+        return None
+    return Obstacle(
+        f"schema {schema} can't be looked into for want of USAGE", f"GRANT USAGE ON SCHEMA {schema} TO {role}"
     )
 
 

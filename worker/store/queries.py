@@ -21,6 +21,11 @@ _LIVE_ROWS = text(
     "SELECT greatest(s.n_live_tup, c.reltuples::bigint) FROM pg_class c"
     " JOIN pg_stat_user_tables s ON s.relid = c.oid WHERE c.oid = to_regclass(:name)"
 )
+# Also as a role, a database or a pooler has set it for our sessions.
+_SERVER = text(
+    "SELECT current_setting('server_version'), coalesce(string_agg(name || ' off', ', ' ORDER BY name), '')"
+    " FROM unnest(ARRAY['fsync', 'synchronous_commit']) AS name WHERE current_setting(name) = 'off'"
+)
 
 
 class RecentOrder(Struct, frozen=True):
@@ -57,10 +62,12 @@ class OrderRow(Struct, frozen=True):
 class StoreState(Struct, frozen=True):
     """The database of one deployment. Counts above 10,000 are PostgreSQL's own estimate.
 
-    `may_change_rows` names what others have made that may store rows otherwise than they are written, or not at all.
+    `may_change_rows` names what others have made that may store rows otherwise than they are written, or not at all;
+    `volatile` the settings by which the server may lose what it has committed.
     """
 
     version: str
+    volatile: str
     orders: int
     trades: int
     counts_exact: bool
@@ -112,7 +119,7 @@ class StoreInspector:
     def state(self) -> StoreState:
         """Return how many rows there are; bounded in cost however many that is."""
         with self._database.transaction() as connection:
-            version = connection.scalar(text("SHOW server_version"))
+            version, volatile = connection.execute(_SERVER).one()
             counts = {}
             exact = True
             for table in (orders, trades):
@@ -124,7 +131,7 @@ class StoreInspector:
                 counts[table.name] = count
             suspects = suspects_on(connection)
         short = str(version).partition(" ")[0]
-        return StoreState(short, counts["orders"], counts["trades"], exact, suspects)
+        return StoreState(short, volatile, counts["orders"], counts["trades"], exact, suspects)
 
     def outcomes(self, pending: Sequence[str]) -> Outcomes:
         """Return what became of the orders of the last hour, and what stands of those whose entries are pending.

@@ -12,6 +12,7 @@ from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
 from worker.stream.pending import PendingEntries, PendingEntry, Readied
+from worker.stream.permission import require_publishing
 from worker.stream.rehearsal import Rehearsal
 from worker.stream.submission import Submitter
 from worker.stream.token import StreamToken
@@ -44,4 +45,5 @@ __all__ = [
     "Unpublished",
     "demands",
     "require_keeping",
+    "require_publishing",
 ]

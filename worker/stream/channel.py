@@ -11,6 +11,7 @@ import structlog
 from worker.domain.errors import ConfigurationError, Outage
 from worker.stream.backlog import Batch
 from worker.stream.connection import ANSWER_TIMEOUT_S, RedisLink, outages, text
+from worker.stream.permission import not_known_whether_allowed
 from worker.stream.scripts import source
 
 log = structlog.get_logger(__name__)
@@ -111,11 +112,16 @@ class Channel:
         self._add = link.script(source("bridge"))
 
     def rehearse(self) -> None:
-        """Run the script once on scratch keys: a missing permission shows before the first order."""
+        """Run the script once on scratch keys, and ask for the channels: a missing permission shows before the first order."""
         with outages():
             kind = text(self._link.call("TYPE", self._orders))
         if kind not in {"none", "stream"}:
             raise ConfigurationError(f"WORKER_ORDERS_STREAM: {self._orders} is no stream but a {kind}")
+        channels = (self.name, self._milestones)
+        hearing = (("SUBSCRIBE", *channels), ("UNSUBSCRIBE", *channels), ("PUBLISH", self._milestones, ""))
+        not_known = not_known_whether_allowed(self._link, *hearing)
+        if not_known:
+            log.warning("not known whether the channel may be heard", channel=self.name, reason=not_known)
         token = secrets.token_hex(16)
         stage = Channel(self._link, self.name, f"{self._orders}:probe:{token}")
         try:

@@ -1,10 +1,12 @@
 """Clients of redis-py as the worker needs them, for as long as a place is not left."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import redis
+import structlog
 from msgspec import Struct
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
@@ -13,6 +15,8 @@ from redis.retry import Retry
 
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
 _UNUSABLE = "REDIS_URL: can't be used: an option or another part of it is not known"
@@ -64,7 +68,7 @@ def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any: 
         "socket_timeout": answer_timeout,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
-        "client_name": client_name,
+        "redis_connect_func": partial(_connect, client_name),
     }
     if not url.startswith("unix://"):
         ours["socket_keepalive"] = True
@@ -82,6 +86,16 @@ def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any: 
     _check_files(pool.connection_kwargs)
     made.response_callbacks.clear()
     return made
+
+
+def _connect(client_name: str, connection: Any) -> None:  # noqa: ANN401  redis-py is half typed
+    connection.on_connect()
+    connection.send_command("CLIENT", "SETNAME", client_name)
+    try:
+        connection.read_response()
+    except redis.ResponseError as refused:
+        # The name is for people who look at the list of clients; the library's own way has no connection without it.
+        log.debug("connections to redis have no name", reason=str(refused))
 
 
 def _check_files(options: Mapping[str, Any]) -> None:

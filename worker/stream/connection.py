@@ -12,6 +12,7 @@ from msgspec import Struct
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage
 from worker.stream.clients import Clients, client
+from worker.stream.denials import DENIED_IN_SCRIPTS, naming_commands, naming_keys
 
 ANSWER_TIMEOUT_S = 5.0
 
@@ -26,9 +27,6 @@ _NO_PRIMARY_KINDS = (
 # A stream or a group that is gone. A read is also unblocked when its server is demoted, or because somebody asked for it.
 _LOST = ("NOGROUP", "UNBLOCKED the stream key no longer exists")
 
-
-# Of a command that a script may not run: before 7.0, and from then on.
-_DENIED_IN_SCRIPTS = ("executing the script can't run this command", "ACL failure in script")
 
 # Holds what a repair has made pending again, until a replica claims it.
 REPAIR_CONSUMER = "repair"
@@ -186,7 +184,7 @@ class RedisLink:
     def call(self, *command: str | int | bytes) -> Any:  # noqa: ANN401  replies are untyped
         """Send one command and return the raw reply. Raises what redis-py raises: use within `outages`."""
         clients = self._present()
-        with self._used(clients):
+        with self._used(clients), naming_keys(command[1:3]):
             return clients.commands.execute_command(*command)
 
     def begin(self, *command: str | int | bytes) -> Callable[[], Any]:
@@ -290,11 +288,12 @@ class Script:
         reply = self._link.begin(*command)
 
         def known_or_loaded() -> Any:  # noqa: ANN401  replies are untyped
-            try:
-                return reply()
-            except redis.exceptions.NoScriptError:
-                self._link.call("SCRIPT", "LOAD", self._source)
-                return self._link.call(*command)
+            with naming_commands(self._source), naming_keys(keys):
+                try:
+                    return reply()
+                except redis.exceptions.NoScriptError:
+                    self._link.call("SCRIPT", "LOAD", self._source)
+                    return self._link.call(*command)
 
         return known_or_loaded
 
@@ -316,7 +315,7 @@ def outages() -> Iterator[None]:
     except redis.ResponseError as error:
         if any(sign in str(error) for sign in _LOST):
             raise GroupLost(str(error)) from error
-        if any(sign in str(error) for sign in _DENIED_IN_SCRIPTS):
+        if any(sign in str(error) for sign in DENIED_IN_SCRIPTS):
             raise AccessDenied("redis", _reason(error)) from error
         raise Outage("redis", _reason(error)) from error
     except (redis.RedisError, OSError) as error:

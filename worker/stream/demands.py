@@ -6,13 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
-import structlog
 
 from worker.domain.errors import ConfigurationError, Outage
 from worker.stream.connection import RedisLink, outages
 from worker.stream.information import evicting_policy, information
-
-log = structlog.get_logger(__name__)
 
 _CLUSTER = (
     "REDIS_URL: leads to a Redis Cluster that has the worker's keys on several nodes, which it can't work with yet; name a Redis"
@@ -53,8 +50,6 @@ def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
         policy = evicting_policy(link)
     if mode == "sentinel":
         raise ConfigurationError(_SENTINEL)
-    if policy is None:
-        log.info("whether Redis may evict orders is not known: INFO and CONFIG are denied")
     if policy and not allow_eviction:
         raise ConfigurationError(
             f"REDIS_URL: the server may evict orders that nobody has executed (maxmemory-policy {policy}): set it to noeviction,"

@@ -8,6 +8,7 @@ from msgspec import Struct
 from worker.stream.connection import REPAIR_CONSUMER, RedisLink, RedisNames, text
 
 NOT_KNOWN = "not known"
+_YES_OR_NO = {"0": "no", "1": "yes", None: None}
 
 
 class ConsumerState(Struct, frozen=True):
@@ -102,6 +103,22 @@ def evicting_policy(link: RedisLink) -> str | None:
             return None
         policy, limit = (text(next(iter(_named(each).values()))) for each in told)
     return policy if policy.startswith("allkeys-") and limit != "0" else ""
+
+
+def volatile(link: RedisLink) -> str | None:
+    """Return the setting by which the server may lose what it has acknowledged, empty where it keeps it, None where that is not known.
+
+    Raises redis-py's errors.
+    """
+    told = _told(link, "CONFIG", "GET", "append*")
+    known = {name: text(value) for name, value in _named(told or []).items()}
+    enabled = known.get("appendonly") or _YES_OR_NO.get(information(link, "persistence").get("aof_enabled"))
+    if enabled == "no":
+        return "appendonly no"
+    fsync = known.get("appendfsync")
+    if fsync == "no":
+        return "appendfsync no"
+    return "" if enabled and fsync else None
 
 
 def _told(link: RedisLink, *command: str) -> Any:  # noqa: ANN401  replies are untyped

@@ -7,18 +7,26 @@ from msgspec import Struct
 
 from worker.domain.deliveries import entry_milliseconds
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
-from worker.stream.information import ConsumerState, StreamInformation, evicting_policy, known_lag, version
+from worker.stream.information import (
+    ConsumerState,
+    StreamInformation,
+    evicting_policy,
+    known_lag,
+    version,
+    volatile,
+)
 
 
 class StreamState(Struct, frozen=True):
     """The streams of one deployment.
 
     `lag` is None where the server can't tell (before 7.0, after deletions, or where it counts below zero), `lost_unread` before 7.0,
-    `eviction`, the policy by which it may evict orders, where it may not be asked.
+    `eviction`, the policy by which it may evict orders, and `volatile`, the setting by which it may lose them, where it may not be asked.
     """
 
     version: str
     eviction: str | None
+    volatile: str | None
     group_exists: bool
     orders: int
     lag: int | None
@@ -51,6 +59,7 @@ class StreamInspector:
             return StreamState(
                 version=version(self._link),
                 eviction=evicting_policy(self._link),
+                volatile=volatile(self._link),
                 group_exists=bool(group),
                 orders=self._length(names.orders),
                 lag=_lag(group, last_id) if group else None,

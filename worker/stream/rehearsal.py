@@ -5,19 +5,21 @@ import time
 import structlog
 
 from worker.domain.deliveries import BEGINNING, Settlement
-from worker.domain.errors import AccessDenied, Outage
+from worker.domain.errors import Outage
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
 from worker.stream.evidence import StreamEvidence
 from worker.stream.inspection import StreamInspector
 from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
+from worker.stream.permission import require_publishing
+from worker.stream.scripts import source
 from worker.stream.token import StreamToken
 
 log = structlog.get_logger(__name__)
 
 # Far below any real id, so that retention lets go of all of it.
-PUBLISHED, BURIED, TRIMMED, LOST, LOOKED_FOR, ADOPTED = "1-1", "2-1", "3-1", "5-1", "6-1", "7-1"
+TRIMMED, PUBLISHED, BURIED, LOST, LOOKED_FOR, ADOPTED = "1-1", "2-1", "3-1", "5-1", "6-1", "7-1"
 
 
 class Rehearsal:
@@ -42,7 +44,7 @@ class Rehearsal:
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
         try:
-            self._publish()
+            require_publishing(self._link, self._channel)
             self._work()
             self._let_go()
             self._repair()
@@ -56,14 +58,17 @@ class Rehearsal:
 
     def _work(self) -> None:
         names, stage = self._names, self._stage
+        stage.ping()
         with outages():
+            # They may all be known, and are not any more once the server has been started again.
+            self._link.call("SCRIPT", "LOAD", source("leave"))
             self._link.call("XGROUP", "CREATE", names.orders, names.group, BEGINNING, "MKSTREAM")
-            for entry_id in (PUBLISHED, BURIED, TRIMMED):
+            for entry_id in (TRIMMED, PUBLISHED, BURIED):
                 self._link.call("XADD", names.orders, entry_id, "type", "probe")
         stage.read(3, 1)
         stage.release({TRIMMED: 0})
         with outages():
-            self._link.call("XDEL", names.orders, TRIMMED)
+            self._link.call("XTRIM", names.orders, "MINID", PUBLISHED)
         stage.claim(BEGINNING, 1)
         stage.own_pending(2, known=())
         stage.charge({PUBLISHED: 1})
@@ -106,24 +111,3 @@ class Rehearsal:
         self._mending.readopt([ADOPTED])
         self._mending.restore([Settlement(LOST, "republish", ("type", "probe"), "")])
         self._mending.end()
-
-    def _publish(self) -> None:
-        """Have the server say whether we may publish on the channel itself, and publish nothing."""
-        if not self._channel:
-            return
-        connection = self._link.own_connection()
-        try:
-            with outages():
-                connection.connect()
-                # What may not be done is refused when it is queued; what is discarded nobody hears.
-                for command in (("MULTI",), ("PUBLISH", self._channel, ""), ("DISCARD",)):
-                    connection.send_command(*command)
-                    connection.read_response()
-        except AccessDenied as denied:
-            if "'multi'" not in denied.reason and "'discard'" not in denied.reason:
-                raise
-            log.warning(
-                "not known whether results may be published", channel=self._channel, reason=denied.reason
-            )
-        finally:
-            connection.disconnect()

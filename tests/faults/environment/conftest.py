@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import command
+from tests.faults.environment.documented import Documented
 from tests.faults.environment.lending import PostgresLender, RedisLender
 from tests.faults.environment.site import Site
 from worker.local import LocalPostgres, LocalRedis
@@ -47,3 +49,19 @@ def site(redis_server: LocalRedis, postgres_server: LocalPostgres, tmp_path: Pat
     name = f"s{uuid.uuid4().hex[:10]}"
     with Site.made(name, redis_server, postgres_server, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def documented(redis_server: LocalRedis, postgres_server: LocalPostgres) -> Iterator[Documented]:
+    """Users and roles as on the page, and no tables yet."""
+    with Documented.made(redis_server, postgres_server) as made:
+        yield made
+
+
+@pytest.fixture
+def migrated(documented: Documented) -> Documented:
+    """The same, with the tables."""
+    with documented.entered("nobody", "orders_migrate") as migrate:
+        assert command(migrate, "migrate").exit_code == 0
+    documented.grant_tables()
+    return documented

@@ -59,3 +59,13 @@ def test_status_says_what_is_kept(deployment: Deployment, tried: dict[str, Any])
 
     kept = status["redis"]["retention"]
     assert (kept["orders_keep_s"], kept["results_maxlen"]) == (3604, 131)
+
+
+@pytest.mark.effect_of(allow_volatile=True)
+def test_status_needs_nobody_for_a_redis_that_may_lose_what_it_has_where_that_is_meant(
+    own_deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    own_deployment.redis.config_set("appendonly", "no")
+
+    assert command(own_deployment, "status").exit_code == 1
+    assert command(own_deployment, "status", **tried).exit_code == 0

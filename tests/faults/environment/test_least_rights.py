@@ -1,0 +1,97 @@
+"""A life of orders under exactly the rights that docs/deploy.md shows, and each of them taken away, one at a time."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import command
+from tests.faults.environment.documented import Documented
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
+from tests.inprocess import running
+from tests.processes import WorkerProcess
+
+# The library introduces itself; on servers that know nothing of it, it goes on.
+POLITE = {"client"}
+HEARS = "hearing the channel"
+BRIDGE = (sys.executable, "-m", "worker", "bridge", "--channel", "orders")
+# What is asked of a busy machine may take a while.
+PATIENT = {"lease_ms": 60_000, "transaction_timeout_s": 20}
+CHANNEL: dict[str, Any] = {"results_channel": "results"}
+
+
+@pytest.fixture
+def operator(migrated: Documented) -> Iterator[Deployment]:
+    with migrated.entered("orders-operator", "orders_operator") as made:
+        yield made
+
+
+@pytest.fixture
+def worker(migrated: Documented) -> Iterator[Deployment]:
+    with migrated.entered("orders-worker", "orders_worker") as made:
+        yield made
+
+
+def run(deployment: Deployment, *arguments: str, code: int = 0, given: str | None = None) -> str:
+    done = command(deployment, *arguments, given=given, **CHANNEL, **PATIENT)
+    assert done.exit_code == code, done.output
+    return done.stdout
+
+
+def test_whole_life_of_orders_needs_the_rights_on_the_page_and_no_others(
+    migrated: Documented, operator: Deployment, worker: Deployment
+) -> None:
+    administrator = migrated.administrator
+    migrated.admit("orders-worker", channel=True)
+    migrated.admit("orders-operator", channel=True)
+    administrator.redis.acl_log_reset()
+    (wrong, *orders) = numbered_orders(20)
+    lines = "\n".join(json.dumps(order) for order in [*orders, {**wrong, "type": "limit"}, {"payload": "{"}])
+
+    with running(worker, **CHANNEL):
+        run(operator, "submit", "-", given=lines)
+        eventually(administrator.all_settled)
+        (letter, _), (junk, _) = administrator.entries("orders:dead")
+        assert "2 open dead letters" in run(operator, "status", code=1)
+        run(operator, "dead", "list")
+        run(operator, "dead", "show", letter)
+        run(operator, "dead", "replay", letter, "--set", "type=order", "--yes")
+        run(operator, "dead", "discard", junk, "--yes")
+        eventually(administrator.all_settled)
+    administrator.submit([{**wrong, "order_id": "stuck"}])
+    take_and_vanish(administrator, 1)
+    assert "gone" in run(operator, "pending")
+    run(operator, "replay", "--all", "--yes")
+    with running(worker, **CHANNEL):
+        eventually(administrator.all_settled)
+        assert "FILLED" in run(operator, "show", "order-1")
+    administrator.redis.xtrim("order_results", 5, approximate=False)
+    run(operator, "audit", code=1)
+    run(operator, "audit", "--repair", "--republish")
+    run(operator, "audit")
+    run(operator, "status")
+
+    administrator.accepted[:] = [entry_id for entry_id, _ in administrator.entries("orders")]
+    assert_invariants(administrator)
+    assert len(administrator.published()) == 21
+    assert migrated.refused() <= POLITE
+
+
+def test_bridge_needs_the_rights_on_the_page_and_no_others(migrated: Documented, tmp_path: Path) -> None:
+    administrator = migrated.administrator
+    administrator.redis.acl_log_reset()
+
+    with migrated.entered("orders-bridge", "nobody") as made:
+        bridge = WorkerProcess(made, tmp_path / "log", BRIDGE)
+        try:
+            eventually(lambda: HEARS in bridge.said)
+            administrator.redis.publish("orders", json.dumps(numbered_orders(1)[0]))
+            eventually(lambda: administrator.redis.xlen("orders"))
+            assert bridge.drain() == 0
+        finally:
+            bridge.end()
+
+    assert migrated.refused() <= POLITE

@@ -1,0 +1,40 @@
+"""What a server does not say when it denies something: which command of a script, which key or channel."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import redis
+
+# Of a command that a script may not run: before 7.0, and from then on.
+DENIED_IN_SCRIPTS = ("executing the script can't run this command", "ACL failure in script")
+
+# Where in a script its server met an error, and what stands there. 7.0 does not say it of what was caught and handed on.
+_AT_LINE = re.compile(r"user_script: ?(\d+)")
+_CALLED = re.compile(r"call\('([A-Z]+)'")
+_CAUGHT = re.compile(r"pcall\('([A-Z]+)'")
+
+
+@contextmanager
+def naming_commands(source: str) -> Iterator[None]:
+    """Name the command of this script that was denied, where the server does not; those that it may have been."""
+    try:
+        yield
+    except redis.ResponseError as error:
+        if DENIED_IN_SCRIPTS[0] not in str(error):
+            raise
+        place = _AT_LINE.search(str(error))
+        may_be = _CALLED.findall(source.splitlines()[int(place[1]) - 1]) if place else _CAUGHT.findall(source)
+        named = " or ".join(dict.fromkeys(may_be)) or "a command"
+        raise redis.exceptions.NoPermissionError(f"a script may not run {named}") from error
+
+
+@contextmanager
+def naming_keys(names: Iterable[str | int | bytes]) -> Iterator[None]:
+    """Name the keys or channels one of which was denied."""
+    try:
+        yield
+    except redis.exceptions.NoPermissionError as denied:
+        if "access" not in str(denied):
+            raise
+        raise redis.exceptions.NoPermissionError(f"{denied}: {', '.join(map(str, names))}") from denied
