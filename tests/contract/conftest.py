@@ -10,7 +10,7 @@ from tests.groups import Pending, id_order
 from tests.harness import Deployment, names_of
 from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending
 from worker.consumer.doubts import Evidence, Marks
-from worker.consumer.lost_rows import Book
+from worker.consumer.lost_rows.ports import Book
 from worker.consumer.ports import Orders, Store
 from worker.domain.fleets import Fleet
 from worker.store import OrderStore, Sources

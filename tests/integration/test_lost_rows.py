@@ -8,7 +8,6 @@ from sqlalchemy import text
 from tests.commands import command
 from tests.harness import Deployment, eventually, names_of, numbered_orders
 from tests.inprocess import running
-from worker.bootstrap.replica import Replica
 from worker.local import LocalPostgres
 
 ORDERS, LOST = 60, 20
@@ -31,10 +30,10 @@ def told(deployment: Deployment) -> set[str]:
     return {member.decode().partition(" ")[2] for member in members}
 
 
-def has_looked_again(deployment: Deployment, made: Replica) -> bool:
-    """Whether a look has ended that began after the outage."""
-    done = deployment.redis.hget(names_of(deployment, "").looks, "done")
-    return made.worker.tally.outages > 0 and made.worker.outage is None and int(done or 0) > 1
+def looks(deployment: Deployment) -> int:
+    """How many looks had begun when the one began that ended last."""
+    done: Any = deployment.redis.hget(names_of(deployment, "").looks, "done")
+    return int(done or 0)
 
 
 def test_lost_rows_are_told_until_they_are_mended(
@@ -74,11 +73,13 @@ def test_rows_that_were_deleted_for_their_age_are_not_told(
     own_deployment: Deployment, own_postgres: LocalPostgres
 ) -> None:
     own_deployment.submit(numbered_orders(ORDERS))
-    with running(own_deployment, batch_size=10) as made:
+    with running(own_deployment, batch_size=10):
         eventually(own_deployment.all_settled)
+        eventually(lambda: looks(own_deployment))
+        before = looks(own_deployment)
         lose_rows(own_deployment, own_postgres, [f"order-{number}" for number in range(LOST)])
 
-        eventually(lambda: has_looked_again(own_deployment, made))
+        eventually(lambda: looks(own_deployment) > before)
 
     assert told(own_deployment) == set()
 
@@ -92,9 +93,10 @@ def test_what_has_no_result_or_its_row_is_not_told(deployment: Deployment) -> No
     deployment.add_raw("payload", "no JSON")
     with running(deployment):
         eventually(deployment.all_settled)
+    before = looks(deployment)
 
     with running(deployment) as made:
-        eventually(lambda: int(deployment.redis.hget(names_of(deployment, "").looks, "done") or 0) > 1)
+        eventually(lambda: looks(deployment) > before)
 
     assert told(deployment) == set()
     assert (len(deployment.published()), made.worker.tally.unexpected) == (2, 0)
@@ -112,10 +114,10 @@ def test_accepted_rows_are_not_told_again(deployment: Deployment) -> None:
     with running(deployment):
         eventually(lambda: told(deployment) == {"order-59"})
     deployment.redis.rename(names.lost_rows, names.accepted_rows)
-    done = int(deployment.redis.hget(names.looks, "done") or 0)
+    before = looks(deployment)
 
     with running(deployment):
-        eventually(lambda: int(deployment.redis.hget(names.looks, "done") or 0) > done)
+        eventually(lambda: looks(deployment) > before)
 
     assert told(deployment) == set()
     assert "lost rows" not in command(deployment, "status").output

@@ -112,7 +112,7 @@ def test_replica_looks_at_its_start(bench: Bench) -> None:
     lose(bench, ORDERS[-1])
     second = Bench(bench.stream, bench.store.table, consumer="worker-2", lost_rows=bench.lost_rows)
 
-    look(second)
+    second.run_until(lambda: told(second))
 
     assert told(second) == [ORDERS[-1]]
 
@@ -168,6 +168,33 @@ def test_rows_that_a_person_has_accepted_are_not_told_again(bench: Bench) -> Non
 def test_lost_row_is_told_whose_entry_has_left_the_stream(bench: Bench) -> None:
     lost = lose(bench, ORDERS[-1])
     del bench.stream.entries[lost[ORDERS[-1]].entry_id]
+
+    look(bench)
+
+    assert told(bench) == [ORDERS[-1]]
+
+
+@pytest.mark.parametrize(("alone", "lost_rows"), [(True, [ORDERS[-1]]), (False, [])])
+def test_lost_row_is_told_whose_mark_was_dropped_where_no_other_source_was_seen(
+    bench: Bench, *, alone: bool, lost_rows: list[str]
+) -> None:
+    lost = lose(bench, ORDERS[-1])
+    entry_id = lost[ORDERS[-1]].entry_id
+    del bench.stream.entries[entry_id]
+    bench.stream.settled.discard(entry_id)
+    bench.stream.horizon_ms = int(entry_id.partition("-")[0]) + 1
+    bench.store.table.alone = alone
+
+    look(bench)
+
+    assert told(bench) == lost_rows
+
+
+def test_row_of_another_order_is_not_that_of_the_result(bench: Bench) -> None:
+    """Proves it for an id that another entry had before, whose order is told though its entry has a row."""
+    lost = lose(bench, ORDERS[-1])[ORDERS[-1]]
+    bench.rows["other"] = replace(lost, order_id="other")
+    del bench.stream.entries[lost.entry_id]
 
     look(bench)
 
@@ -246,6 +273,33 @@ def test_busy_replica_looks_at_one_page_between_two_batches(
         seen.append(len(told(bench)))
 
     assert seen == [1, 3, 5]
+
+
+def test_number_that_is_logged_is_whole_when_a_look_is_begun_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEvidence, "page", 2)
+    lose(bench, *ORDERS[1:])
+    bench.clock.advance(10)
+
+    with logged("lost rows") as numbers:
+        bench.look.go_on(idle=False)
+        lose(bench)
+        look(bench)
+
+    assert numbers == [5]
+
+
+def test_rows_of_many_pages_are_taken_back_in_one_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeEvidence, "page", 2)
+    lost = lose(bench, *ORDERS[1:])
+    look(bench)
+    assert told(bench) == list(ORDERS[1:])
+    bench.rows.update(lost)
+
+    look(bench)
+
+    assert told(bench) == []
 
 
 def test_no_window_asks_nothing() -> None:

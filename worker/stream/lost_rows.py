@@ -47,7 +47,9 @@ class LostRowsBook:
     def covers(self, looks: int, until_ms: int) -> bool:
         """Whether one has ended that began after so many, and looked at what was published before a time."""
         with outages():
-            done, from_ms = self._link.call("HMGET", self._names.looks, "done", "from")
+            done, from_ms = self._link.call_all(
+                ["HGET", self._names.looks, each] for each in ("done", "from")
+            )
         return done is not None and int(done) > looks and int(from_ms) <= until_ms
 
     def end(self, look: int, from_ms: int) -> None:
