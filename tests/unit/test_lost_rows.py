@@ -260,6 +260,20 @@ def test_look_is_begun_by_another_replica_where_the_first_has_not_ended_it(bench
     assert told(bench) == [ORDERS[-1]]
 
 
+def test_look_is_left_to_others_by_a_replica_that_leaves(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEvidence, "page", 2)
+    lose(bench, *ORDERS[1:])
+    bench.clock.advance(10)
+    bench.look.go_on(idle=False)
+    assert bench.lost_rows.turn == "worker-1"
+
+    bench.worker.hand_back()
+
+    assert bench.lost_rows.turn is None
+
+
 def test_busy_replica_looks_at_one_page_between_two_batches(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

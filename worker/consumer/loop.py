@@ -234,6 +234,7 @@ class Worker:
             self.tally.hand_back(len(left))
             self.in_hand = []
             self.stream.leave()
+            self.chores.do("lost rows", self.lost_rows.leave)
         except Outage as outage:
             self.lease.stop()
             log.warning("could not hand back, others take over after the lease", reason=str(outage))

@@ -81,6 +81,11 @@ class LostRows:
         while self._page() and idle and self._clock() < ends_at:
             pass
 
+    def leave(self) -> None:
+        """Leave what is begun to others at once. Raises Outage; then they wait for a lease."""
+        if self._look is not None and self._look.number is not None:
+            self._book.end_turn()
+
     def _begin(self) -> None:
         connections, looks, last = self._rows.connections, self._book.looks(), self._evidence.last_result()
         # Where the last look has not ended, what was published before that is still in question.
