@@ -143,11 +143,11 @@ class MovingPostgres:
         return standby
 
     def fail_over_to(self, standby: LocalPostgres) -> None:
-        """Lose the primary, promote the standby, and lead the name there."""
-        self.primary.kill()
+        """Lose the primary, lead the name to the standby, and promote that."""
+        # First: there must be somebody to connect to behind the name.
+        self.lead_to(standby).kill()
         with self._client(standby) as new:
             new.execute("SELECT pg_promote()")
-        self.lead_to(standby)
 
     def lead_to(self, promoted: LocalPostgres) -> LocalPostgres:
         """Lead the name there, and return the server that it has led to."""
