@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.builders import decoder, filled, flat, pairs
 from tests.groups import Group, Pending, id_order
 from tests.logs import FakeLog
-from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
+from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
     DecodesAhead,
@@ -20,6 +20,7 @@ from worker.consumer import (
     Intake,
     Isolation,
     Lease,
+    LostRows,
     Registration,
     Repair,
     Retention,
@@ -751,6 +752,7 @@ class Bench:
         orders_keep_s: int = 0,
         executor: FakeExecutor | None = None,
         repair_window_s: int = 900,
+        lost_rows: FakeLostRows | None = None,
     ) -> None:
         self.stream = stream if stream is not None else FakeStream(FakeClock())
         self.clock = clock = self.stream.clock
@@ -824,6 +826,16 @@ class Bench:
             ),
             decoder=decoder(),
         )
+        self.lost_rows = FakeLostRows() if lost_rows is None else lost_rows
+        self.look = LostRows(
+            evidence,
+            rows,
+            self.lost_rows.of(consumer),
+            Spelling("orders"),
+            decoder(),
+            window_s=repair_window_s,
+            clock=clock.monotonic,
+        )
         self.isolation = Isolation(
             self.orders, self.intake, self.lease, self.tally, max_deliveries=max_deliveries
         )
@@ -839,6 +851,7 @@ class Bench:
             self.lease,
             self.retention,
             self.repair,
+            self.look,
             Registration(FakeToken(), FakeSources(), source="orders", clock=clock.monotonic),
             Chores(self.tally, clock=clock.monotonic),
             self.drain,

@@ -13,7 +13,7 @@ from tests.groups import Pending
 from tests.logs import between
 from worker.domain.deliveries import BEGINNING, LOOKED_FOR
 from worker.domain.errors import Outage
-from worker.domain.evidence import Fate, Marked, Owner
+from worker.domain.evidence import Fate, LostRow, Marked, Owner
 from worker.domain.orders import Status
 from worker.stream.mending import HEARD_OF_WITHIN_MS
 
@@ -86,6 +86,10 @@ class FakeEvidence:
         with self._orders.faults.at("result"):
             found = between(self.stream.results.held(), result_id, result_id)
             return fields_of(found[0][1]) if found else ()
+
+    def last_result(self) -> str:
+        with self._orders.faults.at("last_result"):
+            return self.stream.results.last_id
 
     def results_lost_until_ms(self) -> int:
         with self._orders.faults.at("results_lost_until_ms"):
@@ -176,6 +180,63 @@ class FakeMarks:
 def _earlier(one: int | None, other: int | None) -> int | None:
     given = [each for each in (one, other) if each is not None]
     return min(given, default=None)
+
+
+class FakeLostRows:
+    """The book of rows that were lost; several replicas may share it. `noted` and `accepted` have results by entry and order."""
+
+    def __init__(self) -> None:
+        self.noted: dict[tuple[str, str], str] = {}
+        self.accepted: set[tuple[str, str]] = set()
+        self.turn: str | None = None
+        self.begun = 0
+        self.done: tuple[int, int] | None = None
+
+    def of(self, consumer: str) -> FakeLookingForRows:
+        return FakeLookingForRows(self, consumer)
+
+
+class FakeLookingForRows:
+    """The book as one replica has it."""
+
+    def __init__(self, book: FakeLostRows, consumer: str) -> None:
+        self._book = book
+        self._consumer = consumer
+
+    def looks(self) -> int:
+        return self._book.begun
+
+    def take_turn(self) -> bool:
+        self._book.turn = self._book.turn or self._consumer
+        return self._book.turn == self._consumer
+
+    def end_turn(self) -> None:
+        self._book.turn = None
+
+    def begin(self) -> int:
+        self._book.begun += 1
+        return self._book.begun
+
+    def covers(self, looks: int, until_ms: int) -> bool:
+        done = self._book.done
+        return done is not None and done[0] > looks and done[1] <= until_ms
+
+    def end(self, look: int, from_ms: int) -> None:
+        self._book.done = (look, from_ms)
+
+    def note(self, lost: Sequence[LostRow]) -> int:
+        before = len(self._book.noted)
+        for each in lost:
+            if (each.entry_id, each.order_id) not in self._book.accepted:
+                self._book.noted.setdefault((each.entry_id, each.order_id), each.result_id)
+        return len(self._book.noted) - before
+
+    def page(self, first: int) -> list[tuple[str, str]]:
+        return list(self._book.noted)[first : first + FakeEvidence.page]
+
+    def take_back(self, mended: Sequence[tuple[str, str]]) -> None:
+        for each in mended:
+            self._book.noted.pop(each, None)
 
 
 class FakeMending:
@@ -273,6 +334,7 @@ class FakeRows:
         self._store = store
         self._clock = clock
         self.streams = 1
+        self.connections = 1
 
     def now(self) -> datetime:
         with self._store.faults.at("now"):

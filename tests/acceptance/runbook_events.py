@@ -18,7 +18,7 @@ from tests.acceptance.runbook_scene import (
     break_everything,
     one_after_another,
 )
-from tests.harness import eventually, numbered_orders
+from tests.harness import eventually, names_of, numbered_orders
 from tests.processes import COMMAND, ROOT, WorkerProcess, free_port
 from tests.venue import venue
 
@@ -81,8 +81,9 @@ def _outage(scene: Scene) -> dict[str, Event]:
         client.config_set("maxmemory", 1)
 
     def at_rest() -> None:
-        # While it repairs, it would notice the outage before it has taken anything.
+        # While it repairs, or looks for lost rows, it would notice the outage before it has taken anything.
         eventually(lambda: "repair ended" in scene.replicas["worker"].said)
+        eventually(lambda: client.hget(names_of(scene.deployment, "").looks, "done"))
 
     def taken() -> None:
         eventually(lambda: scene.deployment.pending() == 20)

@@ -8,17 +8,25 @@ import pytest
 from tests.fakes import FLEET, FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable
 from tests.groups import Pending, id_order
 from tests.harness import Deployment, names_of
-from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending
+from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending
 from worker.consumer.doubts import Evidence, Marks
+from worker.consumer.lost_rows.ports import Book
 from worker.consumer.ports import Orders, Store
 from worker.domain.fleets import Fleet
 from worker.store import OrderStore, Sources
+from worker.stream import LostRowsBook, OrderStream, RedisLink, RedisNames, StreamEvidence
 from worker.stream import Marks as RedisMarks
 from worker.stream import Mending as RedisMending
-from worker.stream import OrderStream, RedisLink, RedisNames, StreamEvidence
 from worker.stream.connection import text
 
 LEASE_MS = 30_000
+
+
+class LookedThrough(Evidence, Protocol):
+    """What the streams hold, for whoever asks."""
+
+    def last_result(self) -> str:
+        """Return the id that was given to a result last."""
 
 
 class Streams(Protocol):
@@ -27,7 +35,7 @@ class Streams(Protocol):
     def consumer(self, name: str, *, channel: str | None = None) -> Orders:
         """Return the port of one consumer."""
 
-    def evidence(self) -> Evidence:
+    def evidence(self) -> LookedThrough:
         """Return what tells how entries stand."""
 
     def mending(self, name: str, *, channel: str | None = None) -> FakeMending | RedisMending:
@@ -35,6 +43,12 @@ class Streams(Protocol):
 
     def marks_port(self, name: str) -> Marks:
         """Return what knows of all marks, in the name of a consumer."""
+
+    def lost_rows(self, name: str) -> Book:
+        """Return the book of lost rows, in the name of a consumer."""
+
+    def accept_lost_rows(self) -> None:
+        """Accept what is noted, as a person does."""
 
     def lose_marks(self) -> None:
         """Let Redis lose the settled marks."""
@@ -104,12 +118,13 @@ class FakeStreams:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.stream = FakeStream(self.clock)
+        self.book = FakeLostRows()
 
     def consumer(self, name: str, *, channel: str | None = None) -> Orders:
         assert channel is None, "the fake has no channels"
         return FakeOrders(self.stream, name, lease_ms=LEASE_MS)
 
-    def evidence(self) -> Evidence:
+    def evidence(self) -> LookedThrough:
         return FakeEvidence(FakeOrders(self.stream, "looking", lease_ms=LEASE_MS))
 
     def mending(self, name: str, *, channel: str | None = None) -> FakeMending:
@@ -118,6 +133,12 @@ class FakeStreams:
 
     def marks_port(self, name: str) -> Marks:
         return FakeMarks(FakeOrders(self.stream, name, lease_ms=LEASE_MS))
+
+    def lost_rows(self, name: str) -> Book:
+        return self.book.of(name)
+
+    def accept_lost_rows(self) -> None:
+        self.book.accepted, self.book.noted = set(self.book.noted), {}
 
     def lose_marks(self) -> None:
         self.stream.lose_marks()
@@ -237,6 +258,13 @@ class RealStreams:
 
     def marks_port(self, name: str) -> RedisMarks:
         return RedisMarks(self.link, self.names(name), lease_ms=LEASE_MS)
+
+    def lost_rows(self, name: str) -> Book:
+        return LostRowsBook(self.link, self.names(name), lease_ms=LEASE_MS)
+
+    def accept_lost_rows(self) -> None:
+        names = self.names("")
+        self._redis.rename(names.lost_rows, names.accepted_rows)
 
     def lose_marks(self) -> None:
         self._redis.delete(*self._deployment.mark_keys)

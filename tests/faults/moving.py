@@ -122,8 +122,7 @@ class MovingPostgres:
 
     def demote(self) -> LocalPostgres:
         """Let a standby have everything, and make the primary read-only; return the one that has it, promoted."""
-        self.moves += 1
-        standby = self._standby(self.folder / f"postgres-{self.moves}")
+        standby = self._standby()
         with self._client(self.primary) as old, self._client(standby) as new:
             old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             old.execute("SELECT pg_reload_conf()")
@@ -132,6 +131,23 @@ class MovingPostgres:
             eventually(lambda: self._answer(old, _WRITTEN) == self._answer(new, _REPLAYED))
             new.execute("SELECT pg_promote()")
         return standby
+
+    def fall_behind(self) -> LocalPostgres:
+        """Return a standby that has what was committed up to now, and gets no more: asynchronous replication that lags."""
+        standby = self._standby()
+        with self._client(self.primary) as old, self._client(standby) as new:
+            eventually(lambda: self._answer(old, _WRITTEN) == self._answer(new, _REPLAYED))
+            new.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            new.execute("SELECT pg_reload_conf()")
+            eventually(lambda: self._answer(new, _RECEIVERS) == 0)
+        return standby
+
+    def fail_over_to(self, standby: LocalPostgres) -> None:
+        """Lose the primary, lead the name to the standby, and promote that."""
+        # First: there must be somebody to connect to behind the name.
+        self.lead_to(standby).kill()
+        with self._client(standby) as new:
+            new.execute("SELECT pg_promote()")
 
     def lead_to(self, promoted: LocalPostgres) -> LocalPostgres:
         """Lead the name there, and return the server that it has led to."""
@@ -144,7 +160,9 @@ class MovingPostgres:
         with self._client(server) as client:
             eventually(lambda: self._answer(client, _CONNECTED) == 0)
 
-    def _standby(self, folder: Path) -> LocalPostgres:
+    def _standby(self) -> LocalPostgres:
+        self.moves += 1
+        folder = self.folder / f"postgres-{self.moves}"
         make_directory(folder)
         write_secret(folder / "password", self.primary.password)
         standby = LocalPostgres(folder)
@@ -182,3 +200,4 @@ _WRITERS = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL 
 _CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'orders-worker-%'"
 _WRITTEN = "SELECT pg_current_wal_lsn()"
 _REPLAYED = "SELECT pg_last_wal_replay_lsn()"
+_RECEIVERS = "SELECT count(*) FROM pg_stat_wal_receiver"

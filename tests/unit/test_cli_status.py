@@ -24,7 +24,7 @@ WELL: dict[str, Any] = {
     "redis": {
         "connected": True, "ping_ms": 0.25, "version": "7.0.15", "eviction": "", "allow_eviction": False,
         "volatile": "", "allow_volatile": False, "group": "execution", "group_exists": True,
-        "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "unknown_results": 0, "set_aside": 0, "a_set_aside": None, "pending": 0, "oldest_pending_age_s": None,
+        "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "unknown_results": 0, "set_aside": 0, "a_set_aside": None, "lost_rows": 0, "pending": 0, "oldest_pending_age_s": None,
         "results": 501, "dead_letters": 4, "consumers": [{"name": "a", "pending": 0, "idle_ms": 900, "gone": False}],
         "consumers_alive": 1, "consumers_gone": 0, "waiting": 0, "waiting_exact": True, "oldest_waiting_age_s": None,
         "stuck": 0, "stuck_after_s": 90.0, "longest_untouched_s": None, "pending_looked_at": 0,

@@ -50,6 +50,10 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
             "see why in their logs and /ready."
         ),
     ),
+    "lost_rows": (
+        {"lost_rows": 1},
+        "PostgreSQL lost rows: results of 1 order went out, and their rows are gone: worker audit --repair",
+    ),
     "lost_unread": (
         {"lost_unread": 7},
         "7 orders were trimmed before anybody had read them, and are lost; ask the producers what they sent.",

@@ -37,6 +37,7 @@ REDIS = {
     "orders": 12,
     "lag": 0,
     "lost_unread": 5,
+    "lost_rows": 3,
     "pending": 2,
     "oldest_pending_age_s": 1.5,
     "results": 9,
@@ -275,6 +276,7 @@ def test_metrics_show_the_streams_and_which_server_answers() -> None:
 
     assert found["execution_stream_lag"] == [({}, 0)]
     assert found["execution_stream_lost_unread"] == [({}, 5)]
+    assert found["execution_stream_lost_rows"] == [({}, 3)]
     assert found["execution_stream_oldest_pending_age_seconds"] == [({}, 1.5)]
     assert found["execution_connected"] == [({"server": "redis"}, 1), ({"server": "database"}, 0)]
 

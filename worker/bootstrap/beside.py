@@ -1,4 +1,4 @@
-"""Puts together what a replica does beside its orders: giving back what Redis has lost, and being known as its source."""
+"""Puts together what a replica does beside its orders: giving back what Redis has lost, telling what PostgreSQL has, being known."""
 
 import time
 from collections.abc import Callable
@@ -9,18 +9,28 @@ from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap.spelling import decoder_of, renderer_of
-from worker.consumer import Doubts, Registration, Repair
+from worker.consumer import Doubts, LostRows, Registration, Repair
 from worker.consumer.moved import refuse_what_others_executed
 from worker.consumer.ports import Orders
 from worker.settings import Settings
 from worker.store import Database, Sources, StoreEvidence
-from worker.stream import Marks, Mending, RedisLink, RedisNames, StreamEvidence, StreamToken, Unpublished
+from worker.stream import (
+    LostRowsBook,
+    Marks,
+    Mending,
+    RedisLink,
+    RedisNames,
+    StreamEvidence,
+    StreamToken,
+    Unpublished,
+)
 
 
 class Beside(Struct, frozen=True):
     """What has its turn between two batches."""
 
     repair: Repair
+    lost_rows: LostRows
     registration: Registration
     # Raises ConfigurationError where the stream was executed under another source, or Outage.
     check: Callable[[], None]
@@ -40,25 +50,21 @@ def beside_the_work(
     evidence, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
     sources, decoder = Sources(opened, settings.fleet), decoder_of(settings)
     registration = Registration(token, sources, source=settings.fleet.source, clock=clock)
+    spelling, window_s = wire.Spelling(settings.fleet.source), settings.repair_window_s
+    mending = Mending(
+        link, names,
+        lease_ms=settings.lease_ms, results_channel=settings.results_channel, unpublished=unpublished,
+    )  # fmt: skip
     repair = Repair(
-        evidence,
-        Mending(
-            link,
-            names,
-            lease_ms=settings.lease_ms,
-            results_channel=settings.results_channel,
-            unpublished=unpublished,
-        ),
-        rows,
-        renderer_of(settings, names.consumer),
+        evidence, mending, rows, renderer_of(settings, names.consumer),
         consumer=names.consumer,
-        window_s=settings.repair_window_s,
+        window_s=window_s,
         clock=clock,
         now=lambda: datetime.now(UTC),
-        open_doubts=Doubts(
-            evidence, marks, rows, wire.Spelling(settings.fleet.source), stream.settle, decoder, clock=clock
-        ),
+        open_doubts=Doubts(evidence, marks, rows, spelling, stream.settle, decoder, clock=clock),
         decoder=decoder,
-    )
+    )  # fmt: skip
+    book = LostRowsBook(link, names, lease_ms=settings.lease_ms)
+    lost_rows = LostRows(evidence, rows, book, spelling, decoder, window_s=window_s, clock=clock)
     check = partial(refuse_what_others_executed, token, evidence, sources, decoder)
-    return Beside(repair, registration, check)
+    return Beside(repair, lost_rows, registration, check)

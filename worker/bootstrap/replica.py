@@ -216,7 +216,7 @@ def _assemble(
     worker = Worker(
         stream, store, intake, handling, isolation,
         Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally), lease, _retention(settings, stream), beside.repair,
-        beside.registration, Chores(tally, clock=clock), drain, tally, life,
+        beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain, tally, life,
     )  # fmt: skip
     return worker, deadlines
 

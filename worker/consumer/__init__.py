@@ -11,6 +11,7 @@ from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
 from worker.consumer.loop import Worker
+from worker.consumer.lost_rows import LostRows
 from worker.consumer.registration import Registration
 from worker.consumer.repair import Repair, note_of
 from worker.consumer.retention import Retention
@@ -27,6 +28,7 @@ __all__ = [
     "Intake",
     "Isolation",
     "Lease",
+    "LostRows",
     "Registration",
     "Repair",
     "Retention",

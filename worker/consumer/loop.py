@@ -22,6 +22,7 @@ from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
+from worker.consumer.lost_rows import LostRows
 from worker.consumer.ports import Orders, Store
 from worker.consumer.registration import Registration
 from worker.consumer.repair import Repair
@@ -53,6 +54,7 @@ class Worker:
         lease: Lease,
         retention: Retention,
         repair: Repair,
+        lost_rows: LostRows,
         registration: Registration,
         chores: Chores,
         drain: Drain,
@@ -68,6 +70,7 @@ class Worker:
         self.lease = lease
         self.retention = retention
         self.repair = repair
+        self.lost_rows = lost_rows
         self.registration = registration
         self.chores = chores
         self.drain = drain
@@ -75,11 +78,10 @@ class Worker:
         self.life = life
         self.in_hand: list[Delivery] = []
         self.outcomes: list[Outcome] | None = None
-        self.settle_begun = False
+        self.settle_begun = self.idle = False
         self.leases_run_out = 0
         self.outage: Outage | None = None
         self.away: set[str] = set()
-        self.idle = False
         self.groups_lost = stream.groups_lost
 
     def run(self) -> None:
@@ -138,7 +140,10 @@ class Worker:
         self.in_hand, self.outcomes, self.settle_begun = [], None, False
 
     def mend(self) -> None:
-        """Let the repair go on, anew where Redis has lost the group: its marks and results may be lost with it."""
+        """Let the repair go on, anew where Redis has lost the group: its marks and results may be lost with it.
+
+        What PostgreSQL may have lost is looked for in the same way.
+        """
         if self.stream.groups_lost != self.groups_lost:
             self.groups_lost = self.stream.groups_lost
             self.registration.want()
@@ -146,6 +151,7 @@ class Worker:
         if not self.drain.requested:
             self.chores.do("registration", self.registration.go_on)
             self.chores.do("repair", partial(self.repair.go_on, idle=self.idle))
+            self.chores.do("lost rows", partial(self.lost_rows.go_on, idle=self.idle))
 
     def tidy_up(self) -> None:
         """Let retention have its turn, unless somebody in hand would wait for it."""
@@ -230,6 +236,7 @@ class Worker:
             self.tally.hand_back(len(left))
             self.in_hand = []
             self.stream.leave()
+            self.chores.do("lost rows", self.lost_rows.leave)
         except Outage as outage:
             self.lease.stop()
             log.warning("could not hand back, others take over after the lease", reason=str(outage))

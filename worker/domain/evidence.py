@@ -119,6 +119,14 @@ class Finding(Struct, frozen=True):
         return self.remedy_where(republish=republish) is not None
 
 
+class LostRow(Struct, frozen=True):
+    """An entry whose result was published, and whose row is gone: the order that the result names, and its id."""
+
+    entry_id: str
+    order_id: str
+    result_id: str
+
+
 class Owner(Struct, frozen=True):
     """A row as repairs page through them: the entry that owns it, in the order of recording."""
 

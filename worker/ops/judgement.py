@@ -47,6 +47,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     unknown_results: int = 0
     set_aside: int = 0
     a_set_aside: str | None = None
+    lost_rows: int = 0
     streams_of_source: int = 1
     # What others have made that may store rows otherwise than they are written, or not at all.
     may_change_rows: tuple[str, ...] = ()
@@ -119,6 +120,10 @@ def _nobody_gets_on(facts: Facts) -> Iterator[Condition]:
 
 
 def _people(facts: Facts) -> Iterator[Condition]:
+    if facts.lost_rows:
+        orders = counted(facts.lost_rows, "order")
+        text = f"PostgreSQL lost rows: results of {orders} went out, and their rows are gone"
+        yield Condition("lost_rows", text, "worker audit --repair")
     if facts.lost_unread:
         were = "was" if facts.lost_unread == 1 else "were"
         lost = (

@@ -32,6 +32,7 @@ _REDIS_GAUGES = {
     "pending": "Entries taken and not acked, over all consumers",
     "oldest_pending_age_s": "Age of the oldest pending entry in seconds",
     "set_aside": "Entries that can be neither settled nor buried",
+    "lost_rows": "Orders whose results were published and whose rows PostgreSQL has lost",
     "results": "Entries in the results stream",
     "dead_letters": "Entries in the dead letter stream",
 }

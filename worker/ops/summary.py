@@ -29,7 +29,7 @@ def facts_of(found: Found) -> Facts:
             name: redis[name]
             for name in (
                 "group", "group_exists", "waiting", "waiting_exact", "oldest_waiting_age_s", "pending", "stuck",
-                "longest_untouched_s", "oldest_pending_age_s", "unknown_results", "set_aside", "a_set_aside",
+                "longest_untouched_s", "oldest_pending_age_s", "unknown_results", "set_aside", "a_set_aside", "lost_rows",
             )
         }  # fmt: skip
         facts |= {

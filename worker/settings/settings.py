@@ -127,7 +127,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=31_536_000,
-            description="At start, and after Redis was away, what was committed so lately and lost there is given back, s (0: nothing)",
+            description="At start, and after a server was away, what is so recent is compared: what Redis lost is given back, rows that PostgreSQL lost are told, s (0: nothing)",
         ),
     ] = 900
     executor: Annotated[str, Meta(min_length=1, description="paper, venue, or package.module:Name")] = "paper"

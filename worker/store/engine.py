@@ -104,8 +104,14 @@ class Database:
             hide_parameters=True,
             connect_args=ours,
         )
+        # How often it has connected.
+        self.connections = 0
+        event.listen(self._engine, "connect", self._count)
         event.listen(self._engine, "do_execute", _copy_in)
         follow(self._engine, self._endpoint, address, ours)
+
+    def _count(self, _connection: object, _record: object) -> None:
+        self.connections += 1
 
     @contextmanager
     def transaction(self, *, guard: str | None = None) -> Iterator[Connection]:

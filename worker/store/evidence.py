@@ -27,6 +27,11 @@ class StoreEvidence:
         self._sources = Sources(database, fleet)
         self._ours = of_source(fleet.source)
 
+    @property
+    def connections(self) -> int:
+        """How often PostgreSQL was connected to: it may be another server since it last was."""
+        return self._database.connections
+
     def now(self) -> datetime:
         """Return the time of the database."""
         with self._database.transaction() as connection:

@@ -8,6 +8,7 @@ from worker.stream.dead_letters import Closing, DeadLetters, LetterState, Stored
 from worker.stream.demands import demands, require_keeping
 from worker.stream.evidence import StreamEvidence
 from worker.stream.inspection import StreamInspector
+from worker.stream.lost_rows import LostRowsBook
 from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
@@ -27,6 +28,7 @@ __all__ = [
     "DeadLetters",
     "Found",
     "LetterState",
+    "LostRowsBook",
     "Marks",
     "Mending",
     "OrderStream",

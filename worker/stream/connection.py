@@ -70,6 +70,26 @@ class RedisNames(Struct, frozen=True):
         return f"{self.results}:walk:{self.source}"
 
     @property
+    def lost_rows(self) -> str:
+        """Orders whose results were published and whose rows PostgreSQL has lost: a sorted set, scored by the time of the result."""
+        return f"{self.results}:lost:{self.source}"
+
+    @property
+    def accepted_rows(self) -> str:
+        """Those of them that a person has accepted: they are not told again."""
+        return f"{self.results}:accepted:{self.source}"
+
+    @property
+    def look(self) -> str:
+        """Who compares the results with the table."""
+        return f"{self.results}:look:{self.source}"
+
+    @property
+    def looks(self) -> str:
+        """How often that was begun, and which was the last to end: a hash."""
+        return f"{self.results}:looks:{self.source}"
+
+    @property
     def token(self) -> str:
         """What this orders stream is known by, wherever its name is used again."""
         return f"{self.orders}:token"

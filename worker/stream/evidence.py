@@ -90,6 +90,12 @@ class StreamEvidence:
             yield [text(each) for each in page]
             first += len(page)
 
+    def last_result(self) -> str:
+        """Return the id that was given to a result last, `0-0` where there was none."""
+        with outages():
+            found = self._information.results()
+        return text(found["last-generated-id"]) if found else BEGINNING
+
     def results_lost_until_ms(self) -> int:
         """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
         with outages():

@@ -35,6 +35,7 @@ class StreamState(Struct, frozen=True):
     oldest_pending_age_s: float | None
     set_aside: int
     a_set_aside: str | None
+    lost_rows: int
     results: int
     dead_letters: int
     consumers: tuple[ConsumerState, ...]
@@ -68,6 +69,7 @@ class StreamInspector:
                 oldest_pending_age_s=self._oldest_pending_age() if group else None,
                 set_aside=int(self._call("ZCARD", names.set_aside)),
                 a_set_aside=text(set_aside[0]) if set_aside else None,
+                lost_rows=int(self._call("ZCARD", names.lost_rows)),
                 results=self._length(names.results),
                 dead_letters=self._length(names.dead_letters),
                 consumers=tuple(self._information.consumers()) if group else (),

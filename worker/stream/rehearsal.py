@@ -6,9 +6,11 @@ import structlog
 
 from worker.domain.deliveries import BEGINNING, Settlement
 from worker.domain.errors import Outage
+from worker.domain.evidence import LostRow
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
 from worker.stream.evidence import StreamEvidence
 from worker.stream.inspection import StreamInspector
+from worker.stream.lost_rows import LostRowsBook
 from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.orders import OrderStream
@@ -35,6 +37,7 @@ class Rehearsal:
         self._mending = Mending(link, self._names, lease_ms=lease_ms, results_channel=None)
         self._evidence = StreamEvidence(link, self._names)
         self._marks = Marks(link, self._names, lease_ms=lease_ms)
+        self._lost_rows = LostRowsBook(link, self._names, lease_ms=lease_ms)
         self._token = StreamToken(link, self._names)
 
     def run(self) -> None:
@@ -43,11 +46,13 @@ class Rehearsal:
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost]
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
+        keys += [names.lost_rows, names.accepted_rows, names.look, names.looks]
         try:
             require_publishing(self._link, self._channel)
             self._work()
             self._let_go()
             self._repair()
+            self._look()
             self._stage.leave()
         finally:
             try:
@@ -111,3 +116,14 @@ class Rehearsal:
         self._mending.readopt([ADOPTED])
         self._mending.restore([Settlement(LOST, "republish", ("type", "probe"), "")])
         self._mending.end()
+
+    def _look(self) -> None:
+        book = self._lost_rows
+        self._evidence.last_result()
+        next(self._evidence.result_pages("0-0", "+"), None)
+        book.take_turn()
+        book.covers(book.looks(), 0)
+        book.end(book.begin(), 0)
+        book.note([LostRow(LOST, LOST, LOST)])
+        book.take_back(book.page(0))
+        book.end_turn()

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tests.builders import decoder
 from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken
-from tests.repair_fakes import FakeEvidence, FakeMarks, FakeMending, FakeRows
+from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
     DecodesAhead,
@@ -17,6 +17,7 @@ from worker.consumer import (
     Intake,
     Isolation,
     Lease,
+    LostRows,
     Registration,
     Repair,
     Retention,
@@ -174,12 +175,22 @@ def assemble(
         ),
         decoder=understands,
     )
+    # It reads, and notes for people: nothing that is played here comes of it.
+    lost_rows = LostRows(
+        evidence,
+        table,
+        FakeLostRows().of(consumer),
+        Spelling(source),
+        understands,
+        window_s=0,
+        clock=clock.monotonic,
+    )
     registration = Registration(FakeToken(), FakeSources(), source=source, clock=clock.monotonic)
     life = SignOfLife(clock.monotonic)
     isolation = Isolation(orders, intake, lease, tally, max_deliveries=limits.max_deliveries)
     settler = Settler(orders, renderer, intake, lease, repair.doubts, isolation, tally)
     chores = Chores(tally, clock=clock.monotonic)
     return parts.worker(
-        orders, rows, intake, handling, isolation, settler, lease, retention, repair, registration, chores,
+        orders, rows, intake, handling, isolation, settler, lease, retention, repair, lost_rows, registration, chores,
         drain, tally, life,
     )  # fmt: skip

@@ -1,0 +1,89 @@
+"""The book of rows that PostgreSQL has lost though their results were published: for the whole fleet, and for people."""
+
+from collections.abc import Sequence
+
+from worker.domain.deliveries import entry_milliseconds
+from worker.domain.evidence import LostRow
+from worker.stream.connection import RedisLink, RedisNames, outages, text
+
+PAGE = 500
+# Some ten megabytes. Whoever has lost more needs no longer list.
+MOST_NOTED = 100_000
+
+
+class LostRowsBook:
+    """Every step is repeatable. Raises Outage. Who was not heard of for a lease does not look any more, and another one may."""
+
+    def __init__(self, link: RedisLink, names: RedisNames, *, lease_ms: int) -> None:
+        self._link = link
+        self._names = names
+        self._lease_ms = lease_ms
+
+    def looks(self) -> int:
+        """Return how many looks have begun."""
+        with outages():
+            return int(self._link.call("HGET", self._names.looks, "begun") or 0)
+
+    def take_turn(self) -> bool:
+        """Become the one who looks, or stay it; False where another replica does."""
+        names = self._names
+        with outages():
+            taken = self._link.call("SET", names.look, names.consumer, "NX", "PX", self._lease_ms)
+            if taken is None and self._link.call("GET", names.look) != names.consumer.encode():
+                return False
+            self._link.call("PEXPIRE", names.look, self._lease_ms)
+        return True
+
+    def end_turn(self) -> None:
+        """Let others look."""
+        with outages():
+            self._link.call("DEL", self._names.look)
+
+    def begin(self) -> int:
+        """Return the number of a look that begins now."""
+        with outages():
+            return int(self._link.call("HINCRBY", self._names.looks, "begun", 1))
+
+    def covers(self, looks: int, until_ms: int) -> bool:
+        """Whether one has ended that began after so many, and looked at what was published before a time."""
+        with outages():
+            done, from_ms = self._link.call_all(
+                ["HGET", self._names.looks, each] for each in ("done", "from")
+            )
+        return done is not None and int(done) > looks and int(from_ms) <= until_ms
+
+    def end(self, look: int, from_ms: int) -> None:
+        """Note that a look has ended, which began with what was published at a time."""
+        names = self._names
+        with outages():
+            self._link.call("HSET", names.looks, "done", look, "from", from_ms)
+            # Accepted were those that a look could find.
+            self._link.call("ZREMRANGEBYSCORE", names.accepted_rows, "-inf", f"({from_ms}")
+
+    def note(self, lost: Sequence[LostRow]) -> int:
+        """Note lost rows that nobody has accepted; return how many are new. Beyond 100,000 nothing is noted."""
+        names = self._names
+        with outages():
+            accepted = self._link.call_all(["ZSCORE", names.accepted_rows, _name(each)] for each in lost)
+            told = [each for each, score in zip(lost, accepted, strict=True) if score is None]
+            if not told or int(self._link.call("ZCARD", names.lost_rows)) >= MOST_NOTED:
+                return 0
+            scored = ((entry_milliseconds(each.result_id), _name(each)) for each in told)
+            parts = [part for pair in scored for part in pair]
+            return int(self._link.call("ZADD", names.lost_rows, "NX", *parts))
+
+    def page(self, first: int) -> list[tuple[str, str]]:
+        """Return entries and order ids of what is noted, from a place on; none where there are no more."""
+        with outages():
+            members = self._link.call("ZRANGE", self._names.lost_rows, first, first + PAGE - 1)
+        named = (text(each).partition(" ") for each in members)
+        return [(entry_id, order_id) for entry_id, _, order_id in named]
+
+    def take_back(self, mended: Sequence[tuple[str, str]]) -> None:
+        """Take back what is noted: their rows are there again."""
+        with outages():
+            self._link.call("ZREM", self._names.lost_rows, *(f"{entry} {order}" for entry, order in mended))
+
+
+def _name(lost: LostRow) -> str:
+    return f"{lost.entry_id} {lost.order_id}"
