@@ -131,7 +131,8 @@ def test_migration_waits_while_another_one_has_the_turn(
     empty_database: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "SAY_EVERY_S", 0.05)
-    with logged() as out, session(empty_database) as other:
+    out = logged()
+    with session(empty_database) as other:
         other.execute("BEGIN")
         other.execute(f"SELECT pg_advisory_xact_lock({turns.TURN})".encode())
 

@@ -123,7 +123,8 @@ def test_waiting_is_said_with_the_transaction_that_is_the_oldest(
     made_by_the_last_version(empty_database)
     monkeypatch.setattr(turns, "SAY_EVERY_S", 0.05)
 
-    with logged() as out, session(empty_database, application_name="a person") as holder:
+    out = logged()
+    with session(empty_database, application_name="a person") as holder:
         holder.execute("BEGIN")
         holder.execute("LOCK TABLE orders IN ACCESS SHARE MODE")
         pid = holder.info.backend_pid
