@@ -239,7 +239,7 @@ CONDITIONS = [
     Condition(
         "redis: a command of a script forbidden",
         command_of_a_script_forbidden,
-        "can't run this|no permissions to run",
+        "a script may not run XADD|no permissions to run",
         True,
     ),
     Condition("redis: keys forbidden", keys_forbidden, "NoPermissionError", True),
