@@ -66,7 +66,10 @@ OTHERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "log_level": (("DEBUG", "INFO", "WARNING", "ERROR"), ("info", "", "LOUD", "0", "\udcff")),
     "log_format": (("json", "console"), ("JSON", "", "xml", "\0")),
     "executor": (("paper", "a.b:C"), ("",)),
-    "allow_eviction": (("1", "0", "true", "false"), ("", "2", "maybe", "\0", "\udcff")),
+    **dict.fromkeys(
+        ("allow_eviction", "allow_volatile"),
+        (("1", "0", "true", "false"), ("", "2", "maybe", "\0", "\udcff")),
+    ),
     "health_host": (("127.0.0.1", "::", "a b"), ("",)),
     "source": (("desk-7", "a:b/c.d", "x" * 80), ("", "a b", "x" * 81, "{a}", "\N{ROCKET}", "\udcff", "\0")),
 }
