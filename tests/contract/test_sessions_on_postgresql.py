@@ -21,6 +21,7 @@ SETTINGS = {
     "standard_conforming_strings": "off",
     "extra_float_digits": "-15",
     "client_encoding": "LATIN1",
+    "jit": "on",
 }
 MEANT = {
     "datestyle": "ISO, MDY",
@@ -106,7 +107,7 @@ def test_url_can_not_ask_for_another_encoding(deployment: Deployment) -> None:
 
 @pytest.mark.parametrize("kind", ["transaction", "session"])
 def test_everything_with_a_meaning_is_set_within_each_transaction(deployment: Deployment, kind: str) -> None:
-    set_otherwise(deployment, *SETTINGS)
+    set_otherwise(deployment, *MEANT)
     opened = Database(deployment.database_url, transaction_timeout_s=10, pool_size=1, application_name="t")
     begin = opened.transaction() if kind == "transaction" else opened.session(idle_limit_ms=0)
 
@@ -117,7 +118,18 @@ def test_everything_with_a_meaning_is_set_within_each_transaction(deployment: De
     assert found == MEANT
 
 
+def test_nothing_is_compiled_before_it_runs_whatever_the_database_sets(deployment: Deployment) -> None:
+    set_otherwise(deployment, "jit")
+    opened = Database(deployment.database_url, transaction_timeout_s=10, pool_size=1, application_name="t")
+
+    with opened.transaction() as connection:
+        found = connection.scalar(text("SHOW jit"))
+
+    opened.close()
+    assert found == "off"
+
+
 def test_dead_row_says_what_it_said_whatever_the_database_sets(deployment: Deployment) -> None:
     row = dead_record("a", error=r"failed: c:\temp 突破")
 
-    assert written_and_found(set_otherwise(deployment, *SETTINGS).database, deployment, row) == {"a": row}
+    assert written_and_found(set_otherwise(deployment, *MEANT).database, deployment, row) == {"a": row}

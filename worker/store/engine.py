@@ -29,11 +29,12 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # helps where the sender's machine is still there. Against rows that are awaited by COPY only `end_stalled_copies` does.
 # Seqscan: every statement has an index for its rows. The check of a foreign key keeps its plan as long as the session lives;
 # one made while the table was small would read all of it for each trade, until somebody analyzes the table again.
+# Jit: before 18 whatever has no index (a catalogue's few rows) counts as dear then, and is compiled for a second first.
 _SETTINGS = (
     "SET LOCAL statement_timeout = {limit_ms}; SET LOCAL lock_timeout = {limit_ms};"
     " SET LOCAL idle_in_transaction_session_timeout = {limit_ms}; SET LOCAL tcp_user_timeout = {limit_ms};"
     " SET LOCAL tcp_keepalives_idle = {silence_s}; SET LOCAL tcp_keepalives_interval = {silence_s};"
-    " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off"
+    " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
 )
 # What text, numbers, times and backslashes mean, in both directions. A role, a database, a pooler or the environment of the
 # process may say otherwise; the driver can't read times but in ISO, and hands them out in the session's zone.
