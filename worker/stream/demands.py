@@ -46,10 +46,11 @@ def demands() -> Iterator[None]:
 def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
     """Raise ConfigurationError where the server is none that keeps what it is given. What it does not tell is no reason to leave."""
     with outages():
-        mode = information(link, "server").get("redis_mode")
+        known = information(link, "server")
+        # The second is Valkey's name of it.
+        if "sentinel" in {known.get("redis_mode"), known.get("server_mode")}:
+            raise ConfigurationError(_SENTINEL)
         policy = evicting_policy(link)
-    if mode == "sentinel":
-        raise ConfigurationError(_SENTINEL)
     if policy and not allow_eviction:
         raise ConfigurationError(
             f"REDIS_URL: the server may evict orders that nobody has executed (maxmemory-policy {policy}): set it to noeviction,"
