@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.evidence import LostRow
 from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.turn import Turn
 
 PAGE = 500
 # Some ten megabytes. Whoever has lost more needs no longer list.
@@ -17,7 +18,7 @@ class LostRowsBook:
     def __init__(self, link: RedisLink, names: RedisNames, *, lease_ms: int) -> None:
         self._link = link
         self._names = names
-        self._lease_ms = lease_ms
+        self._turn = Turn(link, names.look, names.consumer, lease_ms=lease_ms)
 
     def looks(self) -> int:
         """Return how many looks have begun."""
@@ -26,18 +27,11 @@ class LostRowsBook:
 
     def take_turn(self) -> bool:
         """Become the one who looks, or stay it; False where another replica does."""
-        names = self._names
-        with outages():
-            taken = self._link.call("SET", names.look, names.consumer, "NX", "PX", self._lease_ms)
-            if taken is None and self._link.call("GET", names.look) != names.consumer.encode():
-                return False
-            self._link.call("PEXPIRE", names.look, self._lease_ms)
-        return True
+        return self._turn.take()
 
     def end_turn(self) -> None:
         """Let others look."""
-        with outages():
-            self._link.call("DEL", self._names.look)
+        self._turn.end()
 
     def begin(self) -> int:
         """Return the number of a look that begins now."""

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from worker.domain.evidence import Marked
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.scripts import source
+from worker.stream.turn import Turn
 
 
 class Marks:
     """Every step is repeatable. Raises Outage. A reader that was not heard of for a lease is gone, and another one begins."""
 
     def __init__(self, link: RedisLink, names: RedisNames, *, lease_ms: int) -> None:
-        self._link = link
         self._names = names
-        self._lease_ms = lease_ms
+        self._turn = Turn(link, names.walk, names.consumer, lease_ms=lease_ms)
         self._remember = link.script(source("remember"))
 
     def state(self) -> Marked:
@@ -29,18 +29,11 @@ class Marks:
 
     def begin_walk(self) -> bool:
         """Become the one who reads the results, or stay it; False where another replica does."""
-        names = self._names
-        with outages():
-            taken = self._link.call("SET", names.walk, names.consumer, "NX", "PX", self._lease_ms)
-            if taken is None and self._link.call("GET", names.walk) != names.consumer.encode():
-                return False
-            self._link.call("PEXPIRE", names.walk, self._lease_ms)
-        return True
+        return self._turn.take()
 
     def end_walk(self) -> None:
         """Let others read them."""
-        with outages():
-            self._link.call("DEL", self._names.walk)
+        self._turn.end()
 
     def _make(self, entry_ids: Sequence[str], known: Marked) -> Marked | None:
         names = self._names
