@@ -63,7 +63,7 @@ def dies(bench: Bench, step: str) -> None:
     bench.store.faults.on_step = lambda _step: None
 
 
-def raising(error: Exception) -> Callable[..., Execution]:
+def raising(error: BaseException) -> Callable[..., Execution]:
     def raise_it(*_: object) -> Execution:
         raise error
 
@@ -173,7 +173,7 @@ def test_order_that_reached_the_venue_before_the_crash_is_found_and_not_sent_aga
 def test_order_that_never_reached_the_venue_is_sent_after_the_venue_was_asked() -> None:
     first = outside()
     first.submit("a")
-    first.executor.instead["a"] = raising(KeyboardInterrupt())  # type: ignore[arg-type]
+    first.executor.instead["a"] = raising(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         first.handle_next()
     first.executor.instead.clear()
@@ -254,7 +254,7 @@ def test_replay_that_the_venue_does_not_know_is_sent_under_a_submitted_row() -> 
 def test_order_is_sent_as_its_row_says_when_limits_were_lowered_since() -> None:
     first = outside()
     first.submit("a", quantity="12345.50")
-    first.executor.instead["a"] = raising(KeyboardInterrupt())  # type: ignore[arg-type]
+    first.executor.instead["a"] = raising(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         first.handle_next()
     first.executor.instead.clear()
@@ -270,7 +270,7 @@ def test_order_is_sent_as_its_row_says_when_limits_were_lowered_since() -> None:
 def test_submitted_order_is_exempt_from_its_age() -> None:
     first = outside(max_order_age_s=5)
     first.submit("a")
-    first.executor.instead["a"] = raising(KeyboardInterrupt())  # type: ignore[arg-type]
+    first.executor.instead["a"] = raising(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         first.handle_next()
     first.executor.instead.clear()
@@ -490,7 +490,7 @@ def test_pure_executor_that_meets_a_submitted_row_as_if_for_the_first_time_tries
 def test_executor_is_watched_while_it_sends_and_while_it_is_asked() -> None:
     first = outside()
     first.submit("a")
-    first.executor.instead["a"] = raising(KeyboardInterrupt())  # type: ignore[arg-type]
+    first.executor.instead["a"] = raising(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         first.handle_next()
     first.executor.instead.clear()

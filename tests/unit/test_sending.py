@@ -5,30 +5,25 @@ from collections.abc import Callable
 import pytest
 
 from tests.builders import filled
-from tests.fakes import Bench, FakeStream, FakeTable, FakeVenue
+from tests.fakes import Bench
+from tests.unit.test_outside_orders import LEASE_S, Died, outside, raising, venue_of
 from worker.domain.deliveries import Outcome, Retry, Settled
 from worker.domain.orders import Execution, Order, Status
 
-LEASE_S = 30
-EXECUTE_TIMEOUT_S = 10
-
-
-def outside(
-    stream: FakeStream | None = None, table: FakeTable | None = None, venue: FakeVenue | None = None
-) -> Bench:
-    executor = venue if venue is not None else FakeVenue(filled)
-    return Bench(stream, table, consumer="worker-1" if stream is None else "worker-2", executor=executor)
-
-
-def venue_of(bench: Bench) -> FakeVenue:
-    assert isinstance(bench.executor, FakeVenue)
-    return bench.executor
+EXECUTE_TIMEOUT_S = LEASE_S / 3
 
 
 def with_group_made_anew(bench: Bench) -> Bench:
     """Another replica, to which a group that was made anew hands out what the first has in hand."""
     bench.stream.group = None
-    return outside(bench.stream, bench.store.table, venue_of(bench))
+    return outside(bench.stream, bench.store.table, venue=venue_of(bench), consumer="worker-2")
+
+
+def dies_in_a_send(bench: Bench) -> None:
+    bench.executor.instead["a"] = raising(Died())
+    with pytest.raises(Died):
+        bench.handle_next()
+    del bench.executor.instead["a"]
 
 
 def first_sends_while(bench: Bench, act: Callable[[], object]) -> list[Outcome]:
@@ -42,7 +37,7 @@ def first_sends_while(bench: Bench, act: Callable[[], object]) -> list[Outcome]:
     return outcomes
 
 
-def test_order_that_is_being_sent_is_not_sent_to_by_another_group() -> None:
+def test_order_that_is_being_sent_is_not_sent_by_another_group() -> None:
     first = outside()
     first.submit("a")
     seen: list[Outcome] = []
@@ -80,11 +75,8 @@ def test_order_that_another_group_met_is_answered_from_its_row_afterwards() -> N
 def test_order_nobody_can_be_sending_any_more_is_sent_by_another_group() -> None:
     first = outside()
     first.submit("a")
-    first.executor.instead["a"] = _died
+    dies_in_a_send(first)
 
-    with pytest.raises(Died):
-        first.handle_next()
-    del first.executor.instead["a"]
     second = with_group_made_anew(first)
     (early,) = second.handle_next()
     second.clock.advance(LEASE_S + EXECUTE_TIMEOUT_S)
@@ -94,14 +86,6 @@ def test_order_nobody_can_be_sending_any_more_is_sent_by_another_group() -> None
     assert (early.delivery.count, early.delivery.charged) == (0, False)
     assert isinstance(late, Settled)
     assert second.executor.executed == ["a", "a"]
-
-
-class Died(BaseException):
-    """A process that ends here."""
-
-
-def _died(_order: Order) -> Execution:
-    raise Died
 
 
 def test_send_does_not_begin_where_others_may_have_taken_the_order_up() -> None:
@@ -126,10 +110,7 @@ def test_send_does_not_begin_where_others_may_have_taken_the_order_up() -> None:
 def test_one_of_two_that_take_an_order_up_at_once_sends_it() -> None:
     first = outside()
     first.submit("a")
-    first.executor.instead["a"] = _died
-    with pytest.raises(Died):
-        first.handle_next()
-    del first.executor.instead["a"]
+    dies_in_a_send(first)
     first.clock.advance(LEASE_S + EXECUTE_TIMEOUT_S)
     second = with_group_made_anew(first)
     seen: list[Outcome] = []
@@ -146,10 +127,7 @@ def test_one_of_two_that_take_an_order_up_at_once_sends_it() -> None:
 def test_order_is_not_taken_up_before_a_send_that_began_at_the_last_moment_has_ended() -> None:
     first = outside()
     first.submit("a")
-    first.executor.instead["a"] = _died
-    with pytest.raises(Died):
-        first.handle_next()
-    del first.executor.instead["a"]
+    dies_in_a_send(first)
     first.clock.advance(LEASE_S + EXECUTE_TIMEOUT_S - 1)
 
     (early,) = with_group_made_anew(first).handle_next()

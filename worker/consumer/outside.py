@@ -38,9 +38,7 @@ class OutsideWay:
         self._find: Callable[[str], Execution | None] = getattr(executor, "find", _can_not_tell)
         self._lease = lease
         self._terms = terms
-        self._sending = Sending(
-            store, lease_s=lease.seconds, execute_timeout_s=terms.execute_timeout_s, clock=lease.clock
-        )
+        self._sending = Sending(store, lease, execute_timeout_s=terms.execute_timeout_s)
         self._intents = Recording(lease, store.record)
         self._results = Recording(lease, store.resolve, remark=REFUSED_REMARK)
         self._answers: dict[str, OrderRecord] = {}
@@ -77,7 +75,7 @@ class OutsideWay:
         for task in tasks:
             attempts += self._come_to_outcome(task, partial(self._first_record, task), outcomes)
         by_entry = {task.delivery.entry_id: task for task in tasks}
-        ours, since = [], self._sending.now()
+        ours, since = [], self._lease.clock()
         for stands in self._intents.record(attempts):
             if not stands.submitted:
                 outcomes.append(stands.outcome)
