@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from worker.domain.deliveries import following
 from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.paging import pages
 from worker.stream.scripts import source
 
 PAGE = 500
@@ -61,14 +61,8 @@ class DeadLetters:
 
     def walk(self, since_ms: int = 0) -> Iterator[StoredLetter]:
         """Yield the letters buried from a unix time in milliseconds on, oldest first, a page in memory."""
-        first: str | None = f"{since_ms}-0"
-        while first is not None:
-            with outages():
-                page = self._link.call("XRANGE", self._names.dead_letters, first, "+", "COUNT", PAGE)
-            if not page:
-                return
+        for page in pages(self._link, self._names.dead_letters, f"{since_ms}-0", "+", size=PAGE):
             yield from self._with_states(page)
-            first = following(text(page[-1][0]))
 
     def latest(self) -> Iterator[StoredLetter]:
         """Yield all letters, newest first, a page in memory."""

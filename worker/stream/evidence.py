@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from worker.domain.deliveries import BEGINNING, entry_milliseconds, following
+from worker.domain.deliveries import BEGINNING, entry_milliseconds
 from worker.domain.evidence import Fate, Marked
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation
+from worker.stream.paging import pages
 from worker.stream.scripts import source
 from worker.stream.trail import Found
 
@@ -131,14 +132,8 @@ class StreamEvidence:
         return Extent(begin, end, int(length))
 
     def _pages(self, key: str, first: str, last: str) -> Iterator[list[Found]]:
-        start = following(first[1:]) if first.startswith("(") else first
-        while start is not None:
-            with outages():
-                page = self._link.call("XRANGE", key, start, last, "COUNT", PAGE)
-            if not page:
-                return
+        for page in pages(self._link, key, first, last, size=PAGE):
             yield [Found(text(entry_id), tuple(fields)) for entry_id, fields in page]
-            start = following(text(page[-1][0]))
 
 
 def _fate(word: str, marks: Marked) -> Fate:
