@@ -15,6 +15,7 @@ from tests.harness import (
     take_and_vanish,
 )
 from tests.inprocess import running
+from tests.unit.test_server import ask
 
 
 def execute(deployment: Deployment, statement: str, *parameters: Any) -> None:
@@ -44,6 +45,20 @@ def test_row_that_can_not_be_read_is_set_aside_and_settled_once_it_can(deploymen
     assert told["redis"]["a_set_aside"] == first
     assert deployment.letters() == []
     assert_invariants(deployment)
+
+
+def test_page_of_orders_leaves_out_the_row_that_can_not_be_read_and_counts_it(deployment: Deployment) -> None:
+    deployment.submit(numbered_orders(3))
+    with running(deployment) as made:
+        eventually(deployment.all_settled)
+        execute(deployment, "UPDATE orders SET executed_at = 'infinity' WHERE order_id = 'order-1'")
+        # Until the database was asked first, it counts as away.
+        eventually(lambda: ask(made.server.port, "/orders")[0] != 503)
+        status, _, body = ask(made.server.port, "/orders")
+
+    shown = json.loads(body)
+    assert (status, shown.get("unreadable")) == (200, 1)
+    assert [each["order_id"] for each in shown["orders"]] == ["order-2", "order-0"]
 
 
 def test_trigger_that_raises_for_one_order_costs_no_other_and_no_replica_anything(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from types import SimpleNamespace
@@ -54,7 +54,7 @@ class Shown:
         )
         self.answers: dict[str, Mapping[str, Any] | Exception] = {"redis": REDIS, "database": DATABASE}
         self.asked_for: list[int] = []
-        self.recent: Sequence[Any] | Exception = [{"order_id": "a"}]
+        self.recent: Mapping[str, Any] | Exception = {"orders": [{"order_id": "a"}], "unreadable": 0}
         self.checks = Checks({server: partial(self._answer, server) for server in self.answers})
         self.views = Views(
             Identity(version="1.2.3", mode="paper", consumer="c-1", group="g"),
@@ -76,7 +76,7 @@ class Shown:
             raise answer
         return answer
 
-    def _recent(self, limit: int) -> Sequence[Any]:
+    def _recent(self, limit: int) -> Mapping[str, Any]:
         self.asked_for.append(limit)
         if isinstance(self.recent, Exception):
             raise self.recent
@@ -206,7 +206,7 @@ def test_status_shows_a_server_that_is_away_with_its_reason() -> None:
 def test_orders_are_limited(query: str, limit: int) -> None:
     shown = Shown()
 
-    assert shown.page("/orders", query) == (200, {"orders": [{"order_id": "a"}]})
+    assert shown.page("/orders", query) == (200, shown.recent)
     assert shown.asked_for == [limit]
 
 

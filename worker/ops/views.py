@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -64,7 +64,7 @@ class Views:
         checks: Checks,
         *,
         stale_after_s: float,
-        recent_orders: Callable[[int], Sequence[Any]],
+        recent_orders: Callable[[int], Any],
     ) -> None:
         self._identity = identity
         self._vitals = vitals
@@ -151,9 +151,7 @@ class Views:
         except Refused as error:
             log.error("orders not shown", reason=str(error))  # noqa: TRY400  its line says all
             return _page(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "the orders can't be read"})
-        return Page(
-            HTTPStatus.OK, msgspec.json.format(msgspec.json.encode({"orders": found}), indent=2) + b"\n"
-        )
+        return Page(HTTPStatus.OK, msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
 
     @property
     def _uptime_s(self) -> float:

@@ -3,14 +3,19 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
+import structlog
 from msgspec import Struct
-from sqlalchemy import Connection, and_, func, select, text
+from sqlalchemy import ColumnElement, Connection, and_, func, select, text
 
+from worker.domain.errors import Refused
 from worker.domain.fleets import Fleet
 from worker.store.engine import Database
 from worker.store.fidelity import suspects_on
 from worker.store.tables import of_source, orders, trades
+
+log = structlog.get_logger(__name__)
 
 # Beyond this a count would cost more than anybody learns from it; PostgreSQL's own book is close enough.
 EXACT_COUNT_LIMIT = 10_000
@@ -44,6 +49,13 @@ class RecentOrder(Struct, frozen=True):
     client_id: str | None
     error_message: str | None
     executed_at: datetime
+
+
+class RecentOrders(Struct, frozen=True):
+    """What /orders shows, and how many rows beside it hold a value that can't be read, such as the time `infinity`."""
+
+    orders: list[RecentOrder]
+    unreadable: int
 
 
 class OrderRow(Struct, frozen=True):
@@ -96,11 +108,26 @@ class StoreInspector:
         self._database = database
         self._ours = of_source(fleet.source)
 
-    def recent(self, limit: int) -> list[RecentOrder]:
-        """Return the rows recorded last, newest first."""
-        columns = [orders.c[name] for name in RecentOrder.__struct_fields__]
+    def recent(self, limit: int) -> RecentOrders:
+        """Return the rows recorded last, newest first. Those that can't be read are logged and counted."""
         newest = orders.c.recorded_at.desc(), orders.c.entry_id.desc()
-        query = select(*columns).where(self._ours).order_by(*newest).limit(limit)
+        latest = select(orders.c.order_id).where(self._ours).order_by(*newest).limit(limit)
+        try:
+            return RecentOrders(self._shown(orders.c.order_id.in_(latest), *newest), 0)
+        except Refused:
+            with self._database.transaction() as connection:
+                order_ids = connection.scalars(latest).all()
+        readable = []
+        for order_id in order_ids:
+            try:
+                readable += self._shown(orders.c.order_id == order_id)
+            except Refused as error:
+                log.warning("order not shown", order_id=order_id, reason=str(error))
+        return RecentOrders(readable, len(order_ids) - len(readable))
+
+    def _shown(self, where: ColumnElement[bool], *order: ColumnElement[Any]) -> list[RecentOrder]:
+        columns = [orders.c[name] for name in RecentOrder.__struct_fields__]
+        query = select(*columns).where(where).order_by(*order)
         with self._database.transaction() as connection:
             return [RecentOrder(*row) for row in connection.execute(query)]
 
