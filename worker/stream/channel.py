@@ -123,12 +123,12 @@ class Channel:
         if not_known:
             log.warning("not known whether the channel may be heard", channel=self.name, reason=not_known)
         token = secrets.token_hex(16)
-        stage = Channel(self._link, self.name, f"{self._orders}:probe:{token}")
+        scratch = f"{self._orders}:probe:{token}"
         try:
-            stage.add(Batch(token, 1, [b"probe"]))
+            self._add_to(scratch, Batch(token, 1, [b"probe"]))
         finally:
             with outages():
-                self._link.call("DEL", stage._orders, stage._added_of(token))
+                self._link.call("DEL", scratch, self._added_of(token))
 
     @contextmanager
     def subscribed(self) -> Iterator[Subscription]:
@@ -149,13 +149,12 @@ class Channel:
 
         Repeatable: where it fails, whatever part of it was added is known to Redis.
         """
+        return self._add_to(self._orders, batch)
+
+    def _add_to(self, orders: str, batch: Batch) -> int:
+        keys = [orders, self._added_of(batch.stretch)]
         with outages():
-            return int(
-                self._add(
-                    [self._orders, self._added_of(batch.stretch)],
-                    [REMEMBERED_MS, batch.first, *batch.messages],
-                )
-            )
+            return int(self._add(keys, [REMEMBERED_MS, batch.first, *batch.messages]))
 
     def _added_of(self, stretch: str) -> str:
         return f"{self._orders}:bridge:{stretch}"

@@ -142,13 +142,33 @@ def bridged(migrated: Documented, bridge: WorkerProcess, right: str) -> str:
     return WORKS
 
 
-@pytest.mark.parametrize("rule", patterns("orders-worker", channel=True))
 def test_keys_and_channels_that_are_denied_to_a_replica_are_named_at_the_start(
-    migrated: Documented, rule: str, capsys: pytest.CaptureFixture[str]
+    migrated: Documented, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    migrated.admit("orders-worker", without=rule, channel=True)
+    found = {}
+    for rule in patterns("orders-worker", channel=True):
+        migrated.admit("orders-worker", without=rule, channel=True)
+        found[rule] = outcome(migrated, object_of(rule), capsys)
 
-    assert outcome(migrated, rule[1:].rstrip("*"), capsys) == REFUSED
+    assert found == told(1, "Keys and channels, without")
+
+
+def test_keys_and_channels_that_are_denied_to_a_bridge_are_named_at_the_start(
+    migrated: Documented, tmp_path: Path
+) -> None:
+    found = {}
+    with migrated.entered("orders-bridge", "nobody") as made:
+        for rule in patterns("orders-bridge"):
+            migrated.admit("orders-bridge", without=rule)
+            bridge = WorkerProcess(made, tmp_path / "log", BRIDGE)
+            found[rule] = bridged(migrated, bridge, object_of(rule))
+
+    assert found == told(2, "Keys and channels, without")
+
+
+def object_of(rule: str) -> str:
+    """Return the name that a rule of keys or channels is about, or what such names begin with."""
+    return rule[1:].rstrip("*")
 
 
 class Scene:
@@ -216,6 +236,19 @@ def test_command_that_is_denied_to_an_operator_is_named_by_what_needs_it_or_harm
             found[right] = refusing(scene.attempts(), as_ever, right)
 
     assert found == told(3, "Redis, without", later)
+
+
+def test_keys_and_channels_that_are_denied_to_an_operator_are_named_by_what_needs_them(
+    migrated: Documented,
+) -> None:
+    migrated.admit("orders-operator", channel=True)
+    scene, found = Scene(migrated), {}
+    as_ever = scene.attempts()
+    for rule in patterns("orders-operator", channel=True):
+        migrated.admit("orders-operator", without=rule, channel=True)
+        found[rule] = refusing(scene.attempts(), as_ever, object_of(rule))
+
+    assert found == told(3, "Keys and channels, without")
 
 
 def test_right_in_postgresql_that_a_replica_lacks_is_named_at_the_start(
