@@ -468,6 +468,8 @@ class FakeOrders:
         return below and not pending and entry_id not in self.noted
 
     def _drop_marks(self) -> int:
+        if any(self.stream.noted.get(group) for group in self.stream.groups):
+            return 0
         needed = [each.needs for each in self.stream.groups.values()]
         before = min(needed + list(map(id_order, self.stream.entries)))[0]
         kept_ms = self.stream.restored_ms

@@ -129,6 +129,41 @@ def test_orders_that_another_group_has_not_acked_are_kept(streams: Streams) -> N
     assert streams.entries() == entry_ids[1:]
 
 
+def test_mark_is_kept_while_another_group_holds_its_entry_though_that_is_gone(streams: Streams) -> None:
+    one = streams.consumer("one")
+    first, *_ = settled_orders(streams, one, 3)
+    streams.lag_behind("second", read=3, acked=0)
+    streams.delete(first)
+    streams.pass_time(10 * KEEP_MS)
+
+    one.retain(keep_ms=KEEP_MS, most_results=0)
+
+    assert first in streams.marks()
+
+
+def test_mark_is_kept_while_its_entry_is_noted_as_trimmed(streams: Streams) -> None:
+    one = streams.consumer("one")
+    (first,) = settled_orders(streams, one, 1)
+    streams.pass_time(1000)
+    (second,) = settled_orders(streams, one, 1)
+    streams.destroy_group()
+    one.ensure_group()
+    one.read(1, 1)
+    streams.delete(first)
+    one.own_pending(1, known=())
+    one.settle([publication(each.entry_id) for each in one.read(10, 1)])
+    streams.pass_time(10 * KEEP_MS)
+
+    while_noted = one.retain(keep_ms=KEEP_MS, most_results=0).marks
+    asked_about = one.trimmed(10)
+    settling = one.settle([publication(first)])
+    one.retain(keep_ms=KEEP_MS, most_results=0)
+
+    assert (while_noted, asked_about) == (0, [first])
+    assert (settling.new, settling.in_doubt) == (0, ())
+    assert streams.marks() == {second}, "no entry that comes again, no mark"
+
+
 def test_nothing_is_trimmed_while_our_group_is_missing(streams: Streams) -> None:
     one = streams.consumer("one")
     entry_ids = settled_orders(streams, one, 6)

@@ -102,7 +102,11 @@ class RedisNames(Struct, frozen=True):
     @property
     def trimmed(self) -> str:
         """Entries that were trimmed while pending, until somebody has asked the inbox about them."""
-        return f"{self.orders}:trimmed:{self.group}"
+        return self.trimmed_of(self.group)
+
+    def trimmed_of(self, group: str) -> str:
+        """The same of any group of the stream."""
+        return f"{self.orders}:trimmed:{group}"
 
     @property
     def set_aside(self) -> str:

@@ -12,6 +12,7 @@ from redis.exceptions import NoScriptError
 from worker.domain.deliveries import BEGINNING, ClaimedPage, Delivery, Settlement, Settling, following
 from worker.domain.retention import Lost, Retained
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
+from worker.stream.information import StreamInformation
 from worker.stream.scripts import source
 from worker.stream.unpublished import Unpublished
 
@@ -49,6 +50,7 @@ class OrderStream:
         self._channel = results_channel or ""
         self._unpublished = unpublished or Unpublished()
         self._now_ms = now_ms
+        self._information = StreamInformation(link, names)
         self.marks_made = ""
         self._settle, self._claim, self._own, self._keep, self._leave = (
             link.script(source(name)) for name in ("settle", "claim", "own", "keep", "leave")
@@ -240,13 +242,17 @@ class OrderStream:
         """Trim orders older than `keep_ms` that every group has acked, results beyond `most_results`, and marks.
 
         0 keeps all orders, or all results. Marks of entries that can't come back go in either case. What any group
-        has pending or has not read stays, however old. Without our group nothing is touched.
+        has pending or has not read stays, however old, and so do all marks while any group has yet to ask the inbox
+        about an entry that was trimmed. Without our group nothing is touched.
         """
         names = self._names
         keep_from = f"{max(self._now_ms() - keep_ms, 0)}-0" if keep_ms else ""
+        keys = [names.orders, names.settled, names.results, names.dead_letters, names.settled_before]
         with outages():
+            # A group that is made after this has nothing noted yet.
+            groups = [text(each["name"]) for each in self._information.groups()]
             orders, marks, results, more = self._retain(
-                [names.orders, names.settled, names.results, names.dead_letters, names.settled_before],
+                keys + [names.trimmed_of(group) for group in groups],
                 [names.group, keep_from, most_results, MOST_LET_GO_AT_ONCE],
             )
         return Retained(int(orders), int(marks), int(results), bool(more))

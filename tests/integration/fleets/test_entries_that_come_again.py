@@ -1,5 +1,6 @@
 """Entry ids, groups and marks that come again: one order, one result, and no order that another one's row swallows."""
 
+import time
 from typing import Any
 
 import pytest
@@ -205,3 +206,34 @@ def test_nothing_is_published_again_when_others_wrote_what_names_no_entry(
     told: Any = deployment.redis.zrangebyscore(deployment.marks, "+inf", "+inf")
     assert deployment.entries(deployment.results) == written
     assert any(fact.startswith(b"walked=") for fact in told), told
+
+
+def test_settled_entry_that_is_trimmed_in_the_hands_of_one_who_dies_has_one_result(
+    deployment: Deployment,
+) -> None:
+    client, orders, group = deployment.redis, deployment.orders, deployment.group
+    # Marks are dropped by the millisecond.
+    now_ms = time.time_ns() // 1_000_000
+    first, _ = deployment.submit(
+        [small_order("o1"), small_order("o2")], under=[f"{now_ms - 2}-0", f"{now_ms - 1}-0"]
+    )
+    with running(deployment):
+        eventually(deployment.all_settled)
+    client.xgroup_destroy(orders, group)
+    client.xgroup_create(orders, group, "0")
+    client.xreadgroup(group, "gone", {orders: ">"}, count=1)
+    client.xclaim(orders, group, "gone", 0, [first], idle=3_600_000, justid=True)
+    client.xdel(orders, first)
+
+    with running(
+        deployment,
+        repair_window_s=0,
+        lease_ms=1000,
+        block_ms=50,
+        transaction_timeout_s=0.5,
+        execute_timeout_s=0.5,
+    ) as made:
+        eventually(lambda: made.worker.tally.answered_again == 2)
+
+    assert result_ids(deployment) == ["o1", "o2"]
+    assert_invariants(deployment)

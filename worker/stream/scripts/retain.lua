@@ -1,5 +1,5 @@
 -- Lets go of what nobody can need: entries every group has done with, results, marks of entries that can't come back.
--- KEYS: orders, settled marks, results, dead letters, marks of the version before
+-- KEYS: orders, settled marks, results, dead letters, marks of the version before, trimmed entries of each group
 -- ARGV: group, id of the oldest entry to keep (empty: keep all), most results (0: keep all), most to let go at once
 -- Returns {orders trimmed, marks dropped, results trimmed, 1 where more can go}. Repeatable.
 local orders, marks, results, letters, before = unpack(KEYS)
@@ -54,13 +54,17 @@ if most_results > 0 then
 end
 
 -- An entry that is neither in the stream nor pending for any group can't be delivered again. What is older than the last
--- delivered id of each only: a group made anew begins at 0, and has nothing pending yet.
+-- delivered id of each only: a group made anew begins at 0, and has nothing pending yet. One that was trimmed while it was
+-- pending is in neither, and comes again all the same as long as it is noted: until then no mark goes.
+local noted = false
+for place = 6, #KEYS do noted = noted or redis.call('EXISTS', KEYS[place]) == 1 end
 local kept_from = needed_by_any
 local first = redis.call('XRANGE', orders, '-', '+', 'COUNT', 1)[1]
 if first then kept_from = first_of(kept_from, first[1]) end
 kept_from = string.match(kept_from, '^%d+')
 local function drop(key)
   local dropped = 0
+  if noted then return dropped end
   local due = redis.call('ZCOUNT', key, '-inf', '(' .. kept_from)
   if due > 0 then
     -- In the same step settle learns from where on marks tell: a process that slept longer than they were kept may
