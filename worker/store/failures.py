@@ -37,6 +37,12 @@ def code(error: SQLAlchemyError) -> str | None:
     return state if isinstance(state, str) else None
 
 
+def constraint_of(error: SQLAlchemyError) -> str | None:
+    """Return the name of the constraint that a row breaks, None where the server named none."""
+    said = getattr(error.orig, "diag", None) if isinstance(error, DBAPIError) else None
+    return None if said is None else said.constraint_name
+
+
 @contextmanager
 def outages() -> Iterator[None]:
     """Translate whatever SQLAlchemy raises: RowRefused where the data is at fault, Refused where anything may be, else Outage."""

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import timedelta
+from typing import NoReturn
 
 import structlog
 from msgspec.structs import replace
 from sqlalchemy import ARRAY, Connection, Interval, Text, any_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
 
-from worker.domain.errors import RowRefused
+from worker.domain.errors import Outage, RowRefused
 from worker.domain.fleets import Fleet, Stranger
 from worker.domain.orders import OrderRecord, Status
 from worker.store.engine import Database, copy
+from worker.store.failures import constraint_of
 from worker.store.fidelity import Fidelity, Suspected
 from worker.store.found import by_entry, rows_where
 from worker.store.rows import (
@@ -27,7 +30,7 @@ from worker.store.rows import (
     trade_rows,
 )
 from worker.store.sources import is_alone, publishing_here
-from worker.store.tables import UNSOURCED, of_source, orders, trades
+from worker.store.tables import OUR_CONSTRAINTS, UNSOURCED, of_source, orders, trades
 
 log = structlog.get_logger(__name__)
 
@@ -35,12 +38,8 @@ log = structlog.get_logger(__name__)
 INSERTS_AFTER_A_REFUSAL = 50
 
 _new_orders = incoming_orders("new_orders")
-_insert_orders = (
-    upsert(orders)
-    .from_select(ORDER_COLUMNS, select(*(_new_orders[name] for name in ORDER_COLUMNS)))
-    .on_conflict_do_nothing()
-    .returning(orders.c.entry_id)
-)
+_insert = upsert(orders).from_select(ORDER_COLUMNS, select(*(_new_orders[name] for name in ORDER_COLUMNS)))
+_insert_orders = _insert.on_conflict_do_nothing().returning(orders.c.entry_id)
 _replays = incoming_orders("replays")
 _owned = orders.alias("owned")
 # Of two replays of one entry, or a replay and its own repetition, only the first finds the row still dead and owned by
@@ -284,11 +283,27 @@ class OrderStore:
             told = owned is not None and owned.fingerprint and record.fingerprint
             row = owned if same is None or (owned is not None and not told) else same
             if row is None:
-                self._fidelity.refuse(connection, f"the row of order {record.order_id} was not stored")
+                self._not_stored(connection, record)
             if row.unsourced and row.entry_id != record.entry_id and not is_alone(connection, self._fleet):
                 row = replace(row, stranger=Stranger(UNSOURCED, publishes_here=False))
             standing[id(record)] = row
         return standing
+
+    def _not_stored(self, connection: Connection, record: OrderRecord) -> NoReturn:
+        """Raise RowRefused where a constraint that others have added takes no such row, else Outage."""
+        self._fidelity.look(connection)
+        if not self._fidelity.suspects:
+            # What ON CONFLICT passes over in silence is said without it, and by which constraint.
+            try:
+                connection.execute(_insert, {"new_orders": order_rows([record], self._fleet.source)})
+            except IntegrityError as error:
+                if constraint_of(error) not in OUR_CONSTRAINTS:
+                    raise
+                # Another's policy hides what stands there: no fault of the order.
+                raise Outage(
+                    "postgresql", f"the row of order {record.order_id} stands, and can't be read"
+                ) from error
+        self._fidelity.refuse(connection, f"the row of order {record.order_id} was not stored")
 
 
 def _trades_of(records: Iterable[OrderRecord]) -> int:

@@ -84,6 +84,13 @@ orders = Table(
     Index(None, "recorded_at"),
 )
 
+# Those that ON CONFLICT is to pass over.
+OUR_CONSTRAINTS = frozenset(
+    str(each.name)
+    for each in orders.constraints
+    if isinstance(each, (PrimaryKeyConstraint, UniqueConstraint))
+)
+
 trades = Table(
     "trades",
     metadata,

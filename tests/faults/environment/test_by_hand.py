@@ -4,6 +4,8 @@ import re
 from hashlib import sha256
 from typing import Any
 
+import pytest
+
 from tests.faults.environment.postgres_conditions import server_read_only
 from tests.faults.environment.site import Gate, Site
 from tests.faults.environment.trial import (
@@ -193,6 +195,36 @@ def test_only_the_order_that_a_constraint_refuses_is_buried(site: Site) -> None:
 
     (letter,) = site.deployment.letters()
     assert (letter["reason"], letter["order_id"]) == (b"database_rejected", b"order-17")
+    assert site.deployment.rows()["order-17"].status is Status.DEAD
+    assert made.worker.tally.outages == 0
+    assert_invariants(site.deployment, made.worker.tally)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "CREATE UNIQUE INDEX theirs ON orders (signal_id)",
+        "ALTER TABLE orders ADD CONSTRAINT theirs EXCLUDE USING btree (signal_id WITH =)",
+    ],
+    ids=["unique", "exclusion"],
+)
+def test_only_the_order_that_is_not_alone_in_an_index_of_others_is_buried(site: Site, theirs: str) -> None:
+    orders = [
+        {**each, "signal_id": f"signal-{number}"} for number, each in enumerate(numbered_orders(ORDERS))
+    ]
+    orders[17]["signal_id"] = orders[3]["signal_id"]
+    site.sql(theirs)
+    site.deployment.submit(orders)
+
+    with (
+        running(site.workers, **LONG_LEASE) as made,
+        recovering("postgresql: one row twice in others' eyes") as until,
+    ):
+        until(site.deployment.all_settled)
+
+    (letter,) = site.deployment.letters()
+    assert (letter["reason"], letter["order_id"]) == (b"database_rejected", b"order-17")
+    assert b'"theirs"' in letter["error"]
     assert site.deployment.rows()["order-17"].status is Status.DEAD
     assert made.worker.tally.outages == 0
     assert_invariants(site.deployment, made.worker.tally)
