@@ -6,13 +6,13 @@ from typing import NoReturn
 
 import structlog
 from msgspec.structs import replace
-from sqlalchemy import ARRAY, Connection, Interval, Text, any_, bindparam, func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.fleets import Fleet, Stranger
-from worker.domain.orders import OrderRecord, Status
+from worker.domain.orders import OrderRecord
+from worker.store import statements
 from worker.store.engine import Database, copy
 from worker.store.failures import constraint_of
 from worker.store.fidelity import Fidelity, Suspected
@@ -20,86 +20,18 @@ from worker.store.found import by_entry, rows_where
 from worker.store.rows import (
     COPY_ORDERS,
     COPY_TRADES,
-    ORDER_COLUMNS,
-    TRADE_COLUMNS,
-    incoming_orders,
-    incoming_trades,
     order_lines,
     order_rows,
     trade_lines,
     trade_rows,
 )
 from worker.store.sources import is_alone, publishing_here
-from worker.store.tables import OUR_CONSTRAINTS, UNSOURCED, of_source, orders, trades
+from worker.store.tables import OUR_CONSTRAINTS, UNSOURCED, of_source, orders
 
 log = structlog.get_logger(__name__)
 
 # A refused copy was for nothing; whoever repeats an order repeats others soon.
 INSERTS_AFTER_A_REFUSAL = 50
-
-_new_orders = incoming_orders("new_orders")
-_insert = upsert(orders).from_select(ORDER_COLUMNS, select(*(_new_orders[name] for name in ORDER_COLUMNS)))
-_insert_orders = _insert.on_conflict_do_nothing().returning(orders.c.entry_id)
-_replays = incoming_orders("replays")
-_owned = orders.alias("owned")
-# Of two replays of one entry, or a replay and its own repetition, only the first finds the row still dead and owned by
-# what was buried; the other waits for it, and then matches nothing.
-_TO_TAKE_OVER = (
-    orders.c.order_id == _replays["order_id"],
-    orders.c.entry_id == _replays["replay_of"],
-    of_source(_replays["source"]),
-    orders.c.status == Status.DEAD,
-    ~select(_owned.c.order_id)
-    .where(_owned.c.entry_id == _replays["entry_id"], of_source(_replays["source"], _owned))
-    .exists(),
-)
-_take_over = (
-    update(orders)
-    .values({name: _replays[name] for name in ORDER_COLUMNS} | {"recorded_at": func.now()})
-    .where(*_TO_TAKE_OVER)
-    .returning(orders.c.entry_id)
-)
-_not_taken_over = select(orders.c.order_id).where(*_TO_TAKE_OVER).limit(1)
-_OUTCOME_COLUMNS = (
-    "status", "executed_at", "filled_quantity", "average_price", "error_message", "dead_reason",
-)  # fmt: skip
-_outcomes = incoming_orders("outcomes")
-# Whatever is no intent of this entry any more stands as it is: somebody else has resolved it.
-_TO_RESOLVE = (
-    orders.c.order_id == _outcomes["order_id"],
-    orders.c.entry_id == _outcomes["entry_id"],
-    of_source(_outcomes["source"]),
-    orders.c.status == Status.SUBMITTED,
-)
-_resolve = (
-    update(orders)
-    .values({name: _outcomes[name] for name in _OUTCOME_COLUMNS} | {"recorded_at": func.now()})
-    .where(*_TO_RESOLVE)
-    .returning(orders.c.entry_id)
-)
-# Its own clock alone: those of replicas may differ by more than a lease.
-_take_up = (
-    update(orders)
-    .values(recorded_at=func.now())
-    .where(
-        orders.c.entry_id == bindparam("entry"),
-        of_source(bindparam("of_source")),
-        orders.c.status == Status.SUBMITTED,
-        orders.c.recorded_at <= func.now() - bindparam("after", type_=Interval),
-    )
-    .returning(orders.c.entry_id)
-)
-_not_resolved = select(orders.c.order_id).where(*_TO_RESOLVE).limit(1)
-_new_trades = incoming_trades("new_trades")
-_insert_trades = (
-    insert(trades)
-    .from_select(TRADE_COLUMNS, select(*_new_trades.values()))
-    .execution_options(preserve_rowcount=True)
-)
-_owners = select(orders.c.order_id).where(
-    orders.c.entry_id == any_(bindparam("entry_ids", type_=ARRAY(Text))),
-    of_source(bindparam("source")),
-)
 
 
 class OrderStore:
@@ -170,7 +102,7 @@ class OrderStore:
             taken = self._taken_over(connection, replays) if replays else set[str]()
             new = [record for record in records if record.entry_id not in taken] if taken else records
             rows = order_rows(new, self._fleet.source)
-            returned = connection.scalars(_insert_orders, {"new_orders": rows})
+            returned = connection.scalars(statements.insert_orders, {"new_orders": rows})
             written = taken | self._fidelity.written(connection, returned, new)
             return self._with_trades(connection, records, written)
 
@@ -204,9 +136,9 @@ class OrderStore:
                 select(orders.c.order_id).where(named).order_by(orders.c.order_id).with_for_update()
             )
             asked = {"outcomes": order_rows(records, self._fleet.source)}
-            returned = connection.scalars(_resolve, asked)
+            returned = connection.scalars(statements.resolve, asked)
             written = self._fidelity.written(connection, returned, records)
-            self._fidelity.none_left(connection, _not_resolved, asked)
+            self._fidelity.none_left(connection, statements.not_resolved, asked)
             return self._with_trades(connection, records, written, outcomes=True)
 
     def take_up(self, entry_id: str, *, after_s: float) -> bool:
@@ -216,7 +148,7 @@ class OrderStore:
         """
         asked = {"entry": entry_id, "of_source": self._fleet.source, "after": timedelta(seconds=after_s)}
         with self._database.transaction() as connection:
-            return connection.scalars(_take_up, asked).first() is not None
+            return connection.scalars(statements.take_up, asked).first() is not None
 
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Ask the inbox: return the rows that these entries own, by entry id.
@@ -227,7 +159,7 @@ class OrderStore:
         with self._database.transaction() as connection:
             # Most of what is asked about owns none, and whole rows, trades beside them, take longer to plan.
             asked = {"entry_ids": list(entry_ids), "source": self._fleet.source}
-            owners = connection.scalars(_owners, asked).all()
+            owners = connection.scalars(statements.owners, asked).all()
             return by_entry(rows_where(connection, orders.c.order_id.in_(owners)) if owners else [])
 
     def alone(self) -> bool:
@@ -247,7 +179,7 @@ class OrderStore:
         ours = [record for record in records if record.entry_id in written]
         filled = [record for record in ours if record.trades]
         if filled:
-            stored = connection.execute(_insert_trades, {"new_trades": trade_rows(filled)}).rowcount
+            stored = connection.execute(statements.insert_trades, {"new_trades": trade_rows(filled)}).rowcount
             self._fidelity.count(connection, stored, _trades_of(filled), "trades")
         self._fidelity.compare(connection, ours, self._fleet.source, outcomes=outcomes)
         others = [record for record in records if record.entry_id not in written]
@@ -260,8 +192,8 @@ class OrderStore:
         for record in replays:
             first.setdefault(record.order_id, record)
         asked = {"replays": order_rows(first.values(), self._fleet.source)}
-        taken = self._fidelity.written(connection, connection.scalars(_take_over, asked), replays)
-        self._fidelity.none_left(connection, _not_taken_over, asked)
+        taken = self._fidelity.written(connection, connection.scalars(statements.take_over, asked), replays)
+        self._fidelity.none_left(connection, statements.not_taken_over, asked)
         return taken
 
     def _standing(self, connection: Connection, records: Sequence[OrderRecord]) -> dict[int, OrderRecord]:
@@ -295,7 +227,9 @@ class OrderStore:
         if not self._fidelity.suspects:
             # What ON CONFLICT passes over in silence is said without it, and by which constraint.
             try:
-                connection.execute(_insert, {"new_orders": order_rows([record], self._fleet.source)})
+                connection.execute(
+                    statements.insert_aloud, {"new_orders": order_rows([record], self._fleet.source)}
+                )
             except IntegrityError as error:
                 if constraint_of(error) not in OUR_CONSTRAINTS:
                     raise
