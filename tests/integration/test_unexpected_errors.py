@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.commands import command
+from tests.fleets import delete_marks, has_repaired
 from tests.harness import (
     Deployment,
     assert_invariants,
@@ -59,6 +61,32 @@ def test_page_of_orders_leaves_out_the_row_that_can_not_be_read_and_counts_it(de
     shown = json.loads(body)
     assert (status, shown.get("unreadable")) == (200, 1)
     assert [each["order_id"] for each in shown["orders"]] == ["order-2", "order-0"]
+
+
+@pytest.mark.parametrize("name", ["import-7", "", "18446744073709551616-0"])
+def test_row_that_names_no_entry_of_a_stream_is_told_and_costs_no_other_its_repair(
+    deployment: Deployment, name: str
+) -> None:
+    deployment.submit(numbered_orders(3))
+    with running(deployment):
+        eventually(deployment.all_settled)
+    execute(deployment, "UPDATE orders SET entry_id = %s WHERE order_id = 'order-1'", name)
+    # What Redis has lost; the row of the order before stands in front of what has to be given back.
+    delete_marks(deployment)
+    deployment.redis.delete(deployment.results, deployment.orders)
+
+    with running(deployment) as made:
+        eventually(lambda: len(deployment.published()) == 2)
+        assert has_repaired(deployment, made.names.consumer)
+        outages = made.worker.tally.outages
+    audited = command(deployment, "audit")
+    shown = command(deployment, "show", "order-1")
+
+    assert outages == 0
+    assert [each["order_id"] for each in deployment.published()] == ["order-0", "order-2"]
+    assert (audited.exit_code, "Traceback" in audited.output) == (1, False)
+    assert (shown.exit_code, f"by another entry {name}" in shown.output) == (0, True)
+    assert "1 rows name entries that no stream has given, order order-1 for one" in audited.output
 
 
 def test_trigger_that_raises_for_one_order_costs_no_other_and_no_replica_anything(

@@ -10,7 +10,7 @@ import click
 from msgspec import Struct
 
 from worker import wire
-from worker.domain.deliveries import LATEST_PART
+from worker.domain.deliveries import entry_order, is_entry_id
 from worker.ops import escaped
 from worker.stream import DeadLetters, StoredLetter
 
@@ -27,11 +27,10 @@ class LetterId(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the id as it is, or fail as a usage error."""
-        parts = re.fullmatch(r"([0-9]{1,20})-([0-9]{1,20})", value, re.ASCII)
-        if parts is None or max(int(part) for part in parts.groups()) > LATEST_PART:
+        if not is_entry_id(value):
             self.fail(f"{escaped(value)!r} is no id like 1700000000000-0", param, ctx)
-        milliseconds, sequence = parts.groups()
-        return f"{int(milliseconds)}-{int(sequence)}"
+        milliseconds, sequence = entry_order(value)
+        return f"{milliseconds}-{sequence}"
 
 
 class Ago(click.ParamType[float]):

@@ -17,7 +17,7 @@ from worker.bootstrap import commands
 from worker.bootstrap.commands import Witnesses
 from worker.cli.pending import shown_name, since
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
-from worker.domain.deliveries import LATEST_PART, Delivery, entry_milliseconds, entry_order
+from worker.domain.deliveries import Delivery, entry_milliseconds, is_entry_id
 from worker.domain.orders import Order, Undecodable, UnsoundOrder
 from worker.domain.times import utc_text
 from worker.ops import escaped
@@ -85,8 +85,9 @@ class Life:
             self._row = witnesses.store.row(self._order_id)
         self._entry_id = self._entry.entry_id if self._entry else named
         if self._row is not None and (named is None or self._row.order_id == identifier):
-            self._entry_id = self._row.entry_id
-            self._entry = witnesses.trail.order(self._row.entry_id)
+            # Whoever fills the table by hand may have named anything.
+            self._entry_id = self._row.entry_id if is_entry_id(self._row.entry_id) else None
+            self._entry = witnesses.trail.order(self._entry_id) if self._entry_id else None
         if self._row is not None:
             self._order_id = self._row.order_id
 
@@ -168,7 +169,7 @@ class Life:
 def _entry_named_by(identifier: str) -> str | None:
     """Return the entry id in an id or at the end of a derived one, if Redis could have given it."""
     named = _ENTRY_ID.fullmatch(identifier)
-    return named[1] if named and max(entry_order(named[1])) <= LATEST_PART else None
+    return named[1] if named and is_entry_id(named[1]) else None
 
 
 def _committed(row: OrderRow, entry_id: str | None, source: str) -> Station:

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from msgspec import Struct
 from worker.bootstrap import commands
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
 from worker.cli.streams import leave
-from worker.domain.deliveries import LATEST_PART, entry_milliseconds
+from worker.domain.deliveries import entry_milliseconds, is_entry_id
 from worker.domain.times import utc_text_of_ms
 from worker.ops import escaped
 from worker.settings import Settings
@@ -23,7 +22,6 @@ from worker.stream.information import ConsumerState
 PAGE_SIZE = 500
 SHOWN = 100
 MOST_IDLE_S = 315_360_000
-_ENTRY_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})", re.ASCII)
 
 
 class Asked(Struct, frozen=True):
@@ -91,8 +89,7 @@ class Asked(Struct, frozen=True):
 def entry_ids(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
     """Check entry ids as they stand on a command line; each once."""
     for each in given:
-        match = _ENTRY_ID.fullmatch(each)
-        if match is None or any(int(part) > LATEST_PART for part in match.groups()):
+        if not is_entry_id(each):
             raise click.BadParameter(f"{escaped(each[:60])!r} is no entry id, such as 1700000000000-0")
     return tuple(dict.fromkeys(f"{int(a)}-{int(b)}" for a, _, b in (each.partition("-") for each in given)))
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from worker.consumer import doubts
 from worker.consumer.ports import Decoder, Monotonic, Renderer, WallClock
 from worker.consumer.unsourced import is_ours
-from worker.domain.deliveries import Delivery, Settlement
+from worker.domain.deliveries import Delivery, Settlement, is_entry_id
 from worker.domain.errors import ConfigurationError, Outage, Stopped, named
 from worker.domain.evidence import Fate, Owner, Repaired
 from worker.domain.orders import OrderRecord, Status
@@ -140,12 +140,9 @@ class Repair:
             # Their rows are told apart by nothing: it waits until one stream is left.
             return False
         page = self._rows.recorded(self._after, self._until, PAGE)
-        fates = self._evidence.fates([each.entry_id for each in page]) if page else {}
-        landed = [
-            each.entry_id
-            for each in page
-            if fates[each.entry_id].unmarked and not fates[each.entry_id].in_flight
-        ]
+        entry_ids = self._named_by_streams(page)
+        fates = self._evidence.fates(entry_ids) if entry_ids else {}
+        landed = [each for each in entry_ids if fates[each].unmarked and not fates[each].in_flight]
         if landed:
             self._restore_each(landed, fates)
         self._done.looked_at += len(page)
@@ -154,6 +151,20 @@ class Repair:
             return False
         self._after = page[-1]
         return True
+
+    def _named_by_streams(self, page: Sequence[Owner]) -> list[str]:
+        entry_ids = [each.entry_id for each in page if is_entry_id(each.entry_id)]
+        skipped = len(page) - len(entry_ids)
+        if skipped:
+            self._done.skipped += skipped
+            one = next(each.entry_id for each in page if not is_entry_id(each.entry_id))
+            log.error(
+                "not repaired, these rows name entries that no stream has given",
+                rows=skipped,
+                entry_id=one,
+                to_do="give rows of another origin a source of their own in the table orders",
+            )
+        return entry_ids
 
     def _restore_each(self, entry_ids: Sequence[str], fates: Mapping[str, Fate]) -> None:
         """Restore these together, and what that can't be done with by itself: a row that can't be read, or rendered, is skipped."""

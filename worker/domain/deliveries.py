@@ -1,5 +1,6 @@
 """Deliveries, what is to be done with each, and how it is settled on the stream."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -121,6 +122,15 @@ def size_of(fields: Sequence[bytes]) -> int:
 BEGINNING = "0-0"
 # Each part of an id has 64 bits.
 LATEST_PART = 2**64 - 1
+
+
+_ENTRY_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})", re.ASCII)
+
+
+def is_entry_id(name: str) -> bool:
+    """Whether a stream can have given it. A row that somebody has put into the table may hold anything."""
+    parts = _ENTRY_ID.fullmatch(name)
+    return parts is not None and max(map(int, parts.groups())) <= LATEST_PART
 
 
 def entry_milliseconds(entry_id: str) -> int:

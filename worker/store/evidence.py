@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, select, text, tuple_
+from sqlalchemy import func, select, text, tuple_
 
 from worker.domain.evidence import Owner
 from worker.domain.fleets import Fleet
@@ -47,21 +47,21 @@ class StoreEvidence:
         """Yield the rows recorded up to a time whose entry ids are not before one, in the order of their spelling."""
         query = (
             select(orders.c.entry_id)
-            .where(orders.c.entry_id > bindparam("after"), orders.c.recorded_at <= recorded_until)
-            .where(orders.c.entry_id >= from_entry, self._ours)
+            .where(orders.c.recorded_at <= recorded_until, self._ours)
             .order_by(orders.c.entry_id)
             .limit(PAGE)
         )
-        after = ""
+        # Not behind an empty name: somebody may have given a row none.
+        beginning = orders.c.entry_id >= from_entry
         while True:
             with self._database.transaction() as connection:
-                page = connection.scalars(query, {"after": after}).all()
+                page = connection.scalars(query.where(beginning)).all()
             if not page:
                 return
             found = self._rows.find(page)
             # Where two rows have an entry id, that which has a source is found twice.
             yield [found[entry_id] for entry_id in dict.fromkeys(page) if entry_id in found]
-            after = page[-1]
+            beginning = orders.c.entry_id > page[-1]
 
     def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
         """Return the order ids of the rows of our source that these entries own, by entry id."""

@@ -22,6 +22,7 @@ from worker.domain.deliveries import (
     Delivery,
     entry_milliseconds,
     entry_order,
+    is_entry_id,
     mark_of_conflict,
 )
 from worker.domain.evidence import BuriedEntry, Fate, Finding
@@ -35,6 +36,10 @@ from worker.domain.orders import (
     quantity_of,
 )
 
+FOREIGN = (
+    "{} rows name entries that no stream has given, order {} for one: whatever they are, they are no orders of this fleet; give"
+    " them a source of their own in the table orders"
+)
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
 UNCLAIMED = (
@@ -60,6 +65,7 @@ class Seen(Struct):
     unsteady: int = 0
     results_out_of_range: int = 0
     unsourced: int = 0
+    foreign: int = 0
     findings: int = 0
 
 
@@ -114,6 +120,7 @@ class Audit:
         self._recorded_until = rows.now()
         self._last_result, self._last_letter = self.range.results.last, self.range.letters.last
         self._without_rows: list[str] = []
+        self._a_foreign: str | None = None
 
     def findings(self) -> Iterator[Finding]:
         """Yield what breaks an invariant, each once, as it is proven."""
@@ -127,9 +134,13 @@ class Audit:
         for finding in self._look_again():
             self.seen.findings += 1
             yield finding
-        if self.seen.unsourced:
-            self.seen.findings += 1
-            yield Finding("I4", None, None, UNCLAIMED.format(self.seen.unsourced))
+        for count, told in (
+            (self.seen.unsourced, UNCLAIMED.format(self.seen.unsourced)),
+            (self.seen.foreign, FOREIGN.format(self.seen.foreign, self._a_foreign)),
+        ):
+            if count:
+                self.seen.findings += 1
+                yield Finding("I4", None, None, told)
 
     def _remember_results(self) -> None:
         first, last, total = f"{self.range.since_ms}-0", self._last_result, self.range.results.length
@@ -233,7 +244,7 @@ class Audit:
         from_entry = f"{self.range.since_ms}-" if self.range.since_ms else ""
         total = self._rows.expected_rows()
         for page in self._rows.pages(from_entry=from_entry, recorded_until=self._recorded_until):
-            rows = [row for row in page if self.range.holds(row.entry_id)]
+            rows = [row for row in self._of_streams(page) if self.range.holds(row.entry_id)]
             results = self._memory.results([row.order_id for row in rows])
             # A conflict is about an order that came with the id of a row, and not about that row.
             letters = self._memory.letters([row.entry_id for row in rows], conflicts=False)
@@ -251,6 +262,16 @@ class Audit:
             first_ms = entry_milliseconds(self.range.orders.first)
             self.seen.trimmed += sum(entry_milliseconds(row.entry_id) < first_ms for row in rows)
             self._progress("rows", self.seen.rows, total)
+
+    def _of_streams(self, page: Sequence[OrderRecord]) -> list[OrderRecord]:
+        rows = []
+        for row in page:
+            if is_entry_id(row.entry_id):
+                rows.append(row)
+            else:
+                self.seen.foreign += 1
+                self._a_foreign = self._a_foreign or row.order_id
+        return rows
 
     def _ask_of_the_unknown(self) -> None:
         for page in self._streams.unknown():
@@ -287,6 +308,9 @@ class Audit:
         unsteady = list(order_ids)
         for _ in range(LOOKED_AT_AGAIN):
             before = self._rows.rows(unsteady)
+            # Of these nothing can be asked; they are told together.
+            unsteady = [each for each in unsteady if each not in before or is_entry_id(before[each].entry_id)]
+            before = {each: before[each] for each in unsteady if each in before}
             fates = self._streams.fates([row.entry_id for row in before.values()]) if before else {}
             self._catch_up()
             # A result is published after its row is written, so where one shows up its row must be looked at again.
