@@ -70,6 +70,7 @@ BAD: dict[str, list[str]] = {
     "WORKER_LOG_LEVEL": ["LOUD", "info", ""],
     "WORKER_LOG_FORMAT": ["xml"],
     "WORKER_ORDERS_STREAM": ["", "a b", "a\nb", "x" * 101],
+    "WORKER_SOURCE": ["", "x" * 81, "a b", "a{b}", "a#b", "ä", "a\n", "\x1b[31m"],
     "WORKER_RESULTS_CHANNEL": [""],
     "WORKER_GROUP": ["", "\x1b[31m"],
     "WORKER_EXECUTOR": [""],
@@ -154,6 +155,40 @@ def test_streams_must_differ(name: str) -> None:
     (line,) = faults(**{name: "orders"})
 
     assert line.endswith("must differ")
+
+
+def test_source_has_at_most_80_of_the_characters_of_an_order_id() -> None:
+    longest = "Az09._:/-" + "x" * 71
+    assert len(longest) == 80
+
+    assert accepted(WORKER_SOURCE=longest).fleet.source == longest
+    assert faults(WORKER_SOURCE=f"{longest}x") == [
+        f"WORKER_SOURCE: must be 1 to 80 characters of A-Z a-z 0-9 . _ : / -, not '{longest[:79]}…"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stream", "source"),
+    [("orders", "orders"), ("{eu}:orders#2", "eu:orders2"), ("x" * 80 + "{}", "x" * 80)],
+)
+def test_source_that_is_not_set_is_what_the_name_of_the_orders_stream_has_of_its_characters(
+    stream: str, source: str
+) -> None:
+    assert accepted(WORKER_ORDERS_STREAM=stream).fleet.source == source
+
+
+@pytest.mark.parametrize("stream", ["{#}", "x" * 81, "ä"])
+def test_source_must_be_set_when_the_name_of_the_orders_stream_makes_none(stream: str) -> None:
+    (line,) = faults(WORKER_ORDERS_STREAM=stream)
+
+    assert line == "WORKER_SOURCE: is not set, and WORKER_ORDERS_STREAM has not 1 to 80 of its characters"
+    assert accepted(WORKER_ORDERS_STREAM=stream, WORKER_SOURCE="eu").fleet.source == "eu"
+
+
+def test_bad_source_is_named_once_when_the_name_of_the_orders_stream_makes_none_either() -> None:
+    assert faults(WORKER_ORDERS_STREAM="{#}", WORKER_SOURCE="a b") == [
+        "WORKER_SOURCE: must be 1 to 80 characters of A-Z a-z 0-9 . _ : / -, not 'a b'"
+    ]
 
 
 @pytest.mark.parametrize("name", ["WORKER_TRANSACTION_TIMEOUT_S", "WORKER_EXECUTE_TIMEOUT_S"])

@@ -160,7 +160,8 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
             faults.append(
                 f"WORKER_LEASE_MS: must be longer than WORKER_{name} ({settings.lease_ms} ms against {seconds:g} s)"
             )
-    if settings.source is None and not is_source(source_of(settings.orders_stream)):
+    default_is_bad = not is_source(source_of(settings.orders_stream))
+    if settings.source is None and "source" not in bad and default_is_bad:
         faults.append(
             f"WORKER_SOURCE: is not set, and WORKER_ORDERS_STREAM has not 1 to {LONGEST_SOURCE} of its characters"
         )
