@@ -1,6 +1,7 @@
 """The line of a replica in the book of sources: a stream is one source and stays it."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes import FakeClock, FakeSources, FakeToken
 from worker.consumer.registration import EVERY_S, Registration
@@ -51,3 +52,49 @@ def test_replica_forgets_a_stream_that_redis_has_lost_and_registers_the_new_one(
     desk.registration.go_on()
 
     assert desk.book.noted == ["token-2"]
+
+
+SHARED = {
+    "event": "several orders streams are worked on under one source",
+    "log_level": "warning",
+    "source": "orders",
+    "streams": 2,
+    "to_do": "give each fleet on this database a WORKER_SOURCE of its own",
+}
+
+
+def test_replica_says_once_that_a_second_stream_is_worked_on_under_its_source_and_what_to_set() -> None:
+    """Proves that whoever mixes up two fleets reads it in the log, without having it repeated every ten seconds."""
+    desk = Desk()
+    desk.registration.begin()
+    desk.book.noted.append("token-of-another-stream")
+
+    with capture_logs() as logged:
+        for _ in range(3):
+            desk.clock.advance(EVERY_S)
+            desk.registration.go_on()
+
+    assert logged == [SHARED]
+
+
+def test_replica_says_again_that_two_streams_are_one_source_when_that_had_ended() -> None:
+    desk = Desk()
+    desk.book.noted.append("token-of-another-stream")
+
+    with capture_logs() as logged:
+        desk.registration.begin()
+        for change in (desk.book.noted.remove, desk.book.noted.append):
+            change("token-of-another-stream")
+            desk.clock.advance(EVERY_S)
+            desk.registration.go_on()
+
+    assert logged == [SHARED, SHARED]
+
+
+def test_replica_of_the_only_stream_of_its_source_says_nothing() -> None:
+    desk = Desk()
+
+    with capture_logs() as logged:
+        desk.registration.begin()
+
+    assert logged == []

@@ -1,7 +1,5 @@
 """An order that another source has: a duplicate only where its result is known to stand on our own results stream."""
 
-from collections.abc import Iterator
-
 import pytest
 import redis
 
@@ -9,14 +7,6 @@ from tests.fleets import as_the_version_before_left_it, audit, result_ids, small
 from tests.harness import Deployment, Servers, eventually
 from tests.inprocess import running
 from worker.local import LocalRedis
-
-
-@pytest.fixture
-def elsewhere(deployment: Deployment, own_redis: LocalRedis) -> Iterator[Deployment]:
-    """A deployment of the same names and database on another Redis."""
-    servers = Servers(own_redis.url, deployment.servers.database_url)
-    with Deployment(servers, deployment.name, deployment.database_name) as made:
-        yield made
 
 
 def settle(deployment: Deployment, source: str) -> None:

@@ -1,7 +1,5 @@
 """Rows of which nobody can tell whose they are: nothing is published by itself, a person is told and decides."""
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import text
 
@@ -14,19 +12,10 @@ from tests.fleets import (
     result_ids,
     small_order,
 )
-from tests.harness import Deployment, Servers, eventually, numbered_orders
+from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import running
-from worker.local import LocalRedis
 
 FEW = 10
-
-
-@pytest.fixture
-def elsewhere(deployment: Deployment, own_redis: LocalRedis) -> Iterator[Deployment]:
-    """A deployment of the same names and database on another Redis, under the same source."""
-    servers = Servers(own_redis.url, deployment.servers.database_url)
-    with Deployment(servers, deployment.name, deployment.database_name) as made:
-        yield made
 
 
 def settle_few(deployment: Deployment) -> list[str]:

@@ -1,0 +1,16 @@
+"""What several tests of fleets begin with."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness import Deployment, Servers
+from worker.local import LocalRedis
+
+
+@pytest.fixture
+def elsewhere(deployment: Deployment, own_redis: LocalRedis) -> Iterator[Deployment]:
+    """A deployment of the same names and database on another Redis, and so under the same source."""
+    servers = Servers(own_redis.url, deployment.servers.database_url)
+    with Deployment(servers, deployment.name, deployment.database_name) as made:
+        yield made
