@@ -1,0 +1,95 @@
+"""What people and pages are told of the rows: those of their own source, whatever others have in the same database."""
+
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import text
+
+from tests.builders import record
+from tests.harness import Deployment
+from worker.domain.fleets import Fleet
+from worker.domain.orders import OrderRecord, Status
+from worker.store import OrderStore, StoreInspector
+
+OURS, ITS = Fleet("ours", "results"), Fleet("its", "other-results")
+INTENT = record(
+    "b",
+    entry_id="1-1",
+    status=Status.SUBMITTED,
+    filled_quantity=Decimal(0),
+    average_price=None,
+    trades=(),
+)
+BOTH = pytest.mark.parametrize(("fleet", "order_id"), [(OURS, "a"), (ITS, "b")], ids=["ours", "its"])
+
+
+def write(deployment: Deployment, fleet: Fleet, *rows: OrderRecord) -> None:
+    OrderStore(deployment.database, fleet).record(rows)
+
+
+def inspector(deployment: Deployment, fleet: Fleet) -> StoreInspector:
+    return StoreInspector(deployment.database, fleet)
+
+
+@pytest.fixture
+def met(deployment: Deployment) -> Deployment:
+    """Two sources that have a row each, of entries with one id."""
+    write(deployment, OURS, record("a", entry_id="1-1"))
+    write(deployment, ITS, INTENT)
+    return deployment
+
+
+@BOTH
+def test_recent_orders_are_those_of_the_own_source_and_those_without_one(
+    met: Deployment, fleet: Fleet, order_id: str
+) -> None:
+    write(met, OURS, record("of-before", entry_id="0-1"))
+    with met.database.transaction() as connection:
+        connection.execute(text("UPDATE orders SET source = '' WHERE order_id = 'of-before'"))
+
+    found = inspector(met, fleet).recent(10)
+
+    assert {each.order_id for each in found.orders} == {order_id, "of-before"}
+
+
+@BOTH
+def test_entry_id_means_the_row_of_the_own_source(met: Deployment, fleet: Fleet, order_id: str) -> None:
+    found = inspector(met, fleet).row("1-1")
+
+    assert found is not None
+    assert (found.order_id, found.source) == (order_id, fleet.source)
+
+
+@BOTH
+def test_order_id_means_its_row_whichever_source_that_is_of(
+    met: Deployment, fleet: Fleet, order_id: str
+) -> None:
+    found = {name: inspector(met, fleet).row(name) for name in ("a", "b")}
+
+    assert {name: row.source for name, row in found.items() if row} == {"a": "ours", "b": "its"}
+    assert order_id in found
+
+
+@BOTH
+def test_outcomes_of_the_last_hour_are_those_of_the_own_source(
+    met: Deployment, fleet: Fleet, order_id: str
+) -> None:
+    expected = {"a": {"FILLED": 1}, "b": {"SUBMITTED": 1}}[order_id]
+
+    assert inspector(met, fleet).outcomes([]).last_hour == expected
+
+
+def test_order_without_an_outcome_is_told_to_its_own_source_alone(met: Deployment) -> None:
+    """Proves that a pending entry of ours is not taken for the one that another source has sent to a venue."""
+    ours, its = (inspector(met, fleet).outcomes(["1-1"]) for fleet in (OURS, ITS))
+
+    assert (ours.submitted, ours.a_submitted) == (0, None)
+    assert (its.submitted, its.a_submitted) == (1, "b")
+
+
+def test_row_recorded_last_is_one_of_the_own_source(met: Deployment) -> None:
+    """Proves that a fleet that records nothing is not taken for one at work because another is."""
+    silent, busy = (inspector(met, fleet).outcomes([]) for fleet in (Fleet("silent", "results"), OURS))
+
+    assert silent.last_recorded_age_s is None
+    assert busy.last_recorded_age_s is not None
