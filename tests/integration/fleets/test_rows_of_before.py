@@ -1,6 +1,7 @@
 """Rows that the version before has left have no source: they answer for their entries, and for nobody else's."""
 
 import pytest
+from sqlalchemy import text
 
 from tests.fleets import (
     as_the_version_before_left_it,
@@ -11,7 +12,7 @@ from tests.fleets import (
     rows,
     small_order,
 )
-from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 
 FEW = [f"order-{i}" for i in range(5)]
@@ -91,3 +92,32 @@ def test_order_is_executed_on_its_own_when_a_row_without_a_source_has_its_entry_
     assert (result_ids(first), result_ids(second)) == (["a1"], ["b1"])
     assert second.letters() == []
     assert_audits_are_clean(fleets)
+
+
+@pytest.mark.parametrize(
+    ("column", "message", "reason", "error"),
+    [(None, "poison: x", b"poison", b"x"), ("failed", "poison: x", b"failed", b"poison: x")],
+    ids=["by its message", "by its column"],
+)
+def test_row_that_was_given_up_says_why_when_its_letter_has_to_be_buried_again(
+    deployment: Deployment, column: str | None, message: str, reason: bytes, error: bytes
+) -> None:
+    """Proves that a reason is read from rows of the version before, which have no column for it, and from none else."""
+    deployment.submit([small_order("o1")])
+    take_and_vanish(deployment, 1, deliveries=5)
+    with running(deployment):
+        eventually(deployment.all_settled)
+    assert [letter["reason"] for letter in deployment.letters()] == [b"poison"]
+    as_the_version_before_left_it(deployment)
+    with deployment.database.transaction() as connection:
+        change = text("UPDATE orders SET dead_reason = :reason, error_message = :message")
+        connection.execute(change, {"reason": column, "message": message})
+    deployment.redis.xgroup_destroy(deployment.orders, deployment.group)
+    deployment.redis.delete(deployment.dead_letters, deployment.marks_of_before)
+
+    with running(deployment):
+        eventually(lambda: deployment.redis.xlen(deployment.dead_letters) > 0 and deployment.all_settled())
+
+    (letter,) = deployment.letters()
+    assert (letter["order_id"], letter["reason"], letter["error"]) == (b"o1", reason, error)
+    assert result_ids(deployment) == []
