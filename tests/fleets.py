@@ -122,6 +122,14 @@ def not_to_be_known(deployment: Deployment, **overrides: Any) -> int:
     return sum(int(re.findall(r"[\d,]+", each)[0].replace(",", "")) for each in texts)
 
 
+def orders_not_to_be_known(deployment: Deployment, *arguments: str, **overrides: Any) -> list[str]:
+    """Which orders an audit names as those of which nobody can know that, and nothing else is wrong."""
+    _, findings = audit(deployment, *arguments, **overrides)
+    others = [each for each in findings if "nobody can know" not in each["what"]]
+    assert not others, f"{len(others)} other findings: {others[:3]}"
+    return sorted(each["order_id"] or each["entry_id"] for each in findings)
+
+
 def deletions_are_told(deployment: Deployment) -> bool:
     """Whether the server counts what was added, and can say that nothing was deleted. Before 7.0 it can't."""
     return "max-deleted-entry-id" in deployment.redis.xinfo_stream(deployment.results)

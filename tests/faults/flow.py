@@ -46,6 +46,11 @@ class Flow:
         """The entry id of each result that was read."""
         return self._ids_before + self._reader.ids
 
+    @property
+    def sent(self) -> set[str]:
+        """The order ids of all that was submitted."""
+        return {f"order-{number}" for number in range(self.submitted)}
+
     def start(self) -> None:
         """Let orders flow, and read."""
         self._reader.start()
@@ -68,7 +73,7 @@ class Flow:
 
     def assert_each_was_seen_once(self) -> None:
         """Assert that the reader has read one result of each order, ever."""
-        sent = {f"order-{number}" for number in range(self.submitted)}
+        sent = self.sent
         repeated = [order_id for order_id, times in self.seen.items() if times > 1]
         assert not repeated, f"{len(repeated)} of {len(sent)} orders have several results: {repeated[:3]}"
         missing = sent - self.seen.keys()

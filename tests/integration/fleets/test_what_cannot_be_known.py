@@ -14,6 +14,7 @@ from tests.fleets import (
     group_is_through,
     has_repaired,
     not_to_be_known,
+    orders_not_to_be_known,
     result_ids,
     small_order,
     status,
@@ -25,6 +26,7 @@ from tests.skips import Reason, skip
 
 SETTLED, KEPT = 20, 5
 ALL = [f"order-{i}" for i in range(SETTLED)]
+LOST = sorted(ALL[:-KEPT])
 
 
 def look_around(deployment: Deployment, *, told: int = 0) -> None:
@@ -62,6 +64,7 @@ def test_nothing_is_published_again_and_each_order_is_told_when_results_were_tri
     assert said.returncode == 1
     assert said.stdout.startswith("Needs you: ")
     assert "worker audit --repair" in said.stdout
+    assert orders_not_to_be_known(doubtful) == LOST
 
 
 def die_before_publishing(deployment: Deployment, tmp_path: Path) -> None:
@@ -75,7 +78,7 @@ def assert_is_published_once_or_told(deployment: Deployment, before: list[str], 
     look_around(deployment, told=0 if deletions_are_told(deployment) else 1)
     if not deletions_are_told(deployment):
         assert result_ids(deployment) == before
-        audit(deployment, "--repair", "--republish")
+        assert orders_not_to_be_known(deployment, "--repair", "--republish") == [order_id]
     assert result_ids(deployment) == [*before, order_id]
     assert_audits_are_clean([deployment])
 
@@ -124,6 +127,7 @@ def test_order_whose_result_was_deleted_by_hand_is_told_when_the_marks_were_dele
 
     assert result_ids(settled) == [order_id for order_id in ALL if order_id != "order-7"]
     assert status(settled)[0] == 1
+    assert orders_not_to_be_known(settled) == ["order-7"]
 
 
 def test_new_orders_are_settled_while_a_person_is_asked_about_old_ones(doubtful: Deployment) -> None:
@@ -133,6 +137,7 @@ def test_new_orders_are_settled_while_a_person_is_asked_about_old_ones(doubtful:
     look_around(doubtful, told=SETTLED - KEPT)
 
     assert result_ids(doubtful)[KEPT:] == [f"new-{i}" for i in range(10)]
+    assert orders_not_to_be_known(doubtful) == LOST
 
 
 def test_question_is_asked_once_when_several_replicas_and_starts_come_to_it(doubtful: Deployment) -> None:
@@ -142,6 +147,7 @@ def test_question_is_asked_once_when_several_replicas_and_starts_come_to_it(doub
     look_around(doubtful, told=SETTLED - KEPT)
 
     assert result_ids(doubtful) == ALL[-KEPT:]
+    assert orders_not_to_be_known(doubtful) == LOST
 
 
 def test_nothing_is_published_and_nobody_is_asked_any_more_when_a_person_repairs(
@@ -150,8 +156,9 @@ def test_nothing_is_published_and_nobody_is_asked_any_more_when_a_person_repairs
     """Proves that `worker audit --repair` takes the results for published, for good."""
     look_around(doubtful, told=SETTLED - KEPT)
 
-    audit(doubtful, "--repair")
+    decided = orders_not_to_be_known(doubtful, "--repair")
 
+    assert decided == LOST
     assert not_to_be_known(doubtful) == 0
     doubtful.redis.xgroup_destroy(doubtful.orders, doubtful.group)
     look_around(doubtful)
