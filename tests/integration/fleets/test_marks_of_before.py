@@ -9,6 +9,8 @@ from tests.fleets import (
     assert_audits_are_clean,
     group_is_through,
     has_repaired,
+    not_to_be_known,
+    orders_not_to_be_known,
     result_ids,
     small_order,
 )
@@ -97,3 +99,27 @@ def test_each_group_publishes_its_own_results_when_the_marks_of_another_group_ar
 
     assert sorted(result_ids(deployment)) == FEW
     assert len(deployment.rows()) == len(FEW)
+
+
+@pytest.mark.parametrize("kept", [5, 2, 1], ids=["all of them", "two of them", "one of them"])
+def test_nothing_is_published_again_when_the_group_is_renamed_in_the_step_of_the_upgrade(
+    left: Deployment, kept: int
+) -> None:
+    """Proves that the results which are there answer for marks that no replica looks at, and a person for the others."""
+    executed = {order_id: row.executed_at for order_id, row in left.rows().items()}
+    left.redis.xtrim(left.results, maxlen=kept, approximate=False)
+    old_group, left.group = left.group, "execution-v2"
+    assert left.redis.exists(f"{left.orders}:settled:{old_group}")
+    left.submit([small_order("new")])
+
+    with running(left) as made:
+        eventually(lambda: group_is_through(left) and has_repaired(left, made.names.consumer))
+        eventually(lambda: not_to_be_known(left) == len(FEW) - kept)
+
+    assert result_ids(left) == [*FEW[-kept:], "new"]
+    assert {order_id: row.executed_at for order_id, row in left.rows().items() if order_id in FEW} == executed
+    assert orders_not_to_be_known(left) == FEW[:-kept]
+    if kept == len(FEW):
+        left.redis.xgroup_destroy(left.orders, old_group)
+        assert_audits_are_clean([left])
+        assert_invariants(left)
