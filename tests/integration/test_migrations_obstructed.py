@@ -78,6 +78,28 @@ def test_migration_is_refused_and_changes_nothing_when_the_schema_is_somebody_el
     assert relations(empty_database) == before
 
 
+@pytest.mark.parametrize(
+    "found",
+    ["another program's revision", "our revision without our tables", "our revision beside other tables"],
+)
+def test_replica_is_refused_in_one_line_when_the_record_of_migrations_is_somebody_elses(
+    empty_database: Deployment, found: str
+) -> None:
+    """Proves that whoever starts a replica on such a database reads what is there and the way out, and no more."""
+    statements, named = STRANGERS[found]
+    execute(empty_database, *statements)
+    before = relations(empty_database)
+
+    done = command(empty_database, "run", health_port=free_port())
+
+    assert done.exit_code == 78
+    line = line_of(done.output)
+    assert f"schema public has what is not this worker's, {named};" in line
+    assert line.endswith("SET search_path = orders_worker")
+    assert done.output == command(empty_database, "migrate").output
+    assert relations(empty_database) == before
+
+
 def test_every_command_says_the_same_line_when_the_schema_is_somebody_elses(
     empty_database: Deployment,
 ) -> None:
