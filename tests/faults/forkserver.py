@@ -27,14 +27,14 @@ _LOOK_EVERY_S = 0.005
 
 
 class Forkserver:
-    """The way to the server: starts it, asks it, ends it."""
+    """The way to the server: starts it, in a tree that has tests and worker, asks it, ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: Path = ROOT) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.forkserver", str(theirs.fileno())],
-                cwd=ROOT,
+                cwd=tree,
                 pass_fds=[theirs.fileno()],
             )
         self._socket = ours

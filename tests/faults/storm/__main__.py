@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.faults.reporting import record
 from tests.faults.storm.plan import FULL, sized
-from tests.faults.storm.storm import Storm, own_servers
+from tests.faults.storm.servers import own_servers
+from tests.faults.storm.storm import Storm
 from tests.harness import assert_invariants
 
 

@@ -41,7 +41,7 @@ class Producer:
         self._stream = deployment.orders
         self._entries = entries
         self._under = under
-        self._last = "0-0"
+        self._last = deployment.accepted[-1] if deployment.accepted else "0-0"
         self._in_doubt = False
         self.accepted: list[str] = []
 

@@ -86,6 +86,11 @@ class Place:
         return self._process is not None and self._wake_at is None and self._process.poll() is None
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether a replica runs here, is awake and has started: only then it hears that it is to leave."""
+        return self.can_be_struck and Step.STARTING not in self.steps()
+
+    @property
     def pid(self) -> int | None:
         """The process here."""
         return None if self._process is None else self._process.pid

@@ -3,8 +3,8 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import cycle
@@ -23,9 +23,8 @@ from tests.faults.storm.replicas import Place
 from tests.faults.storm.steps import Crumbs, Step
 from tests.faults.storm.traffic import Kind
 from tests.faults.storm.weather import Weather
-from tests.harness import Deployment, Servers
-from tests.processes import free_port
-from worker.bootstrap.commands import migrate
+from tests.harness import Deployment
+from tests.processes import ROOT, free_port
 from worker.consumer import Tally
 from worker.local import LocalPostgres, LocalRedis
 
@@ -63,6 +62,8 @@ class Aftermath:
     poisonous: frozenset[str]
     faults: Counter[str]
     ends: Counter[str]
+    # One figure for each tree from which replicas were started.
+    kills_by_version: list[int]
     killed_at: Counter[Step]
     account: Account
     recovery: dict[str, Recovery]
@@ -83,6 +84,7 @@ class Aftermath:
             "deaths by poison": self.ends["poison"],
             "ends": dict(self.ends),
             "fleets": len(self.deployments),
+            "kills_by_version": self.kills_by_version,
             "orders": self.kinds.total(),
             **{f"orders: {kind}": count for kind, count in sorted(self.kinds.items())},
             "lost": found.lost,
@@ -108,31 +110,11 @@ class Aftermath:
         }
 
 
-@contextmanager
-def own_servers(
-    folder: Path, fleets: int = 1
-) -> Iterator[tuple[list[Deployment], LocalRedis, LocalPostgres]]:
-    """Start servers that may be killed, for fleets that share them. Redis syncs each write before it answers."""
-    store = LocalRedis(folder / "redis", {"appendfsync": "always"})
-    database = LocalPostgres(folder / "postgres")
-    try:
-        store.start()
-        database.start()
-        servers = Servers(store.url, database.url)
-        with ExitStack() as opened:
-            made = [
-                opened.enter_context(Deployment(servers, f"storm-{number}", "postgres"))
-                for number in range(fleets)
-            ]
-            migrate(made[0].settings())
-            yield made, store, database
-    finally:
-        store.stop()
-        database.stop()
-
-
 class Storm:
-    """One storm over one deployment, or over several whose entries have equal ids, on one Redis and one database."""
+    """One storm over one deployment, or over several whose entries have equal ids, on one Redis and one database.
+
+    Its replicas are those of the versions in the trees, in turn.
+    """
 
     def __init__(
         self,
@@ -142,11 +124,13 @@ class Storm:
         folder: Path,
         size: Size,
         seed: int,
+        trees: Sequence[Path] = (ROOT,),
     ) -> None:
         self._servers = redis_server, postgres_server
         self._folder = folder
         self._size = size
         self._seed = seed
+        self._trees = trees
         self._fleets: list[Fleet] = []
         for deployment in deployments:
             first = self._fleets[0] if self._fleets else None
@@ -159,13 +143,16 @@ class Storm:
         """Return once everything is settled and the replicas have left."""
         crumbs = Crumbs.made(self._folder / "crumbs", REPLICAS)
         began = time.monotonic()
-        with Forkserver() as forks:
+        with ExitStack() as opened:
+            servers = [opened.enter_context(Forkserver(tree)) for tree in self._trees]
             places = [
                 Place(
                     number, forks, partial(self._environment, fleet.deployment), crumbs,
                     self._folder / f"replica-{number}.log",
                 )
-                for number, fleet in zip(range(REPLICAS), cycle(self._fleets), strict=False)
+                for number, fleet, forks in zip(
+                    range(REPLICAS), cycle(self._fleets), cycle(servers), strict=False
+                )
             ]  # fmt: skip
             weather = Weather(self._fleets[0].deployment, places, *self._servers, LEASE_S, crumbs)
             for fleet in self._fleets:
@@ -189,6 +176,10 @@ class Storm:
             self._poisonous,
             weather.counts,
             sum((place.ends for place in places), Counter[str]()),
+            [
+                sum(place.ends["killed"] for place in places[first :: len(servers)])
+                for first in range(len(servers))
+            ],
             sum((place.killed_at for place in places), Counter[Step]()),
             reduce(add, accounts),
             recovery(weather.struck, weather.down, self._arrivals),
@@ -241,6 +232,7 @@ class Storm:
             all(fleet.producer.done for fleet in self._fleets)
             and weather.servers_are_up
             and self._all_settled()
+            and all(place.is_at_work for place in places)
         ):
             assert time.monotonic() < deadline, f"not settled in time, see {self._folder}"
             self._turn(places, self._size.orders)
@@ -264,7 +256,8 @@ class Storm:
 def _tallies(log: Path) -> list[Tally]:
     lines = [json.loads(line) for line in log.read_text(errors="replace").splitlines() if '"drained"' in line]
     return [
-        Tally(**{name: line[name] for name in Tally.__struct_fields__})
+        # The last version may count fewer things.
+        Tally(**{name: line[name] for name in Tally.__struct_fields__ if name in line})
         for line in lines
         if line["event"] == "drained"
     ]

@@ -1,4 +1,7 @@
-"""The last version, as it was committed, in a folder of its own: its commands and its replicas run from there."""
+"""The last version, as it was committed, in a folder of its own: its commands and its replicas run from there.
+
+Its tests are there as well: in a storm its replicas are watched and killed as they were in its own.
+"""
 
 import io
 import subprocess
@@ -18,7 +21,9 @@ def unpack(folder: Path) -> Path:
     """Return the folder with the last version in it; leaves out the test where that can't be had."""
     try:
         told = subprocess.run(
-            ["git", "-C", str(ROOT), "archive", COMMIT, "worker", "alembic"], capture_output=True, check=False
+            ["git", "-C", str(ROOT), "archive", COMMIT, "worker", "alembic", "tests"],
+            capture_output=True,
+            check=False,
         )
     except OSError as error:
         skip(Reason.NO_LAST_VERSION, str(error))
