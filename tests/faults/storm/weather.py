@@ -18,7 +18,7 @@ from tests.harness import Deployment
 from worker.local import LocalPostgres, LocalRedis
 
 # How long a kill waits for a replica to come to a step, before it takes any.
-PATIENCE_S = 1.0
+PATIENCE_S = 2.0
 GLANCE_S = 0.0001
 LONGEST_DOWN_S = 0.5
 # What a sleeper sleeps beyond its lease.
