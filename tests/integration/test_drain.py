@@ -1,9 +1,11 @@
 """Leaving: what is begun is finished, what is not is anybody's, and a second wish is obeyed sooner."""
 
+from pathlib import Path
 from typing import Any
 
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.inprocess import committing, running
+from tests.processes import workers
 
 
 def test_drain_hands_back_what_was_not_begun_for_anybody_to_take_at_once(deployment: Deployment) -> None:
@@ -59,3 +61,13 @@ def test_first_wish_to_leave_settles_what_is_committed(deployment: Deployment) -
 
     assert len(deployment.published()) == 10
     assert_invariants(deployment, made.worker.tally)
+
+
+def test_read_that_may_wait_for_long_does_not_outlast_the_drain(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    with workers(deployment, tmp_path, 1, block_ms=30_000, lease_ms=60_000, drain_timeout_s=2) as (process,):
+        eventually(lambda: deployment.redis.info("clients")["blocked_clients"])
+        code = process.drain()
+
+    assert code == 0, process.said

@@ -1,6 +1,7 @@
 """When retention has its turn in the loop, what it asks of the stream, and what it says."""
 
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -9,6 +10,7 @@ from tests.builders import flat
 from tests.fakes import Bench, FakeClock
 from worker.consumer import Retention
 from worker.consumer.retention import EVERY_S
+from worker.domain.errors import OutOfMemory
 from worker.domain.retention import Lost, Retained
 
 STEPS = ["lost_unread", "retain", "remove_dead"]
@@ -46,16 +48,7 @@ def test_old_orders_and_their_marks_go_while_the_loop_runs(bench: Bench) -> None
     assert len(bench.stream.results) == 3
 
 
-def test_retention_does_not_keep_what_is_in_hand_waiting(bench: Bench) -> None:
-    bench.submit("a")
-    bench.worker.in_hand = bench.intake.take()
-
-    bench.worker.tidy_up()
-
-    assert rounds(bench) == 0
-
-
-def test_retention_does_not_keep_what_was_claimed_waiting(bench: Bench) -> None:
+def test_retention_has_its_turn_though_what_was_claimed_is_waiting(bench: Bench) -> None:
     for i in range(3):
         bench.stream.add(*flat(order_id=f"order-{i}"))
     other = Bench(bench.stream, bench.store.table, consumer="worker-2")
@@ -65,10 +58,34 @@ def test_retention_does_not_keep_what_was_claimed_waiting(bench: Bench) -> None:
 
     bench.worker.in_hand = bench.intake.take()
     bench.worker.work_through()
+    bench.worker.mend()
     bench.worker.tidy_up()
 
     assert bench.intake.waiting
-    assert rounds(bench) == 0
+    assert rounds(bench) == 1
+
+
+def test_redis_that_takes_nothing_more_is_given_room_before_what_is_in_hand_is_tried_again(
+    bench: Bench,
+) -> None:
+    full = OutOfMemory("redis", "OOM command not allowed")
+
+    def refuse(step: str) -> None:
+        if step in {"settle", "ensure_group", "lost_unread"} and not rounds(bench):
+            raise full
+
+    bench.worker.mend()
+    begun_anew = Mock(wraps=bench.repair.want)
+    bench.repair.want = begun_anew  # type: ignore[method-assign]
+    bench.orders.faults.on_step = refuse
+    bench.submit("a")
+
+    bench.run_until(lambda: bench.done)
+
+    assert rounds(bench) == 1
+    assert bench.rows.keys() == {"a"}
+    assert len(bench.stream.results) == 1
+    assert not begun_anew.called, "it has lost nothing, and retention would wait for the repair"
 
 
 def test_retention_has_its_turn_under_load(bench: Bench) -> None:

@@ -5,19 +5,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 
 from worker import __version__
-from worker.bootstrap import clocks
 from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
 from worker.bootstrap.execution import batch_size_of, close, executor_of
 from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of, renderer_of
+from worker.bootstrap.starting import Start
 from worker.bootstrap.telling import telling
 from worker.bootstrap.vitals import Reading, ReplicaVitals, questions
 from worker.consumer import (
@@ -40,17 +39,14 @@ from worker.consumer.ports import Executor, Orders, Store, is_pure
 from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
-from worker.store import Database, OrderStore, StoreInspector, rehearse, require_fit, schema
+from worker.store import Database, OrderStore, StoreInspector
 from worker.stream import (
     Marks,
     OrderStream,
     RedisLink,
     RedisNames,
-    Rehearsal,
     StreamInspector,
     Unpublished,
-    demands,
-    require_keeping,
 )
 
 log = structlog.get_logger(__name__)
@@ -127,11 +123,12 @@ def replica(
         port, marks = wrap_stream(stream), Marks(link, names, lease_ms=settings.lease_ms)
         beside = beside_the_work(settings, names, link, loop_database, port, marks, unpublished)
         rows = OrderStore(loop_database, settings.fleet)
-        prepare = partial(_prepare, settings, names, link, loop_database, stream, marks, beside, rows)
-        Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(prepare)
+        retention = _retention(settings, port)
+        start = Start(settings, names, link, loop_database, stream, marks, beside, rows, retention)
+        Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(start.prepare)
         reading = Reading(decoder_of(settings, warn=_warn_of_near_names), Stamps(settings.max_order_age_s))
         worker, deadlines = _assemble(
-            settings, names, port, wrap_store(rows), executor, beside, reading, drain
+            settings, names, port, wrap_store(rows), executor, beside, retention, reading, drain
         )
         vitals.begin(worker, reading)
         yield Replica(worker, names, deadlines, checks, server)
@@ -148,38 +145,6 @@ def _connections(settings: Settings, opened: ExitStack) -> tuple[RedisLink, Redi
     return link, asking_link, rows, asked
 
 
-def _prepare(
-    settings: Settings,
-    names: RedisNames,
-    link: RedisLink,
-    opened: Database,
-    stream: OrderStream,
-    marks: Marks,
-    beside: Beside,
-    rows: OrderStore,
-) -> None:
-    """Find out whether everything is there and allowed, and make the group; may be repeated."""
-    require_fit(opened)
-    if schema.require_current(opened) is schema.SchemaState.NEWER:
-        log.warning("the database schema is newer than this version knows")
-    encoding = opened.partial_encoding()
-    if encoding is not None:
-        log.warning(
-            "the database can't hold all text, an order with other characters is refused", encoding=encoding
-        )
-    rehearse(opened, settings.fleet, names.consumer)
-    rows.look()
-    with demands():
-        require_keeping(link, allow_eviction=settings.allow_eviction)
-        Rehearsal(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel).run()
-        clocks.warn_where_apart(link, now=time.time)
-        stream.ensure_group()
-    # Before any row is written: of those that are written from now on nobody can have published anything.
-    stream.marks_made = marks.state().made
-    beside.check()
-    beside.registration.begin()
-
-
 def _assemble(
     settings: Settings,
     names: RedisNames,
@@ -187,6 +152,7 @@ def _assemble(
     store: Store,
     executor: Executor,
     beside: Beside,
+    retention: Retention,
     reading: Reading,
     drain: Drain,
 ) -> tuple[Worker, Deadlines]:
@@ -200,7 +166,7 @@ def _assemble(
     intake = Intake(
         stream, lease, tally,
         batch_size=batch_size_of(settings, executor),
-        block_ms=settings.block_ms, lease_ms=settings.lease_ms, clock=clock,
+        block_ms=_block_ms(settings), lease_ms=settings.lease_ms, clock=clock,
         prepare=ahead.prepare,
     )  # fmt: skip
     handling = Handling(
@@ -215,14 +181,19 @@ def _assemble(
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
     worker = Worker(
         stream, store, intake, handling, isolation,
-        Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally), lease, _retention(settings, stream), beside.repair,
-        beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain, tally, life,
+        Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally),
+        lease, retention, beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain, tally, life,
     )  # fmt: skip
     return worker, deadlines
 
 
 def _warn_of_near_names(near: Mapping[str, str]) -> None:
     log.warning("fields are ignored that have almost the name of one that is read", read_instead=dict(near))
+
+
+def _block_ms(settings: Settings) -> int:
+    """Return how long a read may wait: a signal is heard after it, and most of a drain is for what is in hand then."""
+    return max(1, min(settings.block_ms, round(settings.drain_timeout_s * 1000 / 4)))
 
 
 def _retention(settings: Settings, stream: Orders) -> Retention:

@@ -21,7 +21,7 @@ class Chores:
         self._clock = clock
         self._left_until: dict[str, float] = {}
 
-    def do(self, name: str, act: Callable[[], None]) -> None:
+    def do(self, name: str, act: Callable[[], object]) -> None:
         """Act, unless that failed lately. Raises what is expected: Outage, and what ends a process."""
         if self._clock() < self._left_until.get(name, 0.0):
             return

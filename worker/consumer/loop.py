@@ -1,6 +1,7 @@
 """The loop: take, work through, settle, wait out an outage; at the end, hand back."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -30,7 +31,7 @@ from worker.consumer.retention import Retention
 from worker.consumer.settling import Settler
 from worker.consumer.tally import SignOfLife, Tally
 from worker.domain.deliveries import Delivery, Outcome
-from worker.domain.errors import ConfigurationError, Outage, Stopped
+from worker.domain.errors import ConfigurationError, Outage, OutOfMemory, Stopped
 
 log = structlog.get_logger(__name__)
 
@@ -153,9 +154,15 @@ class Worker:
             self.chores.do("repair", partial(self.repair.go_on, idle=self.idle))
             self.chores.do("lost rows", partial(self.lost_rows.go_on, idle=self.idle))
 
+    def make_room(self) -> None:
+        """Let go of what nobody needs: while Redis takes nothing more, nobody else ends that, and an order would wait for ever."""
+        for turn in (self.mend, self.tidy_up):
+            with suppress(Outage):
+                turn()
+
     def tidy_up(self) -> None:
-        """Let retention have its turn, unless somebody in hand would wait for it."""
-        if not (self.in_hand or self.intake.waiting or self.drain.requested):
+        """Let retention have its turn where it is due, however much is waiting: no load lasts until it is too late for it."""
+        if not self.drain.requested:
             # Where marks were dropped nothing tells any more that a row of that time lacks its result.
             trim = not self.repair.under_way
             self.chores.do("retention", partial(self.retention.tidy_up, trim=trim))
@@ -191,6 +198,8 @@ class Worker:
         self.reconnect()
         self.stream.ping()
         self.store.ping()
+        if isinstance(self.outage, OutOfMemory):
+            self.make_room()
         self.stream.ensure_group()
         self.refill()
         self.work_through()
@@ -204,7 +213,7 @@ class Worker:
             self.outage = outage
             log.warning("outage", server=outage.server, reason=outage.reason, attempt=state.attempt_number)
             self.away.add(outage.server)
-            if outage.server == "redis":
+            if outage.server == "redis" and not isinstance(outage, OutOfMemory):
                 # What comes back may be an older snapshot, or a replica that lagged behind.
                 self.repair.want()
         if self.in_hand and self.outcomes is None:

@@ -11,7 +11,7 @@ from worker.consumer import doubts
 from worker.consumer.ports import Decoder, Monotonic, Renderer, WallClock
 from worker.consumer.unsourced import is_ours
 from worker.domain.deliveries import Delivery, Settlement, is_entry_id
-from worker.domain.errors import ConfigurationError, Outage, Stopped, named
+from worker.domain.errors import ConfigurationError, Outage, OutOfMemory, Stopped, named
 from worker.domain.evidence import Fate, Owner, Repaired
 from worker.domain.orders import OrderRecord, Status
 from worker.domain.times import utc_text
@@ -114,16 +114,21 @@ class Repair:
         """Begin anew with the next turn: Redis may have lost what it had."""
         self._wanted = self._window_s > 0
 
-    def go_on(self, *, idle: bool) -> None:
-        """Do a page, or as many as fit into a stretch where nobody waits. Raises Outage; the page is done again then."""
+    def go_on(self, *, idle: bool) -> bool:
+        """Do a page, or as many as fit into a stretch where nobody waits; return whether the next turn goes further.
+
+        Raises Outage; the page is done again then.
+        """
         if self._wanted:
             self._begin()
         ends_at = self._clock() + IDLE_STRETCH_S
+        more = False
         # What is in doubt marks will tell of all that comes after it.
-        while (
-            self._after is not None and not self.doubts and self._page() and idle and self._clock() < ends_at
-        ):
-            pass
+        while self._after is not None and not self.doubts:
+            more = self._page()
+            if not (more and idle and self._clock() < ends_at):
+                break
+        return more
 
     def _begin(self) -> None:
         self._until = self._rows.now()
@@ -212,7 +217,11 @@ class Repair:
     def _end(self) -> None:
         self._after = None
         report = note_of(self._done, by=self._consumer, how="replica", at=self._now())
-        self._mending.note(report)
+        try:
+            self._mending.note(report)
+        except OutOfMemory as full:
+            # Retention waits for the end of the repair, and may be all that can make room.
+            log.warning("repair not noted", reason=full.reason)
         if self._unclaimed:
             log.warning(
                 "rows without a source were left alone, since nobody can tell whose they are",

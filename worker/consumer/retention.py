@@ -3,6 +3,7 @@
 import structlog
 
 from worker.consumer.ports import Monotonic, Orders
+from worker.domain.errors import OutOfMemory
 
 log = structlog.get_logger(__name__)
 
@@ -33,16 +34,25 @@ class Retention:
         self._clock = clock
         self._due = clock()
 
-    def tidy_up(self, *, trim: bool = True) -> None:
-        """Do a bounded round of work where it is due, without letting anything go unless `trim`. Raises Outage."""
+    def tidy_up(self, *, trim: bool = True) -> bool:
+        """Do a bounded round of work where it is due, and return whether the next is due at once. Raises Outage.
+
+        Nothing is let go unless `trim`.
+        """
         if self._clock() < self._due:
-            return
+            return False
         # Before it is tried: what fails for good (a right that was taken away) must not keep the loop from its orders.
         self._due = self._clock() + EVERY_S
-        self._report_lost()
-        if trim:
-            self._trim()
+        try:
+            self._report_lost()
+        except OutOfMemory:
+            # It has to be noted what was lost, and what is let go makes room for that.
+            if trim:
+                self._trim()
+            raise
+        more = trim and self._trim()
         self._remove_dead()
+        return more
 
     def _report_lost(self) -> None:
         lost = self._stream.lost_unread()
@@ -55,12 +65,13 @@ class Retention:
                 "without it and leave trimming to WORKER_ORDERS_KEEP_S",
             )
 
-    def _trim(self) -> None:
+    def _trim(self) -> bool:
         done = self._stream.retain(keep_ms=self._keep_ms, most_results=self._most_results)
         if done.more:
             self._due = self._clock()
         if done.orders or done.marks or done.results:
             log.info("let go", orders=done.orders, marks=done.marks, results=done.results)
+        return done.more
 
     def _remove_dead(self) -> None:
         removed = self._stream.remove_dead(self._dead_after_ms)

@@ -3,6 +3,7 @@
 WorkerError
 ├── Outage              a server is away: wait, keep what is in hand, charge nobody
 │   ├── AccessDenied        it answers, but not to us: at start a person has to mend that, later it is an outage
+│   ├── OutOfMemory         Redis takes nothing more, until what nobody needs is let go
 │   └── VenueUnavailable    the executor's venue is away: the same
 ├── Refused             the database answers, and won't do what it was asked for: nobody expected that
 │   └── RowRefused          it will never take this row: bury one order, keep its batch
@@ -27,6 +28,10 @@ class Outage(WorkerError):
 
 class AccessDenied(Outage):
     """A server refuses our name, password or permissions."""
+
+
+class OutOfMemory(Outage):
+    """Redis answers, has lost nothing, and refuses whatever needs memory; letting go is allowed."""
 
 
 class VenueUnavailable(Outage):

@@ -10,7 +10,7 @@ import redis
 from msgspec import Struct
 
 from worker.domain.endpoints import Endpoint
-from worker.domain.errors import AccessDenied, ConfigurationError, Outage
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, OutOfMemory
 from worker.stream.clients import Clients, client
 from worker.stream.denials import DENIED_IN_SCRIPTS, naming_commands, naming_keys
 
@@ -26,6 +26,8 @@ _NO_PRIMARY_KINDS = (
 )
 # A stream or a group that is gone. A read is also unblocked when its server is demoted, or because somebody asked for it.
 _LOST = ("NOGROUP", "UNBLOCKED the stream key no longer exists")
+# As scripts hand it on; the library knows the plain error by its code.
+_FULL = "OOM command not allowed"
 
 
 # Holds what a repair has made pending again, until a replica claims it.
@@ -341,6 +343,8 @@ def outages() -> Iterator[None]:
             raise GroupLost(str(error)) from error
         if any(sign in str(error) for sign in DENIED_IN_SCRIPTS):
             raise AccessDenied("redis", _reason(error)) from error
+        if isinstance(error, redis.exceptions.OutOfMemoryError) or _FULL in str(error):
+            raise OutOfMemory("redis", _reason(error)) from error
         raise Outage("redis", _reason(error)) from error
     except (redis.RedisError, OSError) as error:
         raise Outage("redis", _reason(error)) from error
