@@ -278,3 +278,39 @@ def test_every_fault_of_an_order_is_named() -> None:
         found.why == "symbol is missing; side is missing; quantity is missing; "
         "price is not greater than zero; a market order has no price: leave it out"
     )
+
+
+@pytest.mark.parametrize("form", ["flat", "payload"])
+@pytest.mark.parametrize("value", ["", " ", "market", "null", "None", "nan", "0", "-1"])
+def test_price_of_an_order_that_has_none_is_refused_with_what_to_do(form: str, value: str) -> None:
+    sent = (*flat(price=""), b"price", value.encode()) if form == "flat" else payload(price=value)
+
+    found = decode(sent)
+
+    assert isinstance(found, UnsoundOrder)
+    assert found.why.endswith("; a market order has no price: leave it out")
+
+
+@pytest.mark.parametrize("value", ["", "null", "None"])
+def test_stop_loss_of_an_order_that_has_none_is_refused_with_what_to_do(value: str) -> None:
+    found = decode((*flat(), b"stop_loss_pct", value.encode()))
+
+    assert isinstance(found, UnsoundOrder)
+    assert found.why == (
+        "stop_loss_pct is not a decimal number; an order without a stop loss has none: leave it out"
+    )
+
+
+def test_price_that_can_not_be_kept_exactly_is_refused_without_advice_for_market_orders() -> None:
+    found = decode(flat(price="1e999"))
+
+    assert isinstance(found, UnsoundOrder)
+    assert found.why == "price has more than 20 integer or 30 fractional digits"
+
+
+@pytest.mark.parametrize("value", ["", "market", "0"])
+def test_quantity_is_never_to_be_left_out(value: str) -> None:
+    found = decode((*flat(quantity=""), b"quantity", value.encode()))
+
+    assert isinstance(found, UnsoundOrder)
+    assert "leave" not in found.why

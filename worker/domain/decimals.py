@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 INTEGER_DIGITS = 20
 FRACTION_DIGITS = 30
+NO_NUMBER = "is not a decimal number"
 # The least amount, and what results of a division are rounded to.
 FINEST = Decimal(1).scaleb(-FRACTION_DIGITS)
 
@@ -45,10 +46,10 @@ def canonical(text: str, digits: Digits = STORED) -> str:
     """
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise NotExact("is not a decimal number")
+        raise NotExact(NO_NUMBER)
     sign, whole, fraction, exponent_sign, exponent = match.groups(default="")
     if not whole and not fraction:
-        raise NotExact("is not a decimal number")
+        raise NotExact(NO_NUMBER)
     if exponent:
         whole, fraction = _shift(whole, fraction, exponent_sign, exponent.lstrip("0"), digits)
     whole = whole.lstrip("0")

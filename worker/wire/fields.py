@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from worker.domain.decimals import Digits, NotExact, canonical
+from worker.domain.decimals import NO_NUMBER, Digits, NotExact, canonical
 
 FINGERPRINT_VERSION = b"\x01"
 
@@ -14,7 +14,11 @@ _MISSING = "is missing"
 # What a producer reads of the order that was rejected: the rule, since that is what mends it.
 _NO_SYMBOL = "is not 1 to 32 characters of A-Z a-z 0-9 . _ : / - with a letter or figure first"
 _NOT_GREATER = "is not greater than zero"
-_NO_PRICE = f"{_NOT_GREATER}; a market order has no price: leave it out"
+# What is sent where there is none, such as an empty text, 0 or `null`, is never taken for that: it may be a fault.
+_LEFT_OUT = {
+    "price": "; a market order has no price: leave it out",
+    "stop_loss_pct": "; an order without a stop loss has none: leave it out",
+}
 _HUNDRED_PERCENT = 100
 _INTEGER_DIGITS_OF_PERCENT = 3
 
@@ -123,7 +127,7 @@ class FieldReader:
             return None
         text, fault = _exact(value, self._digits)
         if text is not None and (text == "0" or text.startswith("-")):
-            text, fault = None, _NO_PRICE if name == "price" else _NOT_GREATER
+            text, fault = None, _NOT_GREATER
         if text is not None:
             return self._usable(text)
         self._unusable(name, value, fault)
@@ -149,6 +153,8 @@ class FieldReader:
 
     def _unusable(self, name: str, value: str | None, fault: str) -> None:
         self.canonical.append(value)
+        if fault in {NO_NUMBER, _NOT_GREATER}:
+            fault += _LEFT_OUT.get(name, "")
         self.faults.append(f"{name} {fault if value is not None else _MISSING}")
 
 
@@ -156,7 +162,7 @@ def _exact(value: str | None, digits: Digits) -> tuple[str | None, str]:
     if value is None:
         return None, _MISSING
     if isinstance(value, Junk):
-        return None, "is not a decimal number"
+        return None, NO_NUMBER
     try:
         return canonical(value, digits), ""
     except NotExact as fault:
