@@ -313,7 +313,7 @@ def test_server_does_not_tell_what_it_is_made_of(port: int) -> None:
     assert "Server" not in headers
 
 
-@pytest.mark.parametrize("host", ["::", "[::]"])
+@pytest.mark.parametrize("host", ["::", "[::]", "::0", "0::0", "::0.0.0.0", "0:0:0:0:0:0:0:0", "[0000::]"])
 def test_any_address_in_ipv6_serves_ipv4_too(shown: Shown, host: str) -> None:
     server = HttpServer(shown.views, host=host, port=free_port())
     server.start()

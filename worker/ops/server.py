@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http import HTTPStatus
+from ipaddress import AddressValueError, IPv6Address
 from threading import Thread
 from typing import Any
 from urllib.parse import unquote
@@ -70,7 +71,12 @@ def host_and_port(host: str, port: int) -> str:
 
 def _listening(host: str, port: int) -> dict[str, Any]:
     """Return what to listen on, for waitress: of any address in IPv6 any in IPv4 is meant, too."""
-    if host.strip("[]") != ANY_IPV6:
+    try:
+        # It has many spellings, such as ::0.
+        is_any = IPv6Address(host.strip("[]")) == IPv6Address(ANY_IPV6)
+    except AddressValueError:
+        is_any = False
+    if not is_any:
         return {"host": host, "port": port}
     return {"listen": " ".join(host_and_port(each, port) for each in (ANY_IPV6, ANY_IPV4))}
 
