@@ -78,7 +78,7 @@ def test_whole_number_is_an_order_id_and_text_like_any_other(value: int) -> None
     [
         ("orderId", "order_id"), ("id", "order_id"), ("clientOrderId", "order_id"), ("qty", "quantity"),
         ("amount", "quantity"), ("Quantity", "quantity"), ("ticker", "symbol"), ("stop-loss-pct", "stop_loss_pct"),
-        ("clientID", "client_id"),
+        ("clientID", "client_id"), ("orderType", "price"), ("order_type", "price"), ("ordType", "price"), ("quantities", "quantity"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["flat", "payload"])

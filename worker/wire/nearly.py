@@ -12,8 +12,9 @@ _MEANT = {
     ),
     "symbol": ("pair", "ticker", "instrument", "instid", "instrumentid", "market", "product", "productid", "asset"),
     "side": ("direction", "action", "buysell", "orderside"),
-    "quantity": ("qty", "quant", "amount", "size", "volume", "vol", "units", "lots", "origqty", "orderqty", "baseqty", "basesize"),
-    "price": ("limitprice", "px", "rate", "limit"),
+    "quantity": ("qty", "quant", "amount", "size", "volume", "vol", "units", "lots", "origqty", "orderqty", "baseqty", "basesize", "quantities"),
+    # Of an order's type nothing is read: a limit is its price, and one without a price is a market order.
+    "price": ("limitprice", "px", "rate", "limit", "ordertype", "ordtype"),
     "stop_loss_pct": ("stoploss", "stoplosspercent", "stoplosspercentage", "stoppct", "slpct", "sl"),
     "signal_id": ("signal",),
     "timestamp": ("ts", "time", "datetime", "createdat", "sentat"),
