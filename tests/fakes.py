@@ -50,6 +50,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START = "0-0"
 FLEET = Fleet("orders", "order_results")
 LOOKED_AT_PER_CLAIMED = 10
+# An outage in which no clock moves would last for ever.
+MOST_PINGS = 1000
 OUTCOME = (
     "status", "executed_at", "filled_quantity", "average_price", "error_message", "dead_reason", "trades",
 )  # fmt: skip
@@ -208,7 +210,7 @@ class FakeOrders:
     def __init__(self, stream: FakeStream, consumer: str, *, lease_ms: int, group: str | None = None) -> None:
         self.stream = stream
         self.faults = Faults("redis")
-        self.reconnections = 0
+        self.pings = self.reconnections = 0
         self.wait: Callable[[float], None] = stream.clock.advance
         self.when_idle: Callable[[], None] = lambda: None
         self.groups_lost = 0
@@ -244,6 +246,8 @@ class FakeOrders:
             self.stream.make_group(self.group_name)
 
     def ping(self) -> None:
+        self.pings += 1
+        assert self.pings < MOST_PINGS, "the outage does not come to an end"
         with self.faults.at("ping"):
             return
 
