@@ -89,7 +89,7 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"volatile": {"PostgreSQL": "fsync off"}},
         (
             "PostgreSQL may lose what it has acknowledged (fsync off); set fsync and synchronous_commit on, for our role and database, "
-            "too, or WORKER_ALLOW_VOLATILE=1 if that is meant."
+            "too, and tables LOGGED, or WORKER_ALLOW_VOLATILE=1 if that is meant."
         ),
     ),
     "repair_running": ({"repairs": 1}, "A repair is running: worker status --watch"),

@@ -10,8 +10,8 @@ LOOK_AGAIN = "worker status --watch"
 # A replica that is idle takes what comes at once; Redis before 7.2 may not have heard of it for long.
 AT_ONCE_S = 5
 _KEEPING = {
-    "Redis": "set appendonly yes and appendfsync everysec, or WORKER_ALLOW_VOLATILE=1 if that is meant",
-    "PostgreSQL": "set fsync and synchronous_commit on, for our role and database, too, or WORKER_ALLOW_VOLATILE=1 if that is meant",
+    "Redis": "set appendonly yes, appendfsync everysec and no-appendfsync-on-rewrite no, or WORKER_ALLOW_VOLATILE=1 if that is meant",
+    "PostgreSQL": "set fsync and synchronous_commit on, for our role and database, too, and tables LOGGED, or WORKER_ALLOW_VOLATILE=1 if that is meant",
 }
 
 

@@ -13,7 +13,7 @@ from worker.domain.errors import Refused
 from worker.domain.fleets import Fleet
 from worker.store.engine import Database
 from worker.store.fidelity import suspects_on
-from worker.store.tables import of_source, orders, trades
+from worker.store.tables import metadata, of_source, orders, trades
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +26,13 @@ _LIVE_ROWS = text(
     "SELECT greatest(s.n_live_tup, c.reltuples::bigint) FROM pg_class c"
     " JOIN pg_stat_user_tables s ON s.relid = c.oid WHERE c.oid = to_regclass(:name)"
 )
-# Also as a role, a database or a pooler has set it for our sessions.
+# Settings also as a role, a database or a pooler has set them for our sessions. A crash of the server empties an unlogged table.
+_tables = ", ".join(f"to_regclass('{table.name}')" for table in metadata.sorted_tables)
 _SERVER = text(
-    "SELECT current_setting('server_version'), coalesce(string_agg(name || ' off', ', ' ORDER BY name), '')"
-    " FROM unnest(ARRAY['fsync', 'synchronous_commit']) AS name WHERE current_setting(name) = 'off'"
+    "SELECT current_setting('server_version'), coalesce(string_agg(what, ', ' ORDER BY what), '') FROM ("  # noqa: S608  names of ours
+    "SELECT name || ' off' FROM unnest(ARRAY['fsync', 'synchronous_commit']) AS name WHERE current_setting(name) = 'off'"
+    f" UNION ALL SELECT relname || ' unlogged' FROM pg_class WHERE oid IN ({_tables}) AND relpersistence = 'u'"
+    ") AS volatile (what)"
 )
 
 
@@ -75,7 +78,7 @@ class StoreState(Struct, frozen=True):
     """The database of one deployment. Counts above 10,000 are PostgreSQL's own estimate.
 
     `may_change_rows` names what others have made that may store rows otherwise than they are written, or not at all;
-    `volatile` the settings by which the server may lose what it has committed.
+    `volatile` the settings, and the unlogged tables, by which the server may lose what it has committed.
     """
 
     version: str

@@ -110,7 +110,7 @@ def volatile(link: RedisLink) -> str | None:
 
     Raises redis-py's errors.
     """
-    told = _told(link, "CONFIG", "GET", "append*")
+    told = _told(link, "CONFIG", "GET", "*append*")
     known = {name: text(value) for name, value in _named(told or []).items()}
     enabled = known.get("appendonly") or _YES_OR_NO.get(information(link, "persistence").get("aof_enabled"))
     if enabled == "no":
@@ -118,6 +118,9 @@ def volatile(link: RedisLink) -> str | None:
     fsync = known.get("appendfsync")
     if fsync == "no":
         return "appendfsync no"
+    if enabled and known.get("no-appendfsync-on-rewrite") == "yes":
+        # While a child rewrites the file or writes a snapshot, for minutes perhaps, that is appendfsync no, whatever else is set.
+        return "no-appendfsync-on-rewrite yes"
     return "" if enabled and fsync else None
 
 

@@ -61,7 +61,7 @@ def assert_told(deployment: Deployment, server: str, setting: str) -> None:
     assert f"may lose what it has acknowledged ({setting})" in shown.stdout.splitlines()[0]
 
 
-@pytest.mark.parametrize("setting", ["appendonly no", "appendfsync no"])
+@pytest.mark.parametrize("setting", ["appendonly no", "appendfsync no", "no-appendfsync-on-rewrite yes"])
 @pytest.mark.parametrize("denied", [None, "info"])
 def test_redis_that_may_lose_orders_is_told_of(site: Site, setting: str, denied: str | None) -> None:
     name, value = setting.split()
@@ -91,6 +91,23 @@ def test_postgresql_whose_sessions_do_not_wait_for_the_disk_is_told_of(site: Sit
 
 def test_postgresql_that_does_not_wait_for_the_disk_is_told_of(without_fsync: Deployment) -> None:
     assert_told(without_fsync, "database", "fsync off")
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        (["trades"], "trades unlogged"),
+        (["trades", "orders"], "orders unlogged, trades unlogged"),
+        # Without it nobody knows any more whose rows are whose.
+        (["order_sources"], "order_sources unlogged"),
+    ],
+)
+def test_tables_that_a_crash_of_postgresql_empties_are_told_of(
+    site: Site, tables: list[str], told: str
+) -> None:
+    site.sql(*(f"ALTER TABLE {table} SET UNLOGGED" for table in tables))
+
+    assert_told(site.workers, "database", told)
 
 
 def test_what_changes_while_a_replica_works_is_told_each_time(site: Site) -> None:
