@@ -19,17 +19,25 @@ class Load:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.submitted = 0
+        self._began = self._lasted_s = 0.0
         self._over = Event()
         self._thread = Thread(target=self._run, name="load")
 
     @contextmanager
     def running(self) -> Iterator[None]:
+        self._began = time.monotonic()
         self._thread.start()
         try:
             yield
         finally:
             self._over.set()
             self._thread.join()
+            self._lasted_s = time.monotonic() - self._began
+
+    @property
+    def reached(self) -> float:
+        """The part of its rate that it has reached while it lasted. What was refused is made up for."""
+        return self.submitted / self._lasted_s / RATE_PER_S
 
     def await_more(self) -> None:
         """Return when another second of it has been taken."""
@@ -37,9 +45,9 @@ class Load:
         eventually(lambda: self.submitted >= enough, within=60)
 
     def _run(self) -> None:
-        samples, began = sample_orders(), time.monotonic()
+        samples = sample_orders()
         while not self._over.is_set():
-            if self.submitted + BURST > (time.monotonic() - began) * RATE_PER_S:
+            if self.submitted + BURST > (time.monotonic() - self._began) * RATE_PER_S:
                 self._over.wait(BURST / RATE_PER_S / 4)
                 continue
             numbers = range(self.submitted, self.submitted + BURST)

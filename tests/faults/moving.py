@@ -123,11 +123,15 @@ class MovingPostgres:
     def demote(self) -> LocalPostgres:
         """Let a standby have everything, and make the primary read-only; return the one that has it, promoted."""
         standby = self._standby()
-        with self._client(self.primary) as old, self._client(standby) as new:
+        with self._client(self.primary) as old:
             old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             old.execute("SELECT pg_reload_conf()")
-            # A transaction that began before may still write; the loop's next one says 25006.
-            eventually(lambda: self._answer(old, _WRITERS) == 0)
+        # Nobody is let in before all that are in have been told.
+        eventually(self._lets_in_readers_alone)
+        with self._client(self.primary) as old, self._client(standby) as new:
+            told_at = self._answer(old, "SELECT clock_timestamp()")
+            # A transaction that began before may still write, though it has written nothing yet; the loop's next one says 25006.
+            eventually(lambda: self._answer(old, _BEGUN_BEFORE, told_at) == 0)
             eventually(lambda: self._answer(old, _WRITTEN) == self._answer(new, _REPLAYED))
             new.execute("SELECT pg_promote()")
         return standby
@@ -160,6 +164,10 @@ class MovingPostgres:
         with self._client(server) as client:
             eventually(lambda: self._answer(client, _CONNECTED) == 0)
 
+    def _lets_in_readers_alone(self) -> bool:
+        with self._client(self.primary) as late:
+            return bool(self._answer(late, "SHOW default_transaction_read_only") == "on")
+
     def _standby(self) -> LocalPostgres:
         self.moves += 1
         folder = self.folder / f"postgres-{self.moves}"
@@ -191,12 +199,15 @@ class MovingPostgres:
         return psycopg.connect(server.url, autocommit=True)
 
     @staticmethod
-    def _answer(client: psycopg.Connection[Any], question: str) -> Any:
-        (answer,) = client.execute(question.encode()).fetchone() or (None,)
+    def _answer(client: psycopg.Connection[Any], question: str, *parameters: Any) -> Any:
+        (answer,) = client.execute(question.encode(), parameters or None).fetchone() or (None,)
         return answer
 
 
-_WRITERS = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
+_BEGUN_BEFORE = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start <= %s"
+)
 _CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'orders-worker-%'"
 _WRITTEN = "SELECT pg_current_wal_lsn()"
 _REPLAYED = "SELECT pg_last_wal_replay_lsn()"

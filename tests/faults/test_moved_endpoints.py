@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median_low
 from typing import TypeAlias
 
 import pytest
@@ -14,11 +15,20 @@ from tests.faults.reporting import record
 from tests.faults.scale import CHAOS
 from tests.harness import Deployment, Servers, assert_invariants, eventually
 from tests.processes import WorkerProcess, workers
+from worker.consumer import loop
 from worker.local import LocalPostgres, LocalRedis
+from worker.store import engine
+from worker.stream import clients
 
 MOVES = 10 if CHAOS else 2
-# The longest back-off, the longest connect, and the work on two busy cores.
-RECOVERS_WITHIN_S = 12.0
+# What one recovery may have to wait for and another not: a back-off that has just begun, and a connection that nobody takes.
+APART_S = {
+    "redis": loop.LONGEST_WAIT_S + loop.FIRST_WAIT_S + clients.CONNECT_TIMEOUT_S,
+    "database": loop.LONGEST_WAIT_S + loop.FIRST_WAIT_S + engine.CONNECT_TIMEOUT_S,
+}
+# Of a thousand a second. Less would say little of what comes of a move under load.
+LEAST_OF_THE_LOAD = 0.5
+PATIENCE_S = 30.0
 UNHURRIED = {"lease_ms": 60_000, "max_deliveries": 3, "batch_size": 100}
 
 Place: TypeAlias = Callable[[str, str], Deployment]
@@ -63,14 +73,18 @@ def assert_all_went_on(
     assert len(here.rows()) == len(here.published()) == load.submitted
     assert here.letters() == []
     assert_invariants(here, *(replica.tally for replica in replicas))
-    p50, worst = sorted(taken)[len(taken) // 2], max(taken)
-    record("moved", server, recoveries=len(taken), p50_s=round(p50, 3), worst_s=round(worst, 3))
-    assert worst < RECOVERS_WITHIN_S
+    # Of two the lower, so that they are compared.
+    p50, worst = median_low(taken), max(taken)
+    figures = {"p50_s": round(p50, 3), "worst_s": round(worst, 3), "of_the_load": round(load.reached, 2)}
+    record("moved", server, recoveries=len(taken), **figures)
+    assert len(taken) == MOVES
+    assert worst - p50 <= APART_S[server]
+    assert load.reached > LEAST_OF_THE_LOAD
 
 
 def seconds_until_results_go_on(here: Deployment) -> float:
     began, before = time.monotonic(), here.redis.xlen(here.results)
-    eventually(lambda: here.redis.xlen(here.results) > before, within=2 * RECOVERS_WITHIN_S)
+    eventually(lambda: here.redis.xlen(here.results) > before, within=PATIENCE_S)
     return time.monotonic() - began
 
 
