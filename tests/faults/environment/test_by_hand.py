@@ -5,8 +5,10 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.faults.environment.postgres_conditions import server_read_only
+from tests.faults.environment.redis_conditions import demoted
 from tests.faults.environment.site import Gate, Site
 from tests.faults.environment.trial import (
     LONG_LEASE,
@@ -73,6 +75,24 @@ def test_read_that_somebody_unblocks_is_no_lost_group(site: Site) -> None:
             until(site.deployment.all_settled)
 
     assert made.worker.stream.groups_lost == 0
+
+
+def test_read_that_a_demotion_ends_is_no_lost_group(site: Site) -> None:
+    def is_reading() -> bool:
+        return any("b" in each["flags"] for each in site.deployment.redis.client_list())
+
+    with capture_logs() as logged, running(site.workers, **LONG_LEASE) as made:
+        eventually(is_reading)
+        with demoted(site):
+            eventually(lambda: "read only replica" in page(made, "/ready")[1])
+        with recovering("redis: demoted while a replica reads") as until:
+            site.deployment.submit(numbered_orders(ORDERS))
+            until(site.deployment.all_settled)
+
+    assert made.worker.stream.groups_lost == 0
+    first, *_ = [each["reason"] for each in logged if each["event"] == "outage"]
+    assert "UNBLOCKED force unblock" in first
+    assert_as_if_nothing_had_happened(site, made)
 
 
 def test_idle_replica_is_not_ready_while_postgresql_takes_no_writes(site: Site) -> None:
