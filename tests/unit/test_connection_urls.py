@@ -1,10 +1,12 @@
 """URLs that only the libraries can judge: refused before anything connects, and no piece of a password shown."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError, Outage
 from worker.store import Database
 from worker.store.address import address
@@ -32,6 +34,15 @@ def database(url: str) -> Database:
         "postgresql://u:hidden@one:99999,two:5432/b",
         "postgresql://u:hidden@one:5432,two:hidden/b",
         "postgresql://u:p@hidden@one:5432,two:5432/b",
+        "postgresql://u:hidden@one:1,two:2,three:3/b?port=1,2",
+        "postgresql://u:hidden@/b?host=one,two&port=1,2,3",
+        "postgresql://u:hidden@/b?host=one&host=two&port=1&port=2",
+        "postgresql://u:hidden@/b?host=one,two&hostaddr=::1",
+        "postgresql://u:hidden@one/b?sslmode=disable&sslmode=hidden",
+        "postgresql://u:hidden@one/b?sslmode=hidden",
+        "postgresql://u:hidden@one/b?keepalives=hidden",
+        "postgresql://u:hidden@one/b?service=hidden",
+        "postgresql://u%20:pass?hidden=word@one,two/b",
     ],
 )
 def test_database_url_that_can_not_be_used_is_a_configuration_error(url: str) -> None:
@@ -73,6 +84,15 @@ def test_database_url_may_name_several_hosts_or_a_folder_as_libpq_has_them(
         "rediss://:hidden@127.0.0.1:1/0?ssl_cert_reqs=hidden",
         "rediss://:hidden@127.0.0.1:1/0?ssl_ca_certs=/no/such/file",
         "rediss://:hidden@127.0.0.1:1/0?ssl_certfile=/",
+        "redis://:pass?hidden=word@127.0.0.1:1/0",
+        "redis://:hidden@127.0.0.1:1/0?db=hidden",
+        "redis://:hidden@127.0.0.1:1/0?ssl_ca_certs=/etc/hostname",
+        "redis://:hidden@127.0.0.1:1/0?socket_keepalive_options=1",
+        "redis://:hidden@127.0.0.1:1/0?maint_notifications_config=x",
+        "redis://:hidden@127.0.0.1:1/0?socket_type=x",
+        "redis://:hidden@127.0.0.1:1/0?command_packer=x",
+        "redis://:hidden@127.0.0.1:1/0?event_dispatcher=x",
+        "redis://:hidden@127.0.0.1:1/0?cache_config=x",
     ],
 )
 def test_redis_url_that_can_not_be_used_is_a_configuration_error(url: str) -> None:
@@ -80,6 +100,34 @@ def test_redis_url_that_can_not_be_used_is_a_configuration_error(url: str) -> No
         redis_link(url)
 
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("connect", "url"),
+    [
+        (database, "postgresql://u:p@one/b?unheard_of=hidden"),
+        (database, "postgresql://u:p@one,two/b?unheard_of=hidden"),
+        (redis_link, "redis://:p@127.0.0.1:1/0?unheard_of=hidden"),
+    ],
+)
+def test_option_that_is_not_known_is_named_without_its_value(
+    connect: Callable[[str], object], url: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"option 'unheard_of' is not known$"):
+        connect(url)
+
+
+def test_database_url_that_can_not_be_used_any_more_is_an_outage() -> None:
+    urls = ["postgresql://u:p@127.0.0.1:1/b"]
+    database = Database(
+        Endpoint(lambda: urls[-1]), transaction_timeout_s=1, pool_size=1, application_name="test"
+    )
+    urls.append("postgresql://u:p@one:1,two:2,three:3/b?port=1,2")
+
+    with pytest.raises(Outage, match="not the same number"):
+        database.ping()
+
+    database.close()
 
 
 @pytest.mark.parametrize(

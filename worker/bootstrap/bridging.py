@@ -7,7 +7,7 @@ from worker.bootstrap.connections import redis_link
 from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
-from worker.stream import Backlog, Bridge, Channel
+from worker.stream import Backlog, Bridge, Channel, demands
 
 log = structlog.get_logger(__name__)
 
@@ -18,7 +18,8 @@ def bridge(settings: Settings, channel: str, *, most_bytes: int) -> None:
         raise ConfigurationError("--channel: is WORKER_RESULTS_CHANNEL, where results go, not orders")
     with redis_link(settings, "bridge") as link:
         source = Channel(link, channel, settings.orders_stream)
-        source.rehearse()
+        with demands(link):
+            source.rehearse()
         running = Bridge(source, Backlog(most_bytes), drain_s=settings.drain_timeout_s)
         call_when_asked_to_leave(running.leave)
         log.info("bridge started", version=__version__, channel=channel, stream=settings.orders_stream)

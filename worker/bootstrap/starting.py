@@ -42,7 +42,7 @@ class Start(Struct, frozen=True):
             )
         rehearse(self.database, self.settings.fleet, self.names.consumer)
         self.rows.look()
-        with demands():
+        with demands(self.link):
             require_keeping(self.link, allow_eviction=self.settings.allow_eviction)
             self._rehearse()
             clocks.warn_where_apart(self.link, now=time.time)

@@ -1,11 +1,15 @@
 """What DATABASE_URL says, in the form of SQLAlchemy or of libpq."""
 
+from urllib.parse import parse_qsl
+
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from worker.domain.errors import ConfigurationError
+from worker.store.options import require_known, require_sense
 
 MOST_PORT = 65_535
 DRIVER = "postgresql+psycopg"
@@ -25,6 +29,12 @@ def address(url: str) -> URL:
     if parsed.drivername != DRIVER:
         raise ConfigurationError(f"DATABASE_URL: scheme {parsed.drivername!r} is not PostgreSQL")
     _check_parts(parsed)
+    require_known(parsed.query, url)
+    try:
+        _, options = PGDialect_psycopg().create_connect_args(parsed)  # type: ignore[no-untyped-call]
+    except ArgumentError:
+        raise ConfigurationError("DATABASE_URL: its hosts and its ports are not the same number") from None
+    require_sense(options)
     return parsed
 
 
@@ -36,6 +46,9 @@ def _is_of_libpq(url: str) -> bool:
 
 def _of_libpq(url: str) -> URL:
     """Read a URL as https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS has it."""
+    given = {name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
+    # The last is a word of JDBC, which libpq takes in a URL alone.
+    require_known(given - {"ssl"}, url)
     read = {
         name: str(value)
         for name, value in conninfo_to_dict(f"postgresql://{url.partition('://')[2]}").items()
@@ -55,10 +68,6 @@ def _check_parts(url: URL) -> None:
     if any("@" in host for host in hosts):
         # Its second half would be shown as the name of a host that does not resolve.
         raise ConfigurationError("DATABASE_URL: an @ in its user or password is not percent-encoded")
-    try:
-        make_conninfo("", **dict.fromkeys(url.query, ""))
-    except ProgrammingError:
-        raise ConfigurationError("DATABASE_URL: has an option that is not known") from None
     ports = [str(url.port)] if url.port is not None else []
     ports += [port for given in _texts(url.query.get("port", "")) for port in given.split(",") if port]
     if not all(port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= MOST_PORT for port in ports):

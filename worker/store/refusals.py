@@ -1,12 +1,14 @@
-"""The code of a refusal to connect. libpq keeps it to itself: it stands in a trace of one more attempt, in every language."""
+"""Why a connection was not made. libpq keeps the code to itself: it stands in a trace of one more attempt, in every language."""
 
 import os
 import re
+import socket
 import time
 from functools import lru_cache
 from select import POLLIN, POLLOUT, poll
 
 import psycopg
+from msgspec import Struct
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import ConnectionTimeout
 from psycopg.pq import PGconn, PollingStatus
@@ -19,12 +21,34 @@ _WORDS = (
     "no pg_hba.conf entry",
     "permission denied",
 )
+# What was asked for is not known, or no value of what it is for.
+_CODES_OF_OPTIONS = ("22", "42", "0A")
+# Where no code says so: TLS, in the words of OpenSSL and libpq, since who has closed the connection can't be told there; and
+# PgBouncer, which has one code for everything.
+_WORDS_OF_OPTIONS = (
+    "certificate verify failed",
+    " alert ",
+    "does not match host name",
+    "unsupported startup parameter",
+)
 
 # Whoever refuses does so at once; for anybody else a whole connect timeout has been waited already.
 _PATIENCE_S = 1.0
 _MOST_TRACED = 65_536
-# Severity in the server's language, severity, code.
-_REFUSED = re.compile(rb'\tErrorResponse\t S "[^"]*" V "[^"]*" C "([0-9A-Z]{5})"')
+# Severity in the server's language, severity (a pooler may leave it out), code.
+_REFUSED = re.compile(rb'\tErrorResponse\t S "[^"]*"(?: V "[^"]*")? C "([0-9A-Z]{5})"')
+# From there on the session is there, and only libpq's search for a primary gives it up.
+_READY = b"\tReadyForQuery\t"
+
+
+class _Ending(Struct, frozen=True):
+    """How one more attempt ended."""
+
+    code: str | None
+    by_us: bool
+
+
+_UNKNOWN = _Ending(None, False)
 
 
 def is_refusal(error: BaseException | None) -> bool:
@@ -33,36 +57,54 @@ def is_refusal(error: BaseException | None) -> bool:
         return False
     if error.sqlstate is not None:
         return error.sqlstate.startswith(_CODES)
-    said = str(error)
-    if any(words in said for words in _WORDS):
+    if any(words in str(error) for words in _WORDS):
         return True
-    if error.pgconn is None or isinstance(error, ConnectionTimeout):
+    if error.pgconn is not None and error.pgconn.needs_password:
+        return True
+    return (_ending(error).code or "").startswith(_CODES)
+
+
+def is_of_options(error: BaseException | None) -> bool:
+    """Whether the server is there, and what keeps us from a session is what the URL asks for, or does not say."""
+    # With a code of its own it comes of a statement.
+    if not isinstance(error, psycopg.Error) or error.sqlstate is not None or is_refusal(error):
         return False
-    if error.pgconn.needs_password:
+    said = str(error)
+    if any(words in said for words in _WORDS_OF_OPTIONS):
         return True
+    ending = _ending(error)
+    return ending.by_us or (ending.code or "").startswith(_CODES_OF_OPTIONS)
+
+
+def _ending(error: psycopg.Error) -> _Ending:
+    if error.pgconn is None or isinstance(error, ConnectionTimeout):
+        return _UNKNOWN
     options = {each.keyword.decode(): each.val.decode() for each in error.pgconn.info if each.val is not None}
-    return (_code(said, make_conninfo(**options)) or "").startswith(_CODES)
+    return _tried(str(error), make_conninfo(**options))
 
 
 @lru_cache(maxsize=32)
-def _code(_said: str, conninfo: str) -> str | None:
-    """Return the code with which a connection is refused. Once for the same words: replicas try again and again."""
+def _tried(_said: str, conninfo: str) -> _Ending:
+    """Try to connect once more. Once for the same words: replicas try again and again."""
     if not hasattr(os, "memfd_create"):
-        return None
+        return _UNKNOWN
     # In memory, since it quotes what was sent.
     trace = os.memfd_create("trace")
     try:
-        _connect(conninfo, trace)
-        found = _REFUSED.search(os.pread(trace, _MOST_TRACED, 0))
-    except psycopg.Error:
-        return None
+        is_given_up = _connect(conninfo, trace)
+        written = os.pread(trace, _MOST_TRACED, 0)
+    except (psycopg.Error, OSError):
+        return _UNKNOWN
     finally:
         os.close(trace)
-    return found[1].decode() if found else None
+    found = _REFUSED.search(written)
+    if found:
+        return _Ending(found[1].decode(), False)
+    return _Ending(None, is_given_up and _READY not in written)
 
 
-def _connect(conninfo: str, trace: int) -> None:
-    """Try to connect, and write into `trace` what is said meanwhile."""
+def _connect(conninfo: str, trace: int) -> bool:
+    """Try to connect, and write into `trace` what is said meanwhile. Return whether it failed while the server was listening."""
     deadline = time.monotonic() + _PATIENCE_S
     attempt = PGconn.connect_start(conninfo.encode())
     try:
@@ -72,9 +114,20 @@ def _connect(conninfo: str, trace: int) -> None:
             ready = poll()
             ready.register(attempt.socket, POLLIN if state is PollingStatus.READING else POLLOUT)
             if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                return
+                return False
             state = attempt.connect_poll()
+        return state == PollingStatus.FAILED and _is_open(attempt.socket)
     finally:
         # Else its last line may stay in a buffer.
         attempt.untrace()
         attempt.finish()
+
+
+def _is_open(number: int) -> bool:
+    with socket.socket(fileno=os.dup(number)) as connection:
+        try:
+            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False

@@ -1,8 +1,6 @@
 """Clients of redis-py as the worker needs them, for as long as a place is not left."""
 
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -14,12 +12,11 @@ from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
 from worker.domain.endpoints import Endpoint
-from worker.domain.errors import ConfigurationError
+from worker.stream.options import options_of
 
 log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
-_UNUSABLE = "REDIS_URL: can't be used: an option or another part of it is not known"
 
 
 class Clients(Struct, frozen=True):
@@ -52,7 +49,7 @@ class _AsTheyAreNow(CredentialProvider):
         try:
             options = parse_url(self._endpoint.url())  # type: ignore[no-untyped-call]
         except ValueError:
-            raise redis.ConnectionError(_UNUSABLE) from None
+            raise redis.ConnectionError("REDIS_URL: can't be used any more") from None
         user, password = options.get("username"), options.get("password")
         if user:
             return user, password or ""
@@ -61,7 +58,6 @@ class _AsTheyAreNow(CredentialProvider):
 
 def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any:  # noqa: ANN401  redis-py is half typed
     """Return a client of the place that never retries and parses nothing. Raises ConfigurationError."""
-    url = endpoint.url()
     ours: dict[str, Any] = {
         "protocol": 3,
         "decode_responses": False,
@@ -69,21 +65,14 @@ def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any: 
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
         "redis_connect_func": partial(_connect, client_name),
+        "username": None,
+        "password": None,
+        "credential_provider": _AsTheyAreNow(endpoint),
     }
-    if not url.startswith("unix://"):
+    options = options_of(endpoint.url())
+    if "path" not in options:
         ours["socket_keepalive"] = True
-    try:
-        made = redis.Redis.from_url(url, **ours)
-        pool = made.connection_pool
-        # Once more: options in the URL may add to ours, as for TLS, but the library lets them replace ours.
-        pool.connection_kwargs.update(
-            ours, username=None, password=None, credential_provider=_AsTheyAreNow(endpoint)
-        )
-        pool.connection_class(**pool.connection_kwargs)
-    except (redis.RedisError, ValueError, TypeError):
-        # The library's own text may show a piece of the URL.
-        raise ConfigurationError(_UNUSABLE) from None
-    _check_files(pool.connection_kwargs)
+    made = redis.Redis.from_pool(redis.ConnectionPool(**{**options, **ours}))
     made.response_callbacks.clear()
     return made
 
@@ -96,15 +85,3 @@ def _connect(client_name: str, connection: Any) -> None:  # noqa: ANN401  redis-
     except redis.ResponseError as refused:
         # The name is for people who look at the list of clients; the library's own way has no connection without it.
         log.debug("connections to redis have no name", reason=str(refused))
-
-
-def _check_files(options: Mapping[str, Any]) -> None:
-    # While connecting, a file that can't be read would look like a server that is away.
-    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
-        file = options.get(name)
-        try:
-            if file is not None:
-                Path(file).open("rb").close()
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "is no path"
-            raise ConfigurationError(f"REDIS_URL: its {name} can't be read: {why}") from None

@@ -8,10 +8,12 @@ from typing import Any
 
 import redis
 from msgspec import Struct
+from redis.connection import SSLConnection
 
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, OutOfMemory
 from worker.stream.clients import Clients, client
+from worker.stream.closer import look_closer
 from worker.stream.denials import DENIED_IN_SCRIPTS, naming_commands, naming_keys
 
 ANSWER_TIMEOUT_S = 5.0
@@ -281,6 +283,11 @@ class RedisLink:
             pool = self._present().commands.connection_pool
         # In RESP2 what is published comes as plain replies; in RESP3 the library would log each.
         return pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
+
+    def look_closer(self) -> str | None:
+        """Return what is wrong with the URL, where the server can be had but not as it says."""
+        pool = self._clients.commands.connection_pool
+        return look_closer(pool.connection_kwargs, is_tls=issubclass(pool.connection_class, SSLConnection))
 
     def ping(self) -> None:
         """Return when Redis answers and takes commands; raises Outage otherwise."""

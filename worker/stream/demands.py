@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import redis
 
@@ -21,6 +20,9 @@ _SENTINEL = (
 _TOO_OLD = (
     "REDIS_URL: the server lacks a command that the worker needs; name a Redis from 6.2 on, or a Valkey"
 )
+_NO_SUCH_DATABASE = "REDIS_URL: the server has no database of this number"
+# What a server says of SELECT. It has one code, ERR, for everything.
+_OF_SELECT = ("DB index", "SELECT is not allowed")
 # The server, or somebody on the way, has gone away in the middle of the handshake.
 _CUT = (
     ssl.SSLEOFError,
@@ -32,12 +34,12 @@ _CUT = (
 
 
 @contextmanager
-def demands() -> Iterator[None]:
+def demands(link: RedisLink) -> Iterator[None]:
     """Raise ConfigurationError, with the way out, in place of an Outage that no waiting ends."""
     try:
         yield
     except Outage as outage:
-        line = _way_out(outage.__cause__)
+        line = _way_out(outage.__cause__) or _seen_closer(link, outage.__cause__)
         if line is None:
             raise
         raise ConfigurationError(line) from None
@@ -58,21 +60,42 @@ def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
         )
 
 
-def _way_out(error: Any) -> str | None:  # noqa: ANN401  whatever an outage came of
+def _way_out(error: BaseException | None) -> str | None:
     if isinstance(error, redis.exceptions.MovedError | redis.exceptions.ClusterCrossSlotError):
         return _CLUSTER
-    said = str(error)
     if isinstance(error, redis.ResponseError):
-        # Within a script it is part of another error.
-        if "CROSSSLOT" in said or "MOVED" in said or "non local key" in said:
-            return _CLUSTER
-        return _TOO_OLD if "unknown command" in said.lower() else None
-    below = error.__cause__ if isinstance(error, redis.ConnectionError) else None
+        return _answered(str(error))
+    below = _of_tls(error)
     if isinstance(below, ssl.SSLCertVerificationError):
         return (
             f"REDIS_URL: the server's certificate is not trusted, {below.verify_message}; name the authority that has signed it"
             " (ssl_ca_certs=FILE), and the host as the certificate has it"
         )
-    if isinstance(below, ssl.SSLError) and not isinstance(below, _CUT):
-        return f"REDIS_URL: TLS can't be agreed on with the server: {getattr(below, 'reason', None) or below}"
+    if below is None or isinstance(below, _CUT):
+        return None
+    return f"REDIS_URL: TLS can't be agreed on with the server: {getattr(below, 'reason', None) or below}"
+
+
+def _answered(said: str) -> str | None:
+    # Within a script it is part of another error.
+    if "CROSSSLOT" in said or "MOVED" in said or "non local key" in said:
+        return _CLUSTER
+    if any(words in said for words in _OF_SELECT):
+        return _NO_SUCH_DATABASE
+    return _TOO_OLD if "unknown command" in said.lower() else None
+
+
+def _seen_closer(link: RedisLink, error: BaseException | None) -> str | None:
+    # An alert of TLS is no reply.
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.exceptions.InvalidResponse):
+        return link.look_closer()
+    return None
+
+
+def _of_tls(error: BaseException | None) -> ssl.SSLError | None:
+    """Return the error of TLS that an error of the library came of. It stands in its context: the library names no cause."""
+    while isinstance(error, redis.ConnectionError | OSError):
+        if isinstance(error, ssl.SSLError):
+            return error
+        error = error.__cause__ or error.__context__
     return None

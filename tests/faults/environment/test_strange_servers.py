@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -18,9 +18,10 @@ from tests.inprocess import running
 from tests.processes import free_port
 from tests.skips import Reason, skip
 from worker.bootstrap.commands import migrate
-from worker.domain.errors import ConfigurationError
+from worker.domain.errors import ConfigurationError, Outage
 from worker.local import LocalPostgres, LocalRedis
 from worker.local.redis import find_redis
+from worker.store import Database, require_fit
 
 SLOTS = 16_384
 
@@ -143,8 +144,9 @@ def test_standby_is_refused(tmp_path: Path, site: Site, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     "option",
     [
-        "sslmode=junk", "sslmode=verify-full&sslrootcert=/no/such/file", "options=-cno_such_thing%3D1",
-        "options=-cstatement_timeout%3Djunk", "target_session_attrs=junk", "keepalives=junk",
+        "sslmode=junk", "sslmode=require", "options=-cno_such_thing%3D1", "options=-cstatement_timeout%3Djunk", "options=--nosuch",
+        "options=junk", "target_session_attrs=junk", "keepalives=junk", "sslnegotiation=direct", "channel_binding=require",
+        "require_auth=none", "gssencmode=require", "sslcertmode=require", "scram_client_key=x", "service=no_such_service",
     ],
 )  # fmt: skip
 def test_option_that_can_not_be_right_is_refused(
@@ -155,6 +157,47 @@ def test_option_that_can_not_be_right_is_refused(
     line = refusal(site.workers.environment() | {"DATABASE_URL": f"{url}?{option}"}, capsys)
 
     assert line.startswith("worker: DATABASE_URL: can't be used as it is: ")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("target_session_attrs=standby", "target_session_attrs asks for a server that takes no writes"),
+        ("replication=database", "option 'replication'"),
+        ("hostaddr=junk", "no numeric address"),
+        ("host=127.0.0.1,127.0.0.1&port=1,2,3", "not the same number"),
+    ],
+)
+def test_option_with_which_nothing_is_ever_found_is_refused(
+    site: Site, option: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = site.workers.environment()["DATABASE_URL"]
+
+    line = refusal(site.workers.environment() | {"DATABASE_URL": f"{url}?{option}"}, capsys)
+
+    assert line.startswith("worker: DATABASE_URL: ")
+    assert words in line
+
+
+def test_database_that_redis_does_not_have_is_refused(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    environment = site.workers.environment()
+    url = f"{environment['REDIS_URL'].rpartition('/')[0]}/99"
+
+    line = refusal(environment | {"REDIS_URL": url}, capsys)
+
+    assert line == "worker: REDIS_URL: the server has no database of this number"
+
+
+def test_session_that_is_read_only_for_a_while_is_waited_for(site: Site) -> None:
+    """A primary that is being promoted says so: libpq gives the session up, as it does with options that can't be right."""
+    url = f"{site.workers.environment()['DATABASE_URL']}?target_session_attrs=read-write"
+    site.sql(f"ALTER ROLE {site.name} SET default_transaction_read_only = on")
+
+    with (
+        closing(Database(url, transaction_timeout_s=2, pool_size=1, application_name="test")) as database,
+        pytest.raises(Outage),
+    ):
+        require_fit(database)
 
 
 @pytest.fixture

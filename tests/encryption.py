@@ -1,0 +1,106 @@
+"""TLS before a server that speaks plainly, with certificates of the tests' own."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from select import select
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
+from typing import Any
+
+import trustme
+
+_CHUNK = 65_536
+_REQUEST_OF_POSTGRESQL = 8
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Whoever signs certificates, and the file that has their own."""
+
+    made: trustme.CA
+    file: Path
+
+    @classmethod
+    def new(cls, folder: Path, name: str) -> "Authority":
+        made, file = trustme.CA(), folder / f"{name}.pem"
+        made.cert_pem.write_to_path(str(file))
+        return cls(made, file)
+
+    def sign(self, *names: str) -> trustme.LeafCert:
+        """Return a certificate for hosts of these names."""
+        return self.made.issue_cert(*names)
+
+    def files(self, name: str) -> tuple[Path, Path]:
+        """Return the files of a certificate and its key, for a host of this name."""
+        signed = self.sign(name)
+        certificate, key = (self.file.with_name(f"{self.file.stem}-{name}.{kind}") for kind in ("crt", "key"))
+        signed.cert_chain_pems[0].write_to_path(str(certificate))
+        key.touch(mode=0o600)
+        signed.private_key_pem.write_to_path(str(key))
+        return certificate, key
+
+
+class _Front(ThreadingTCPServer):
+    """Takes TLS from what clients say, and passes it on."""
+
+    def __init__(self, port: int, context: ssl.SSLContext, *, asks_first: bool) -> None:
+        super().__init__(("127.0.0.1", 0), _Passage)
+        self.behind = port
+        self.context = context
+        self.asks_first = asks_first
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing: clients that go away, or are refused, are what is tested."""
+
+
+class _Passage(BaseRequestHandler):
+    server: _Front
+
+    def handle(self) -> None:
+        if self.server.asks_first:
+            self.request.recv(_REQUEST_OF_POSTGRESQL, socket.MSG_WAITALL)
+            self.request.sendall(b"S")
+        with (
+            self.server.context.wrap_socket(self.request, server_side=True) as encrypted,
+            socket.create_connection(("127.0.0.1", self.server.behind)) as plain,
+        ):
+            while _passed_on(encrypted, plain):
+                pass
+
+
+def _passed_on(encrypted: ssl.SSLSocket, plain: socket.socket) -> bool:
+    # One thread for both directions: a connection of OpenSSL is not for two at once.
+    ready = [encrypted] if encrypted.pending() else select([encrypted, plain], [], [])[0]
+    for source in ready:
+        received = source.recv(_CHUNK)
+        (plain if source is encrypted else encrypted).sendall(received)
+        if not received:
+            return False
+    return True
+
+
+@contextmanager
+def encrypted(
+    port: int, certificate: trustme.LeafCert, *, clients: Authority | None = None, asks_first: bool = False
+) -> Iterator[int]:
+    """Yield the port where a server of this machine speaks TLS. `clients`: who has to have signed theirs.
+
+    `asks_first`: clients ask for TLS in the words of PostgreSQL.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        clients.made.configure_trust(context)
+    with _Front(port, context, asks_first=asks_first) as front:
+        thread = Thread(target=front.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield front.server_address[1]
+        finally:
+            front.shutdown()
+            thread.join()

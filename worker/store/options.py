@@ -1,0 +1,78 @@
+"""What the options of a connection to PostgreSQL say, judged before anything connects to it."""
+
+import re
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import Conninfo, ConnStatus, PGconn
+
+from worker.domain.errors import ConfigurationError
+
+# A piece of a password that is not percent-encoded may stand where a name does.
+_NAME = re.compile(r"[a-z_]{1,40}", re.IGNORECASE)
+_WITHOUT_WRITES = {"standby", "read-only"}
+
+
+def require_known(names: Iterable[str], url: str) -> None:
+    """Raise ConfigurationError where an option is none of libpq, or can be no good. Names it where that shows no secret."""
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    for name in names:
+        if name in known and name != "replication":
+            continue
+        is_safe = _NAME.fullmatch(name) and "@" not in url.partition("?")[2]
+        named = f"option {name!r}" if is_safe else "an option"
+        raise ConfigurationError(
+            f"DATABASE_URL: {named} {'is not known' if name not in known else 'makes sessions that can not be used'}"
+        )
+
+
+def require_sense(options: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError where a server that can be used would never be found with these."""
+    for name, value in options.items():
+        if isinstance(value, tuple):
+            raise ConfigurationError(f"DATABASE_URL: its option {name!r} is given more than once")
+    if options.get("target_session_attrs") in _WITHOUT_WRITES:
+        raise ConfigurationError(
+            "DATABASE_URL: its target_session_attrs asks for a server that takes no writes; set read-write"
+        )
+    if "hostaddr" in options:
+        _require_numeric(options["hostaddr"].split(","), options.get("host"))
+    said = _refusal(options)
+    if said is not None:
+        raise ConfigurationError(f"DATABASE_URL: can't be used as it is: {said}")
+
+
+def _require_numeric(addresses: Sequence[str], hosts: str | None) -> None:
+    if hosts and len(hosts.split(",")) != len(addresses):
+        raise ConfigurationError("DATABASE_URL: its hosts and its hostaddr are not the same number")
+    try:
+        for address in filter(None, addresses):
+            socket.getaddrinfo(address, 0, flags=socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
+        raise ConfigurationError("DATABASE_URL: its hostaddr is no numeric address") from None
+
+
+def _refusal(options: Mapping[str, Any]) -> str | None:
+    """Return what libpq says of options with which it won't even begin.
+
+    It tells by no code whether that is why an attempt failed. Towards a listener of our own nothing else fails at once.
+    """
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            # Whether this way is open at all.
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            nowhere = {"host": "localhost", "hostaddr": "127.0.0.1", "port": str(port)}
+            attempt = PGconn.connect_start(make_conninfo(**{**options, **nowhere}).encode())
+            said = attempt.get_error_message() if attempt.status == ConnStatus.BAD else None
+            attempt.finish()
+    except OSError:
+        return None
+    if said is None:
+        return None
+    said = said.partition("\n")[0].rpartition(" failed: ")[2]
+    for value in options.values():
+        said = said.replace(f'"{value}"', '"…"')
+    return said
