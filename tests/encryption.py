@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from select import select
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import trustme
 
 _CHUNK = 65_536
+_POLL_S = 0.05
+_PATIENCE_S = 10.0
 _REQUEST_OF_POSTGRESQL = 8
 
 
@@ -52,6 +54,7 @@ class _Front(ThreadingTCPServer):
         self.behind = port
         self.context = context
         self.asks_first = asks_first
+        self.ended = Event()
 
     def handle_error(self, *_: Any) -> None:
         """Say nothing: clients that go away, or are refused, are what is tested."""
@@ -61,6 +64,7 @@ class _Passage(BaseRequestHandler):
     server: _Front
 
     def handle(self) -> None:
+        self.request.settimeout(_PATIENCE_S)
         if self.server.asks_first:
             self.request.recv(_REQUEST_OF_POSTGRESQL, socket.MSG_WAITALL)
             self.request.sendall(b"S")
@@ -68,13 +72,13 @@ class _Passage(BaseRequestHandler):
             self.server.context.wrap_socket(self.request, server_side=True) as encrypted,
             socket.create_connection(("127.0.0.1", self.server.behind)) as plain,
         ):
-            while _passed_on(encrypted, plain):
+            while not self.server.ended.is_set() and _passed_on(encrypted, plain):
                 pass
 
 
 def _passed_on(encrypted: ssl.SSLSocket, plain: socket.socket) -> bool:
     # One thread for both directions: a connection of OpenSSL is not for two at once.
-    ready = [encrypted] if encrypted.pending() else select([encrypted, plain], [], [])[0]
+    ready = [encrypted] if encrypted.pending() else select([encrypted, plain], [], [], _POLL_S)[0]
     for source in ready:
         received = source.recv(_CHUNK)
         (plain if source is encrypted else encrypted).sendall(received)
@@ -97,10 +101,11 @@ def encrypted(
         context.verify_mode = ssl.CERT_REQUIRED
         clients.made.configure_trust(context)
     with _Front(port, context, asks_first=asks_first) as front:
-        thread = Thread(target=front.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = Thread(target=front.serve_forever, kwargs={"poll_interval": _POLL_S})
         thread.start()
         try:
             yield front.server_address[1]
         finally:
+            front.ended.set()
             front.shutdown()
             thread.join()

@@ -12,6 +12,7 @@ from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
 from worker.domain.endpoints import Endpoint
+from worker.domain.errors import ConfigurationError
 from worker.stream.options import options_of
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,13 @@ def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any: 
     options = options_of(endpoint.url())
     if "path" not in options:
         ours["socket_keepalive"] = True
-    made = redis.Redis.from_pool(redis.ConnectionPool(**{**options, **ours}))
+    pool = redis.ConnectionPool(**{**options, **ours})
+    try:
+        # What is wrong with it shows when it is made, not only when it is used.
+        pool.connection_class(**pool.connection_kwargs)
+    except (redis.RedisError, ValueError, TypeError):
+        raise ConfigurationError("REDIS_URL: can't be used: a part of it is not what it has to be") from None
+    made = redis.Redis.from_pool(pool)
     made.response_callbacks.clear()
     return made
 
