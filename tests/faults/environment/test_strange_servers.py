@@ -195,7 +195,7 @@ def test_session_that_is_read_only_for_a_while_is_waited_for(site: Site) -> None
 
     with (
         closing(Database(url, transaction_timeout_s=2, pool_size=1, application_name="test")) as database,
-        pytest.raises(Outage),
+        pytest.raises(Outage, match="session is read-only"),
     ):
         require_fit(database)
 
