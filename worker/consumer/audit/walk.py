@@ -37,8 +37,8 @@ from worker.domain.orders import (
 )
 
 FOREIGN = (
-    "{} rows name entries that no stream has given, order {} for one: whatever they are, they are no orders of this fleet; give"
-    " them a source of their own in the table orders"
+    "{} rows name entries that no stream has given: whatever they are, they are no orders of this fleet; give them a source"
+    " of their own in the table orders, for one order {}"
 )
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
