@@ -68,6 +68,12 @@ def test_server_of_another_language_refuses_access_or_is_away_as_its_code_says(c
     assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.parametrize("words", ["password authentication failed", "SASL authentication failed"])
+def test_pooler_that_has_one_code_for_everything_refuses_access_by_its_words(words: str) -> None:
+    with refusing("08P01", words) as database, pytest.raises(AccessDenied):
+        database.ping()
+
+
 def test_error_that_only_says_words_of_a_refusal_is_none(deployment: Deployment) -> None:
     raising = (
         "CREATE FUNCTION refuse() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE 'permission denied'; END$$"

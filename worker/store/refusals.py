@@ -17,6 +17,8 @@ from psycopg.pq import PGconn, PollingStatus
 _CODES = ("28", "42501")
 _WORDS = (
     "password authentication failed",
+    # PgBouncer, which has one code for everything.
+    "SASL authentication failed",
     "no password supplied",
     "no pg_hba.conf entry",
     "permission denied",
@@ -24,7 +26,7 @@ _WORDS = (
 # What was asked for is not known, or no value of what it is for.
 _CODES_OF_OPTIONS = ("22", "42", "0A")
 # Where no code says so: TLS, in the words of OpenSSL and libpq, since who has closed the connection can't be told there; and
-# PgBouncer, which has one code for everything.
+# PgBouncer.
 _WORDS_OF_OPTIONS = (
     "certificate verify failed",
     " alert ",
