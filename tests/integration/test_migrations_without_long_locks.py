@@ -158,16 +158,20 @@ def test_migration_that_stops_with_a_lock_in_hand_loses_it(
     empty_database: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made_by_the_last_version(empty_database)
-    monkeypatch.setattr("worker.store.migrations._PAUSE_LIMIT_MS", 300)
+    # Longer than a busy machine lets a migration wait anywhere else.
+    monkeypatch.setattr("worker.store.migrations._PAUSE_LIMIT_MS", 3000)
+    stopped = []
 
     def stop(_connection: Connection, statement: str) -> None:
         if statement.startswith("ALTER TABLE orders ADD COLUMN"):
+            stopped.append(statement)
             with writing(empty_database, "meanwhile", copies=False) as writer:
                 eventually(lambda: writer.written)
 
     with watched("after", stop), pytest.raises(Outage, match="idle-in-transaction timeout"):
         migrations.upgrade(empty_database.database)
 
+    assert len(stopped) == 1
     assert ask(empty_database, "SELECT count(*) > 0 FROM orders") == [True]
     migrations.upgrade(empty_database.database)
     assert is_current(empty_database)
