@@ -1,6 +1,5 @@
 """What the options of a connection to PostgreSQL say, judged before anything connects to it."""
 
-import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,10 +7,9 @@ from typing import Any
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo, ConnStatus, PGconn
 
+from worker.domain.endpoints import named_option
 from worker.domain.errors import ConfigurationError
 
-# A piece of a password that is not percent-encoded may stand where a name does.
-_NAME = re.compile(r"[a-z_]{1,40}", re.IGNORECASE)
 _WITHOUT_WRITES = {"standby", "read-only"}
 
 
@@ -21,10 +19,8 @@ def require_known(names: Iterable[str], url: str) -> None:
     for name in names:
         if name in known and name != "replication":
             continue
-        is_safe = _NAME.fullmatch(name) and "@" not in url.partition("?")[2]
-        named = f"option {name!r}" if is_safe else "an option"
         raise ConfigurationError(
-            f"DATABASE_URL: {named} {'is not known' if name not in known else 'makes sessions that can not be used'}"
+            f"DATABASE_URL: {named_option(name, url)} {'is not known' if name not in known else 'makes sessions that can not be used'}"
         )
 
 

@@ -1,6 +1,5 @@
 """What REDIS_URL says, judged before anything connects."""
 
-import re
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import parse_qsl
 import redis
 from redis.connection import SSLConnection, parse_url
 
+from worker.domain.endpoints import named_option
 from worker.domain.errors import ConfigurationError
 
 # The library takes whatever its connections do, and most of that is no text, or would change what the worker relies on.
@@ -43,8 +43,6 @@ _OURS = {
     "socket_timeout",
     "timeout",
 }
-# A piece of a password that is not percent-encoded may stand where a name does.
-_NAME = re.compile(r"[a-z_]{1,40}", re.IGNORECASE)
 
 
 def options_of(url: str) -> dict[str, Any]:
@@ -58,9 +56,8 @@ def options_of(url: str) -> dict[str, Any]:
     known = _PLAIN | _OURS | (_TLS if is_tls else set())
     query = url.partition("?")[2]
     for name in {name for name, _ in parse_qsl(query, keep_blank_values=True)} - known:
-        named = f"option {name!r}" if _NAME.fullmatch(name) and "@" not in query else "an option"
         raise ConfigurationError(
-            f"REDIS_URL: {named} {'is for rediss://' if name in _TLS else 'is not known'}"
+            f"REDIS_URL: {named_option(name, url)} {'is for rediss://' if name in _TLS else 'is not known'}"
         )
     if is_tls:
         tls_of(given)
