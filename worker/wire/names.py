@@ -21,8 +21,6 @@ REPLAY_OF = "replay_of"
 RESERVED_FIELDS = frozenset({"order_id", REPLAY_OF})
 
 ORDER_ID = re.compile(f"[{ORDER_ID_LETTERS}]{{1,128}}", re.ASCII)
-# As Redis spells one; no part of it goes beyond 64 bits.
-ENTRY_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
 
 def derived_order_id(source: str, entry_id: str) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from worker.domain.deliveries import is_entry_id
 from worker.domain.evidence import Buried
 from worker.domain.orders import OrderRecord
 from worker.wire.letters import shown
-from worker.wire.names import ENTRY_ID
 from worker.wire.rendering import result_fields
 
 DIGEST_BYTES = 16
@@ -31,13 +31,13 @@ class Spelling:
         """Return the entry and the order that a result names; None where it names no entry."""
         said = dict(reversed(_pairs(fields)))
         entry_id = shown(said.get(b"entry_id", b""))
-        return (entry_id, shown(said.get(b"order_id", b""))) if ENTRY_ID.fullmatch(entry_id) else None
+        return (entry_id, shown(said.get(b"order_id", b""))) if is_entry_id(entry_id) else None
 
     def buried(self, fields: Sequence[bytes]) -> Buried | None:
         """Return what a dead letter says of the entry it buries; None where it names none, or is of another source."""
         said = dict(reversed(_pairs(fields)))
         source, entry_id = said.get(b"source"), shown(said.get(b"entry_id", b""))
-        if not ENTRY_ID.fullmatch(entry_id) or source not in {None, self._source.encode()}:
+        if not is_entry_id(entry_id) or source not in {None, self._source.encode()}:
             return None
         mark = shown(said.get(b"mark", b""))
         mark = mark if mark.startswith(f"{entry_id}:") else entry_id
