@@ -18,8 +18,15 @@ NOWHERE = {
     "REDIS_URL": "redis://:hidden@127.0.0.1:1/0",
     "DATABASE_URL": "postgresql://someone:hidden@127.0.0.1:1/nothing",
 }
-AWAY = {"connected": False, "error": "ConnectionError: refused", "answers": False, "refused": False}
+AWAY = {
+    "connected": False,
+    "error": "ConnectionError: refused",
+    "answers": False,
+    "refused": False,
+    "misconfigured": False,
+}
 REFUSED = {**AWAY, "refused": True}
+MISCONFIGURED = {**AWAY, "misconfigured": True}
 WELL: dict[str, Any] = {
     "redis": {
         "connected": True, "ping_ms": 0.25, "version": "7.0.15", "eviction": "", "allow_eviction": False,
@@ -101,6 +108,7 @@ def test_well_is_0_and_one_line_for_each_thing(monkeypatch: pytest.MonkeyPatch) 
         ({"redis": AWAY}, 3),
         ({"database": AWAY}, 3),
         ({"redis": REFUSED}, 78),
+        ({"redis": MISCONFIGURED}, 78),
         ({"redis": REFUSED, "database": AWAY}, 3),
         ({"database__schema": "behind"}, 1),
         (

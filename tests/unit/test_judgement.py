@@ -10,11 +10,16 @@ from worker.ops.judgement import Away, Facts, judge, span
 
 WORKING = Facts(alive=2)
 GONE = Away("PostgreSQL", "OperationalError: connection refused")
+UNTRUSTED = Away("Redis", "REDIS_URL: the server's certificate is not trusted", misconfigured=True)
 DENIED = Away("Redis", "AuthenticationError: WRONGPASS", refused=True)
 
 # The worst first: the order is the ranking.
 CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "unreachable": ({"away": (GONE,)}, "PostgreSQL does not answer: OperationalError: connection refused."),
+    "misconfigured": (
+        {"away": (UNTRUSTED,)},
+        "Redis can't be used as it is named: REDIS_URL: the server's certificate is not trusted.",
+    ),
     "refused": ({"away": (DENIED,)}, "Redis refuses access: AuthenticationError: WRONGPASS."),
     "schema_behind": ({"schema": "behind"}, "The database schema is behind this version: worker migrate"),
     "schema_obstructed": (
@@ -115,6 +120,7 @@ APART |= {
     for still in ("rows_not_stored", "standstill")
     for worse in (
         "unreachable",
+        "misconfigured",
         "refused",
         "schema_behind",
         "schema_obstructed",

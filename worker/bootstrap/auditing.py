@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from worker import wire
-from worker.bootstrap.connections import database, redis_link, redis_names
+from worker.bootstrap.connections import answering_redis, database, redis_names
 from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.consumer import note_of
 from worker.consumer.audit import Audit, Remedies
@@ -50,11 +50,10 @@ def auditor(settings: Settings, wish: Wish, progress: Callable[[str, int, int], 
     """
     names = redis_names(settings)
     with (
-        redis_link(settings, "audit") as link,
+        answering_redis(settings, "audit") as link,
         database(settings, "audit") as opened,
         scratch.scratch() as memory,
     ):
-        link.ping()
         schema.require_current(opened)
         streams, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
         lately = rows.streams_lately()

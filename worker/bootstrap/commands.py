@@ -8,7 +8,7 @@ from threading import Event
 from msgspec import Struct
 
 from worker import wire
-from worker.bootstrap.connections import MIGRATION_CONNECTIONS, database, redis_link, redis_names
+from worker.bootstrap.connections import MIGRATION_CONNECTIONS, answering_redis, database, redis_names
 from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of
 from worker.settings import Settings
@@ -56,24 +56,21 @@ def schema(settings: Settings) -> str:
 @contextmanager
 def submitter(settings: Settings) -> Iterator[Submitter]:
     """Open the orders stream for adding to it."""
-    with redis_link(settings, "submit") as link:
-        link.ping()
+    with answering_redis(settings, "submit") as link:
         yield Submitter(link, settings.orders_stream)
 
 
 @contextmanager
 def pending_entries(settings: Settings) -> Iterator[PendingEntries]:
     """Open the pending list of the group."""
-    with redis_link(settings, "pending") as link:
-        link.ping()
+    with answering_redis(settings, "pending") as link:
         yield PendingEntries(link, redis_names(settings), lease_ms=settings.lease_ms)
 
 
 @contextmanager
 def dead_letters(settings: Settings) -> Iterator[DeadLetters]:
     """Open the dead letters, and the orders stream to replay them to."""
-    with redis_link(settings, "dead") as link:
-        link.ping()
+    with answering_redis(settings, "dead") as link:
         yield DeadLetters(link, redis_names(settings))
 
 
@@ -81,8 +78,7 @@ def dead_letters(settings: Settings) -> Iterator[DeadLetters]:
 def witnesses(settings: Settings) -> Iterator[Witnesses]:
     """Open everything that is asked about one order."""
     names = redis_names(settings)
-    with redis_link(settings, "show") as link, database(settings, "show") as opened:
-        link.ping()
+    with answering_redis(settings, "show") as link, database(settings, "show") as opened:
         require_current(opened)
         yield Witnesses(
             trail=Trail(link, names),

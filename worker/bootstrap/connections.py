@@ -13,7 +13,7 @@ from worker.domain.errors import ConfigurationError
 from worker.settings import Settings, read_settings
 from worker.settings.checks import Secret
 from worker.store import Database
-from worker.stream import RedisLink, RedisNames
+from worker.stream import RedisLink, RedisNames, demands
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +60,18 @@ def redis_link(settings: Settings, purpose: str, place: Endpoint | None = None) 
         yield link
     finally:
         link.close()
+
+
+@contextmanager
+def answering_redis(settings: Settings, purpose: str) -> Iterator[RedisLink]:
+    """Open connections to a Redis that answers now.
+
+    Raises Outage where it does not, and ConfigurationError, with the way out, where no waiting would end that.
+    """
+    with redis_link(settings, purpose) as link:
+        with demands(link):
+            link.ping()
+        yield link
 
 
 @contextmanager

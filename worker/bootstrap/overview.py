@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,10 +12,10 @@ from worker import wire
 from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.vitals import questions
 from worker.domain.deliveries import size_of
-from worker.domain.errors import AccessDenied, Outage, Refused
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refused
 from worker.settings import Settings
 from worker.store import Sources, StoreInspector
-from worker.stream import DeadLetters, StreamInspector
+from worker.stream import DeadLetters, RedisLink, StreamInspector, demands
 from worker.stream.information import ConsumerState
 from worker.stream.survey import STUCK_LEASES, Survey, Surveyor
 
@@ -28,7 +29,7 @@ def snapshot(settings: Settings) -> dict[str, Any]:
     """Return what the streams and the database look like now; the numbers are not of one instant.
 
     A server that is away has an error instead: `answers` where it takes a ping but not the questions, `refused`
-    where it answers, but not to us.
+    where it answers, but not to us, `misconfigured` where it can't be used as its URL has it.
     """
     names = redis_names(settings)
     allowed = {"allow_volatile": settings.allow_volatile}
@@ -60,7 +61,12 @@ def snapshot(settings: Settings) -> dict[str, Any]:
                 "streams_of_source": streams,
             }
 
-        return {"redis": _asked(link.ping, ask_redis), "database": _asked(opened.ping, ask_database)}
+        return {"redis": _asked(partial(_ping, link), ask_redis), "database": _asked(opened.ping, ask_database)}
+
+
+def _ping(link: RedisLink) -> None:
+    with demands(link):
+        link.ping()
 
 
 def _asked(ping: Callable[[], None], question: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
@@ -74,10 +80,18 @@ def _asked(ping: Callable[[], None], question: Callable[[], Mapping[str, Any]]) 
         ping_ms = round((time.perf_counter() - began) * 1000, 3)
         return {"connected": True, "ping_ms": ping_ms, **question()}
     except Outage as outage:
-        refused = isinstance(outage, AccessDenied)
-        return {"connected": False, "error": outage.reason, "answers": answers, "refused": refused}
+        return _away(outage.reason, answers=answers, refused=isinstance(outage, AccessDenied))
     except Refused as error:
-        return {"connected": False, "error": str(error), "answers": answers, "refused": False}
+        return _away(str(error), answers=answers)
+    except ConfigurationError as error:
+        return _away(str(error), misconfigured=True)
+
+
+def _away(
+    error: str, *, answers: bool = False, refused: bool = False, misconfigured: bool = False
+) -> dict[str, Any]:
+    how = {"answers": answers, "refused": refused, "misconfigured": misconfigured}
+    return {"connected": False, "error": error, **how}
 
 
 def _consumers(consumers: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:

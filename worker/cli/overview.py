@@ -28,7 +28,7 @@ from worker.settings import Settings
 
 EVERY_S = 2.0
 LEAST_S, MOST_S = 0.1, 3600.0
-_EXIT = {"unreachable": EXIT_UNREACHABLE, "refused": EXIT_CONFIGURATION}
+_EXIT = {"unreachable": EXIT_UNREACHABLE, "refused": EXIT_CONFIGURATION, "misconfigured": EXIT_CONFIGURATION}
 
 
 def _seconds(_context: click.Context, _parameter: click.Parameter, given: float | None) -> float | None:

@@ -16,12 +16,16 @@ _KEEPING = {
 
 
 class Away(Struct, frozen=True):
-    """A server that can't be used: it does not answer, or `answers` and can't do what it is asked, or refuses us."""
+    """A server that can't be used: it does not answer, or `answers` and can't do what it is asked, or refuses us.
+
+    Or it is `misconfigured`: its URL is wrong.
+    """
 
     server: str
     reason: str
     answers: bool = False
     refused: bool = False
+    misconfigured: bool = False
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -85,8 +89,10 @@ def judge(facts: Facts) -> list[Condition]:
 
 
 def _servers(facts: Facts) -> Iterator[Condition]:
-    for each in sorted(facts.away, key=lambda away: away.refused):
-        if each.refused:
+    for each in sorted(facts.away, key=lambda away: away.refused or away.misconfigured):
+        if each.misconfigured:
+            name, what = "misconfigured", "can't be used as it is named"
+        elif each.refused:
             name, what = "refused", "refuses access"
         else:
             name, what = "unreachable", "answers, but not as it should" if each.answers else "does not answer"

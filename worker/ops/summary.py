@@ -7,6 +7,8 @@ from worker.ops.judgement import Away, Condition, Facts, by_number, counted, spa
 from worker.ops.logs import escaped
 
 SERVERS = {"redis": "Redis", "database": "PostgreSQL"}
+# In which way a server that does not help us is away.
+HOW = ("answers", "refused", "misconfigured")
 SHOWN_CONSUMERS = 10
 _KEEPS_NOT_KNOWN = "whether it keeps what it acknowledges is not known"
 Found = Mapping[str, Mapping[str, Any]]
@@ -17,7 +19,7 @@ def facts_of(found: Found) -> Facts:
     """Return what is judged of a snapshot."""
     redis, database = found["redis"], found["database"]
     away = tuple(
-        Away(label, found[server]["error"], found[server]["answers"], found[server]["refused"])
+        Away(label, **{how: found[server][how] for how in HOW}, reason=found[server]["error"])
         for server, label in SERVERS.items()
         if not found[server]["connected"]
     )

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from tests.commands import command
 from tests.encryption import Authority, encrypted
 from tests.faults.environment.site import Site
+from tests.faults.environment.test_start import CONFIGURATION
 from tests.faults.environment.test_strange_servers import refusal
 from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
@@ -34,6 +36,11 @@ class Ground:
         return self._moved(
             self.site.workers.environment()["DATABASE_URL"], self.ports[at], options, "postgresql"
         )
+
+    def untrusted(self) -> Deployment:
+        """Return the deployment as it is reached by a Redis whose certificate nobody trusts."""
+        database_url = self.site.workers.environment()["DATABASE_URL"]
+        return Deployment(Servers(self.redis("redis", ""), database_url), self.site.name, self.site.name)
 
     def _moved(self, url: str, port: int, options: str, scheme: str) -> str:
         parts = urlsplit(url)
@@ -115,6 +122,31 @@ def test_tls_to_redis_that_can_not_be_right_is_refused(
 
     assert line.startswith("worker: REDIS_URL: ")
     assert words in line
+
+
+COMMANDS = [
+    ("audit",), ("audit", "--repair"), ("dead", "list"), ("pending",), ("replay", "--all", "--yes"), ("show", "order-0"), ("submit", "-"),
+]  # fmt: skip
+
+
+def test_every_command_refuses_a_certificate_that_nobody_trusts(ground: Ground) -> None:
+    with ground.untrusted() as deployment:
+        said = {" ".join(each): command(deployment, *each) for each in COMMANDS}
+
+    assert {name: each.exit_code for name, each in said.items()} == dict.fromkeys(said, CONFIGURATION)
+    (line,) = {each.stderr.splitlines()[-1] for each in said.values()}
+    assert line.startswith("worker: REDIS_URL: the server's certificate is not trusted")
+
+
+def test_status_tells_a_certificate_that_nobody_trusts_beside_the_other_server(ground: Ground) -> None:
+    with ground.untrusted() as deployment:
+        shown = command(deployment, "status")
+
+    assert shown.exit_code == CONFIGURATION
+    assert shown.output.startswith(
+        "Needs you: Redis can't be used as it is named: REDIS_URL: the server's cert"
+    )
+    assert "PostgreSQL     1" in shown.output
 
 
 @pytest.mark.parametrize("name", OF_POSTGRESQL)
