@@ -90,6 +90,25 @@ def test_row_that_names_no_entry_of_a_stream_is_told_and_costs_no_other_its_repa
     assert "for one order order-1" in audited.output
 
 
+def test_batch_that_takes_postgresql_too_long_is_written_in_parts(deployment: Deployment) -> None:
+    execute(
+        deployment,
+        "CREATE FUNCTION dawdles() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$",
+    )
+    execute(
+        deployment, "CREATE TRIGGER dawdles BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION dawdles()"
+    )
+    # Two seconds for all of them, where a transaction may take half of one.
+    deployment.submit(numbered_orders(100))
+
+    with running(deployment, transaction_timeout_s=0.5) as made:
+        eventually(deployment.all_settled)
+
+    assert made.worker.tally.outages >= 1
+    assert_invariants(deployment, made.worker.tally)
+
+
 def test_trigger_that_raises_for_one_order_costs_no_other_and_no_replica_anything(
     deployment: Deployment,
 ) -> None:

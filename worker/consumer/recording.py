@@ -1,5 +1,6 @@
 """From attempts to the rows that stand: what is lost to others is left out, what is refused is found by halving."""
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeAlias
@@ -11,10 +12,13 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.tasks import AnyOrder, GivenUp
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled
-from worker.domain.errors import Refused, RowRefused
+from worker.domain.errors import Refused, RowRefused, TimedOut
 from worker.domain.orders import Execution, OrderRecord, Status, record_execution, storable
 
 log = structlog.get_logger(__name__)
+
+# With each batch, since each time it is too much again costs a whole timeout.
+GROWTH = 1.0625
 
 Write: TypeAlias = Callable[[Sequence[OrderRecord]], list[OrderRecord]]
 
@@ -68,9 +72,31 @@ class Recording:
         self._lease = lease
         self._write = write
         self._remark = remark
+        # How many rows a transaction is given; fewer once that took too long.
+        self._at_once = math.inf
 
     def record(self, attempts: Sequence[Attempt]) -> list[Stands]:
-        """Commit the rows of the attempts whose lease is not lost, and return what stands for each of these."""
+        """Commit the rows of the attempts whose lease is not lost, and return what stands for each of these.
+
+        In one transaction, or in several where one would outlast its time.
+        """
+        at_once = int(min(self._at_once, len(attempts)))
+        standing = list[Stands]()
+        for first in range(0, len(attempts), at_once or 1):
+            standing += self._record_in_time(attempts[first : first + at_once])
+        if at_once < len(attempts):
+            self._at_once *= GROWTH
+        return standing
+
+    def _record_in_time(self, attempts: Sequence[Attempt]) -> list[Stands]:
+        try:
+            return self._record_ours(attempts)
+        except TimedOut:
+            self._at_once = max(1, len(attempts) // 2)
+            log.warning("took too long, transactions get less", rows=len(attempts), next=self._at_once)
+            raise
+
+    def _record_ours(self, attempts: Sequence[Attempt]) -> list[Stands]:
         lost = self._lease.lost(attempt.delivery for attempt in attempts)
         if lost:
             log.warning("lease lost, left to the new owner", entries=len(lost))

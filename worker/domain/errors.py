@@ -3,6 +3,7 @@
 WorkerError
 ├── Outage              a server is away: wait, keep what is in hand, charge nobody
 │   ├── AccessDenied        it answers, but not to us: at start a person has to mend that, later it is an outage
+│   ├── TimedOut            PostgreSQL took too long over what it was given: with less of it the next try may work
 │   ├── OutOfMemory         Redis takes nothing more, until what nobody needs is let go
 │   └── VenueUnavailable    the executor's venue is away: the same
 ├── Refused             the database answers, and won't do what it was asked for: nobody expected that
@@ -28,6 +29,10 @@ class Outage(WorkerError):
 
 class AccessDenied(Outage):
     """A server refuses our name, password or permissions."""
+
+
+class TimedOut(Outage):
+    """PostgreSQL answers, and gave up what it was asked for when its time was over."""
 
 
 class OutOfMemory(Outage):

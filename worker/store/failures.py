@@ -5,11 +5,13 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from worker.domain.errors import AccessDenied, Outage, Refused, RowRefused
+from worker.domain.errors import AccessDenied, Outage, Refused, RowRefused, TimedOut
 from worker.store.refusals import is_refusal
 
 # A program limit exceeded: an index row too large, say. The driver counts these with servers that are away.
 _LIMIT_EXCEEDED = "54"
+# Of a statement, or from 17 on of the whole transaction. Who waits for a lock has another code.
+_TIME_IS_OVER = ("57014", "25P04")
 # Classes of what passes, or has to be mended on the server: connections, transactions that can't go on, names and passwords,
 # databases and schemas that are not there, serialization, tables that are not as they were made, lack of resources, states of
 # objects (locks), operators, the system around it.
@@ -54,6 +56,8 @@ def outages() -> Iterator[None]:
             raise RowRefused(reason) from error
         if is_of_nobody_knows_what(error):
             raise Refused(reason) from error
+        if code(error) in _TIME_IS_OVER:
+            raise TimedOut("postgresql", reason) from error
         raise (AccessDenied if _refuses(error) else Outage)("postgresql", reason) from error
 
 
