@@ -145,7 +145,7 @@ def test_committed_order_is_answered_and_never_poison_however_often_it_was_charg
     (entry_id,) = bench.submit("a")
     bench.handle_next()
     died_with_it(bench, entry_id, times=MAX_DELIVERIES + 4)
-    bench.lease.let_go([entry_id])
+    bench.put_down(entry_id)
 
     (outcome,) = bench.handle_next()
 

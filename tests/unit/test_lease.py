@@ -7,6 +7,7 @@ import pytest
 from tests.fakes import Bench, FakeOrders
 from tests.harness import eventually
 from worker.consumer import Lease
+from worker.domain.deliveries import Delivery
 from worker.domain.errors import Outage, Stopped
 
 LEASE_S = 30
@@ -49,9 +50,47 @@ def test_lost_entry_is_forgotten_once_the_loop_lets_it_go() -> None:
     steal(bench, taken[0].entry_id)
     bench.lease.renew()
 
-    bench.lease.let_go([taken[0].entry_id])
+    bench.lease.let_go(taken)
 
     assert bench.lease.lost(taken) == set()
+
+
+def test_entry_that_comes_again_after_it_was_lost_is_held_by_its_new_delivery_alone() -> None:
+    bench = Bench()
+    bench.submit("a")
+    (before,) = bench.intake.take()
+    steal(bench, before.entry_id)
+    bench.lease.renew()
+    bench.clock.advance(LEASE_S + 1)
+
+    (again,) = bench.intake.take()
+    lost = [bench.lease.lost([each]) for each in (before, again)]
+    bench.lease.let_go([before])
+    bench.lease.renew()
+
+    assert (before.entry_id, before.hold) != (again.entry_id, again.hold)
+    assert lost == [{before.entry_id}, set()]
+    assert bench.lease.held == {again.entry_id}
+
+
+def test_entry_that_comes_again_during_a_renewal_is_not_lost_by_the_answer() -> None:
+    bench = Bench()
+    bench.submit("a")
+    (before,) = bench.intake.take()
+    again: list[Delivery] = []
+
+    def come_again(step: str) -> None:
+        if step == "renew" and not again:
+            bench.lease.let_go([before])
+            again.extend(bench.lease.hold([before]))
+
+    steal(bench, before.entry_id)
+    bench.orders.faults.on_step = come_again
+
+    bench.lease.renew()
+
+    assert bench.lease.lost(again) == set()
+    assert bench.lease.held == {before.entry_id}
 
 
 def test_settled_entry_is_not_lost_when_the_loop_let_it_go_during_a_renewal() -> None:
@@ -59,7 +98,7 @@ def test_settled_entry_is_not_lost_when_the_loop_let_it_go_during_a_renewal() ->
     bench.submit("a")
     taken = bench.intake.take()
     steal(bench, taken[0].entry_id)
-    bench.orders.faults.on_step = lambda _step: bench.lease.let_go([taken[0].entry_id])
+    bench.orders.faults.on_step = lambda _step: bench.lease.let_go(taken)
 
     bench.lease.renew()
 

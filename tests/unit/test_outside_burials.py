@@ -265,7 +265,7 @@ def trimmed_after_its_intent(*, known: bool) -> Bench:
     bench = outside()
     (entry_id,) = bench.submit("a")
     dies(bench, "resolve")
-    bench.lease.let_go([entry_id])
+    bench.put_down(entry_id)
     if not known:
         venue_of(bench).book.clear()
     trim(bench, entry_id)

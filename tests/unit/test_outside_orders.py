@@ -204,7 +204,7 @@ def test_submitted_order_that_comes_as_if_for_the_first_time_is_asked_for() -> N
     (entry_id,) = bench.submit("a")
     dies(bench, "resolve")
     assert bench.stream.group is not None
-    bench.lease.let_go([entry_id])
+    bench.put_down(entry_id)
     bench.stream.group = None
     bench.stream.make_group()
 

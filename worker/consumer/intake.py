@@ -88,7 +88,7 @@ class Intake:
             log.debug("what was read ahead has not arrived", reason=outage.reason)
             return
         # Their leases run since then.
-        self._hold(self._arrived, since=asked_at)
+        self._arrived = self._hold(self._arrived, since=asked_at)
         self._prepare(self._arrived)
 
     def take(self) -> list[Delivery]:
@@ -227,9 +227,9 @@ class Intake:
         self._waiting.extend(sorted(self._hold(deliveries), key=lambda delivery: delivery.count))
 
     def _hold(self, deliveries: list[Delivery], *, since: float | None = None) -> list[Delivery]:
-        self._lease.hold(deliveries, since=since)
-        self._tally.take(len(deliveries))
-        return deliveries
+        held = self._lease.hold(deliveries, since=since)
+        self._tally.take(len(held))
+        return held
 
 
 def _charged_less(delivery: Delivery, charges: Mapping[str, int]) -> Delivery:

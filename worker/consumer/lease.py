@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterable
+from itertools import count
 from threading import Event, Lock, Thread
 
 import structlog
+from msgspec.structs import replace
 
 from worker.consumer.ports import Monotonic, Orders
 from worker.domain.deliveries import Delivery
@@ -21,8 +23,10 @@ class Lease:
         self.seconds = lease_ms / 1000
         self.clock = clock
         self._lock = Lock()
-        self._held: set[str] = set()
-        self._lost: set[str] = set()
+        # By entry id, which of its deliveries holds it; and those whose entries others hold, or have settled.
+        self._held: dict[str, int] = {}
+        self._lost: set[int] = set()
+        self._holds = count(1)
         self._renewed_at = clock()
         self._unrenewed_since = math.inf
         self._ran_out = 0
@@ -60,19 +64,25 @@ class Lease:
         """How often others could have taken what is in hand, since it was not renewed for a lease."""
         return self._ran_out + self._is_out(for_s=0.0)
 
-    def hold(self, deliveries: Iterable[Delivery], *, since: float | None = None) -> None:
-        """Renew these from now on. `since`: when they may have been handed out, if that was not just now."""
+    def hold(self, deliveries: Iterable[Delivery], *, since: float | None = None) -> list[Delivery]:
+        """Renew these from now on; return them as those that are held.
+
+        `since`: when they may have been handed out, if that was not just now.
+        """
+        held = [replace(delivery, hold=next(self._holds)) for delivery in deliveries]
         with self._lock:
-            self._held.update(delivery.entry_id for delivery in deliveries)
+            self._held.update((delivery.entry_id, delivery.hold) for delivery in held)
             if since is not None:
                 self._unrenewed_since = min(self._unrenewed_since, since)
+        return held
 
-    def let_go(self, entry_ids: Iterable[str]) -> None:
-        """Renew these no more."""
-        gone = set(entry_ids)
+    def let_go(self, deliveries: Iterable[Delivery]) -> None:
+        """Renew these no more; what the entry was delivered for once more is held on."""
         with self._lock:
-            self._held -= gone
-            self._lost -= gone
+            for delivery in deliveries:
+                if self._held.get(delivery.entry_id) == delivery.hold:
+                    del self._held[delivery.entry_id]
+                self._lost.discard(delivery.hold)
 
     def lost(self, deliveries: Iterable[Delivery], *, for_s: float = 0.0) -> set[str]:
         """Return which of these somebody else holds or has settled.
@@ -83,13 +93,13 @@ class Lease:
         if self._is_out(for_s=for_s):
             self.renew()
         with self._lock:
-            return {delivery.entry_id for delivery in deliveries if delivery.entry_id in self._lost}
+            return {delivery.entry_id for delivery in deliveries if delivery.hold in self._lost}
 
     def renew(self) -> None:
         """Restart the lease of everything in hand and note what is lost. Raises Outage."""
         with self._lock:
             self._ran_out += self._is_out(for_s=0.0)
-            held, since = frozenset(self._held), self._unrenewed_since
+            held, since = dict(self._held), self._unrenewed_since
             self._unrenewed_since = math.inf
         asked_at = self.clock()
         try:
@@ -99,9 +109,10 @@ class Lease:
                 self._unrenewed_since = min(self._unrenewed_since, since)
             raise
         with self._lock:
-            # What the loop let go meanwhile is settled, not lost.
-            self._lost |= self._held.intersection(lost)
-            self._held.difference_update(lost)
+            for entry_id in lost:
+                # What the loop let go meanwhile is settled, not lost, and what came again since is not what was asked about.
+                if self._held.get(entry_id) == held[entry_id]:
+                    self._lost.add(self._held.pop(entry_id))
         self._renewed_at = asked_at
 
     def _is_out(self, *, for_s: float) -> bool:

@@ -241,7 +241,7 @@ class Worker:
             left = self.in_hand + self.intake.leftovers()
             in_doubt = self.repair.doubts.deliveries
             self.stream.release({each.entry_id: each.count_before for each in [*left, *in_doubt]})
-            self.lease.let_go(each.entry_id for each in left)
+            self.lease.let_go(left)
             self.tally.hand_back(len(left))
             self.in_hand = []
             self.stream.leave()

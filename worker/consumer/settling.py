@@ -73,7 +73,7 @@ class Settler:
             self._intake.postpone(retry.delivery, at_least_s=retry.after_s)
         aside = {delivery.entry_id for delivery, _ in unrendered}
         kept = {retry.delivery.entry_id for retry in retries} | aside
-        self._lease.let_go(delivery.entry_id for delivery in in_hand if delivery.entry_id not in kept)
+        self._lease.let_go(delivery for delivery in in_hand if delivery.entry_id not in kept)
         done = [each for each in outcomes if each.delivery.entry_id not in aside] if aside else outcomes
         kinds = Counter(map(kind, done))
         self._tally.settle(kinds)

@@ -15,7 +15,8 @@ class Delivery(Struct, frozen=True):
     `fields` alternates names and values as the stream holds them, repeats kept; it is empty where the entry was
     trimmed while it was pending. `count` is how many
     executions the entry has been charged with; while `charged` is false the coming one is not among them. `failure` is
-    the unexpected error in which the last one ended, where this process has seen it.
+    the unexpected error in which the last one ended, where this process has seen it. `hold` tells it from other
+    deliveries of the entry to this process: it may have lost the entry to others, and have got it back since.
     """
 
     entry_id: str
@@ -23,6 +24,7 @@ class Delivery(Struct, frozen=True):
     count: int
     charged: bool
     failure: str = ""
+    hold: int = 0
 
     @property
     def count_before(self) -> int:

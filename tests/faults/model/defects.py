@@ -99,7 +99,7 @@ class _LosesOutcomes(Worker):
         try:
             super().settle(outcomes)
         except Outage:
-            self.lease.let_go(each.entry_id for each in self.in_hand)
+            self.lease.let_go(self.in_hand)
             self.tally.hand_back(len(self.in_hand))
             self.in_hand, self.outcomes = [], None
             raise
