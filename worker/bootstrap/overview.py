@@ -61,7 +61,10 @@ def snapshot(settings: Settings) -> dict[str, Any]:
                 "streams_of_source": streams,
             }
 
-        return {"redis": _asked(partial(_ping, link), ask_redis), "database": _asked(opened.ping, ask_database)}
+        return {
+            "redis": _asked(partial(_ping, link), ask_redis),
+            "database": _asked(opened.ping, ask_database),
+        }
 
 
 def _ping(link: RedisLink) -> None:
