@@ -146,6 +146,28 @@ def test_what_may_be_out_already_is_told_when_others_had_the_time_to_publish_it(
     assert (published(bench), bench.stream.unknown) == ([], [entry_id])
 
 
+def test_what_may_be_out_already_is_told_when_its_mark_was_dropped_and_its_result_deleted(
+    bench: Bench,
+) -> None:
+    """Proves it for a process that slept longer than marks are kept, beside marks that were never lost."""
+    (entry_id,) = bench.submit("a")
+    bench.worker.lease.start()
+    bench.worker.refill()
+    bench.worker.outcomes = bench.handling.handle(bench.worker.in_hand)
+    bench.clock.advance(31)
+    other = Bench(bench.stream, bench.store.table, consumer="worker-2")
+    other.run_until(lambda: published(bench) == ["a"])
+    bench.stream.entries.clear()
+    bench.stream.horizon_ms = FAR_ABOVE
+    bench.stream.settled.clear()
+    bench.stream.results.trim(1)
+
+    bench.worker.work_through()
+    bench.worker.refill()
+
+    assert (published(bench), bench.stream.unknown) == ([], [entry_id])
+
+
 def test_result_that_was_just_written_goes_out_though_nobody_can_know_of_others(bench: Bench) -> None:
     bench.submit("a")
     bench.worker.lease.start()

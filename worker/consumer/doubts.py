@@ -234,16 +234,21 @@ class Doubts:
 
     def _end(self, walk: "Walk") -> None:
         self._walk = None
-        if self._marks.remember((), walk.known()):
-            self._decide(walk.looked_for)
+        known = walk.known()
+        if self._marks.remember((), known):
+            self._decide(walk.looked_for, whole_since_ms=known.results_since_ms or 0)
         self._marks.end_walk()
 
-    def _decide(self, looked_for: Container[Key]) -> list[Doubt]:
-        """Settle what is decided, by marks or because it was looked for; return what is not."""
+    def _decide(self, looked_for: Container[Key], *, whole_since_ms: int = 0) -> list[Doubt]:
+        """Settle what is decided, by marks or because it was looked for; return what is not.
+
+        Since `whole_since_ms` no result was missing where it was looked for.
+        """
         fates = dict(self._fates())
         decided, undecided = [], []
         for each in self._open.values():
-            settlement = _decided(each, fates[each.settlement.entry_id], looked_for=each.key in looked_for)
+            fate, sought = fates[each.settlement.entry_id], each.key in looked_for
+            settlement = _decided(each, fate, looked_for=sought, whole_since_ms=whole_since_ms)
             if settlement is None:
                 undecided.append(each)
             else:
@@ -332,7 +337,7 @@ class Found:
         }
 
 
-def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool) -> Settlement | None:
+def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool, whole_since_ms: int) -> Settlement | None:
     """Return what is to be done about a doubt, if that is known."""
     settlement, since_ms = doubt.settlement, doubt.since_ms
     buries = settlement.action == "bury"
@@ -346,7 +351,9 @@ def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool) -> Settlement | None
     # Where it was looked for, marks say so, unless they were lost since.
     if not walked or (fate.old and not looked_for):
         return None
-    if buries or doubt.written or since_ms >= (fate.marks.results_since_ms or 0):
+    # Of what is old its mark was dropped: then marks tell nothing, however far back they are complete, and results alone do.
+    complete_ms = whole_since_ms if fate.old else fate.marks.results_since_ms or 0
+    if buries or doubt.written or since_ms >= complete_ms:
         # A letter that comes twice costs a person a look; one that never comes costs an order.
         return replace(settlement, stands_since_ms=LOOKED_FOR)
     return replace(settlement, action="unknown", fields=(), copy="")
