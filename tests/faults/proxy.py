@@ -102,7 +102,9 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._wake.send(b"!")
+        with suppress(OSError):
+            # Where it has ended already, why is told below.
+            self._wake.send(b"!")
         self._thread.join()
         if self._failure is not None:
             raise self._failure

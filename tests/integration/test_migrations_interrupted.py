@@ -30,7 +30,8 @@ from worker.store import migrations, turns
 CHANGES = ("ALTER", "CREATE", "DROP", "INSERT", "UPDATE")
 HAS_THE_TURN = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = %s"
 END_THE_BUILD = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE UNIQUE INDEX%'"
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND query LIKE 'CREATE UNIQUE INDEX%'"
 )
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 LIST = Path(__file__).with_name("mutants.toml")
 COPIED = ("worker", "tests", "alembic", "alembic.ini", "examples", "pyproject.toml", "README.md")
 FAILED = 1
+TEST_LASTS_S, ALL_LAST_S = 150, 600
 
 
 class NoLongerApplies(Exception):
@@ -95,10 +96,12 @@ def run_tests(tree: Path, servers: Servers, *tests: str) -> subprocess.Completed
         "-q",
         "-p",
         "pytest_timeout",
+        # A bug may keep a test from its end: that is caught, as long as it is this limit that strikes.
+        f"--timeout={TEST_LASTS_S}",
         "-p",
         "no:cacheprovider",
         *tests,
     ]
     return subprocess.run(
-        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=ALL_LAST_S, check=False
     )
