@@ -30,6 +30,24 @@ def held_through_a_loss(bench: Bench, order_id: str) -> str:
     return entry_id
 
 
+def committed(bench: Bench, order_id: str) -> str:
+    """An order in hand whose row is written, and whose result is to be published next."""
+    (entry_id,) = bench.submit(order_id)
+    bench.worker.lease.start()
+    bench.worker.refill()
+    bench.worker.outcomes = bench.handling.handle(bench.worker.in_hand)
+    return entry_id
+
+
+def published_by_another(bench: Bench, order_id: str) -> str:
+    """An order whose row is written, and that another replica has settled when its lease had run out."""
+    entry_id = committed(bench, order_id)
+    bench.clock.advance(31)
+    other = Bench(bench.stream, bench.store.table, consumer="worker-2")
+    other.run_until(lambda: published(bench) == [order_id])
+    return entry_id
+
+
 def published(bench: Bench) -> list[str]:
     return [result["order_id"] for result in bench.stream.results]
 
@@ -131,13 +149,7 @@ def test_what_may_be_out_already_is_told_when_only_the_reply_to_its_settle_was_l
 
 def test_what_may_be_out_already_is_told_when_others_had_the_time_to_publish_it(bench: Bench) -> None:
     """Proves that a row of one's own is not taken for unpublished by a process that slept longer than its lease."""
-    (entry_id,) = bench.submit("a")
-    bench.worker.lease.start()
-    bench.worker.refill()
-    bench.worker.outcomes = bench.handling.handle(bench.worker.in_hand)
-    bench.clock.advance(31)
-    other = Bench(bench.stream, bench.store.table, consumer="worker-2")
-    other.run_until(lambda: published(bench) == ["a"])
+    entry_id = published_by_another(bench, "a")
     lose_what_was_given_out(bench)
 
     bench.worker.work_through()
@@ -150,13 +162,7 @@ def test_what_may_be_out_already_is_told_when_its_mark_was_dropped_and_its_resul
     bench: Bench,
 ) -> None:
     """Proves it for a process that slept longer than marks are kept, beside marks that were never lost."""
-    (entry_id,) = bench.submit("a")
-    bench.worker.lease.start()
-    bench.worker.refill()
-    bench.worker.outcomes = bench.handling.handle(bench.worker.in_hand)
-    bench.clock.advance(31)
-    other = Bench(bench.stream, bench.store.table, consumer="worker-2")
-    other.run_until(lambda: published(bench) == ["a"])
+    entry_id = published_by_another(bench, "a")
     bench.stream.entries.clear()
     bench.stream.horizon_ms = FAR_ABOVE
     bench.stream.settled.clear()
@@ -169,10 +175,7 @@ def test_what_may_be_out_already_is_told_when_its_mark_was_dropped_and_its_resul
 
 
 def test_result_that_was_just_written_goes_out_though_nobody_can_know_of_others(bench: Bench) -> None:
-    bench.submit("a")
-    bench.worker.lease.start()
-    bench.worker.refill()
-    bench.worker.outcomes = bench.handling.handle(bench.worker.in_hand)
+    committed(bench, "a")
     bench.stream.results.append({"order_id": "z", "entry_id": "1-1"})
     lose_what_was_given_out(bench)
 

@@ -13,7 +13,7 @@ from worker.domain.errors import ConfigurationError
 from worker.settings import Settings, read_settings
 from worker.settings.checks import Secret
 from worker.store import Database
-from worker.stream import RedisLink, RedisNames, demands
+from worker.stream import RedisLink, RedisNames, require_answer
 
 log = structlog.get_logger(__name__)
 
@@ -69,8 +69,7 @@ def answering_redis(settings: Settings, purpose: str) -> Iterator[RedisLink]:
     Raises Outage where it does not, and ConfigurationError, with the way out, where no waiting would end that.
     """
     with redis_link(settings, purpose) as link:
-        with demands(link):
-            link.ping()
+        require_answer(link)
         yield link
 
 

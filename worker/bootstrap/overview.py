@@ -15,7 +15,7 @@ from worker.domain.deliveries import size_of
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refused
 from worker.settings import Settings
 from worker.store import Sources, StoreInspector
-from worker.stream import DeadLetters, RedisLink, StreamInspector, demands
+from worker.stream import DeadLetters, StreamInspector, require_answer
 from worker.stream.information import ConsumerState
 from worker.stream.survey import STUCK_LEASES, Survey, Surveyor
 
@@ -62,14 +62,9 @@ def snapshot(settings: Settings) -> dict[str, Any]:
             }
 
         return {
-            "redis": _asked(partial(_ping, link), ask_redis),
+            "redis": _asked(partial(require_answer, link), ask_redis),
             "database": _asked(opened.ping, ask_database),
         }
-
-
-def _ping(link: RedisLink) -> None:
-    with demands(link):
-        link.ping()
 
 
 def _asked(ping: Callable[[], None], question: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:

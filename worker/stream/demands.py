@@ -45,6 +45,12 @@ def demands(link: RedisLink) -> Iterator[None]:
         raise ConfigurationError(line) from None
 
 
+def require_answer(link: RedisLink) -> None:
+    """Return when the server answers. Raises Outage, and ConfigurationError where no waiting ends that."""
+    with demands(link):
+        link.ping()
+
+
 def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
     """Raise ConfigurationError where the server is none that keeps what it is given. What it does not tell is no reason to leave."""
     with outages():
