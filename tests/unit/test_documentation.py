@@ -42,3 +42,17 @@ def test_no_function_is_longer_than_a_screen() -> None:
     }
 
     assert {name: lines for name, lines in lengths.items() if lines > 40} == {}
+
+
+def test_pages_count_the_conditions_and_the_planted_bugs_that_there_are() -> None:
+    conditions = len(
+        re.findall(r"^\| [a-z]+: ", (ROOT / "docs/environment.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    bugs = (ROOT / "tests/faults/mutants/mutants.toml").read_text(encoding="utf-8").count("[[mutant]]")
+    told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+    assert set(re.findall(r"([\d,]+) conditions\b", told)) == {str(conditions)}
+    assert set(re.findall(r"([\d,]+)(?: planted)? bugs\b|mutants\.toml\) lists (\d+)", told)) == {
+        (str(bugs), ""),
+        ("", str(bugs)),
+    }
