@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
-from tests.harness import Deployment
-from tests.processes import free_port
+from tests.harness import PATIENT_START, Deployment
 from worker.bootstrap.replica import Replica, replica
 from worker.domain.orders import OrderRecord
+from worker.local.directory import free_port
 
 
 def _as_is(port: Any) -> Any:
@@ -24,7 +24,7 @@ def running(
     **overrides: object,
 ) -> Iterator[Replica]:
     """Run a replica in a thread until the block ends, then drain it."""
-    settings = deployment.settings(health_port=free_port(), **overrides)
+    settings = deployment.settings(health_port=free_port(), **{**PATIENT_START, **overrides})
     with replica(settings, wrap_stream=wrap_stream, wrap_store=wrap_store) as made:
         made.deadlines.stop()
         thread = Thread(target=made.worker.run, name="loop")

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import psycopg
 
 from tests.harness import Deployment, Servers, eventually
-from tests.processes import free_port
 from tests.skips import Reason, skip
+from worker.local.directory import free_port
 
 CONFIGURATION = """\
 [databases]

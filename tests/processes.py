@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -15,18 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.victim import REACHED
-from tests.harness import Deployment, eventually
+from tests.harness import PATIENT_START, Deployment, eventually
 from worker.consumer import Tally
+from worker.local.directory import free_port
 
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-m", "worker", "run")
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -53,7 +46,7 @@ class WorkerProcess:
     ) -> None:
         self.port = free_port()
         self.log = log
-        environment = deployment.process_environment(health_port=self.port, **overrides)
+        environment = deployment.process_environment(health_port=self.port, **{**PATIENT_START, **overrides})
         with log.open("wb") as out:
             # In a session of its own: a terminal that the tests have is none of its business.
             self._process = subprocess.Popen(

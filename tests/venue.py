@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.harness import eventually
-from tests.processes import ROOT, free_port
+from tests.processes import ROOT
+from worker.local.directory import free_port
 
 SLOW_S = 0.05
 

@@ -19,8 +19,9 @@ from tests.acceptance.runbook_scene import (
     one_after_another,
 )
 from tests.harness import eventually, names_of, numbered_orders
-from tests.processes import COMMAND, ROOT, WorkerProcess, free_port
+from tests.processes import COMMAND, ROOT, WorkerProcess
 from tests.venue import venue
+from worker.local.directory import free_port
 
 EXECUTORS = "tests.faults.executors"
 

@@ -17,7 +17,8 @@ import pytest
 from tests.acceptance.test_commands import worker
 from tests.harness import Deployment, assert_invariants, eventually, sample_orders
 from tests.integration.test_bridge import added, cut_all, legacy, publish
-from tests.processes import WorkerProcess, free_port, workers
+from tests.processes import WorkerProcess, workers
+from worker.local.directory import free_port
 
 HEARS = "hearing the channel"
 

@@ -11,8 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness import SAMPLE_FILE, Deployment, assert_invariants, eventually, numbered_orders
-from tests.processes import ROOT, assert_quiet, free_port, said_to_nobody, workers
+from tests.processes import ROOT, assert_quiet, said_to_nobody, workers
 from tests.skips import Reason, skip
+from worker.local.directory import free_port
 
 
 def worker(

@@ -8,7 +8,8 @@ import pytest
 
 from tests.accounts import users
 from tests.harness import Deployment
-from tests.processes import ROOT, free_port
+from tests.processes import ROOT
+from worker.local.directory import free_port
 
 ODD = "p@ss/w:o#r?d% é+'"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness import Deployment, eventually, sample_orders
-from tests.processes import ROOT, free_port
+from tests.processes import ROOT
+from worker.local.directory import free_port
 
 PAGE = ROOT / "docs" / "migrate-from-pubsub.md"
 STEP = re.compile(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Deployment, eventually, numbered_orders
-from tests.processes import ROOT, WorkerProcess, free_port
+from tests.processes import ROOT, WorkerProcess
+from worker.local.directory import free_port
 
 UNWRITABLE = 74
 # Begins with a SIGINT that is ignored, in the foreground of the terminal that is its standard input.

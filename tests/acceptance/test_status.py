@@ -19,8 +19,9 @@ import pytest
 
 from tests.acceptance.test_commands import worker
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
-from tests.processes import ROOT, assert_quiet, free_port, said_to_nobody, workers
+from tests.processes import ROOT, assert_quiet, said_to_nobody, workers
 from worker.local import LocalPostgres, LocalRedis
+from worker.local.directory import free_port
 
 PAGE = ROOT / "docs" / "runbook" / "status.md"
 # Those on the page that do not end by themselves are ended as a person would.

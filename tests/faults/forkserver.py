@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.harness import Deployment, eventually
-from tests.processes import ROOT, WorkerProcess, free_port
+from tests.processes import ROOT, WorkerProcess
 from worker.bootstrap.replica import EXIT_STOPPED
+from worker.local.directory import free_port
 
 _LOOK_EVERY_S = 0.005
 

@@ -14,9 +14,9 @@ from tests.faults.reporting import record
 from tests.faults.scale import CHAOS
 from tests.faults.trials import SHORT_LEASES, looping, soon
 from tests.harness import Deployment, assert_invariants, numbered_orders
-from tests.processes import free_port
 from worker.domain.orders import OrderRecord
 from worker.local import LocalRedis
+from worker.local.directory import free_port
 
 ORDERS = 48
 AT_ONCE = 3

@@ -53,6 +53,7 @@ def test_rows_that_a_promoted_standby_lacks_are_told_and_mended_without_a_second
             metrics = replicas[0].get("/metrics")[1].decode()
             published = here.published()
             mended = command(here, "audit", "--repair", **UNHURRIED)
+            assert f"{LOST} mended" in mended.output, mended.output
             eventually(lambda: all(lost_rows(each) == 0 for each in replicas), within=60)
             eventually(here.all_settled, within=60)
             well = command(here, "status", **UNHURRIED)
@@ -65,7 +66,6 @@ def test_rows_that_a_promoted_standby_lacks_are_told_and_mended_without_a_second
         )
         assert f"execution_stream_lost_rows {LOST}.0" in metrics
         assert sum(line["orders"] for line in lines) == LOST
-        assert f"{LOST} mended" in mended.output
         assert "lost rows" not in well.output
         assert here.published() == published
         assert len(here.rows()) == len(published) == len(orders)

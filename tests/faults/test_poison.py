@@ -11,7 +11,8 @@ import pytest
 
 from tests.faults.executors import NOTES
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
-from tests.processes import COMMAND, ROOT, free_port
+from tests.processes import COMMAND, ROOT
+from worker.local.directory import free_port
 
 MAX_DELIVERIES = 3
 

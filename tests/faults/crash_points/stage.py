@@ -17,9 +17,9 @@ from tests.faults.reporting import record
 from tests.faults.trials import TIMES, looping
 from tests.faults.victim import REACHED
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
-from tests.processes import free_port
 from worker.consumer import Tally
 from worker.domain.orders import Status
+from worker.local.directory import free_port
 
 MAX_DELIVERIES = 5
 POISON = "order-0"

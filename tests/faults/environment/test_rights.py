@@ -9,8 +9,8 @@ from tests.faults.environment.documented import USERS, commands
 from tests.faults.environment.site import Site
 from tests.harness import Deployment, numbered_orders
 from tests.inprocess import running
-from tests.processes import free_port
 from worker.bootstrap.replica import replica
+from worker.local.directory import free_port
 
 SCRIPTS = [
     each.read_text(encoding="utf-8")

@@ -18,9 +18,10 @@ from tests.faults.environment.site import Site
 from tests.faults.environment.trial import LONG_LEASE, assert_as_if_nothing_had_happened, recovering
 from tests.harness import numbered_orders
 from tests.inprocess import running
-from tests.processes import ROOT, free_port
+from tests.processes import ROOT
 from worker.bootstrap.replica import replica
 from worker.cli.shell import translated
+from worker.local.directory import free_port
 from worker.settings import read_settings
 
 UNREACHABLE, STOPPED, CONFIGURATION = 3, 70, 78

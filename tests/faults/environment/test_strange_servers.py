@@ -15,11 +15,11 @@ from tests.faults.environment.site import Site
 from tests.faults.environment.test_start import CONFIGURATION, start
 from tests.harness import Deployment, Servers, eventually
 from tests.inprocess import running
-from tests.processes import free_port
 from tests.skips import Reason, skip
 from worker.bootstrap.commands import migrate
 from worker.domain.errors import ConfigurationError, Outage
 from worker.local import LocalPostgres, LocalRedis
+from worker.local.directory import free_port
 from worker.local.redis import find_redis
 from worker.store import Database, require_fit
 

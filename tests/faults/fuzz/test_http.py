@@ -17,10 +17,10 @@ from tests.faults.fuzz.requests import LAST, request
 from tests.faults.fuzz.seeds import SEED, case, drawn, numbers
 from tests.faults.reporting import record
 from tests.harness import eventually
-from tests.processes import free_port
 from tests.unit.test_server import ask
 from tests.unit.test_views import Shown
 from worker.domain.errors import Outage
+from worker.local.directory import free_port
 from worker.ops import HttpServer
 
 REQUESTS = 1_000

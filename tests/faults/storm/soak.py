@@ -12,7 +12,7 @@ from tests.faults.storm.ends import Producer
 from tests.faults.storm.replicas import Place
 from tests.faults.storm.steps import Crumbs
 from tests.harness import Deployment, eventually, numbered_orders
-from tests.processes import free_port
+from worker.local.directory import free_port
 
 REPLICAS = 2
 ORDERS_A_SECOND = 100

@@ -24,9 +24,10 @@ from tests.faults.storm.steps import Crumbs, Step
 from tests.faults.storm.traffic import Kind
 from tests.faults.storm.weather import Weather
 from tests.harness import Deployment
-from tests.processes import ROOT, free_port
+from tests.processes import ROOT
 from worker.consumer import Tally
 from worker.local import LocalPostgres, LocalRedis
+from worker.local.directory import free_port
 
 REPLICAS = 4
 LEASE_S = 1.0

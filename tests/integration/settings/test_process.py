@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.harness import Deployment, eventually, numbered_orders
-from tests.processes import COMMAND, WorkerProcess, free_port, workers
+from tests.processes import COMMAND, WorkerProcess, workers
+from worker.local.directory import free_port
 
 # Long enough that only the deadline ends it.
 FOR_EVER = {"paper_latency_ms": 59_000, "lease_ms": 58_000}
