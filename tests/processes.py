@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.victim import REACHED
-from tests.harness import PATIENT_START, Deployment, eventually
+from tests.harness import PATIENT_START, Deployment, busyness, eventually
 from worker.consumer import Tally
 from worker.local.directory import free_port
 
@@ -86,7 +86,7 @@ class WorkerProcess:
 
     def wait(self, within: float = 20) -> int:
         """Return its exit code."""
-        return self._process.wait(timeout=within)
+        return self._process.wait(timeout=within * busyness())
 
     def drain(self) -> int:
         """Ask it to leave, and return its exit code."""

@@ -1,6 +1,5 @@
 """One small run of a worker through a proxy that does harm, and what must be true of it afterwards."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import redis
 from tests.faults.framing import Framing, PostgresWire, Resp
 from tests.faults.proxy import Plan, Proxy
 from tests.faults.scale import CHAOS
-from tests.harness import Deployment, assert_invariants, sample_orders, take_and_vanish
+from tests.harness import Deployment, assert_invariants, eventually, sample_orders, take_and_vanish
 from worker.bootstrap.replica import Replica, replica
 from worker.domain.errors import Outage
 from worker.local.directory import free_port
@@ -33,10 +32,7 @@ SHORT_LEASES = {
 
 def soon(condition: Callable[[], object], *, within: float) -> None:
     """The same as eventually, looking more often: hundreds of runs wait here."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within} s"
-        time.sleep(0.002)
+    eventually(condition, within=within, every_s=0.002)
 
 
 def in_turn(run: Callable[[int], list[str]], *, least: int, step: int = 1) -> int:
