@@ -24,7 +24,7 @@ IS_BEING_BUILT = (
     "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('orders_entry_id_source_key') AND NOT indisvalid"
 )
 
-HAS_BEEN_BUILT_FOR_A_WHILE = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE UNIQUE INDEX%' AND query_start < now() - interval '0.3 s'"
+HAS_BEEN_BUILT_FOR = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE UNIQUE INDEX%%' AND query_start < now() - make_interval(secs => %s)"
 INDEXES = ["orders_entry_id_source_key", "orders_pkey", "orders_recorded_at_idx"]
 _INDEXES = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'orders'::regclass AND indisvalid ORDER BY 1"
 _END_ALL = (
