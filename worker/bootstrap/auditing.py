@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from worker import wire
-from worker.bootstrap.connections import answering_redis, database, redis_names
+from worker.bootstrap.connections import answering_database, answering_redis, redis_names
 from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.consumer import note_of
 from worker.consumer.audit import Audit, Remedies
@@ -51,7 +51,7 @@ def auditor(settings: Settings, wish: Wish, progress: Callable[[str, int, int], 
     names = redis_names(settings)
     with (
         answering_redis(settings, "audit") as link,
-        database(settings, "audit") as opened,
+        answering_database(settings, "audit") as opened,
         scratch.scratch() as memory,
     ):
         schema.require_current(opened)

@@ -8,7 +8,13 @@ from threading import Event
 from msgspec import Struct
 
 from worker import wire
-from worker.bootstrap.connections import MIGRATION_CONNECTIONS, answering_redis, database, redis_names
+from worker.bootstrap.connections import (
+    MIGRATION_CONNECTIONS,
+    answering_database,
+    answering_redis,
+    database,
+    redis_names,
+)
 from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of
 from worker.settings import Settings
@@ -47,7 +53,7 @@ def schema(settings: Settings) -> str:
 
     Raises ConfigurationError where something is in its way.
     """
-    with database(settings, "migrate") as opened:
+    with answering_database(settings, "migrate") as opened:
         found = standing(opened)
     require_way(found)
     return found.state.value
@@ -78,7 +84,7 @@ def dead_letters(settings: Settings) -> Iterator[DeadLetters]:
 def witnesses(settings: Settings) -> Iterator[Witnesses]:
     """Open everything that is asked about one order."""
     names = redis_names(settings)
-    with answering_redis(settings, "show") as link, database(settings, "show") as opened:
+    with answering_redis(settings, "show") as link, answering_database(settings, "show") as opened:
         require_current(opened)
         yield Witnesses(
             trail=Trail(link, names),

@@ -12,8 +12,8 @@ from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings, read_settings
 from worker.settings.checks import Secret
-from worker.store import Database
-from worker.stream import RedisLink, RedisNames, require_answer
+from worker.store import Database, require_postgresql
+from worker.stream import RedisLink, RedisNames, require_redis
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +69,7 @@ def answering_redis(settings: Settings, purpose: str) -> Iterator[RedisLink]:
     Raises Outage where it does not, and ConfigurationError, with the way out, where no waiting would end that.
     """
     with redis_link(settings, purpose) as link:
-        require_answer(link)
+        require_redis(link)
         yield link
 
 
@@ -88,6 +88,17 @@ def database(
         yield opened
     finally:
         opened.close()
+
+
+@contextmanager
+def answering_database(settings: Settings, purpose: str) -> Iterator[Database]:
+    """Open a connection to a PostgreSQL that answers now.
+
+    Raises Outage where it does not, and ConfigurationError, with the way out, where no waiting would end that.
+    """
+    with database(settings, purpose) as opened:
+        require_postgresql(opened)
+        yield opened
 
 
 def database_from_environment() -> Database:

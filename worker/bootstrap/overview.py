@@ -14,8 +14,8 @@ from worker.bootstrap.vitals import questions
 from worker.domain.deliveries import size_of
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refused
 from worker.settings import Settings
-from worker.store import Sources, StoreInspector
-from worker.stream import DeadLetters, StreamInspector, require_answer
+from worker.store import Sources, StoreInspector, require_postgresql
+from worker.stream import DeadLetters, StreamInspector, require_redis
 from worker.stream.information import ConsumerState
 from worker.stream.survey import STUCK_LEASES, Survey, Surveyor
 
@@ -62,8 +62,8 @@ def snapshot(settings: Settings) -> dict[str, Any]:
             }
 
         return {
-            "redis": _asked(partial(require_answer, link), ask_redis),
-            "database": _asked(opened.ping, ask_database),
+            "redis": _asked(partial(require_redis, link), ask_redis),
+            "database": _asked(partial(require_postgresql, opened), ask_database),
         }
 
 

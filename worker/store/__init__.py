@@ -1,6 +1,6 @@
 """Speaks SQL: the rows of orders and trades, the inbox, the schema."""
 
-from worker.store.demands import require_fit
+from worker.store.demands import require_fit, require_postgresql
 from worker.store.engine import Database
 from worker.store.evidence import StoreEvidence
 from worker.store.orders import OrderStore
@@ -17,4 +17,5 @@ __all__ = [
     "StoreInspector",
     "rehearse",
     "require_fit",
+    "require_postgresql",
 ]

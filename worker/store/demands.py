@@ -1,5 +1,8 @@
 """What is demanded of PostgreSQL before rows are trusted to it, beyond that it answers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import func, select
 
 from worker.domain.errors import ConfigurationError, Outage
@@ -10,16 +13,28 @@ _STANDBY = "DATABASE_URL: leads to a standby, which takes no rows; name the prim
 _STATEMENT_POOLING = "DATABASE_URL: leads to PgBouncer in statement pooling mode, which has no transactions; set its pool_mode to transaction or session"
 
 
-def require_fit(database: Database) -> None:
-    """Raise ConfigurationError, with the way out, where a person has to mend something first; Outage where it does not answer."""
+@contextmanager
+def demands() -> Iterator[None]:
+    """Raise ConfigurationError, with the way out, in place of an Outage that no waiting ends."""
     try:
-        with database.transaction() as connection:
-            is_standby = connection.scalar(select(func.pg_is_in_recovery()))
+        yield
     except Outage as outage:
         if "statement pooling mode" in outage.reason:
             raise ConfigurationError(_STATEMENT_POOLING) from None
         if is_of_options(getattr(outage.__cause__, "orig", None)):
             raise ConfigurationError(f"DATABASE_URL: can't be used as it is: {outage.reason}") from None
         raise
+
+
+def require_postgresql(database: Database) -> None:
+    """Return when the server answers. Raises Outage, and ConfigurationError where no waiting ends that."""
+    with demands():
+        database.ping()
+
+
+def require_fit(database: Database) -> None:
+    """Return when it answers and takes rows. Raises Outage, and ConfigurationError where no waiting ends that."""
+    with demands(), database.transaction() as connection:
+        is_standby = connection.scalar(select(func.pg_is_in_recovery()))
     if is_standby:
         raise ConfigurationError(_STANDBY)

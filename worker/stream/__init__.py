@@ -5,7 +5,7 @@ from worker.stream.bridge import Bridge
 from worker.stream.channel import Channel
 from worker.stream.connection import RedisLink, RedisNames
 from worker.stream.dead_letters import Closing, DeadLetters, LetterState, StoredLetter
-from worker.stream.demands import demands, require_answer, require_keeping
+from worker.stream.demands import demands, require_keeping, require_redis
 from worker.stream.evidence import StreamEvidence
 from worker.stream.inspection import StreamInspector
 from worker.stream.lost_rows import LostRowsBook
@@ -46,7 +46,7 @@ __all__ = [
     "Trail",
     "Unpublished",
     "demands",
-    "require_answer",
     "require_keeping",
     "require_publishing",
+    "require_redis",
 ]

@@ -45,7 +45,7 @@ def demands(link: RedisLink) -> Iterator[None]:
         raise ConfigurationError(line) from None
 
 
-def require_answer(link: RedisLink) -> None:
+def require_redis(link: RedisLink) -> None:
     """Return when the server answers. Raises Outage, and ConfigurationError where no waiting ends that."""
     with demands(link):
         link.ping()

@@ -37,10 +37,16 @@ class Ground:
             self.site.workers.environment()["DATABASE_URL"], self.ports[at], options, "postgresql"
         )
 
-    def untrusted(self) -> Deployment:
-        """Return the deployment as it is reached by a Redis whose certificate nobody trusts."""
-        database_url = self.site.workers.environment()["DATABASE_URL"]
-        return Deployment(Servers(self.redis("redis", ""), database_url), self.site.name, self.site.name)
+    def untrusted(self, server: str) -> Deployment:
+        """Return the deployment with one server whose certificate nobody trusts."""
+        redis_url, database_url = (
+            self.site.workers.environment()[each] for each in ("REDIS_URL", "DATABASE_URL")
+        )
+        if server == "Redis":
+            redis_url = self.redis("redis", "")
+        else:
+            database_url = self.postgres("postgresql", "sslmode=verify-full&sslrootcert=system")
+        return Deployment(Servers(redis_url, database_url), self.site.name, self.site.name)
 
     def _moved(self, url: str, port: int, options: str, scheme: str) -> str:
         parts = urlsplit(url)
@@ -124,29 +130,38 @@ def test_tls_to_redis_that_can_not_be_right_is_refused(
     assert words in line
 
 
-COMMANDS = [
-    ("audit",), ("audit", "--repair"), ("dead", "list"), ("pending",), ("replay", "--all", "--yes"), ("show", "order-0"), ("submit", "-"),
-]  # fmt: skip
+OF_BOTH = [("audit",), ("audit", "--repair"), ("show", "order-0")]
+COMMANDS = {
+    "Redis": [*OF_BOTH, ("dead", "list"), ("pending",), ("replay", "--all", "--yes"), ("submit", "-")],
+    "PostgreSQL": [*OF_BOTH, ("migrate",)],
+}
+UNTRUSTED = {
+    "Redis": "REDIS_URL: the server's certificate is not trusted",
+    "PostgreSQL": "DATABASE_URL: can't be used as it is: ",
+}
+OTHER = {"Redis": "PostgreSQL     1", "PostgreSQL": "Redis          "}
 
 
-def test_every_command_refuses_a_certificate_that_nobody_trusts(ground: Ground) -> None:
-    with ground.untrusted() as deployment:
-        said = {" ".join(each): command(deployment, *each) for each in COMMANDS}
+@pytest.mark.parametrize("server", COMMANDS)
+def test_every_command_refuses_a_certificate_that_nobody_trusts(ground: Ground, server: str) -> None:
+    with ground.untrusted(server) as deployment:
+        said = {" ".join(each): command(deployment, *each) for each in COMMANDS[server]}
 
     assert {name: each.exit_code for name, each in said.items()} == dict.fromkeys(said, CONFIGURATION)
     (line,) = {each.stderr.splitlines()[-1] for each in said.values()}
-    assert line.startswith("worker: REDIS_URL: the server's certificate is not trusted")
+    assert line.startswith(f"worker: {UNTRUSTED[server]}")
 
 
-def test_status_tells_a_certificate_that_nobody_trusts_beside_the_other_server(ground: Ground) -> None:
-    with ground.untrusted() as deployment:
+@pytest.mark.parametrize("server", COMMANDS)
+def test_status_tells_a_certificate_that_nobody_trusts_beside_the_other_server(
+    ground: Ground, server: str
+) -> None:
+    with ground.untrusted(server) as deployment:
         shown = command(deployment, "status")
 
     assert shown.exit_code == CONFIGURATION
-    assert shown.output.startswith(
-        "Needs you: Redis can't be used as it is named: REDIS_URL: the server's cert"
-    )
-    assert "PostgreSQL     1" in shown.output
+    assert shown.output.startswith(f"Needs you: {server} can't be used as it is named: {UNTRUSTED[server]}")
+    assert OTHER[server] in shown.output
 
 
 @pytest.mark.parametrize("name", OF_POSTGRESQL)
