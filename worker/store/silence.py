@@ -7,6 +7,12 @@ from contextlib import contextmanager
 from threading import Condition, Thread, current_thread
 from time import monotonic
 
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+
+class GivenUp(SQLAlchemyError):
+    """What was to be done in time was not; the driver would say that the server has closed the connection."""
+
 
 class SilenceGuard:
     """Shuts a socket down when its deadline passes, so that whoever waits on it gets an error.
@@ -23,7 +29,7 @@ class SilenceGuard:
 
     @contextmanager
     def watch(self, descriptor: int) -> Iterator[None]:
-        """Give the block `limit_s` seconds on the socket behind a descriptor."""
+        """Give the block `limit_s` seconds on the socket behind a descriptor; raises GivenUp where it ends for want of more."""
         with self._changed:
             self._deadlines[descriptor] = monotonic() + self._limit_s
             if self._thread is None:
@@ -31,6 +37,13 @@ class SilenceGuard:
                 self._thread.start()
         try:
             yield
+        except DBAPIError as error:
+            with self._changed:
+                shut = descriptor not in self._deadlines
+            if shut and getattr(error.orig, "sqlstate", None) is None:
+                why = f"not done within {self._limit_s:g} s (WORKER_TRANSACTION_TIMEOUT_S)"
+                raise GivenUp(why) from error
+            raise
         finally:
             # Under the lock: once it is given up here, the number may be another socket's.
             with self._changed:

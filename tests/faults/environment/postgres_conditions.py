@@ -249,5 +249,5 @@ CONDITIONS = [
     Condition("postgresql: backend killed", backend_killed, "postgresql", False),
     Condition("postgresql: killed and started", killed, "postgresql", False),
     Condition("postgresql: immediate shutdown, crash recovery", stopped_at_once, "postgresql", False),
-    Condition("postgresql: silent", silent, "postgresql", False),
+    Condition("postgresql: silent", silent, "not done within 3 s", False),
 ]
