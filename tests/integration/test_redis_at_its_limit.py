@@ -8,7 +8,7 @@ import pytest
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import committing, running
 from tests.unit.test_server import ask
-from worker.consumer import retention
+from worker.consumer import Repair, retention
 
 MANY = 2000
 KEPT_S = 1
@@ -56,6 +56,22 @@ def test_replica_that_starts_makes_room_for_itself(own_deployment: Deployment) -
 
     assert own_deployment.redis.xlen(own_deployment.orders) < MANY // 2
     assert len(own_deployment.published()) == MANY + 1
+
+
+@pytest.mark.timeout(60)
+def test_replica_that_starts_does_not_wait_for_its_repair_where_others_have_made_room(
+    own_deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(own_deployment)
+
+    def looks_for_ever(_repair: Repair, *, idle: bool) -> bool:
+        own_deployment.redis.config_set("maxmemory", 0)
+        return idle
+
+    monkeypatch.setattr(Repair, "go_on", looks_for_ever)
+    with running(own_deployment, start_timeout_s=0):
+        own_deployment.submit(numbered_orders(1))
+        eventually(own_deployment.all_settled)
 
 
 def test_full_batches_leave_retention_its_turn(

@@ -1,6 +1,8 @@
 """What a replica finds out before its first read, and the room it makes where Redis takes nothing more."""
 
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 
 import structlog
 from msgspec import Struct
@@ -14,6 +16,8 @@ from worker.store import Database, OrderStore, rehearse, require_fit, schema
 from worker.stream import Marks, OrderStream, RedisLink, RedisNames, Rehearsal, demands, require_keeping
 
 log = structlog.get_logger(__name__)
+
+TRIED_AGAIN_EVERY_S = 1.0
 
 
 class Start(Struct, frozen=True):
@@ -64,14 +68,25 @@ class Start(Struct, frozen=True):
         except OutOfMemory as full:
             # Perhaps no replica is left that could.
             log.warning("redis takes nothing more, letting go of what nobody needs", reason=full.reason)
-            self._make_room()
-            rehearsal.run()
+            self._make_room(rehearsal)
 
-    def _make_room(self) -> None:
-        """Let go of what nobody needs, but of no mark before the repair has asked for it."""
+    def _make_room(self, rehearsal: Rehearsal) -> None:
+        """Let go of what nobody needs until Redis takes what is rehearsed. Raises OutOfMemory where all of that is gone."""
+        tried_at = time.monotonic()
+        for _ in self._let_go():
+            # Others may have made room long before a repair has looked at everything.
+            if time.monotonic() - tried_at >= TRIED_AGAIN_EVERY_S:
+                with suppress(OutOfMemory):
+                    rehearsal.run()
+                    return
+                tried_at = time.monotonic()
+        rehearsal.run()
+
+    def _let_go(self) -> Iterator[None]:
+        """Let go of what nobody needs, a part at a time, but of no mark before the repair has asked for it."""
         self.beside.check()
         repair = self.beside.repair
         while repair.go_on(idle=True):
-            pass
+            yield
         while not repair.under_way and self.retention.tidy_up():
-            pass
+            yield
