@@ -192,7 +192,7 @@ def _loop_connections(site: Site) -> int:
 
 
 def test_connection_that_postgresql_has_closed_for_being_idle_costs_one_attempt(site: Site) -> None:
-    site.sql(f"ALTER ROLE {site.name} SET idle_session_timeout = '300ms'")
+    site.sql(f"ALTER ROLE {site.name} SET idle_session_timeout = '2s'")
 
     with running(site.workers, **LONG_LEASE) as made:
         eventually(lambda: not site.backends())

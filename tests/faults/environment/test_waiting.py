@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,12 +28,15 @@ MIGRATE = (*COMMAND[:-1], "migrate")
 # As process 1 of its own, as in a container, where signals that nobody hears are lost.
 AS_PROCESS_ONE = ("unshare", "--pid", "--fork", "--kill-child=KILL")
 
+# With this lease a transaction may take five seconds.
+PATIENT: dict[str, Any] = {"start_timeout_s": 60, "lease_ms": 10_000}
+
 
 @contextmanager
 def process(
     deployment: Deployment, folder: Path, command: Sequence[str] = COMMAND, **overrides: object
 ) -> Iterator[WorkerProcess]:
-    made = WorkerProcess(deployment, folder / "worker.log", command, **{"start_timeout_s": 60} | overrides)
+    made = WorkerProcess(deployment, folder / "worker.log", command, **PATIENT | overrides)
     try:
         yield made
     finally:
