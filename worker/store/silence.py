@@ -9,6 +9,8 @@ from time import monotonic
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from worker.store.failures import code
+
 
 class GivenUp(SQLAlchemyError):
     """What was to be done in time was not; the driver would say that the server has closed the connection."""
@@ -40,7 +42,7 @@ class SilenceGuard:
         except DBAPIError as error:
             with self._changed:
                 shut = descriptor not in self._deadlines
-            if shut and getattr(error.orig, "sqlstate", None) is None:
+            if shut and code(error) is None:
                 why = f"not done within {self._limit_s:g} s (WORKER_TRANSACTION_TIMEOUT_S)"
                 raise GivenUp(why) from error
             raise
