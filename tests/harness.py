@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import reduce
 from itertools import repeat
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -162,12 +162,21 @@ class Deployment:
         kept |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
         return kept | self.environment(**overrides)
 
-    def submit(self, orders: Iterable[Mapping[str, str]], *, under: Iterable[str] = repeat("*")) -> list[str]:
-        """Add flat entries, all at one instant, under ids of Redis' choice or these, and log them."""
+    def submit(
+        self,
+        orders: Iterable[Mapping[str, str]],
+        *,
+        under: Iterable[str] = repeat("*"),
+        and_set: Mapping[str, int] = MappingProxyType({}),
+    ) -> list[str]:
+        """Add flat entries, under ids of Redis' choice or these, and log them; configure Redis at the same instant."""
         with self.redis.pipeline(transaction=True) as pipeline:
             for order, entry_id in zip(orders, under, strict=False):
                 pipeline.xadd(self.orders, dict(order), id=entry_id)  # type: ignore[arg-type]
-            ids = [entry_id.decode() for entry_id in pipeline.execute()]
+            added = len(pipeline)
+            for name, value in and_set.items():
+                pipeline.config_set(name, value)
+            ids = [entry_id.decode() for entry_id in pipeline.execute()[:added]]
         self.accepted += ids
         return ids
 

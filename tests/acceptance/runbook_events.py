@@ -78,8 +78,8 @@ def _outage(scene: Scene) -> dict[str, Event]:
     assert scene.postgres is not None
 
     def full() -> None:
-        scene.submit(20, 500)
-        client.config_set("maxmemory", 1)
+        # At one instant: a fast replica would have settled them before its results are refused.
+        scene.deployment.submit(numbered_orders(520)[500:], and_set={"maxmemory": 1})
 
     def at_rest() -> None:
         # While it repairs, or looks for lost rows, it would notice the outage before it has taken anything.
