@@ -799,7 +799,6 @@ class Bench:
             execute_timeout_s=lease_ms / 3000,
             now=clock.now,
             executing=lambda order: self.executing.append(None if order is None else order.order_id),
-            before_commit=self.intake.read_ahead,
         )
         self.retention = Retention(
             self.orders,
@@ -895,7 +894,7 @@ class Bench:
 
     def handle_next(self) -> list[Outcome]:
         """Take the next group and handle it, as the loop would, but settle nothing."""
-        return self.handling.handle(self.intake.take())
+        return self.handling.handle(self.intake.take(), before_commit=self.intake.read_ahead)
 
     def put_down(self, entry_id: str) -> None:
         """Hold an entry no more, as after the end of a process."""

@@ -176,7 +176,6 @@ def _assemble(
         execute_timeout_s=settings.execute_timeout_s,
         now=lambda: datetime.now(UTC),
         executing=deadlines.executing if is_pure(executor) else _both(deadlines, life),
-        before_commit=intake.read_ahead,
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
     worker = Worker(

@@ -40,7 +40,6 @@ class Handling:
         execute_timeout_s: float,
         now: WallClock,
         executing: Callable[[AnyOrder | None], None],
-        before_commit: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._store = store
@@ -49,12 +48,15 @@ class Handling:
         self._max_deliveries = max_deliveries
         terms = Terms(max_deliveries, max_order_age_s, now, execute_timeout_s, executing)
         self._outside = OutsideWay(store, executor, lease, terms)
-        self._way: Way = (
-            PureWay(store, executor, lease, terms, before_commit) if is_pure(executor) else self._outside
-        )
+        self._way: Way = PureWay(store, executor, lease, terms) if is_pure(executor) else self._outside
 
-    def handle(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
-        """Return an outcome for each delivery that is still ours; results among them are committed. Raises Outage."""
+    def handle(
+        self, deliveries: Sequence[Delivery], *, before_commit: Callable[[], None] = lambda: None
+    ) -> list[Outcome]:
+        """Return an outcome for each delivery that is still ours; results among them are committed. Raises Outage.
+
+        `before_commit` is called once everything is executed: what it asks Redis for comes while PostgreSQL is at work.
+        """
         self._outside.keep_answers_of(deliveries)
         outcomes: list[Outcome] = []
         intents, unknown = self._answer_known(deliveries, outcomes)
@@ -65,7 +67,7 @@ class Handling:
             # Another executor submitted them, which was not pure.
             outcomes += self._outside.carry_out([task for task in tasks if task.submitted])
             tasks = [task for task in tasks if not task.submitted]
-        outcomes += self._way.carry_out(tasks)
+        outcomes += self._way.carry_out(tasks, before_commit=before_commit)
         again = {outcome.delivery.entry_id for outcome in outcomes if isinstance(outcome, Retry)}
         self._decoder.forget(each.entry_id for each in deliveries if each.entry_id not in again)
         return outcomes

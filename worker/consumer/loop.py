@@ -118,7 +118,7 @@ class Worker:
             return
         if self.outcomes is None:
             try:
-                self.outcomes = self.handling.handle(self.in_hand)
+                self.outcomes = self.handling.handle(self.in_hand, before_commit=self.intake.read_ahead)
             except (Outage, Stopped, ConfigurationError):
                 raise
             except Exception as error:  # noqa: BLE001  whatever it is, it must not take down every replica in turn
@@ -137,7 +137,7 @@ class Worker:
         # Where a settle was begun before, its reply may be all that was lost; where a lease ran out, others may have settled.
         alone = not self.settle_begun and self.lease.times_run_out == self.leases_run_out
         self.settle_begun = True
-        self.settler.settle(self.in_hand, outcomes, alone=alone)
+        self.settler.settle(self.in_hand, outcomes, alone=alone, meanwhile=self.intake.arrive)
         self.in_hand, self.outcomes, self.settle_begun = [], None, False
 
     def mend(self) -> None:

@@ -54,7 +54,9 @@ class OutsideWay:
         """Whether the outcome of this entry was found out here, and has not been settled yet."""
         return entry_id in self._answers
 
-    def carry_out(self, tasks: Sequence[Task]) -> list[Outcome]:
+    def carry_out(
+        self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = lambda: None
+    ) -> list[Outcome]:
         """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
         outcomes: list[Outcome] = []
         submitted = [task for task in tasks if task.submitted]
@@ -67,7 +69,8 @@ class OutsideWay:
             # What the venue has said is committed now: should this process die or drain, nobody needs to ask again.
             self._results.record(attempts)
             raise
-        return outcomes + [stands.outcome for stands in self._results.record(attempts)]
+        standing = self._results.record(attempts, before_commit=before_commit)
+        return outcomes + [stands.outcome for stands in standing]
 
     def _submit(self, tasks: Sequence[Task], outcomes: list[Outcome]) -> list[Task]:
         """Commit the intents; return the tasks whose intent is ours, now or from before."""

@@ -16,16 +16,15 @@ from worker.domain.orders import Execution, OrderRecord, Status, UnsoundOrder, r
 class PureWay:
     """Executes, then records all of it with one insert: what a crash takes away comes out the same again."""
 
-    def __init__(
-        self, store: Store, executor: Executor, lease: Lease, terms: Terms, before_commit: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: Store, executor: Executor, lease: Lease, terms: Terms) -> None:
         self._store = store
-        self._before_commit = before_commit
         self._executor = executor
         self._terms = terms
         self._rows = Recording(lease, self._write)
 
-    def carry_out(self, tasks: Sequence[Task]) -> list[Outcome]:
+    def carry_out(
+        self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = lambda: None
+    ) -> list[Outcome]:
         """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
         outcomes: list[Outcome] = []
         attempts = self._execute([task for task in tasks if task.hopeless is None], outcomes)
@@ -34,10 +33,10 @@ class PureWay:
             for task in tasks
             if task.hopeless is not None
         ]
-        return outcomes + [stands.outcome for stands in self._rows.record(attempts)]
+        standing = self._rows.record(attempts, before_commit=before_commit)
+        return outcomes + [stands.outcome for stands in standing]
 
     def _write(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
-        self._before_commit()
         return self._store.record(records)
 
     def _execute(self, tasks: Sequence[Task], outcomes: list[Outcome]) -> list[Attempt]:

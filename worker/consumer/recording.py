@@ -75,31 +75,34 @@ class Recording:
         # How many rows a transaction is given; fewer once that took too long.
         self._at_once = math.inf
 
-    def record(self, attempts: Sequence[Attempt]) -> list[Stands]:
+    def record(
+        self, attempts: Sequence[Attempt], *, before_commit: Callable[[], None] = lambda: None
+    ) -> list[Stands]:
         """Commit the rows of the attempts whose lease is not lost, and return what stands for each of these.
 
-        In one transaction, or in several where one would outlast its time.
+        In one transaction, or in several where one would outlast its time; `before_commit` is called before each.
         """
         at_once = int(min(self._at_once, len(attempts)))
         standing = list[Stands]()
         for first in range(0, len(attempts), at_once or 1):
-            standing += self._record_in_time(attempts[first : first + at_once])
+            standing += self._record_in_time(attempts[first : first + at_once], before_commit)
         if at_once < len(attempts):
             self._at_once *= GROWTH
         return standing
 
-    def _record_in_time(self, attempts: Sequence[Attempt]) -> list[Stands]:
+    def _record_in_time(self, attempts: Sequence[Attempt], before_commit: Callable[[], None]) -> list[Stands]:
         try:
-            return self._record_ours(attempts)
+            return self._record_ours(attempts, before_commit)
         except TimedOut:
             self._at_once = max(1, len(attempts) // 2)
             log.warning("took too long, transactions get less", rows=len(attempts), next=self._at_once)
             raise
 
-    def _record_ours(self, attempts: Sequence[Attempt]) -> list[Stands]:
+    def _record_ours(self, attempts: Sequence[Attempt], before_commit: Callable[[], None]) -> list[Stands]:
         lost = self._lease.lost(attempt.delivery for attempt in attempts)
         if lost:
             log.warning("lease lost, left to the new owner", entries=len(lost))
+        before_commit()
         return self._record([attempt for attempt in attempts if attempt.delivery.entry_id not in lost])
 
     def _record(self, attempts: Sequence[Attempt]) -> list[Stands]:

@@ -1,7 +1,7 @@
 """The last station: outcomes become settlements, published or buried and acked in one step."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import assert_never
 
@@ -50,10 +50,17 @@ class Settler:
         self._isolation = isolation
         self._tally = tally
 
-    def settle(self, in_hand: Sequence[Delivery], outcomes: Sequence[Outcome], *, alone: bool) -> None:
+    def settle(
+        self,
+        in_hand: Sequence[Delivery],
+        outcomes: Sequence[Outcome],
+        *,
+        alone: bool,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
         """Publish or bury, and ack, in one step; let go of all but what is to be tried again. Raises Outage.
 
-        `alone`: nobody can have settled any of these since their rows were written.
+        `alone`: nobody can have settled any of these since their rows were written. `meanwhile` is called while Redis is at it.
         """
         # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
         settlements, unrendered = self._rendered(outcomes)
@@ -62,7 +69,7 @@ class Settler:
         settling = self._stream.settle(
             settlements,
             written_since_ms=0 if first is None else stands_since_ms(first),
-            meanwhile=self._intake.arrive,
+            meanwhile=meanwhile,
         )
         if settling.in_doubt:
             self._doubt(outcomes, settlements, settling.in_doubt, alone=alone)

@@ -46,7 +46,7 @@ class Task(Struct, frozen=True):
 class Way(Protocol):
     """A way of executing."""
 
-    def carry_out(self, tasks: Sequence[Task]) -> list[Outcome]:
+    def carry_out(self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = ...) -> list[Outcome]:
         """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
 
 

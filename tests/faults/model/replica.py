@@ -153,7 +153,6 @@ def assemble(
         execute_timeout_s=limits.lease_ms / 3000,
         now=clock.now,
         executing=lambda _order: None,
-        before_commit=intake.read_ahead,
     )
     retention = Retention(
         orders, orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic
