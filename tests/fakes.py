@@ -21,6 +21,7 @@ from worker.consumer import (
     Isolation,
     Lease,
     LostRows,
+    Pace,
     Registration,
     Repair,
     Retention,
@@ -778,11 +779,12 @@ class Bench:
             clock=clock.monotonic,
         )
         self.lease = Lease(self.orders, lease_ms=lease_ms, clock=clock.monotonic)
+        self.pace = Pace(most=batch_size, clock=clock.monotonic, leaving=self.drain.event.is_set)
         self.intake = Intake(
             self.orders,
             self.lease,
             self.tally,
-            batch_size=batch_size,
+            pace=self.pace,
             block_ms=block_ms,
             lease_ms=lease_ms,
             clock=clock.monotonic,
@@ -799,6 +801,7 @@ class Bench:
             execute_timeout_s=lease_ms / 3000,
             now=clock.now,
             executing=lambda order: self.executing.append(None if order is None else order.order_id),
+            pace=self.pace,
         )
         self.retention = Retention(
             self.orders,

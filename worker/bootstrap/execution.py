@@ -1,13 +1,17 @@
 """Finds the executor of the settings, and how many orders it takes at once."""
 
+import time
+
 from worker.bootstrap.connections import endpoint
+from worker.consumer import Drain, Pace
 from worker.consumer.ports import Executor, is_pure
 from worker.execution import load
 from worker.settings import Settings
 
-# Orders with outside effects go out one at a time, and a drain waits for the group that is begun: at 250 ms an order
-# this many are done within the default drain timeout of 8 s.
+# Orders with outside effects are announced in the database as a group, and go out one at a time: somebody else who finds
+# one announced waits before it sends it. So few are announced until it is known how long a venue takes.
 MOST_OUTSIDE = 32
+FIRST_OUTSIDE = 4
 
 
 def executor_of(settings: Settings) -> Executor:
@@ -21,9 +25,12 @@ def executor_of(settings: Settings) -> Executor:
     )
 
 
-def batch_size_of(settings: Settings, executor: Executor) -> int:
-    """Return how many entries are taken at once."""
-    return settings.batch_size if is_pure(executor) else min(settings.batch_size, MOST_OUTSIDE)
+def pace_of(settings: Settings, executor: Executor, drain: Drain) -> Pace:
+    """Return how many entries are taken at once, to begin with and at most."""
+    most, first = settings.batch_size, settings.batch_size
+    if not is_pure(executor):
+        most, first = min(settings.batch_size, MOST_OUTSIDE), FIRST_OUTSIDE
+    return Pace(most=most, first=first, clock=time.monotonic, leaving=drain.event.is_set)
 
 
 def close(executor: Executor) -> None:

@@ -13,7 +13,7 @@ import structlog
 from worker import __version__
 from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
-from worker.bootstrap.execution import batch_size_of, close, executor_of
+from worker.bootstrap.execution import close, executor_of, pace_of
 from worker.bootstrap.patience import Patience
 from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.bootstrap.starting import Start
@@ -35,7 +35,7 @@ from worker.consumer import (
     Tally,
     Worker,
 )
-from worker.consumer.ports import Executor, Orders, Store, is_pure
+from worker.consumer.ports import Executor, Orders, Store
 from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
@@ -163,10 +163,10 @@ def _assemble(
     )  # fmt: skip
     renderer = renderer_of(settings, names.consumer)
     ahead = DecodesAhead(reading.decoder, reading.stamps.look)
+    pace = pace_of(settings, executor, drain)
     intake = Intake(
         stream, lease, tally,
-        batch_size=batch_size_of(settings, executor),
-        block_ms=_block_ms(settings), lease_ms=settings.lease_ms, clock=clock,
+        pace=pace, block_ms=_block_ms(settings), lease_ms=settings.lease_ms, clock=clock,
         prepare=ahead.prepare,
     )  # fmt: skip
     handling = Handling(
@@ -175,7 +175,7 @@ def _assemble(
         max_order_age_s=settings.max_order_age_s,
         execute_timeout_s=settings.execute_timeout_s,
         now=lambda: datetime.now(UTC),
-        executing=deadlines.executing if is_pure(executor) else _both(deadlines, life),
+        executing=_both(deadlines, life), pace=pace,
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
     worker = Worker(
@@ -207,7 +207,7 @@ def _retention(settings: Settings, stream: Orders) -> Retention:
 
 def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOrder | None], None]:
     def executing(order: Order | UnsoundOrder | None) -> None:
-        # A group of executions over a network may outlast what the loop is given between two stations.
+        # A group of executions may outlast what the loop is given between two stations.
         life.give()
         deadlines.executing(order)
 

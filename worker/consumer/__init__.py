@@ -12,6 +12,7 @@ from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
 from worker.consumer.loop import Worker
 from worker.consumer.lost_rows import LostRows
+from worker.consumer.pace import Pace
 from worker.consumer.registration import Registration
 from worker.consumer.repair import Repair, note_of
 from worker.consumer.retention import Retention
@@ -29,6 +30,7 @@ __all__ = [
     "Isolation",
     "Lease",
     "LostRows",
+    "Pace",
     "Registration",
     "Repair",
     "Retention",

@@ -6,12 +6,13 @@ from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
 from worker.consumer.outside import OutsideWay
+from worker.consumer.pace import Pace
 from worker.consumer.ports import DecodesOnce, Executor, Orders, Renderer, Store, WallClock, is_pure
 from worker.consumer.pure import PureWay
 from worker.consumer.recording import Content, judge
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, Way
 from worker.consumer.unsourced import answers_for
-from worker.domain.deliveries import Dead, Delivery, Outcome, Retry
+from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Retry
 from worker.domain.orders import (
     NO_LABELS,
     Order,
@@ -40,13 +41,14 @@ class Handling:
         execute_timeout_s: float,
         now: WallClock,
         executing: Callable[[AnyOrder | None], None],
+        pace: Pace,
     ) -> None:
         self._stream = stream
         self._store = store
         self._decoder = decoder
         self._renderer = renderer
         self._max_deliveries = max_deliveries
-        terms = Terms(max_deliveries, max_order_age_s, now, execute_timeout_s, executing)
+        terms = Terms(max_deliveries, max_order_age_s, now, execute_timeout_s, executing, pace)
         self._outside = OutsideWay(store, executor, lease, terms)
         self._way: Way = PureWay(store, executor, lease, terms) if is_pure(executor) else self._outside
 
@@ -68,7 +70,7 @@ class Handling:
             outcomes += self._outside.carry_out([task for task in tasks if task.submitted])
             tasks = [task for task in tasks if not task.submitted]
         outcomes += self._way.carry_out(tasks, before_commit=before_commit)
-        again = {outcome.delivery.entry_id for outcome in outcomes if isinstance(outcome, Retry)}
+        again = {outcome.delivery.entry_id for outcome in outcomes if isinstance(outcome, Retry | Left)}
         self._decoder.forget(each.entry_id for each in deliveries if each.entry_id not in again)
         return outcomes
 

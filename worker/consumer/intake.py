@@ -7,6 +7,7 @@ import structlog
 from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
+from worker.consumer.pace import Pace
 from worker.consumer.ports import Monotonic, Orders
 from worker.consumer.tally import Tally
 from worker.domain.deliveries import BEGINNING, Delivery
@@ -33,7 +34,7 @@ class Intake:
         lease: Lease,
         tally: Tally,
         *,
-        batch_size: int,
+        pace: Pace,
         block_ms: int,
         lease_ms: int,
         clock: Monotonic,
@@ -43,7 +44,7 @@ class Intake:
         self._prepare = prepare
         self._lease = lease
         self._tally = tally
-        self._batch_size = batch_size
+        self._pace = pace
         self._block_s = block_ms / 1000
         self._scan_every_s = lease_ms / 4000
         self._clock = clock
@@ -53,6 +54,7 @@ class Intake:
         self._retries: list[tuple[float, Delivery]] = []
         self._more_is_waiting = False
         self._asked_at: float | None = None
+        self._arriving = 0
         self._arrived: list[Delivery] = []
         self._read_unseen = False
         self._claimed_unseen = False
@@ -71,7 +73,8 @@ class Intake:
             return
         self._more_is_waiting, self._asked_at = False, self._clock()
         try:
-            self._stream.read_ahead(self._batch_size)
+            self._arriving = self._pace.at_once
+            self._stream.read_ahead(self._arriving)
         except Outage as outage:
             self._asked_at, self._read_unseen = None, True
             log.debug("not read ahead", reason=outage.reason)
@@ -128,7 +131,7 @@ class Intake:
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
         """Keep deliveries in hand and hand them out again, in groups that shrink with what they are charged with."""
         for delivery in deliveries:
-            if _group_size(delivery, self._batch_size) > 1:
+            if _group_size(delivery, self._pace.at_once) > 1:
                 self._waiting.append(delivery)
             else:
                 self.postpone(delivery)
@@ -139,6 +142,10 @@ class Intake:
         self._retries = [(due, _charged_less(each, charges)) for due, each in self._retries]
         back = [*self._waiting, *(each for _, each in self._retries)]
         return {each.entry_id: each.count for each in back if each.entry_id in charges}
+
+    def put_first(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep deliveries in hand that were not begun, and hand them out before any other."""
+        self._waiting.extendleft(reversed(deliveries))
 
     def set_aside(self, delivery: Delivery) -> None:
         """Keep a delivery in hand and hand it out again, alone, after a long time."""
@@ -165,20 +172,21 @@ class Intake:
     def _group(self) -> list[Delivery]:
         if not self._waiting:
             return []
-        size = _group_size(self._waiting[0], self._batch_size)
+        size = _group_size(self._waiting[0], self._pace.at_once)
         group = [self._waiting.popleft()]
         while self._waiting and len(group) < size:
-            if _group_size(self._waiting[0], self._batch_size) < size:
+            if _group_size(self._waiting[0], self._pace.at_once) < size:
                 break
             group.append(self._waiting.popleft())
         return group
 
     def _read(self) -> list[Delivery]:
-        found, self._arrived = (
-            self._arrived or self._wait_for_more(self._batch_size, block_s=self._block_s),
-            [],
-        )
-        self._more_is_waiting = len(found) == self._batch_size
+        if self._arrived:
+            found, self._arrived, asked_for = self._arrived, [], self._arriving
+        else:
+            asked_for = self._pace.at_once
+            found = self._wait_for_more(asked_for, block_s=self._block_s)
+        self._more_is_waiting = len(found) == asked_for
         return found
 
     def _wait_for_more(self, count: int, *, block_s: float) -> list[Delivery]:
@@ -193,20 +201,20 @@ class Intake:
             raise
 
     def _take_unseen(self) -> None:
-        found = self._stream.own_pending(self._batch_size, known=self._lease.held)
+        found = self._stream.own_pending(self._pace.at_once, known=self._lease.held)
         if not self._claimed_unseen:
             # The read that was never seen charged 1 for an execution that never began. Where a claim was not seen
             # either, 1 may as well be what its last owner began, and stays: rather that than one execution too many.
             found = [replace(each, count=0) if each.count == 1 else each for each in found]
         self._queue(found)
-        if len(found) < self._batch_size:
+        if len(found) < self._pace.at_once:
             self._read_unseen = self._claimed_unseen = False
         if found:
             log.info("took entries that arrived unseen", count=len(found))
 
     def _claim_page(self) -> None:
         try:
-            page = self._stream.claim(self._cursor, self._batch_size)
+            page = self._stream.claim(self._cursor, self._pace.at_once)
         except Outage:
             self._claimed_unseen = True
             raise
@@ -218,7 +226,7 @@ class Intake:
             log.info("claimed abandoned entries", count=len(found))
         if page.cursor == BEGINNING:
             self._next_scan = self._clock() + self._scan_every_s
-            trimmed = self._stream.trimmed(self._batch_size)
+            trimmed = self._stream.trimmed(self._pace.at_once)
             self._queue([Delivery(each, (), 0, False) for each in trimmed if each not in held])
 
     def _queue(self, deliveries: list[Delivery]) -> None:

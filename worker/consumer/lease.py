@@ -54,6 +54,11 @@ class Lease:
         return self._thread.is_alive()
 
     @property
+    def losing(self) -> bool:
+        """Whether anything in hand is known to be lost."""
+        return bool(self._lost)
+
+    @property
     def held(self) -> frozenset[str]:
         """The entry ids in hand."""
         with self._lock:

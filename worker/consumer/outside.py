@@ -9,7 +9,7 @@ from worker.consumer.lease import Lease
 from worker.consumer.ports import Executor, Store
 from worker.consumer.recording import Attempt, Recording, dead_record
 from worker.consumer.sending import Sending
-from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, log, warn_of
+from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, log, warn_of
 from worker.domain.deliveries import Delivery, Outcome, Retry
 from worker.domain.errors import Outage
 from worker.domain.orders import (
@@ -62,9 +62,15 @@ class OutsideWay:
         submitted = [task for task in tasks if task.submitted]
         submitted += self._submit([task for task in tasks if not task.submitted], outcomes)
         attempts: list[Attempt] = []
+        self._terms.pace.begin()
         try:
             for task in submitted:
+                # Who asks to leave waits for what was announced as about to be sent, unless that is slower than it was.
+                if self._terms.pace.must_end() and not self.has_answer(task.delivery.entry_id):
+                    outcomes.append(left(task))
+                    continue
                 attempts += self._come_to_outcome(task, partial(self._outcome, task, outcomes), outcomes)
+            self._terms.pace.end(len(submitted))
         except Outage:
             # What the venue has said is committed now: should this process die or drain, nobody needs to ask again.
             self._results.record(attempts)

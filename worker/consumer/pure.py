@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Executor, Store
 from worker.consumer.recording import Attempt, Recording, dead_record
-from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, warn_of
+from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, warn_of
 from worker.domain.deliveries import Outcome, Retry
 from worker.domain.errors import Outage
 from worker.domain.orders import Execution, OrderRecord, Status, UnsoundOrder, record_execution
@@ -18,6 +18,7 @@ class PureWay:
 
     def __init__(self, store: Store, executor: Executor, lease: Lease, terms: Terms) -> None:
         self._store = store
+        self._lease = lease
         self._executor = executor
         self._terms = terms
         self._rows = Recording(lease, self._write)
@@ -40,9 +41,17 @@ class PureWay:
         return self._store.record(records)
 
     def _execute(self, tasks: Sequence[Task], outcomes: list[Outcome]) -> list[Attempt]:
-        at = self._terms.now()
-        attempts = []
+        at, pace = self._terms.now(), self._terms.pace
+        attempts: list[Attempt] = []
+        pace.begin()
+        begun = 0
         for task in tasks:
+            if not pace.another():
+                outcomes.append(left(task))
+                continue
+            if self._lease.losing and self._lease.lost([task.delivery]):
+                continue
+            begun += 1
             try:
                 record = record_execution(task.order, self._execute_one(task.order), at)
             except Outage:
@@ -51,6 +60,7 @@ class PureWay:
                 attempts += self._after_failure(task, error, outcomes)
             else:
                 attempts.append(Attempt(task.delivery, record))
+        pace.end(begun)
         return attempts
 
     def _execute_one(self, order: AnyOrder) -> Execution:

@@ -19,6 +19,7 @@ from worker.domain.deliveries import (
     Dead,
     Delivery,
     Duplicate,
+    Left,
     Outcome,
     Retry,
     Settled,
@@ -78,8 +79,10 @@ class Settler:
         retries = [outcome for outcome in outcomes if isinstance(outcome, Retry)]
         for retry in retries:
             self._intake.postpone(retry.delivery, at_least_s=retry.after_s)
+        unbegun = [outcome.delivery for outcome in outcomes if isinstance(outcome, Left)]
+        self._intake.put_first(unbegun)
         aside = {delivery.entry_id for delivery, _ in unrendered}
-        kept = {retry.delivery.entry_id for retry in retries} | aside
+        kept = {retry.delivery.entry_id for retry in retries} | {each.entry_id for each in unbegun} | aside
         self._lease.let_go(delivery for delivery in in_hand if delivery.entry_id not in kept)
         done = [each for each in outcomes if each.delivery.entry_id not in aside] if aside else outcomes
         kinds = Counter(map(kind, done))
@@ -135,7 +138,7 @@ class Settler:
                     delivery, reason=reason, error=error, order_id=order_id, mark=mark
                 )
                 return [replace(letter, stands_since_ms=entry_milliseconds(delivery.entry_id))]
-            case Retry():
+            case Retry() | Left():
                 return []
         assert_never(outcome)
 

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from worker.consumer.ports import Monotonic
-from worker.domain.deliveries import Dead, Duplicate, Outcome, Retry, Settled
+from worker.domain.deliveries import Dead, Duplicate, Left, Outcome, Retry, Settled
 from worker.domain.orders import Status
+
+STAY_IN_HAND = frozenset({"retry", "left"})
 
 
 class Tally(Struct):
@@ -39,10 +41,10 @@ class Tally(Struct):
         self.in_hand -= count
 
     def settle(self, kinds: Mapping[str, int]) -> None:
-        """Count a settled batch by kinds of outcome; what is to be retried stays in hand."""
+        """Count a settled batch by kinds of outcome; what is to be tried again, or was not begun, stays in hand."""
         self.batches += 1
         for name, count in kinds.items():
-            if name != "retry":
+            if name not in STAY_IN_HAND:
                 setattr(self, name, getattr(self, name) + count)
                 self.in_hand -= count
 
@@ -63,6 +65,8 @@ def kind(outcome: Outcome) -> str:
             return "dead"
         case Retry():
             return "retry"
+        case Left():
+            return "left"
 
 
 class SignOfLife:

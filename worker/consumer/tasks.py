@@ -5,10 +5,12 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker.consumer.age import out_of_time
+from worker.consumer.pace import Pace
 from worker.consumer.ports import WallClock
-from worker.domain.deliveries import Delivery, Outcome
+from worker.domain.deliveries import Delivery, Left, Outcome
 from worker.domain.orders import LONGEST_TRADE_ID, WITH_RESULT, Execution, Order, UnsoundOrder
 
 log = structlog.get_logger(__name__)
@@ -43,6 +45,11 @@ class Task(Struct, frozen=True):
     submitted: bool = False
 
 
+def left(task: Task) -> Left:
+    """Return the outcome of a task that was not begun: it is charged anew when it is."""
+    return Left(replace(task.delivery, count=task.delivery.count_before, charged=False))
+
+
 class Way(Protocol):
     """A way of executing."""
 
@@ -58,6 +65,7 @@ class Terms(Struct, frozen=True):
     now: WallClock
     execute_timeout_s: float
     executing: Callable[[AnyOrder | None], None]
+    pace: Pace
 
     def refusal(self, order: AnyOrder) -> str | None:
         """Return why an order without a row is rejected unexecuted, or None where it may be executed."""

@@ -75,7 +75,13 @@ class Retry(Struct, frozen=True):
     after_s: float = 0.0
 
 
-Outcome: TypeAlias = Settled | Duplicate | Dead | Retry
+class Left(Struct, frozen=True):
+    """It was not begun: the group had its time, or somebody asked to leave. It stays in hand, or is released."""
+
+    delivery: Delivery
+
+
+Outcome: TypeAlias = Settled | Duplicate | Dead | Retry | Left
 
 
 class Settlement(Struct, frozen=True):

@@ -18,6 +18,7 @@ from worker.consumer import (
     Isolation,
     Lease,
     LostRows,
+    Pace,
     Registration,
     Repair,
     Retention,
@@ -132,11 +133,12 @@ def assemble(
         clock=clock.monotonic,
     )
     lease = Lease(orders, lease_ms=limits.lease_ms, clock=clock.monotonic)
+    pace = Pace(most=limits.batch_size, clock=clock.monotonic, leaving=drain.event.is_set)
     intake = parts.intake(
         orders,
         lease,
         tally,
-        batch_size=limits.batch_size,
+        pace=pace,
         block_ms=limits.block_ms,
         lease_ms=limits.lease_ms,
         clock=clock.monotonic,
@@ -153,6 +155,7 @@ def assemble(
         execute_timeout_s=limits.lease_ms / 3000,
         now=clock.now,
         executing=lambda _order: None,
+        pace=pace,
     )
     retention = Retention(
         orders, orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic
