@@ -141,11 +141,26 @@ def test_retry_is_handed_out_alone_when_it_is_due() -> None:
     first, _ = bench.intake.take()
     bench.intake.postpone(first)
     bench.clock.advance(60)
-    bench.submit("c")
 
     taken = bench.intake.take()
 
     assert taken == [first]
+
+
+def test_what_is_new_comes_between_two_that_are_tried_again() -> None:
+    bench = Bench()
+    bench.submit("a", "b")
+    first, second = bench.intake.take()
+    bench.intake.postpone(first)
+    bench.intake.postpone(second)
+    bench.clock.advance(60)
+    third, fourth = bench.submit("c"), bench.submit("d")
+
+    taken = [[each.entry_id for each in bench.intake.take()] for _ in range(2)]
+    fifth = bench.submit("e")
+    taken += [[each.entry_id for each in bench.intake.take()] for _ in range(2)]
+
+    assert taken == [third + fourth, [first.entry_id], fifth, [second.entry_id]]
 
 
 def test_read_does_not_outsleep_the_next_retry() -> None:

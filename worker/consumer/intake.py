@@ -55,6 +55,7 @@ class Intake:
         self._more_is_waiting = False
         self._asked_at: float | None = None
         self._arriving = 0
+        self._more_trimmed = self._new_first = False
         self._arrived: list[Delivery] = []
         self._read_unseen = False
         self._claimed_unseen = False
@@ -102,7 +103,9 @@ class Intake:
             self._take_unseen()
         if not self._waiting and self._clock() >= self._next_scan:
             self._claim_page()
-        return self._due_retry() or self._group() or self._read()
+        if not self._waiting and self._more_trimmed:
+            self._ask_for_trimmed()
+        return self._new() or self._due_retry() or self._group() or self._read()
 
     def take_one(self) -> list[Delivery]:
         """Return one delivery, another one each time: a new one while few are in hand, else the next that waits."""
@@ -119,6 +122,11 @@ class Intake:
         return [self._waiting.popleft()] if self._waiting else []
 
     @property
+    def room(self) -> int:
+        """How many more may wait in hand to be tried again; others are better off on the stream, where nobody renews them."""
+        return max(0, self._pace.most - len(self._retries))
+
+    @property
     def empty(self) -> bool:
         """Whether nothing was taken that has not been handed out."""
         return not (self.waiting or self._retries)
@@ -131,7 +139,7 @@ class Intake:
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
         """Keep deliveries in hand and hand them out again, in groups that shrink with what they are charged with."""
         for delivery in deliveries:
-            if _group_size(delivery, self._pace.at_once) > 1:
+            if self._size_with(delivery) > 1:
                 self._waiting.append(delivery)
             else:
                 self.postpone(delivery)
@@ -152,6 +160,7 @@ class Intake:
         self._hand_out_after(SET_ASIDE_FOR_S, delivery)
 
     def _hand_out_after(self, delay_s: float, delivery: Delivery) -> None:
+        self._new_first = True
         self._retries.append((self._clock() + delay_s, delivery))
         self._retries.sort(key=lambda retry: retry[0])
 
@@ -164,28 +173,36 @@ class Intake:
         self._retries.clear()
         return left
 
+    def _new(self) -> list[Delivery]:
+        """Return what is new, where something that was tried again came before it, or has just failed."""
+        if not self._new_first:
+            return []
+        self._new_first = False
+        return self._read(wait=False)
+
     def _due_retry(self) -> list[Delivery]:
         if self._retries and self._retries[0][0] <= self._clock():
+            self._new_first = True
             return [self._retries.pop(0)[1]]
         return []
 
     def _group(self) -> list[Delivery]:
         if not self._waiting:
             return []
-        size = _group_size(self._waiting[0], self._pace.at_once)
+        size = self._size_with(self._waiting[0])
         group = [self._waiting.popleft()]
         while self._waiting and len(group) < size:
-            if _group_size(self._waiting[0], self._pace.at_once) < size:
+            if self._size_with(self._waiting[0]) < size:
                 break
             group.append(self._waiting.popleft())
         return group
 
-    def _read(self) -> list[Delivery]:
+    def _read(self, *, wait: bool = True) -> list[Delivery]:
         if self._arrived:
             found, self._arrived, asked_for = self._arrived, [], self._arriving
         else:
             asked_for = self._pace.at_once
-            found = self._wait_for_more(asked_for, block_s=self._block_s)
+            found = self._wait_for_more(asked_for, block_s=self._block_s if wait else 0.0)
         self._more_is_waiting = len(found) == asked_for
         return found
 
@@ -226,13 +243,32 @@ class Intake:
             log.info("claimed abandoned entries", count=len(found))
         if page.cursor == BEGINNING:
             self._next_scan = self._clock() + self._scan_every_s
-            trimmed = self._stream.trimmed(self._pace.at_once)
-            self._queue([Delivery(each, (), 0, False) for each in trimmed if each not in held])
+            self._more_trimmed = True
+
+    def _ask_for_trimmed(self) -> None:
+        noted, held = self._stream.trimmed(self._pace.most), self._lease.held
+        new = [Delivery(each, (), 0, False) for each in noted if each not in held]
+        # At once, as long as some are met that nobody here has in hand.
+        self._more_trimmed = bool(new) and len(noted) == self._pace.most
+        self._queue(new)
 
     def _queue(self, deliveries: list[Delivery]) -> None:
         # The least charged first: many at a time, then those that must run alone, last of all what takes the process down
         # again and again: each time it does, whoever is behind it waits for another lease.
         self._waiting.extend(sorted(self._hold(deliveries), key=lambda delivery: delivery.count))
+
+    def _size_with(self, delivery: Delivery) -> int:
+        """Return with how many others, itself included, a delivery may run."""
+        if not delivery.fields:
+            # It is not going to be executed.
+            return self._pace.most
+        match delivery.count_before:
+            case 0:
+                return self._pace.at_once
+            case 1:
+                return min(SECOND_DELIVERY_GROUP, self._pace.at_once)
+            case _:
+                return 1
 
     def _hold(self, deliveries: list[Delivery], *, since: float | None = None) -> list[Delivery]:
         held = self._lease.hold(deliveries, since=since)
@@ -242,13 +278,3 @@ class Intake:
 
 def _charged_less(delivery: Delivery, charges: Mapping[str, int]) -> Delivery:
     return replace(delivery, count=delivery.count - charges.get(delivery.entry_id, 0))
-
-
-def _group_size(delivery: Delivery, batch_size: int) -> int:
-    match delivery.count_before:
-        case 0:
-            return batch_size
-        case 1:
-            return min(SECOND_DELIVERY_GROUP, batch_size)
-        case _:
-            return 1

@@ -13,13 +13,13 @@ class Pace:
     """Measures groups, and says of the one that is being worked through whether it should go on.
 
     `at_once` is the size of the next group: it falls as soon as executions take longer, and at most doubles with each
-    group that was quick. It begins at `first`, and never exceeds `most`.
+    group that was quick. It begins at `first`, and never exceeds `most`, which is also as many as wait in hand to be tried again.
     """
 
     def __init__(
         self, *, most: int, clock: Monotonic, leaving: Callable[[], bool], first: int | None = None
     ) -> None:
-        self._most = most
+        self.most = most
         self.at_once = min(first or most, most)
         self._clock = clock
         self._leaving = leaving
@@ -45,8 +45,8 @@ class Pace:
         """Note that so many orders of the group were executed."""
         took_s = self._clock() - self._began
         if executed:
-            fits = self._most if took_s <= 0 else int(GROUP_S * executed / took_s)
-            self.at_once = max(1, min(fits, 2 * self.at_once, self._most))
+            fits = self.most if took_s <= 0 else int(GROUP_S * executed / took_s)
+            self.at_once = max(1, min(fits, 2 * self.at_once, self.most))
 
     @property
     def _over(self) -> bool:

@@ -44,9 +44,10 @@ class PureWay:
         at, pace = self._terms.now(), self._terms.pace
         attempts: list[Attempt] = []
         pace.begin()
-        begun = 0
+        begun, failed_again = 0, False
         for task in tasks:
-            if not pace.another():
+            # Nobody new is to wait for more than one that has failed before.
+            if failed_again or not pace.another():
                 outcomes.append(left(task))
                 continue
             if self._lease.losing and self._lease.lost([task.delivery]):
@@ -58,6 +59,7 @@ class PureWay:
                 raise
             except Exception as error:  # noqa: BLE001  whatever it is, it is charged to this order alone
                 attempts += self._after_failure(task, error, outcomes)
+                failed_again = task.delivery.count_before > 0
             else:
                 attempts.append(Attempt(task.delivery, record))
         pace.end(begun)

@@ -64,6 +64,8 @@ class Settler:
         `alone`: nobody can have settled any of these since their rows were written. `meanwhile` is called while Redis is at it.
         """
         # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
+        # Before anything is settled: should this fail, all of it is done once more.
+        retries, released = self._release_what_has_no_room(outcomes)
         settlements, unrendered = self._rendered(outcomes)
         written = (each.record for each in outcomes if isinstance(each, Settled) and not each.answered)
         first = min(written, key=attrgetter("executed_at"), default=None)
@@ -76,7 +78,6 @@ class Settler:
             self._doubt(outcomes, settlements, settling.in_doubt, alone=alone)
         if unrendered:
             self._isolation.set_aside(unrendered)
-        retries = [outcome for outcome in outcomes if isinstance(outcome, Retry)]
         for retry in retries:
             self._intake.postpone(retry.delivery, at_least_s=retry.after_s)
         unbegun = [outcome.delivery for outcome in outcomes if isinstance(outcome, Left)]
@@ -87,8 +88,16 @@ class Settler:
         done = [each for each in outcomes if each.delivery.entry_id not in aside] if aside else outcomes
         kinds = Counter(map(kind, done))
         self._tally.settle(kinds)
-        self._tally.hand_back(len(in_hand) - len(outcomes))
+        self._tally.hand_back(len(in_hand) - len(outcomes) + released)
         _report(done, kinds)
+
+    def _release_what_has_no_room(self, outcomes: Sequence[Outcome]) -> tuple[list[Retry], int]:
+        """Leave to the stream, at what they are charged with, those that too many others wait beside; return the rest, and how many."""
+        retries, room = [outcome for outcome in outcomes if isinstance(outcome, Retry)], self._intake.room
+        released = {retry.delivery.entry_id: retry.delivery.count for retry in retries[room:]}
+        if released:
+            self._stream.release(released)
+        return retries[:room], len(released)
 
     def _rendered(
         self, outcomes: Sequence[Outcome]

@@ -1,7 +1,7 @@
 """The orders stream as one consumer of its group sees it: read, claim, keep, settle, release."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,8 +24,14 @@ _LEAVE_COUNT = -1
 MOST_LET_GO_AT_ONCE = 5000
 # A replica tries those it has set aside more often, and notes them again.
 SET_ASIDE_STANDS_MS = 60_000
+# Of dead letters that are settled in one call: about five milliseconds of Redis.
+MOST_BYTES_AT_ONCE = 1 << 20
 _pack = msgspec.msgpack.Encoder().encode
 _STRING_32 = b"\xdb"
+
+
+def _nothing() -> None:
+    """Do nothing meanwhile."""
 
 
 class OrderStream:
@@ -213,12 +219,24 @@ class OrderStream:
         settlements: Sequence[Settlement],
         *,
         written_since_ms: int = 0,
-        meanwhile: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None] = _nothing,
     ) -> Settling:
-        """Publish or bury what is not settled yet, ack all but what is in doubt, in one step.
+        """Publish or bury each that is not settled yet and ack it, in one step, but for what is in doubt.
 
-        The rows that were written just now stand since `written_since_ms`. `meanwhile` is called while Redis is at it.
+        The rows that were written just now stand since `written_since_ms`. `meanwhile` is called while Redis is at it. Large
+        dead letters are settled in several calls, so that nobody else has to wait for all of them.
         """
+        new, in_doubt, unknown = 0, list[str](), 0
+        for part in slices(settlements):
+            settling = self._settle_slice(part, written_since_ms, meanwhile)
+            meanwhile = _nothing
+            new, unknown = new + settling.new, unknown + settling.unknown
+            in_doubt += settling.in_doubt
+        return Settling(new, tuple(in_doubt), unknown)
+
+    def _settle_slice(
+        self, settlements: Sequence[Settlement], written_since_ms: int, meanwhile: Callable[[], None]
+    ) -> Settling:
         names = self._names
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed]
         keys += [names.settled_before, names.unknown]
@@ -296,6 +314,21 @@ class OrderStream:
     def _make_anew(self) -> None:
         self.groups_lost += 1
         self.ensure_group()
+
+
+def slices(settlements: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]:
+    """Yield settlements in parts whose letters take no more than MOST_BYTES_AT_ONCE, unless one alone does; at least one part."""
+    first = size = 0
+    for place, each in enumerate(settlements):
+        # Results are small.
+        if each.action not in {"bury", "rebury"}:
+            continue
+        letter = sum(map(len, each.fields))
+        if size and size + letter > MOST_BYTES_AT_ONCE:
+            yield settlements[first:place]
+            first, size = place, 0
+        size += letter
+    yield settlements[first:]
 
 
 def packed(settlements: Sequence[Settlement]) -> bytes:
