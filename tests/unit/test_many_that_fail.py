@@ -21,6 +21,8 @@ def bench() -> Iterator[Bench]:
 
 def failing(bench: Bench, count: int) -> list[str]:
     def fail(order: Order) -> Execution:
+        # So that those of before are due by then.
+        bench.clock.advance(0.05)
         raise ValueError(order.order_id)
 
     names = [f"bad{i}" for i in range(count)]
