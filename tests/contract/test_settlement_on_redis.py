@@ -15,6 +15,7 @@ from tests.harness import Deployment
 from worker.domain.deliveries import Settlement
 from worker.domain.errors import AccessDenied, Outage
 from worker.stream import Mending, OrderStream, RedisLink, RedisNames, Rehearsal, Unpublished
+from worker.stream.orders import MOST_BYTES_AT_ONCE
 
 CHANNEL = "copies"
 
@@ -43,6 +44,23 @@ def test_refused_result_takes_its_mark_back(
 
     assert still_pending == {entry_id: ("one", 1)}
     assert new == 1
+    assert len(real_streams.results()) == 1
+
+
+def test_large_letters_among_results_are_settled_in_parts_and_none_trusts_marks_that_another_has_made(
+    real_streams: RealStreams, one: OrderStream
+) -> None:
+    before, *rest = (real_streams.add(b"symbol", b"A") for _ in range(5))
+    one.read(5, 1)
+    letter = replace(burial(rest[0]), fields=["f", b"x" * MOST_BYTES_AT_ONCE])
+    batch = [publication(rest[1]), letter, replace(letter, entry_id=rest[2]), publication(rest[3])]
+
+    known = one.settle([publication(before)], written_since_ms=1000)
+    real_streams.lose_marks()
+    lost = one.settle(batch, written_since_ms=1000)
+
+    assert known.new == 1
+    assert {rest[1], rest[3]} <= set(lost.in_doubt)
     assert len(real_streams.results()) == 1
 
 

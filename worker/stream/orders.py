@@ -227,22 +227,28 @@ class OrderStream:
         dead letters are settled in several calls, so that nobody else has to wait for all of them.
         """
         new, in_doubt, unknown = 0, list[str](), 0
+        # The same for all parts: marks that the first one makes tell nothing of rows that were written before.
+        remembered = self.marks_made
         for part in slices(settlements):
-            settling = self._settle_slice(part, written_since_ms, meanwhile)
+            settling = self._settle_slice(part, written_since_ms, remembered, meanwhile)
             meanwhile = _nothing
             new, unknown = new + settling.new, unknown + settling.unknown
             in_doubt += settling.in_doubt
         return Settling(new, tuple(in_doubt), unknown)
 
     def _settle_slice(
-        self, settlements: Sequence[Settlement], written_since_ms: int, meanwhile: Callable[[], None]
+        self,
+        settlements: Sequence[Settlement],
+        written_since_ms: int,
+        remembered: str,
+        meanwhile: Callable[[], None],
     ) -> Settling:
         names = self._names
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed]
         keys += [names.settled_before, names.unknown]
         with outages():
             settled = self._settle.begin(
-                keys, [names.group, self._channel, written_since_ms, self.marks_made, packed(settlements)]
+                keys, [names.group, self._channel, written_since_ms, remembered, packed(settlements)]
             )
             try:
                 meanwhile()
