@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.builders import record
+from tests.builders import pairs, record
 from tests.fakes import Bench
 from worker.consumer import intake
 from worker.domain.errors import Outage
@@ -151,6 +151,18 @@ def test_outage_when_it_is_noted_that_one_is_set_aside_settles_nothing_twice(ben
     assert [each["order_id"] for each in bench.stream.results] == ["b"]
     assert bench.tally.filled == 1
     assert bench.books_balance
+
+
+def test_trimmed_entry_that_raises_is_found_and_its_neighbours_are_buried(bench: Bench) -> None:
+    entry_ids = [f"1-{place}" for place in range(1, 9)]
+    bench.stream.trimmed.update(dict.fromkeys(entry_ids, 0))
+    fail_at(bench.store, "find", lambda asked: "1-3" in asked)
+
+    bench.run_until(lambda: len(bench.stream.letters) == 7)
+
+    assert sorted(dict(pairs(each))["entry_id"] for each in bench.stream.letters) == [
+        each for each in entry_ids if each != "1-3"
+    ]
 
 
 def test_error_that_strikes_whatever_is_handled_is_an_outage_and_charges_nobody(bench: Bench) -> None:

@@ -54,7 +54,7 @@ class Intake:
         self._retries: list[tuple[float, Delivery]] = []
         self._more_is_waiting = False
         self._asked_at: float | None = None
-        self._arriving = 0
+        self._asked_for = 0
         self._more_trimmed = self._new_first = False
         self._arrived: list[Delivery] = []
         self._read_unseen = False
@@ -74,8 +74,8 @@ class Intake:
             return
         self._more_is_waiting, self._asked_at = False, self._clock()
         try:
-            self._arriving = self._pace.at_once
-            self._stream.read_ahead(self._arriving)
+            self._asked_for = self._pace.at_once
+            self._stream.read_ahead(self._asked_for)
         except Outage as outage:
             self._asked_at, self._read_unseen = None, True
             log.debug("not read ahead", reason=outage.reason)
@@ -199,7 +199,7 @@ class Intake:
 
     def _read(self, *, wait: bool = True) -> list[Delivery]:
         if self._arrived:
-            found, self._arrived, asked_for = self._arrived, [], self._arriving
+            found, self._arrived, asked_for = self._arrived, [], self._asked_for
         else:
             asked_for = self._pace.at_once
             found = self._wait_for_more(asked_for, block_s=self._block_s if wait else 0.0)
@@ -259,10 +259,10 @@ class Intake:
 
     def _size_with(self, delivery: Delivery) -> int:
         """Return with how many others, itself included, a delivery may run."""
-        if not delivery.fields:
-            # It is not going to be executed.
-            return self._pace.most
         match delivery.count_before:
+            case 0 if not delivery.fields:
+                # It is not going to be executed.
+                return self._pace.most
             case 0:
                 return self._pace.at_once
             case 1:
