@@ -86,7 +86,7 @@ def test_size_at_most_doubles_with_each_group_that_was_quick() -> None:
     assert sizes == [1, 2, 4, 8, 16]
 
 
-def test_sign_of_life_is_given_while_each_order_is_executed(bench: Bench) -> None:
+def test_every_order_is_watched_however_slow_its_group_is(bench: Bench) -> None:
     taking(bench, 5)
     bench.submit(*names(20))
 

@@ -9,9 +9,8 @@ from worker.execution import load
 from worker.settings import Settings
 
 # Orders with outside effects are announced in the database as a group, and go out one at a time: somebody else who finds
-# one announced waits before it sends it. So few are announced until it is known how long a venue takes.
+# one announced waits before it sends it. So few are announced, even before it is known how long a venue takes.
 MOST_OUTSIDE = 32
-FIRST_OUTSIDE = 4
 
 
 def executor_of(settings: Settings) -> Executor:
@@ -26,11 +25,9 @@ def executor_of(settings: Settings) -> Executor:
 
 
 def pace_of(settings: Settings, executor: Executor, drain: Drain) -> Pace:
-    """Return how many entries are taken at once, to begin with and at most."""
-    most, first = settings.batch_size, settings.batch_size
-    if not is_pure(executor):
-        most, first = min(settings.batch_size, MOST_OUTSIDE), FIRST_OUTSIDE
-    return Pace(most=most, first=first, clock=time.monotonic, leaving=drain.event.is_set)
+    """Return what says how many entries are taken at once."""
+    most = settings.batch_size if is_pure(executor) else min(settings.batch_size, MOST_OUTSIDE)
+    return Pace(most=most, clock=time.monotonic, leaving=drain.event.is_set)
 
 
 def close(executor: Executor) -> None:

@@ -13,14 +13,11 @@ class Pace:
     """Measures groups, and says of the one that is being worked through whether it should go on.
 
     `at_once` is the size of the next group: it falls as soon as executions take longer, and at most doubles with each
-    group that was quick. It begins at `first`, and never exceeds `most`, which is also as many as wait in hand to be tried again.
+    group that was quick. It begins at `most`, which it never exceeds, and which is also as many as wait in hand to be tried again.
     """
 
-    def __init__(
-        self, *, most: int, clock: Monotonic, leaving: Callable[[], bool], first: int | None = None
-    ) -> None:
-        self.most = most
-        self.at_once = min(first or most, most)
+    def __init__(self, *, most: int, clock: Monotonic, leaving: Callable[[], bool]) -> None:
+        self.most = self.at_once = most
         self._clock = clock
         self._leaving = leaving
         self._began = clock()

@@ -63,9 +63,9 @@ class Settler:
 
         `alone`: nobody can have settled any of these since their rows were written. `meanwhile` is called while Redis is at it.
         """
-        # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
         # Before anything is settled: should this fail, all of it is done once more.
         retries, released = self._release_what_has_no_room(outcomes)
+        # Ack after commit: dying between the two costs a second delivery, which the inbox answers.
         settlements, unrendered = self._rendered(outcomes)
         written = (each.record for each in outcomes if isinstance(each, Settled) and not each.answered)
         first = min(written, key=attrgetter("executed_at"), default=None)
