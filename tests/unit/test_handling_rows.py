@@ -117,7 +117,7 @@ def test_unknown_commit_that_worked_is_answered_when_the_handling_is_repeated() 
     assert outcome == Settled(taken[0], bench.rows["a"], answered=True)
 
 
-def test_entry_stolen_while_it_was_executed_has_no_outcome_and_no_row() -> None:
+def test_entry_known_to_be_stolen_has_no_outcome_and_no_row() -> None:
     bench = Bench()
     bench.submit("a", "b")
     taken = bench.intake.take()
@@ -128,6 +128,26 @@ def test_entry_stolen_while_it_was_executed_has_no_outcome_and_no_row() -> None:
 
     assert isinstance(outcome, Settled)
     assert outcome.record.order_id == "b"
+    assert bench.rows.keys() == {"b"}
+
+
+def test_entry_stolen_after_it_was_executed_has_no_outcome_and_no_row() -> None:
+    bench = Bench()
+    bench.submit("a", "b")
+    taken = bench.intake.take()
+
+    def losing_the_one_before(order: Order) -> Execution:
+        steal(bench, taken[0].entry_id)
+        bench.lease.renew()
+        return Execution(Status.REJECTED)
+
+    bench.executor.instead["b"] = losing_the_one_before
+
+    (outcome,) = bench.handling.handle(taken)
+
+    assert isinstance(outcome, Settled)
+    assert outcome.record.order_id == "b"
+    assert bench.executor.executed == ["a", "b"]
     assert bench.rows.keys() == {"b"}
 
 
