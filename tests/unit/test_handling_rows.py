@@ -136,7 +136,7 @@ def test_entry_stolen_after_it_was_executed_has_no_outcome_and_no_row() -> None:
     bench.submit("a", "b")
     taken = bench.intake.take()
 
-    def losing_the_one_before(order: Order) -> Execution:
+    def losing_the_one_before(_order: Order) -> Execution:
         steal(bench, taken[0].entry_id)
         bench.lease.renew()
         return Execution(Status.REJECTED)

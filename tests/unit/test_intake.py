@@ -226,7 +226,7 @@ def test_what_a_claim_took_unseen_keeps_its_charge_when_a_read_failed_as_well() 
         bench.intake.take()
     bench.orders.faults.plant("read", reply_lost=True)
     with pytest.raises(Outage):
-        bench.intake._read()  # noqa: SLF001  both replies are lost before anybody looks
+        bench.intake._reads.take(2.0)  # noqa: SLF001  both replies are lost before anybody looks
 
     (taken,) = bench.intake.take()
 
@@ -239,7 +239,7 @@ def test_unseen_entries_are_looked_for_until_none_are_left() -> None:
     for _ in range(3):
         bench.orders.faults.plant("read", reply_lost=True)
         with pytest.raises(Outage):
-            bench.intake._read()  # noqa: SLF001  three replies are lost before anybody looks
+            bench.intake._reads.take(2.0)  # noqa: SLF001  three replies are lost before anybody looks
 
     taken = [each.entry_id for _ in range(3) for each in bench.intake.take()]
 

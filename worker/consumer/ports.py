@@ -12,6 +12,13 @@ Monotonic: TypeAlias = Callable[[], float]
 WallClock: TypeAlias = Callable[[], datetime]
 
 
+class Holding(Protocol):
+    """Takes deliveries in hand."""
+
+    def __call__(self, deliveries: Iterable[Delivery], *, since: float | None = None) -> list[Delivery]:
+        """Return them as those that are held; `since` when they may have been handed out, if that was not just now."""
+
+
 class Orders(Protocol):
     """The orders stream, as one consumer of its group sees it. Every step but those that read is repeatable."""
 
