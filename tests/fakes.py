@@ -32,13 +32,17 @@ from worker.consumer import (
 )
 from worker.consumer.doubts import CLOCKS_APART_MS, Doubts
 from worker.domain.deliveries import (
+    HEAD_BYTES,
     LOOKED_FOR,
     ClaimedPage,
     Delivery,
+    Fetched,
     Outcome,
     Settlement,
     Settling,
+    Withheld,
     entry_milliseconds,
+    size_of,
 )
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.evidence import Marked
@@ -208,8 +212,18 @@ class FakeStream:
 class FakeOrders:
     """One consumer's port to a FakeStream. Every read that finds nothing waits, and calls `when_idle`."""
 
-    def __init__(self, stream: FakeStream, consumer: str, *, lease_ms: int, group: str | None = None) -> None:
+    def __init__(
+        self,
+        stream: FakeStream,
+        consumer: str,
+        *,
+        lease_ms: int,
+        group: str | None = None,
+        batch_bytes: int = 16 << 20,
+        largest: int = 16 << 20,
+    ) -> None:
         self.stream = stream
+        self.batch_bytes, self.largest = batch_bytes, largest
         self.faults = Faults("redis")
         self.pings = self.reconnections = 0
         self.wait: Callable[[float], None] = stream.clock.advance
@@ -313,21 +327,48 @@ class FakeOrders:
                     self._note_trimmed(group, entry_id)
                     continue
                 pending.consumer, pending.since_ms = self._consumer, self._now_ms
-                found.append(Delivery(entry_id, self.stream.entries[entry_id], pending.count, False))
+                found.append(Delivery(entry_id, (), pending.count, False, fetched=False))
             return ClaimedPage(ahead[looked_at] if looked_at < len(ahead) else START, found)
 
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
         with self.faults.at("own_pending"):
             group = self.stream.make_group(self.group_name)
-            found = []
-            for entry_id in sorted(self._mine(group), key=id_order):
+            unseen = [each for each in sorted(self._mine(group), key=id_order) if each not in known]
+            return [
+                Delivery(each, (), group.pending[each].count, False, fetched=False) for each in unseen[:count]
+            ]
+
+    def fetch(self, charges: Mapping[str, int | None], *, beside: int = 0) -> Fetched:
+        with self.faults.at("fetch"):
+            group = self.group
+            if group is None:
+                self._make_anew()
+                return Fetched({})
+            bodies, bytes_taken = dict[str, tuple[bytes, ...] | Withheld](), beside
+            asked = list(charges)
+            for place, entry_id in enumerate(asked):
+                pending = group.pending.get(entry_id)
+                if pending is None or pending.consumer != self._consumer:
+                    continue
                 if entry_id not in self.stream.entries:
                     self._note_trimmed(group, entry_id)
-                elif entry_id not in known:
-                    charged = group.pending[entry_id].count
-                    fields = self.stream.entries[entry_id]
-                    found.append(Delivery(entry_id, fields, charged, False))
-            return found[:count]
+                    continue
+                fields = self.stream.entries[entry_id]
+                taken = min(size_of(fields), self.largest)
+                if bytes_taken and bytes_taken + taken > self.batch_bytes:
+                    return Fetched(bodies, frozenset(asked[place:]))
+                bytes_taken += taken
+                charge = charges[entry_id]
+                if charge is not None:
+                    pending.count, pending.since_ms = charge, self._now_ms
+                bodies[entry_id] = self._body(fields)
+            return Fetched(bodies)
+
+    def _body(self, fields: tuple[bytes, ...]) -> tuple[bytes, ...] | Withheld:
+        size = size_of(fields)
+        if size <= self.largest:
+            return fields
+        return Withheld(size, len(fields) // 2, b"".join(fields)[:HEAD_BYTES])
 
     def trimmed(self, count: int) -> list[str]:
         with self.faults.at("trimmed"):
@@ -760,10 +801,13 @@ class Bench:
         executor: FakeExecutor | None = None,
         repair_window_s: int = 900,
         lost_rows: FakeLostRows | None = None,
+        batch_bytes: int = 16 << 20,
     ) -> None:
         self.stream = stream if stream is not None else FakeStream(FakeClock())
         self.clock = clock = self.stream.clock
-        self.orders = FakeOrders(self.stream, consumer, lease_ms=lease_ms)
+        self.orders = FakeOrders(
+            self.stream, consumer, lease_ms=lease_ms, batch_bytes=batch_bytes, largest=max(batch_bytes, 65536)
+        )
         self.store = FakeStore(table if table is not None else FakeTable())
         self.store.table.clock = clock.monotonic
         self.executor = executor if executor is not None else FakeExecutor(filled)

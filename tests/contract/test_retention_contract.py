@@ -153,7 +153,7 @@ def test_mark_is_kept_while_its_entry_is_noted_as_trimmed(streams: Streams) -> N
     one.ensure_group()
     one.read(1, 1)
     streams.delete(first)
-    one.own_pending(1, known=())
+    one.fetch({first: 2})
     one.settle([publication(each.entry_id) for each in one.read(10, 1)])
     streams.pass_time(10 * KEEP_MS)
 
@@ -287,7 +287,7 @@ def test_notes_of_trimmed_entries_are_not_touched(streams: Streams) -> None:
     trimmed = streams.add(b"symbol", b"A")
     one.read(1, 1)
     streams.delete(trimmed)
-    one.own_pending(1, known=())
+    one.fetch({trimmed: 2})
     settled_orders(streams, one, 2)
     streams.pass_time(KEEP_MS + 1)
 

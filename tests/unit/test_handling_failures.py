@@ -106,9 +106,9 @@ def test_inbox_is_asked_before_anything_is_charged() -> None:
 
     bench.handle_next()
 
-    assert [step for step in order_of_steps if step in {"find", "charge", "record"}] == [
+    assert [step for step in order_of_steps if step in {"find", "fetch", "record"}] == [
         "find",
-        "charge",
+        "fetch",
         "record",
     ]
 

@@ -12,7 +12,7 @@ from worker.consumer.pure import PureWay
 from worker.consumer.recording import Content, judge
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, Way
 from worker.consumer.unsourced import answers_for
-from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Retry
+from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Retry, Withheld, size_of
 from worker.domain.orders import (
     NO_LABELS,
     Order,
@@ -61,7 +61,8 @@ class Handling:
         """
         self._outside.keep_answers_of(deliveries)
         outcomes: list[Outcome] = []
-        intents, unknown = self._answer_known(deliveries, outcomes)
+        rows = self._rows_of(deliveries)
+        intents, unknown = self._answer_known(self._fetch(deliveries, rows, outcomes), rows, outcomes)
         ready, hopeless = self._begin(unknown, intents)
         before = {delivery.entry_id for delivery in deliveries if not delivery.charged}
         tasks = self._decode(ready, intents, before, outcomes) + hopeless
@@ -74,18 +75,51 @@ class Handling:
         self._decoder.forget(each.entry_id for each in deliveries if each.entry_id not in again)
         return outcomes
 
-    def _answer_known(
-        self, deliveries: Sequence[Delivery], outcomes: list[Outcome]
-    ) -> tuple[dict[str, OrderRecord], list[Delivery]]:
-        """Answer what owns a row with an outcome; return the rows without one by entry id, and what is left."""
+    def _rows_of(self, deliveries: Sequence[Delivery]) -> Mapping[str, OrderRecord]:
+        """Return the rows that entries own, by entry id."""
         # Only what was taken before can own a row; for a new entry its insert is the question. Where the source was renamed,
         # the row of before that it owns may have an order id that the insert does not meet.
         everything = self._decoder.renamed
         again = [delivery.entry_id for delivery in deliveries if everything or not delivery.charged]
-        known = self._store.find(again) if again else {}
+        return self._store.find(again) if again else {}
+
+    def _fetch(
+        self, deliveries: Sequence[Delivery], rows: Mapping[str, OrderRecord], outcomes: list[Outcome]
+    ) -> list[Delivery]:
+        """Have what was claimed brought here, charged before it is if it is about to run; leave what is beyond a batch's bytes.
+
+        So whatever takes the process down by its size alone is charged for it like any other.
+        """
+        charges = {each.entry_id: self._charge(each, rows) for each in deliveries if not each.fetched}
+        if not charges:
+            return list(deliveries)
+        fetched = self._stream.fetch(charges, beside=sum(size_of(each.fields) for each in deliveries))
+        here: list[Delivery] = []
+        for delivery in deliveries:
+            if delivery.fetched:
+                here.append(delivery)
+            elif delivery.entry_id in fetched.bodies:
+                body, charge = fetched.bodies[delivery.entry_id], charges[delivery.entry_id]
+                here.append(_brought(delivery, body, charge))
+            elif delivery.entry_id in fetched.left:
+                outcomes.append(Left(delivery))
+        return here
+
+    def _charge(self, delivery: Delivery, rows: Mapping[str, OrderRecord]) -> int | None:
+        """Return what a delivery is to be charged with; None where it is not known to be executed."""
+        executed = delivery.entry_id not in rows and delivery.count < self._max_deliveries
+        return delivery.count + 1 if executed else None
+
+    def _answer_known(
+        self,
+        deliveries: Sequence[Delivery],
+        rows: Mapping[str, OrderRecord],
+        outcomes: list[Outcome],
+    ) -> tuple[dict[str, OrderRecord], list[Delivery]]:
+        """Answer what owns a row with an outcome; return the rows without one by entry id, and what is left."""
         intents, unknown = {}, []
         for delivery in deliveries:
-            record = known.get(delivery.entry_id)
+            record = rows.get(delivery.entry_id)
             content = None if record is None else self._content(delivery, record)
             if record is None or content is None:
                 unknown.append(delivery)
@@ -114,7 +148,7 @@ class Handling:
         """Charge what has not been charged; set aside what was trimmed, or charged too often."""
         ready, hopeless, counts = [], [], {}
         for delivery in deliveries:
-            if not delivery.fields:
+            if delivery.trimmed:
                 trimmed = GivenUp("trimmed", "deleted while it was pending")
                 hopeless.append(self._hopeless(delivery, intents, trimmed))
             elif not delivery.charged and delivery.count >= self._max_deliveries:
@@ -134,7 +168,7 @@ class Handling:
         row = intents.get(delivery.entry_id)
         if row is not None:
             return Task(delivery, intended_order(row), why, begun=True, submitted=True)
-        order = self._decoder.decode(delivery) if delivery.fields else None
+        order = None if delivery.trimmed else self._decoder.decode(delivery)
         if order is None or isinstance(order, Undecodable):
             order = self._nameless(delivery)
         return Task(delivery, order, why, begun=True)
@@ -179,3 +213,10 @@ class Handling:
                 yield Dead(delivery, order.reason, order.error, order.order_id)
             else:
                 yield judge(delivery, content, row, written=False)
+
+
+def _brought(delivery: Delivery, body: tuple[bytes, ...] | Withheld, charge: int | None) -> Delivery:
+    """Return a delivery with what its entry holds, charged with so many where it was."""
+    fields, withheld = ((), body) if isinstance(body, Withheld) else (body, None)
+    here = replace(delivery, fields=fields, withheld=withheld, fetched=True)
+    return here if charge is None else replace(here, count=charge, charged=True)

@@ -169,7 +169,7 @@ class Intake:
     def _size_with(self, delivery: Delivery) -> int:
         """Return with how many others, itself included, a delivery may run."""
         match delivery.count_before:
-            case 0 if not delivery.fields:
+            case 0 if delivery.trimmed:
                 # It is not going to be executed.
                 return self._pace.most
             case 0:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from worker.domain.deliveries import ClaimedPage, Delivery, Settlement, Settling
+from worker.domain.deliveries import ClaimedPage, Delivery, Fetched, Settlement, Settling
 from worker.domain.orders import Execution, Order, OrderRecord, Undecodable, UnsoundOrder
 from worker.domain.retention import Lost, Retained
 
@@ -45,10 +45,16 @@ class Orders(Protocol):
         """Return what was asked for."""
 
     def claim(self, cursor: str, count: int) -> ClaimedPage:
-        """Take a page of abandoned entries; nothing is charged."""
+        """Take a page of abandoned entries, which are to be fetched; nothing is charged."""
 
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
-        """Return entries that arrived unseen, with what they are charged with on the stream."""
+        """Return entries that arrived unseen, with what they are charged with on the stream; they are to be fetched."""
+
+    def fetch(self, charges: Mapping[str, int | None], *, beside: int = ...) -> Fetched:
+        """Return what entries hold, each charged with so many before it goes out (None: as it is), and leased anew.
+
+        As many as a batch may have bytes, less those of what is in hand `beside` them; at least one where that is none.
+        """
 
     def trimmed(self, count: int) -> list[str]:
         """Return entries that were trimmed while pending, whose owners have had their time."""

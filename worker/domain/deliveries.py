@@ -1,19 +1,30 @@
 """Deliveries, what is to be done with each, and how it is settled on the stream."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from worker.domain.orders import OrderRecord
 
+# Of an entry that is too large, how much is kept.
+HEAD_BYTES = 1024
+
+
+class Withheld(Struct, frozen=True):
+    """What is known of an entry that is too large to be fetched: how many bytes in how many fields, and the first of them."""
+
+    size: int
+    fields: int
+    head: bytes
+
 
 class Delivery(Struct, frozen=True):
     """One handing-over of an entry.
 
     `fields` alternates names and values as the stream holds them, repeats kept; it is empty where the entry was
-    trimmed while it was pending. `count` is how many
+    trimmed while it was pending, was not `fetched` yet, or is `withheld`. `count` is how many
     executions the entry has been charged with; while `charged` is false the coming one is not among them. `failure` is
     the unexpected error in which the last one ended, where this process has seen it. `hold` tells it from other
     deliveries of the entry to this process: it may have lost the entry to others, and have got it back since.
@@ -25,11 +36,28 @@ class Delivery(Struct, frozen=True):
     charged: bool
     failure: str = ""
     hold: int = 0
+    fetched: bool = True
+    withheld: Withheld | None = None
+
+    @property
+    def trimmed(self) -> bool:
+        """Whether nobody can say any more what it held."""
+        return self.fetched and not self.fields and self.withheld is None
 
     @property
     def count_before(self) -> int:
         """The charges of earlier deliveries, that is, without this one."""
         return self.count - 1 if self.charged else self.count
+
+
+class Fetched(Struct, frozen=True):
+    """What entries hold that were to be fetched, by id, and which were left since the others are enough at once.
+
+    What is in neither is somebody else's by now, or was trimmed.
+    """
+
+    bodies: Mapping[str, tuple[bytes, ...] | Withheld]
+    left: frozenset[str] = frozenset()
 
 
 class ClaimedPage(Struct, frozen=True):
@@ -76,7 +104,7 @@ class Retry(Struct, frozen=True):
 
 
 class Left(Struct, frozen=True):
-    """It was not begun: the group had its time, or somebody asked to leave. It stays in hand, or is released."""
+    """It was not begun: the group had its time, or its bytes, or somebody asked to leave. It stays in hand, or is released."""
 
     delivery: Delivery
 

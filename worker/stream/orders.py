@@ -9,7 +9,17 @@ import redis
 import structlog
 from redis.exceptions import NoScriptError
 
-from worker.domain.deliveries import BEGINNING, ClaimedPage, Delivery, Settlement, Settling, following
+from worker.domain.deliveries import (
+    BEGINNING,
+    HEAD_BYTES,
+    ClaimedPage,
+    Delivery,
+    Fetched,
+    Settlement,
+    Settling,
+    Withheld,
+    following,
+)
 from worker.domain.retention import Lost, Retained
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation
@@ -26,6 +36,8 @@ MOST_LET_GO_AT_ONCE = 5000
 SET_ASIDE_STANDS_MS = 60_000
 # Of dead letters that are settled in one call: about five milliseconds of Redis.
 MOST_BYTES_AT_ONCE = 1 << 20
+# Of entries that are held at once, where nobody says otherwise.
+BATCH_BYTES = 16 << 20
 _pack = msgspec.msgpack.Encoder().encode
 _STRING_32 = b"\xdb"
 
@@ -48,6 +60,8 @@ class OrderStream:
         lease_ms: int,
         results_channel: str | None,
         unpublished: Unpublished | None = None,
+        batch_bytes: int = BATCH_BYTES,
+        max_entry_bytes: int = BATCH_BYTES,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._link = link
@@ -55,11 +69,14 @@ class OrderStream:
         self._lease_ms = lease_ms
         self._channel = results_channel or ""
         self._unpublished = unpublished or Unpublished()
+        self._batch_bytes = batch_bytes
+        # What is larger is neither an order nor anything that memory is sure to hold.
+        self._largest = max(batch_bytes, max_entry_bytes)
         self._now_ms = now_ms
         self._information = StreamInformation(link, names)
         self.marks_made = ""
-        self._settle, self._claim, self._own, self._keep, self._leave = (
-            link.script(source(name)) for name in ("settle", "claim", "own", "keep", "leave")
+        self._settle, self._claim, self._fetch, self._keep, self._leave = (
+            link.script(source(name)) for name in ("settle", "claim", "fetch", "keep", "leave")
         )
         self.groups_lost = 0
         self._arriving: Callable[[], list[Any]] | None = None
@@ -151,7 +168,7 @@ class OrderStream:
         )
         if reply is None:
             return ClaimedPage(BEGINNING, [])
-        return ClaimedPage(text(reply[0]), [_uncharged(entry) for entry in reply[1]])
+        return ClaimedPage(text(reply[0]), [_to_be_fetched(*entry) for entry in reply[1]])
 
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
         """Return up to `count` entries that are pending for this consumer and not `known`, as charged as they are."""
@@ -159,16 +176,37 @@ class OrderStream:
         first: str | None = "-"
         found = list[Delivery]()
         while len(found) < count and first is not None:
-            page = self._run(
-                self._own,
-                [names.orders, names.trimmed],
-                [names.group, names.consumer, first, count, self._now_ms()],
-            )
+            command = ("XPENDING", names.orders, names.group, first, "+", count, names.consumer)
+            try:
+                with outages():
+                    page = self._link.call(*command)
+            except GroupLost:
+                self._make_anew()
+                break
             if not page:
                 break
-            found += [_uncharged(entry) for entry in page if entry[2] and text(entry[0]) not in known]
+            found += [_to_be_fetched(each, times) for each, _, _, times in page if text(each) not in known]
             first = following(text(page[-1][0]))
         return found[:count]
+
+    def fetch(self, charges: Mapping[str, int | None], *, beside: int = 0) -> Fetched:
+        """Return what entries hold that are ours, each charged with so many before it goes out (None: as it is).
+
+        As many as BATCH_BYTES allows, less `beside` of what is in hand already; at least one where that is nothing.
+        """
+        names, pairs = self._names, list[str | int]()
+        for entry_id, count in charges.items():
+            pairs += (entry_id, _LEAVE_COUNT if count is None else count)
+        limits = [self._batch_bytes, beside, self._largest, HEAD_BYTES]
+        reply = self._run(
+            self._fetch,
+            [names.orders, names.trimmed],
+            [names.group, names.consumer, self._now_ms(), *limits, *pairs],
+        )
+        if reply is None:
+            return Fetched({})
+        found, left = reply
+        return Fetched({text(each[0]): _body(*each[1:]) for each in found}, frozenset(map(text, left)))
 
     def trimmed(self, count: int) -> list[str]:
         """Return entries that were trimmed while pending longer than a lease ago, so that no owner is at work."""
@@ -359,6 +397,12 @@ def _packable(settlement: Settlement) -> tuple[object, ...]:
     return settlement.entry_id, settlement.action, fields, settlement.copy, since, mark
 
 
-def _uncharged(entry: Any) -> Delivery:  # noqa: ANN401  replies are untyped
-    entry_id, count, fields = entry
-    return Delivery(text(entry_id), tuple(fields), int(count), False)
+def _to_be_fetched(entry_id: bytes, count: int) -> Delivery:
+    return Delivery(text(entry_id), (), int(count), charged=False, fetched=False)
+
+
+def _body(fields: list[Any], size: int | None = None) -> tuple[bytes, ...] | Withheld:
+    if size is None:
+        return tuple(fields)
+    parts, head = fields
+    return Withheld(int(size), int(parts) // 2, head)

@@ -1,12 +1,12 @@
 """From the raw fields of an entry to an order, by hand: this runs once per order and decides about money."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import TypeAlias
 
 from worker.domain.decimals import STORED, Digits, NotExact
-from worker.domain.deliveries import Delivery
+from worker.domain.deliveries import Delivery, size_of
 from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire import names
 from worker.wire.fields import (
@@ -167,7 +167,7 @@ class Decoder:
 
     def _field_by_field(self, delivery: Delivery) -> Decoded:
         try:
-            fields = self._fields(delivery.fields)
+            fields = self._fields(delivery)
             order_id = self._identity(fields, delivery.entry_id)
         except Refused as refused:
             return Undecodable(refused.reason, refused.error)
@@ -178,10 +178,11 @@ class Decoder:
             self.dropped_labels += sum(isinstance(fields.get(name), Junk) for name in names.LABELS)
         return order
 
-    def _fields(self, raw: Sequence[bytes]) -> Fields:
-        size = sum(map(len, raw))
-        if size > self._max_bytes or len(raw) > 2 * self._max_fields:
-            raise Refused("too_large", f"{size} bytes in {len(raw) // 2} fields")
+    def _fields(self, delivery: Delivery) -> Fields:
+        raw, withheld = delivery.fields, delivery.withheld
+        size, count = (size_of(raw), len(raw) // 2) if withheld is None else (withheld.size, withheld.fields)
+        if withheld is not None or size > self._max_bytes or count > self._max_fields:
+            raise Refused("too_large", f"{size} bytes in {count} fields")
         entry = dict(zip(raw[::2], raw[1::2], strict=True))
         if 2 * len(entry) != len(raw):
             raise Refused("ambiguous", "a field stands in the entry twice")

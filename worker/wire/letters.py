@@ -112,7 +112,7 @@ def _refuse_hopeless(letter: Letter, edits: Mapping[str, str]) -> None:
     if not all(is_unicode(part) for edit in edits.items() for part in edit):
         raise NotReplayable("what is to be edited is not Unicode")
     if not letter.originals:
-        why = "was too large to be kept" if "sha256" in letter.notes else "was deleted before it was read"
+        why = "was too large to be kept" if "size" in letter.notes else "was deleted before it was read"
         raise NotReplayable(f"{letter.reason}: its fields are gone, the entry {why}")
     if letter.reason == "conflict" and edits.get("order_id", letter.order_id) == letter.order_id:
         raise NotReplayable(

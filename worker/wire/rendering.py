@@ -7,13 +7,11 @@ from functools import lru_cache
 from hashlib import sha256
 
 from worker.domain.decimals import plain
-from worker.domain.deliveries import Delivery, Settlement, entry_milliseconds, size_of
+from worker.domain.deliveries import HEAD_BYTES, Delivery, Settlement, entry_milliseconds, size_of
 from worker.domain.orders import OrderRecord, storable
 from worker.wire.fields import NO_TEXT, Fraction, Whole
 from worker.wire.names import derived_order_id
 from worker.wire.payloads import parsed
-
-HEAD_LIMIT = 1024
 
 
 def result_fields(record: OrderRecord) -> list[str]:
@@ -91,7 +89,8 @@ class Renderer:
         """Return the settlement that buries a delivery: metadata first, then the original fields.
 
         A field keeps its place, its repeats and its bytes behind the prefix `orig:`. Of an entry that is
-        too large, whyever it is buried, only the size, the SHA-256 of all names and values, and the first KiB are kept.
+        too large, whyever it is buried, only the size, the SHA-256 of all names and values, and the first KiB are kept;
+        of one that was too large to be fetched there is no SHA-256.
         """
         letter: list[str | bytes] = ["entry_id", delivery.entry_id, "reason", reason]
         if order_id is not None:
@@ -108,14 +107,17 @@ class Renderer:
         if mark:
             letter += ("mark", mark)
         too_large = size_of(delivery.fields) > self._max_bytes or len(delivery.fields) > 2 * self._max_fields
-        letter += _traits(delivery) if too_large else _originals(delivery)
+        if delivery.withheld is not None:
+            letter += ("size", str(delivery.withheld.size), "head", delivery.withheld.head)
+        else:
+            letter += _traits(delivery) if too_large else _originals(delivery)
         return Settlement(delivery.entry_id, "bury", letter, mark=mark)
 
 
 def _traits(delivery: Delivery) -> list[str | bytes]:
     content = b"".join(delivery.fields)
     digest = sha256(content).hexdigest()
-    return ["size", str(len(content)), "sha256", digest, "head", content[:HEAD_LIMIT]]
+    return ["size", str(len(content)), "sha256", digest, "head", content[:HEAD_BYTES]]
 
 
 def _originals(delivery: Delivery) -> list[str | bytes]:

@@ -1,23 +1,15 @@
 -- Claims one page of abandoned entries without charging them, and notes those that were trimmed meanwhile.
 -- KEYS: orders, trimmed entries
 -- ARGV: group, consumer, minimum idle ms, cursor, page size, now in ms
--- Returns {next cursor, {{entry id, count, fields}, ...}}.
+-- Returns {next cursor, {{entry id, count}, ...}}. Before 7.0 some of them may be trimmed; fetching them tells.
 local group, consumer, now = ARGV[1], ARGV[2], ARGV[6]
 local reply = redis.call('XAUTOCLAIM', KEYS[1], group, consumer, ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
 -- Before 7.2 neither an empty claim nor a read that waits in vain is hearing of a consumer, and pages would call it gone.
 -- Reading its own history from an end where there is none is.
 redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', KEYS[1], '18446744073709551615-0')
 local found = {}
-for _, id in ipairs(reply[2]) do
-  local pending = redis.call('XPENDING', KEYS[1], group, id, id, 1)
-  local entry = redis.call('XRANGE', KEYS[1], id, id)
-  if #entry == 0 then
-    -- Before 7.0 an entry that is gone is still claimed; from now on only the note remembers it.
-    redis.call('ZADD', KEYS[2], 'NX', now, id)
-    redis.call('XACK', KEYS[1], group, id)
-  elseif #pending == 1 then
-    found[#found + 1] = {id, pending[1][4], entry[1][2]}
-  end
+for place, id in ipairs(reply[2]) do
+  found[place] = {id, redis.call('XPENDING', KEYS[1], group, id, id, 1)[1][4]}
 end
 -- From 7.0 on they are taken off the pending list here and now, so the note must be made in this same step.
 for _, id in ipairs(reply[3] or {}) do redis.call('ZADD', KEYS[2], 'NX', now, id) end
