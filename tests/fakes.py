@@ -220,10 +220,9 @@ class FakeOrders:
         lease_ms: int,
         group: str | None = None,
         batch_bytes: int = 16 << 20,
-        largest: int = 16 << 20,
     ) -> None:
         self.stream = stream
-        self.batch_bytes, self.largest = batch_bytes, largest
+        self.batch_bytes = batch_bytes
         self.faults = Faults("redis")
         self.pings = self.reconnections = 0
         self.wait: Callable[[float], None] = stream.clock.advance
@@ -354,7 +353,7 @@ class FakeOrders:
                     self._note_trimmed(group, entry_id)
                     continue
                 fields = self.stream.entries[entry_id]
-                taken = min(size_of(fields), self.largest)
+                taken = min(size_of(fields), self.batch_bytes)
                 if bytes_taken and bytes_taken + taken > self.batch_bytes:
                     return Fetched(bodies, frozenset(asked[place:]))
                 bytes_taken += taken
@@ -366,7 +365,7 @@ class FakeOrders:
 
     def _body(self, fields: tuple[bytes, ...]) -> tuple[bytes, ...] | Withheld:
         size = size_of(fields)
-        if size <= self.largest:
+        if size <= self.batch_bytes:
             return fields
         return Withheld(size, len(fields) // 2, b"".join(fields)[:HEAD_BYTES])
 
@@ -802,12 +801,11 @@ class Bench:
         repair_window_s: int = 900,
         lost_rows: FakeLostRows | None = None,
         batch_bytes: int = 16 << 20,
+        first_count: int | None = None,
     ) -> None:
         self.stream = stream if stream is not None else FakeStream(FakeClock())
         self.clock = clock = self.stream.clock
-        self.orders = FakeOrders(
-            self.stream, consumer, lease_ms=lease_ms, batch_bytes=batch_bytes, largest=max(batch_bytes, 65536)
-        )
+        self.orders = FakeOrders(self.stream, consumer, lease_ms=lease_ms, batch_bytes=batch_bytes)
         self.store = FakeStore(table if table is not None else FakeTable())
         self.store.table.clock = clock.monotonic
         self.executor = executor if executor is not None else FakeExecutor(filled)
@@ -829,7 +827,9 @@ class Bench:
             self.lease,
             self.tally,
             pace=self.pace,
+            batch_bytes=batch_bytes,
             block_ms=block_ms,
+            first_count=batch_size if first_count is None else first_count,
             lease_ms=lease_ms,
             clock=clock.monotonic,
         )

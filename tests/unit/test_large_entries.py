@@ -1,9 +1,11 @@
-"""Entries that are large: what was claimed comes as bodies only as far as memory allows, and once it is charged."""
+"""Entries that are large: as many are read, claimed, and kept to be tried again, as memory allows."""
+
+from collections.abc import Sequence
 
 from tests.builders import flat, pairs
 from tests.fakes import Bench
-from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Settled
-from worker.domain.orders import Status
+from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Settled, Settlement
+from worker.domain.orders import Execution, Order, Status
 
 LEASE_S = 30
 LARGE = "x" * 40_000
@@ -123,3 +125,65 @@ def test_what_was_trimmed_before_it_could_be_brought_is_not_charged_and_an_incid
     assert pairs(bench.stream.letters[0])["reason"] == "trimmed"
     assert bench.rows[f"orders:{entry_id}"].status is Status.DEAD
     assert bench.executor.executed == []
+
+
+def reads_of(bench: Bench, sizes: Sequence[int]) -> list[int]:
+    """Return how many entries each read brings where such are waiting."""
+    for place, size in enumerate(sizes):
+        bench.submit(f"o{place}", note="x" * size)
+    brought = []
+    while taken := bench.intake.take():
+        brought.append(len(taken))
+        bench.orders.settle([Settlement(each.entry_id, "ack") for each in taken])
+        bench.lease.let_go(taken)
+    return brought
+
+
+def test_few_are_read_at_first_and_a_quarter_more_each_time() -> None:
+    bench = Bench(batch_size=40, first_count=16)
+
+    assert reads_of(bench, [10] * 170) == [16, 21, 27, 34, 40, 32]
+
+
+def test_no_more_is_read_than_fits_if_it_is_as_large_as_the_last() -> None:
+    bench = Bench(batch_size=40, first_count=16, batch_bytes=BATCH_BYTES)
+
+    # Two are 80 % of the bytes.
+    assert reads_of(bench, [10] * 16 + [40_000] * 30) == [16, 21, 2, 2, 2, 2, 1]
+
+
+def test_wall_of_large_entries_does_not_keep_the_reads_behind_it_small() -> None:
+    bench = Bench(batch_size=40, first_count=16, batch_bytes=BATCH_BYTES)
+
+    assert reads_of(bench, [40_000] * 17 + [10] * 60) == [16, 2, 2, 3, 4, 6, 8, 11, 14, 11]
+
+
+def test_batch_that_is_read_ahead_has_no_more_bytes_than_any_other() -> None:
+    bench = Bench(batch_size=40, first_count=16, batch_bytes=BATCH_BYTES)
+    for place in range(40):
+        bench.submit(f"o{place}", note="x" * 40_000)
+
+    bench.handle_next()
+    bench.intake.arrive()
+
+    assert len(bench.intake.take()) == 2
+
+
+def test_no_more_bytes_wait_in_hand_to_be_tried_again_than_a_batch_has() -> None:
+    bench = Bench(batch_bytes=BATCH_BYTES, max_deliveries=3)
+
+    def fail(_order: Order) -> Execution:
+        raise ValueError("no")
+
+    for place in range(4):
+        bench.executor.instead[f"o{place}"] = fail
+        bench.submit(f"o{place}", note=LARGE)
+
+    bench.lease.start()
+    bench.worker.refill()
+    bench.worker.work_through()
+    bench.lease.stop()
+
+    assert len(bench.lease.held) == 2
+    assert sorted(bench.pending.values()) == [1, 1, 1, 1]
+    assert bench.books_balance

@@ -33,6 +33,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     )
     assert (made.group, made.consumer, made.order_id_field) == ("execution", "worker", "order_id")
     assert (made.batch_size, made.block_ms, made.lease_ms, made.max_deliveries) == (500, 2000, 30_000, 5)
+    assert made.batch_bytes == 16_777_216
     assert (made.transaction_timeout_s, made.execute_timeout_s, made.drain_timeout_s) == (10, 10, 8)
     assert (made.max_entry_bytes, made.max_entry_fields, made.max_entry_depth) == (65_536, 64, 32)
     assert (made.max_integer_digits, made.max_fraction_digits, made.max_order_age_s) == (20, 30, 0)
@@ -49,6 +50,7 @@ def test_variables_are_read_by_their_prefixed_names() -> None:
 
 BAD: dict[str, list[str]] = {
     "WORKER_BATCH_SIZE": ["", "abc", "0", "-1", "1e9", "1000000000", "1.5", "NaN"],
+    "WORKER_BATCH_BYTES": ["0", "65535", "16MiB", "", "2e9"],
     "WORKER_BLOCK_MS": ["0", "-5", "60001", "soon"],
     "WORKER_LEASE_MS": ["abc", "99", "NaN"],
     "WORKER_MAX_DELIVERIES": ["2", "0", "-3", "abc"],
@@ -197,6 +199,13 @@ def test_lease_must_be_longer_than_every_deadline(name: str) -> None:
 
     assert line.startswith(f"WORKER_LEASE_MS: must be longer than {name}")
     assert accepted(**{name: "29.9"}).lease_ms == 30_000
+
+
+def test_batch_must_hold_the_largest_entry() -> None:
+    (line,) = faults(WORKER_BATCH_BYTES="99999", WORKER_MAX_ENTRY_BYTES="100000")
+
+    assert line == "WORKER_BATCH_BYTES: must be no less than WORKER_MAX_ENTRY_BYTES (99999 against 100000)"
+    assert accepted(WORKER_BATCH_BYTES="100000", WORKER_MAX_ENTRY_BYTES="100000").batch_bytes == 100_000
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ def replica(
         stream = OrderStream(
             link, names,
             lease_ms=settings.lease_ms, results_channel=settings.results_channel, unpublished=unpublished,
+            batch_bytes=settings.batch_bytes,
         )  # fmt: skip
         port, marks = wrap_stream(stream), Marks(link, names, lease_ms=settings.lease_ms)
         beside = beside_the_work(settings, names, link, loop_database, port, marks, unpublished)
@@ -166,8 +167,8 @@ def _assemble(
     pace = pace_of(settings, executor, drain)
     intake = Intake(
         stream, lease, tally,
-        pace=pace, block_ms=_block_ms(settings), lease_ms=settings.lease_ms, clock=clock,
-        prepare=ahead.prepare,
+        pace=pace, batch_bytes=settings.batch_bytes, block_ms=_block_ms(settings), lease_ms=settings.lease_ms,
+        clock=clock, prepare=ahead.prepare,
     )  # fmt: skip
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,

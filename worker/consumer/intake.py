@@ -12,7 +12,7 @@ from worker.consumer.ports import Monotonic, Orders
 from worker.consumer.reads import Reads
 from worker.consumer.retries import Retries
 from worker.consumer.tally import Tally
-from worker.domain.deliveries import Delivery
+from worker.domain.deliveries import FIRST_COUNT, Delivery
 
 SECOND_DELIVERY_GROUP = 32
 
@@ -32,9 +32,11 @@ class Intake:
         tally: Tally,
         *,
         pace: Pace,
+        batch_bytes: int,
         block_ms: int,
         lease_ms: int,
         clock: Monotonic,
+        first_count: int = FIRST_COUNT,
         prepare: Callable[[Sequence[Delivery]], None] = lambda _: None,
     ) -> None:
         self._lease = lease
@@ -43,9 +45,18 @@ class Intake:
         self._block_s = block_ms / 1000
         self._clock = clock
         unseen = Unseen()
-        self._reads = Reads(stream, self._hold, unseen, pace=pace, clock=clock, prepare=prepare)
+        self._reads = Reads(
+            stream,
+            self._hold,
+            unseen,
+            pace=pace,
+            first_count=first_count,
+            batch_bytes=batch_bytes,
+            clock=clock,
+            prepare=prepare,
+        )
         self._claims = Claims(stream, lease, unseen, pace=pace, lease_ms=lease_ms, clock=clock)
-        self._retries = Retries(most=pace.most, clock=clock)
+        self._retries = Retries(most=pace.most, most_bytes=batch_bytes, clock=clock)
         self._waiting: deque[Delivery] = deque()
         self._new_first = False
 
@@ -54,10 +65,9 @@ class Intake:
         """Whether deliveries were taken that nobody has begun yet; retries that back off are not among them."""
         return bool(self._waiting) or self._reads.waiting
 
-    @property
-    def room(self) -> int:
-        """How many more may wait in hand to be tried again."""
-        return self._retries.room
+    def room_for(self, deliveries: Sequence[Delivery]) -> int:
+        """Return how many of these may wait in hand to be tried again."""
+        return self._retries.room_for(deliveries)
 
     @property
     def empty(self) -> bool:

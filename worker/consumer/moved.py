@@ -10,6 +10,8 @@ from worker.domain.fleets import Foreign
 from worker.domain.orders import Undecodable
 
 LAST = "+"
+# So many are looked at: of a stream that was moved those are the ones that were executed.
+FIRST_ORDERS = 500
 
 
 class Token(Protocol):
@@ -53,9 +55,17 @@ def refuse_what_others_executed(token: Token, entries: Entries, rows: Rows, deco
     """
     if token.is_known():
         return
-    page = next(iter(entries.order_pages(BEGINNING, LAST)), ())
+    looked_at = 0
+    for page in entries.order_pages(BEGINNING, LAST):
+        _refuse_what_is_among(page, rows, decoder)
+        looked_at += len(page)
+        if looked_at >= FIRST_ORDERS:
+            return
+
+
+def _refuse_what_is_among(page: Sequence[Entry], rows: Rows, decoder: Decoder) -> None:
     fields = {each.entry_id: each.fields for each in page}
-    for row in rows.rows_of_others(list(fields)) if fields else ():
+    for row in rows.rows_of_others(list(fields)):
         order = decoder.decode(Delivery(row.entry_id, fields[row.entry_id], 1, True))
         if isinstance(order, Undecodable) or order.fingerprint != row.fingerprint:
             # Another stream has an entry of that id.

@@ -7,7 +7,7 @@ import structlog
 from worker.consumer.claims import Unseen
 from worker.consumer.pace import Pace
 from worker.consumer.ports import Holding, Monotonic, Orders
-from worker.domain.deliveries import Delivery
+from worker.domain.deliveries import Delivery, next_count, size_of
 from worker.domain.errors import Outage
 
 log = structlog.get_logger(__name__)
@@ -23,6 +23,8 @@ class Reads:
         unseen: Unseen,
         *,
         pace: Pace,
+        first_count: int,
+        batch_bytes: int,
         clock: Monotonic,
         prepare: Callable[[Sequence[Delivery]], None],
     ) -> None:
@@ -30,6 +32,9 @@ class Reads:
         self._hold = hold
         self._unseen = unseen
         self._pace = pace
+        self._batch_bytes = batch_bytes
+        # As far as bytes go, how many are asked for.
+        self._count = first_count
         self._clock = clock
         self._prepare = prepare
         self._more_is_waiting = False
@@ -51,7 +56,7 @@ class Reads:
             return
         self._more_is_waiting, self._asked_at = False, self._clock()
         try:
-            self._asked_for = self._pace.at_once
+            self._asked_for = self._at_once
             self._stream.read_ahead(self._asked_for)
         except Outage as outage:
             self._asked_at, self._unseen.read = None, True
@@ -69,7 +74,7 @@ class Reads:
             log.debug("what was read ahead has not arrived", reason=outage.reason)
             return
         # Their leases run since then.
-        self._arrived = self._hold(self._arrived, since=asked_at)
+        self._arrived = self._in_hand(self._arrived, since=asked_at)
         self._prepare(self._arrived)
 
     def take(self, block_s: float) -> list[Delivery]:
@@ -77,7 +82,7 @@ class Reads:
         if self._arrived:
             found, asked_for = self.arrived(), self._asked_for
         else:
-            asked_for = self._pace.at_once
+            asked_for = self._at_once
             found = self.take_some(asked_for, block_s)
         self._more_is_waiting = len(found) == asked_for
         return found
@@ -85,7 +90,7 @@ class Reads:
     def take_some(self, count: int, block_s: float) -> list[Delivery]:
         """Return up to `count` that are new, waiting so long for the first. Raises Outage."""
         try:
-            return self._hold(self._stream.read(count, int(max(0.0, block_s) * 1000)))
+            return self._in_hand(self._stream.read(count, int(max(0.0, block_s) * 1000)))
         except Outage:
             # The server may have handed out entries whose names never arrived here.
             self._unseen.read = True
@@ -95,3 +100,12 @@ class Reads:
         """Return, and forget, what has arrived."""
         found, self._arrived = self._arrived, []
         return found
+
+    @property
+    def _at_once(self) -> int:
+        return min(self._count, self._pace.at_once)
+
+    def _in_hand(self, found: Sequence[Delivery], *, since: float | None = None) -> list[Delivery]:
+        sizes = (size_of(each.fields) for each in found)
+        self._count = next_count(self._count, sizes, most=self._pace.most, most_bytes=self._batch_bytes)
+        return self._hold(found, since=since)

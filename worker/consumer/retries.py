@@ -1,19 +1,21 @@
 """What waits in hand to be tried again, each alone and after a back-off."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from worker.consumer.ports import Monotonic
-from worker.domain.deliveries import Delivery
+from worker.domain.deliveries import Delivery, size_of
 
 FIRST_RETRY_AFTER_S = 0.5
 SET_ASIDE_FOR_S = 10.0
 
 
 class Retries:
-    """At most `most`: others are better off on the stream, where nobody renews them."""
+    """As many as a batch may be, and may have bytes: others are better off on the stream, where nobody renews them."""
 
-    def __init__(self, *, most: int, clock: Monotonic) -> None:
+    def __init__(self, *, most: int, most_bytes: int, clock: Monotonic) -> None:
         self._most = most
+        self._most_bytes = most_bytes
         self._clock = clock
         self._waiting: list[tuple[float, Delivery]] = []
 
@@ -21,10 +23,12 @@ class Retries:
         """Return how many wait."""
         return len(self._waiting)
 
-    @property
-    def room(self) -> int:
-        """How many more may wait."""
-        return max(0, self._most - len(self._waiting))
+    def room_for(self, deliveries: Sequence[Delivery]) -> int:
+        """Return how many of these may wait as well, the first of them before the others."""
+        room = max(0, self._most - len(self._waiting))
+        left = self._most_bytes - sum(size_of(each.fields) for _, each in self._waiting)
+        taken = accumulate(size_of(each.fields) for each in deliveries[:room])
+        return sum(1 for each in taken if each <= left)
 
     @property
     def next_due(self) -> float | None:

@@ -93,7 +93,8 @@ class Settler:
 
     def _release_what_has_no_room(self, outcomes: Sequence[Outcome]) -> tuple[list[Retry], int]:
         """Leave to the stream, at what they are charged with, those that too many others wait beside; return the rest, and how many."""
-        retries, room = [outcome for outcome in outcomes if isinstance(outcome, Retry)], self._intake.room
+        retries = [outcome for outcome in outcomes if isinstance(outcome, Retry)]
+        room = self._intake.room_for([retry.delivery for retry in retries])
         released = {retry.delivery.entry_id: retry.delivery.count for retry in retries[room:]}
         if released:
             self._stream.release(released)

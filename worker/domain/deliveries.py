@@ -1,7 +1,7 @@
 """Deliveries, what is to be done with each, and how it is settled on the stream."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -152,6 +152,22 @@ def mark_of_conflict(entry_id: str, order_id: str, fingerprint: bytes) -> str:
 def size_of(fields: Sequence[bytes]) -> int:
     """Return how many bytes the names and values of an entry take."""
     return sum(map(len, fields))
+
+
+# How many entries are read before anything is known of their size.
+FIRST_COUNT = 16
+
+
+def next_count(count: int, sizes: Iterable[int], *, most: int, most_bytes: int) -> int:
+    """Return how many entries to ask for after `count`, of which some came, so large.
+
+    As many as would take `most_bytes` if all were as large as the largest of those: fewer at once, and more by a
+    quarter each time. Only a wall of large entries behind small ones is met at the count that these allowed.
+    """
+    largest = max(sizes, default=0)
+    if not largest:
+        return count
+    return min(max(1, most_bytes // largest), count + count // 4 + 1, most)
 
 
 # The id before any other: where an empty stream begins and ends.

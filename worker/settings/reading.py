@@ -160,6 +160,11 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
             faults.append(
                 f"WORKER_LEASE_MS: must be longer than WORKER_{name} ({settings.lease_ms} ms against {seconds:g} s)"
             )
+    if settings.batch_bytes < settings.max_entry_bytes:
+        faults.append(
+            "WORKER_BATCH_BYTES: must be no less than WORKER_MAX_ENTRY_BYTES"
+            f" ({settings.batch_bytes} against {settings.max_entry_bytes})"
+        )
     default_is_bad = not is_source(source_of(settings.orders_stream))
     if settings.source is None and "source" not in bad and default_is_bad:
         faults.append(

@@ -50,6 +50,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_size: Annotated[
         int, Meta(ge=1, le=10_000, description="Entries per read, transaction and settle")
     ] = 500
+    batch_bytes: Annotated[
+        int, Meta(ge=65_536, le=1_073_741_824, description="Bytes of entries held at once, a few times over")
+    ] = 16_777_216
     block_ms: Annotated[int, Meta(ge=1, le=60_000, description="Longest wait of a read, ms")] = 2000
     lease_ms: Annotated[
         int, Meta(ge=100, le=3_600_000, description="Idle time after which others claim an entry, ms")

@@ -11,7 +11,6 @@ from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.paging import pages
 from worker.stream.scripts import source
 
-PAGE = 500
 OPEN = "open"
 
 
@@ -61,19 +60,13 @@ class DeadLetters:
 
     def walk(self, since_ms: int = 0) -> Iterator[StoredLetter]:
         """Yield the letters buried from a unix time in milliseconds on, oldest first, a page in memory."""
-        for page in pages(self._link, self._names.dead_letters, f"{since_ms}-0", "+", size=PAGE):
+        for page in pages(self._link, self._names.dead_letters, f"{since_ms}-0", "+"):
             yield from self._with_states(page)
 
     def latest(self) -> Iterator[StoredLetter]:
         """Yield all letters, newest first, a page in memory."""
-        last = "+"
-        while True:
-            with outages():
-                page = self._link.call("XREVRANGE", self._names.dead_letters, last, "-", "COUNT", PAGE)
-            if not page:
-                return
+        for page in pages(self._link, self._names.dead_letters, "-", "+", backwards=True):
             yield from self._with_states(page)
-            last = f"({text(page[-1][0])}"
 
     def find(self, letter_id: str) -> StoredLetter | None:
         """Return one letter, or None where there is none of this id."""

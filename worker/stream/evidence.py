@@ -4,15 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from worker.domain.deliveries import BEGINNING, entry_milliseconds
+from worker.domain.deliveries import BEGINNING, FIRST_COUNT, entry_milliseconds
 from worker.domain.evidence import Fate, Marked
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation
-from worker.stream.paging import pages
+from worker.stream.paging import PAGE, pages
 from worker.stream.scripts import source
 from worker.stream.trail import Found
-
-PAGE = 500
 
 
 class Extent(Struct, frozen=True):
@@ -68,7 +66,8 @@ class StreamEvidence:
 
     def result_pages(self, first: str, last: str) -> Iterator[list[Found]]:
         """Yield the results from one id up to another; an id with `(` before it is left out."""
-        return self._pages(self._names.results, first, last)
+        # They are small, and ours.
+        return self._pages(self._names.results, first, last, count=PAGE)
 
     def letter_pages(self, first: str, last: str) -> Iterator[list[Found]]:
         """Yield the dead letters from one id up to another; an id with `(` before it is left out."""
@@ -131,8 +130,8 @@ class StreamEvidence:
         begin, end = (text(page[0][0]) if page else BEGINNING for page in (first, last))
         return Extent(begin, end, int(length))
 
-    def _pages(self, key: str, first: str, last: str) -> Iterator[list[Found]]:
-        for page in pages(self._link, key, first, last, size=PAGE):
+    def _pages(self, key: str, first: str, last: str, *, count: int = FIRST_COUNT) -> Iterator[list[Found]]:
+        for page in pages(self._link, key, first, last, count=count):
             yield [Found(text(entry_id), tuple(fields)) for entry_id, fields in page]
 
 

@@ -61,7 +61,6 @@ class OrderStream:
         results_channel: str | None,
         unpublished: Unpublished | None = None,
         batch_bytes: int = BATCH_BYTES,
-        max_entry_bytes: int = BATCH_BYTES,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._link = link
@@ -70,8 +69,6 @@ class OrderStream:
         self._channel = results_channel or ""
         self._unpublished = unpublished or Unpublished()
         self._batch_bytes = batch_bytes
-        # What is larger is neither an order nor anything that memory is sure to hold.
-        self._largest = max(batch_bytes, max_entry_bytes)
         self._now_ms = now_ms
         self._information = StreamInformation(link, names)
         self.marks_made = ""
@@ -197,7 +194,7 @@ class OrderStream:
         names, pairs = self._names, list[str | int]()
         for entry_id, count in charges.items():
             pairs += (entry_id, _LEAVE_COUNT if count is None else count)
-        limits = [self._batch_bytes, beside, self._largest, HEAD_BYTES]
+        limits = [self._batch_bytes, beside, HEAD_BYTES]
         reply = self._run(
             self._fetch,
             [names.orders, names.trimmed],

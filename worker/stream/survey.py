@@ -9,8 +9,8 @@ from msgspec import Struct
 from worker.domain.deliveries import BEGINNING, entry_milliseconds, entry_order, following, size_of
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation, known_lag
+from worker.stream.paging import pages
 
-PAGE = 500
 MOST_COUNTED = 20_000
 MOST_BYTES = 8_388_608
 MOST_PENDING_LOOKED_AT = 1000
@@ -117,17 +117,12 @@ class Surveyor:
     def _counted(self, after: str) -> tuple[int, bool]:
         """Count entries the slow way, and say whether these are all."""
         count, size = 0, 0
-        while count < MOST_COUNTED and size < MOST_BYTES:
-            page = self._link.call("XRANGE", self._names.orders, after, "+", "COUNT", PAGE)
+        for page in pages(self._link, self._names.orders, after, "+"):
+            if count >= MOST_COUNTED or size >= MOST_BYTES:
+                return min(count, MOST_COUNTED), False
             count += len(page)
-            if len(page) < PAGE:
-                return count, True
             size += sum(size_of(fields) for _, fields in page)
-            following_page = following(text(page[-1][0]))
-            if following_page is None:
-                return count, True
-            after = following_page
-        return count, False
+        return count, True
 
     def _oldest_pending(self) -> OldestPending:
         names = self._names

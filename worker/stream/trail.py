@@ -1,14 +1,14 @@
 """What the streams still know of one entry; every search is bounded, and says so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from msgspec import Struct
 
-from worker.domain.deliveries import following
 from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.paging import pages
 
-PAGE = 500
 MOST_SEARCHED = 20_000
 
 
@@ -34,31 +34,15 @@ class Trail:
 
     def latest_order(self, fits: Callable[[Found], bool]) -> Found | None:
         """Return the newest order that fits among the last ones."""
-        return self._search("XREVRANGE", self._names.orders, "+", "-", fits)
+        return self._search(pages(self._link, self._names.orders, "-", "+", backwards=True), fits)
 
     def result(self, fits: Callable[[Found], bool], *, from_ms: int) -> Found | None:
         """Return the first result that fits among those published from a unix time in milliseconds on."""
-        return self._search("XRANGE", self._names.results, f"{max(from_ms, 0)}-0", "+", fits)
+        return self._search(pages(self._link, self._names.results, f"{max(from_ms, 0)}-0", "+"), fits)
 
-    def _search(
-        self, command: str, key: str, first: str, last: str, fits: Callable[[Found], bool]
-    ) -> Found | None:
-        searched, forwards = 0, command == "XRANGE"
-        while searched < MOST_SEARCHED:
-            with outages():
-                page: Any = self._link.call(command, key, first, last, "COUNT", PAGE)
-            for each in map(_found, page):
-                if fits(each):
-                    return each
-            if len(page) < PAGE:
-                return None
-            searched += len(page)
-            end = text(page[-1][0])
-            after = following(end) if forwards else f"({end}"
-            if after is None:
-                return None
-            first = after
-        return None
+    def _search(self, found: Iterator[Any], fits: Callable[[Found], bool]) -> Found | None:
+        last_ones = islice(chain.from_iterable(found), MOST_SEARCHED)
+        return next((each for each in map(_found, last_ones) if fits(each)), None)
 
 
 def _found(entry: Any) -> Found:  # noqa: ANN401  replies are untyped

@@ -139,6 +139,7 @@ def assemble(
         lease,
         tally,
         pace=pace,
+        batch_bytes=16 << 20,
         block_ms=limits.block_ms,
         lease_ms=limits.lease_ms,
         clock=clock.monotonic,

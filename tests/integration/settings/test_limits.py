@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Deployment, eventually, numbered_orders
+from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 
 
@@ -81,6 +81,22 @@ def test_entries_at_each_limit_are_executed_and_beyond_it_refused(
         "fields-over",
     }
     assert all("sha256" in letters[name] for name in ("bytes-over", "fields-over"))
+
+
+@pytest.mark.effect_of(batch_bytes=99_999)
+def test_entry_beyond_the_bytes_of_a_batch_is_not_brought_from_another_replica(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    large, _ = deployment.submit([sized("large", 100_000), sized("small", 1000)])
+    take_and_vanish(deployment, 2)
+
+    with running(deployment, paper_success_rate=1, **tried):
+        eventually(deployment.all_settled)
+
+    (letter,) = deployment.letters()
+    assert (letter["entry_id"].decode(), letter["reason"]) == (large, b"too_large")
+    assert (int(letter["size"]), len(letter["head"]), "sha256" in letter) == (100_000, 1024, False)
+    assert [result["order_id"] for result in deployment.published()] == ["small"]
 
 
 @pytest.mark.effect_of(max_order_age_s=3601)

@@ -37,8 +37,8 @@ def test_read_waits_as_long_as_is_set(deployment: Deployment, tried: dict[str, A
         return asking[0]
 
     # The next scan, a quarter of a lease away, does not shorten it.
-    with running(deployment, wrap_stream=asked, lease_ms=40_000, batch_size=17, **tried):
-        eventually(lambda: (17, 123) in asking[0].reads)
+    with running(deployment, wrap_stream=asked, lease_ms=40_000, batch_size=7, **tried):
+        eventually(lambda: (7, 123) in asking[0].reads)
 
     assert max(block_ms for _, block_ms in asking[0].reads) == 123
 

@@ -1,11 +1,11 @@
 -- Fetches what entries hold that are pending for this consumer, and charges them before it goes out, up to a number of bytes.
 -- KEYS: orders, trimmed entries
--- ARGV: group, consumer, now in ms, most bytes of all, bytes in hand beside them, most bytes of one, bytes kept of a larger one,
+-- ARGV: group, consumer, now in ms, most bytes, bytes in hand beside them, bytes kept of what is larger than the most,
 --   then pairs of entry id and count (-1: leave it)
--- Returns {{{entry id, fields, size}, ...}, {ids beyond the bytes, uncharged}}; size, fields and its first bytes, where one is too
--- large. Neither: somebody else holds or has settled it, or it was trimmed, which is noted.
+-- Returns {{{entry id, names and values}, ...}, {ids beyond the bytes, uncharged}}; of what is larger {entry id, {names and values
+-- counted, the first bytes}, size}. In neither: what somebody else holds or has settled, or what was trimmed, which is noted.
 local group, consumer, now = ARGV[1], ARGV[2], ARGV[3]
-local most, bytes, largest, kept = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local most, bytes, kept = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local found, left = {}, {}
 
 local function head_of(fields)
@@ -21,17 +21,17 @@ end
 local function begin(id, count, fields)
   local size = 0
   for _, part in ipairs(fields) do size = size + #part end
-  local taken = math.min(size, largest)
+  local taken = math.min(size, most)
   -- The first is taken however large it is: it has to come to an end, too.
   if bytes > 0 and bytes + taken > most then return false end
   bytes = bytes + taken
   if count ~= '-1' then redis.call('XCLAIM', KEYS[1], group, consumer, 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID') end
-  found[#found + 1] = size > largest and {id, {#fields, head_of(fields)}, size} or {id, fields}
+  found[#found + 1] = size > most and {id, {#fields, head_of(fields)}, size} or {id, fields}
   return true
 end
 
 local full = false
-for i = 8, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local id, count = ARGV[i], ARGV[i + 1]
   local pending = not full and redis.call('XPENDING', KEYS[1], group, id, id, 1) or {}
   if full then
