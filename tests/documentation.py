@@ -19,9 +19,9 @@ file that is no good any more is a warning, and what it said before stands.
 
 A `WORKER_` variable that does not exist is a warning with the nearest name.
 
-Three rules join settings: the three streams must differ, `WORKER_LEASE_MS` must be longer than
-`WORKER_TRANSACTION_TIMEOUT_S` and than `WORKER_EXECUTE_TIMEOUT_S`, and `WORKER_EXECUTOR=venue` needs a
-`WORKER_VENUE_URL`.
+Four rules join settings: the three streams must differ, `WORKER_LEASE_MS` must be longer than
+`WORKER_TRANSACTION_TIMEOUT_S` and than `WORKER_EXECUTE_TIMEOUT_S`, `WORKER_BATCH_BYTES` must be no less than
+`WORKER_MAX_ENTRY_BYTES`, and `WORKER_EXECUTOR=venue` needs a `WORKER_VENUE_URL`.
 
 | variable | default | meaning |
 |---|---|---|
