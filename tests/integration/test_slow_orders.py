@@ -1,5 +1,6 @@
 """An executor that takes its time: the replica shows that it lives, and leaves when it is asked to."""
 
+import time
 from pathlib import Path
 
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
@@ -46,3 +47,35 @@ def test_replica_is_healthy_while_slow_orders_fill_a_batch_that_outlasts_its_lea
         assert replica.drain() == 0
 
     assert said == {200}
+
+
+def test_other_replica_takes_what_a_slow_one_hands_back_long_before_its_lease_has_run_out(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    ids = deployment.submit(numbered_orders(60))
+    said = set[int]()
+
+    with workers(
+        deployment, tmp_path, 2, paper_latency_ms=200, batch_size=500, block_ms=100, **LONG_LEASE
+    ) as both:
+        leaving, staying = both
+
+        def half_a_dozen_are_done() -> bool:
+            said.update(each.get("/health")[0] for each in both)
+            return len(deployment.rows()) >= 6
+
+        eventually(lambda: all(each.has_started for each in both))
+        eventually(half_a_dozen_are_done, every_s=0.1)
+        code = leaving.drain()
+        began = time.monotonic()
+        eventually(deployment.all_settled, within=40)
+        took_s = time.monotonic() - began
+        said.add(staying.get("/health")[0])
+        assert staying.drain() == 0
+
+    assert code == 0, leaving.said
+    assert leaving.tally.handed_back > 0
+    assert took_s < LONG_LEASE["lease_ms"] / 1000
+    assert said == {200}
+    assert len(deployment.published()) == len(ids)
+    assert_invariants(deployment, leaving.tally, staying.tally)
