@@ -272,6 +272,7 @@ class FakeOrders:
         with self.faults.at("read"):
             found = self._handed_out(count)
             if found == []:
+                # Time passes even where nobody waits.
                 self.wait(max(block_ms, 1) / 1000)
                 self.when_idle()
             return found or []

@@ -1,5 +1,7 @@
 """What every port to the orders stream does with entries: read, claimed, kept, charged, handed back."""
 
+import time
+
 from tests.contract.conftest import Streams
 from worker.domain.deliveries import Delivery, Settlement
 
@@ -26,6 +28,20 @@ def test_read_gives_no_entry_twice(streams: Streams) -> None:
 
 def test_read_finds_nothing_on_an_empty_stream(streams: Streams) -> None:
     assert streams.consumer("one").read(10, 1) == []
+
+
+def test_read_that_is_not_to_wait_does_not(streams: Streams) -> None:
+    one = streams.consumer("one")
+    began = time.monotonic()
+    one.read(10, 1000)
+    waited_s = time.monotonic() - began
+
+    began = time.monotonic()
+    for _ in range(20):
+        assert one.read(10, 0) == []
+
+    # An idle server may take a wait of 1 ms for up to 100.
+    assert time.monotonic() - began < max(waited_s, 1)
 
 
 def test_read_makes_a_lost_group_anew_at_the_beginning(streams: Streams) -> None:

@@ -36,7 +36,7 @@ class Orders(Protocol):
         """Use no connection that is open now: the server's name may lead elsewhere by now."""
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
-        """Take entries nobody has taken yet; each is charged with one delivery."""
+        """Take entries nobody has taken yet, waiting so long for the first (0: not at all); each is charged with one delivery."""
 
     def read_ahead(self, count: int) -> None:
         """Ask for entries as `read` does, without waiting for them: `arrived` returns them, and is called next."""

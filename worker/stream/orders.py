@@ -104,9 +104,10 @@ class OrderStream:
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
         """Take up to `count` entries nobody has taken, waiting up to `block_ms` for the first; each is charged 1."""
-        command = self._read(count, "BLOCK", max(block_ms, 1))
+        # 0 would be for ever, and a server that has nothing else to do takes the least wait for up to 100 ms.
+        command = self._read(count, *(("BLOCK", block_ms) if block_ms else ()))
         with outages():
-            reading = self._begin_read(command, blocks=True)
+            reading = self._begin_read(command, blocks=block_ms > 0)
         return self._deliveries(reading)
 
     def read_ahead(self, count: int) -> None:
