@@ -23,9 +23,10 @@ def running(
     wrap_store: Callable[[Any], Any] = _as_is,
     **overrides: object,
 ) -> Iterator[Replica]:
-    """Run a replica in a thread until the block ends, then drain it."""
+    """Run a replica in a thread until the block ends, then drain it. Its first read is as large as any."""
     settings = deployment.settings(health_port=free_port(), **{**PATIENT_START, **overrides})
-    with replica(settings, wrap_stream=wrap_stream, wrap_store=wrap_store) as made:
+    first_count = settings.batch_size
+    with replica(settings, first_count=first_count, wrap_stream=wrap_stream, wrap_store=wrap_store) as made:
         made.deadlines.stop()
         thread = Thread(target=made.worker.run, name="loop")
         thread.start()

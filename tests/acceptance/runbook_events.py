@@ -21,6 +21,7 @@ from tests.acceptance.runbook_scene import (
 from tests.harness import eventually, names_of, numbered_orders
 from tests.processes import COMMAND, ROOT, WorkerProcess
 from tests.venue import venue
+from worker.domain.deliveries import FIRST_COUNT
 from worker.local.directory import free_port
 
 EXECUTORS = "tests.faults.executors"
@@ -97,7 +98,7 @@ def _outage(scene: Scene) -> dict[str, Event]:
     def without_venue() -> None:
         scene.drain()
         scene.start("venue-worker", executor="venue", venue_url=f"http://127.0.0.1:{port}")
-        scene.submit(20, 600)
+        scene.submit(FIRST_COUNT, 600)
 
     def venue_returns() -> None:
         book = scene.folder / "book.jsonl"
@@ -115,7 +116,7 @@ def _outage(scene: Scene) -> dict[str, Event]:
         "Redis is started": partial(started, scene.redis),
         "Redis has no memory left for the results of 20 orders": full,
         "Redis gets memory": lambda: client.config_set("maxmemory", 0),
-        "a replica with a venue that is away gets 20 orders": without_venue,
+        "a replica with a venue that is away gets 16 orders": without_venue,
         "the venue is back": venue_returns,
     }
 

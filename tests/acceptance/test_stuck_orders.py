@@ -14,8 +14,11 @@ import pytest
 from tests.acceptance.test_commands import worker
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import ROOT, assert_quiet, said_to_nobody, victim, workers
+from worker.domain.deliveries import FIRST_COUNT
 
 LONG_LEASE: dict[str, Any] = {"lease_ms": 600_000}
+# What a replica reads first, and a slow one does not come to the end of.
+IN_HAND = FIRST_COUNT
 
 
 def stuck(deployment: Deployment, count: int, *, consumer: str = "gone") -> list[str]:
@@ -57,7 +60,7 @@ def test_stuck_entries_are_executed_once_after_a_replay(deployment: Deployment, 
 def test_nothing_is_doubled_when_the_owner_of_replayed_entries_is_alive(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    deployment.submit(numbered_orders(40))
+    deployment.submit(numbered_orders(IN_HAND))
     slow: dict[str, Any] = {
         "paper_latency_ms": 150,
         "lease_ms": 4000,
@@ -66,7 +69,7 @@ def test_nothing_is_doubled_when_the_owner_of_replayed_entries_is_alive(
     }
 
     with workers(deployment, tmp_path, 1, **slow) as (owner,):
-        eventually(lambda: deployment.pending() == 40)
+        eventually(lambda: deployment.pending() == IN_HAND)
         done = worker(deployment, "replay", "--all", "--idle", "0", "--yes", "--json", **slow)
         with workers(deployment, tmp_path, 1, **slow) as (other,):
             eventually(deployment.all_settled)
@@ -74,7 +77,7 @@ def test_nothing_is_doubled_when_the_owner_of_replayed_entries_is_alive(
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["made_claimable"] > 0
-    assert len(deployment.published()) == 40
+    assert len(deployment.published()) == IN_HAND
     assert_invariants(deployment, owner.tally, other.tally)
 
 

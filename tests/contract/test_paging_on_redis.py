@@ -4,6 +4,7 @@ import pytest
 
 from tests.harness import Deployment
 from worker.bootstrap.connections import redis_link
+from worker.domain.deliveries import FIRST_COUNT
 from worker.stream.paging import PAGE, PAGE_BYTES, pages
 
 LARGE = PAGE_BYTES // 4 - len("note")
@@ -36,7 +37,7 @@ def test_every_entry_is_met_once_and_few_large_ones_at_a_time(
     large = set(entry_ids[COUNT : 2 * COUNT])
     # The first of them may come at the count that small ones have allowed.
     full = [page for page in met if set(page) <= large]
-    assert len(met[0]) == 16
+    assert len(met[0]) == FIRST_COUNT
     assert [len(page) for page in full[1:-1]] == [4] * len(full[1:-1])
     assert len(full) >= COUNT // 2 // 4
 

@@ -363,6 +363,8 @@ def main(point: str, way: str, turn: int = 1, *, environment: Mapping[str, str] 
     configure_logs(level="INFO", form="json")
     with replica(
         settings,
+        # Whatever is there is in hand when it happens.
+        first_count=settings.batch_size,
         wrap_stream=lambda inner: Stream(inner, saboteur, settings),
         wrap_store=lambda inner: Store(inner, saboteur),
         wrap_executor=lambda inner: Executor(inner, saboteur, settings),

@@ -36,6 +36,7 @@ from worker.consumer import (
     Worker,
 )
 from worker.consumer.ports import Executor, Orders, Store
+from worker.domain.deliveries import FIRST_COUNT
 from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
@@ -98,14 +99,15 @@ def replica(
     *,
     drain: Drain | None = None,
     shown: bool = False,
+    first_count: int = FIRST_COUNT,
     wrap_stream: Wrap = _as_is,
     wrap_store: Wrap = _as_is,
     wrap_executor: Wrap = _as_is,
 ) -> Iterator[Replica]:
     """Connect, check everything a start depends on, and put a replica together.
 
-    Servers that are away are waited for; where it is to be shown, pages say so meanwhile. The wraps let a test stand between
-    the loop and its ports. Raises ConfigurationError, SchemaBehind, or Outage where a server does not answer in time.
+    Servers that are away are waited for; where it is to be shown, pages say so meanwhile. The first read takes `first_count`
+    entries, whatever they hold. The wraps let a test stand between the loop and its ports. Raises ConfigurationError, SchemaBehind, or Outage where a server does not answer in time.
     """
     drain = drain or Drain()
     executor, names = wrap_executor(executor_of(settings)), redis_names(settings)
@@ -129,7 +131,7 @@ def replica(
         Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(start.prepare)
         reading = Reading(decoder_of(settings, warn=_warn_of_near_names), Stamps(settings.max_order_age_s))
         worker, deadlines = _assemble(
-            settings, names, port, wrap_store(rows), executor, beside, retention, reading, drain
+            settings, names, port, wrap_store(rows), executor, beside, retention, reading, drain, first_count
         )
         vitals.begin(worker, reading)
         yield Replica(worker, names, deadlines, checks, server)
@@ -156,6 +158,7 @@ def _assemble(
     retention: Retention,
     reading: Reading,
     drain: Drain,
+    first_count: int,
 ) -> tuple[Worker, Deadlines]:
     clock, tally, life = time.monotonic, Tally(), SignOfLife(time.monotonic)
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
@@ -168,7 +171,7 @@ def _assemble(
     intake = Intake(
         stream, lease, tally,
         pace=pace, batch_bytes=settings.batch_bytes, block_ms=_block_ms(settings), lease_ms=settings.lease_ms,
-        clock=clock, prepare=ahead.prepare,
+        clock=clock, first_count=first_count, prepare=ahead.prepare,
     )  # fmt: skip
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,
