@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.builders import filled
 from tests.fakes import Bench
-from worker.domain.orders import Execution, Order
+from worker.domain.orders import Execution, Order, Status
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -132,3 +133,31 @@ def test_trimmed_entries_that_are_in_hand_are_not_asked_about_without_end() -> N
 
     assert [each.entry_id for each in first] == ["1-1", "1-2"]
     assert second == []
+
+
+def test_what_waits_comes_between_new_batches_though_some_of_each_fails() -> None:
+    bench = Bench(batch_size=50)
+    tries: list[float] = []
+
+    def fail(_order: Order) -> Execution:
+        raise ValueError("no")
+
+    def fail_once(order: Order) -> Execution:
+        tries.append(bench.clock.seconds)
+        return fail(order) if len(tries) == 1 else filled(order)
+
+    bench.executor.instead["first"] = fail_once
+    bench.submit("first")
+    bench.lease.start()
+
+    for batch in range(10):
+        names = [f"{batch}-{place}" for place in range(50 if batch else 49)]
+        bench.executor.instead[names[0]] = fail
+        bench.submit(*names)
+        bench.clock.advance(1)
+        bench.worker.refill()
+        bench.worker.work_through()
+    bench.lease.stop()
+
+    assert len(tries) == 2
+    assert bench.rows["first"].status is Status.FILLED

@@ -107,7 +107,8 @@ def replica(
     """Connect, check everything a start depends on, and put a replica together.
 
     Servers that are away are waited for; where it is to be shown, pages say so meanwhile. The first read takes `first_count`
-    entries, whatever they hold. The wraps let a test stand between the loop and its ports. Raises ConfigurationError, SchemaBehind, or Outage where a server does not answer in time.
+    entries, whatever they hold. The wraps let a test stand between the loop and its ports. Raises ConfigurationError, SchemaBehind,
+    or Outage where a server does not answer in time.
     """
     drain = drain or Drain()
     executor, names = wrap_executor(executor_of(settings)), redis_names(settings)
@@ -120,13 +121,11 @@ def replica(
         checks, server = opened.enter_context(pages)
         stream = OrderStream(
             link, names,
-            lease_ms=settings.lease_ms, results_channel=settings.results_channel, unpublished=unpublished,
-            batch_bytes=settings.batch_bytes,
+            lease_ms=settings.lease_ms, results_channel=settings.results_channel, unpublished=unpublished, batch_bytes=settings.batch_bytes,
         )  # fmt: skip
         port, marks = wrap_stream(stream), Marks(link, names, lease_ms=settings.lease_ms)
         beside = beside_the_work(settings, names, link, loop_database, port, marks, unpublished)
-        rows = OrderStore(loop_database, settings.fleet)
-        retention = _retention(settings, port)
+        rows, retention = OrderStore(loop_database, settings.fleet), _retention(settings, port)
         start = Start(settings, names, link, loop_database, stream, marks, beside, rows, retention)
         Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(start.prepare)
         reading = Reading(decoder_of(settings, warn=_warn_of_near_names), Stamps(settings.max_order_age_s))

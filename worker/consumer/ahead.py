@@ -1,6 +1,6 @@
 """What is decoded once: perhaps before the loop comes to it, and not again however often its outcome is tried for."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from worker.consumer.ports import Decoder
@@ -33,6 +33,11 @@ class DecodesAhead:
         """Let go of deliveries that have an outcome, or are left to others."""
         for each in entry_ids:
             self._decoded.pop(each, None)
+
+    def keep(self, entry_ids: Collection[str]) -> None:
+        """Let go of all but these."""
+        if len(self._decoded) > len(entry_ids):
+            self._decoded = {each: self._decoded[each] for each in self._decoded.keys() & entry_ids}
 
     @property
     def renamed(self) -> bool:

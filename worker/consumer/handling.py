@@ -48,6 +48,9 @@ class Handling:
         self._decoder = decoder
         self._renderer = renderer
         self._max_deliveries = max_deliveries
+        self._lease = lease
+        # What was brought for the deliveries of the group that is being handled: by now it may be nowhere else.
+        self._bodies: dict[int, tuple[bytes, ...] | Withheld] = {}
         terms = Terms(max_deliveries, max_order_age_s, now, execute_timeout_s, executing, pace)
         self._outside = OutsideWay(store, executor, lease, terms)
         self._way: Way = PureWay(store, executor, lease, terms) if is_pure(executor) else self._outside
@@ -59,7 +62,9 @@ class Handling:
 
         `before_commit` is called once everything is executed: what it asks Redis for comes while PostgreSQL is at work.
         """
+        deliveries = self.as_brought(deliveries)
         self._outside.keep_answers_of(deliveries)
+        self._decoder.keep(self._lease.held)
         outcomes: list[Outcome] = []
         rows = self._rows_of(deliveries)
         intents, unknown = self._answer_known(self._fetch(deliveries, rows, outcomes), rows, outcomes)
@@ -73,7 +78,19 @@ class Handling:
         outcomes += self._way.carry_out(tasks, before_commit=before_commit)
         again = {outcome.delivery.entry_id for outcome in outcomes if isinstance(outcome, Retry | Left)}
         self._decoder.forget(each.entry_id for each in deliveries if each.entry_id not in again)
+        self._bodies.clear()
         return outcomes
+
+    def as_brought(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Return these with what was brought for them, and forget what was for others: an outage leaves it in hand."""
+        holds = {each.hold for each in deliveries}
+        self._bodies = {hold: body for hold, body in self._bodies.items() if hold in holds}
+        return [
+            _brought(each, self._bodies[each.hold], None)
+            if not each.fetched and each.hold in self._bodies
+            else each
+            for each in deliveries
+        ]
 
     def _rows_of(self, deliveries: Sequence[Delivery]) -> Mapping[str, OrderRecord]:
         """Return the rows that entries own, by entry id."""
@@ -100,6 +117,7 @@ class Handling:
                 here.append(delivery)
             elif delivery.entry_id in fetched.bodies:
                 body, charge = fetched.bodies[delivery.entry_id], charges[delivery.entry_id]
+                self._bodies[delivery.hold] = body
                 here.append(_brought(delivery, body, charge))
             elif delivery.entry_id in fetched.left:
                 outcomes.append(Left(delivery))

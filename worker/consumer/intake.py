@@ -58,7 +58,7 @@ class Intake:
         self._claims = Claims(stream, lease, unseen, pace=pace, lease_ms=lease_ms, clock=clock)
         self._retries = Retries(most=pace.most, most_bytes=batch_bytes, clock=clock)
         self._waiting: deque[Delivery] = deque()
-        self._new_first = False
+        self._new_first = self._was_new = False
 
     @property
     def waiting(self) -> bool:
@@ -91,7 +91,9 @@ class Intake:
             # The least charged first: many at a time, then those that must run alone, last of all what takes the process down
             # again and again: each time it does, whoever is behind it waits for another lease.
             self._waiting.extend(sorted(self._hold(self._claims.take()), key=lambda delivery: delivery.count))
-        return self._new() or self._due_retry() or self._group() or self._reads.take(self._until_next_duty)
+        new = self._new()
+        self._was_new = bool(new)
+        return new or self._due_retry() or self._group() or self._reads.take(self._until_next_duty)
 
     def take_one(self) -> list[Delivery]:
         """Return one delivery, another one each time: a new one while few are in hand, else the next that waits."""
@@ -108,12 +110,12 @@ class Intake:
 
     def postpone(self, delivery: Delivery, *, at_least_s: float = 0.0) -> None:
         """Keep a delivery in hand and hand it out again, alone, after a back-off that grows with its count."""
-        self._new_first = True
+        self._let_new_pass()
         self._retries.postpone(delivery, at_least_s=at_least_s)
 
     def set_aside(self, delivery: Delivery) -> None:
         """Keep a delivery in hand and hand it out again, alone, after a long time."""
-        self._new_first = True
+        self._let_new_pass()
         self._retries.set_aside(delivery)
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -157,6 +159,10 @@ class Intake:
             return []
         self._new_first = False
         return self._reads.take(0.0)
+
+    def _let_new_pass(self) -> None:
+        # Unless it has just passed: where some of every batch fails, the others that wait would never come.
+        self._new_first = self._new_first or not self._was_new
 
     def _due_retry(self) -> list[Delivery]:
         due = self._retries.take_due()

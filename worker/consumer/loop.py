@@ -122,7 +122,7 @@ class Worker:
             except (Outage, Stopped, ConfigurationError):
                 raise
             except Exception as error:  # noqa: BLE001  whatever it is, it must not take down every replica in turn
-                self.isolation.strike(self.in_hand, error)
+                self.isolation.strike(self.handling.as_brought(self.in_hand), error)
                 self.in_hand = []
                 self.isolation.check()
                 return

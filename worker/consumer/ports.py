@@ -171,6 +171,9 @@ class DecodesOnce(Decoder, Protocol):
     def forget(self, entry_ids: Iterable[str]) -> None:
         """Let go of deliveries that have an outcome, or are left to others."""
 
+    def keep(self, entry_ids: Collection[str]) -> None:
+        """Let go of all but these."""
+
 
 class Renderer(Protocol):
     """Writes what goes out."""

@@ -80,7 +80,7 @@ class Settler:
             self._isolation.set_aside(unrendered)
         for retry in retries:
             self._intake.postpone(retry.delivery, at_least_s=retry.after_s)
-        unbegun = [outcome.delivery for outcome in outcomes if isinstance(outcome, Left)]
+        unbegun = _unbegun(in_hand, outcomes)
         self._intake.put_first(unbegun)
         aside = {delivery.entry_id for delivery, _ in unrendered}
         kept = {retry.delivery.entry_id for retry in retries} | {each.entry_id for each in unbegun} | aside
@@ -130,7 +130,9 @@ class Settler:
                 since_ms = part.stands_since_ms if record is None else stands_since_ms(record)
                 settlement = replace(part, stands_since_ms=since_ms or 0)
                 written = part.stands_since_ms is None and alone
-                self._doubts.add(settlement, deliveries[part.entry_id], written=written)
+                # What it held is in its letter, if anywhere.
+                bare = replace(deliveries[part.entry_id], fields=(), withheld=None)
+                self._doubts.add(settlement, bare, written=written)
 
     def _settlement(self, outcome: Outcome) -> list[Settlement]:
         """Return what an outcome means on the stream."""
@@ -151,6 +153,12 @@ class Settler:
             case Retry() | Left():
                 return []
         assert_never(outcome)
+
+
+def _unbegun(in_hand: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[Delivery]:
+    """Return what was not begun, in the order in which it was taken."""
+    left = {outcome.delivery.entry_id: outcome.delivery for outcome in outcomes if isinstance(outcome, Left)}
+    return [left[each.entry_id] for each in in_hand if each.entry_id in left] if left else []
 
 
 def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int]) -> None:

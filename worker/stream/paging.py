@@ -27,9 +27,11 @@ def pages(
         bounds = ("XREVRANGE", key, place, first) if backwards else ("XRANGE", key, place, last)
         with outages():
             page = link.call(*bounds, "COUNT", count)
-        if not page:
+        if page:
+            yield page
+        if len(page) < count:
+            # Not until nothing more is found: while many add, something always is.
             return
-        yield page
         end = text(page[-1][0])
         place = f"({end}" if backwards else following(end)
         count = next_count(count, (size_of(fields) for _, fields in page), most=PAGE, most_bytes=PAGE_BYTES)

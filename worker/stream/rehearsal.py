@@ -76,6 +76,7 @@ class Rehearsal:
             self._link.call("XTRIM", names.orders, "MINID", PUBLISHED)
         stage.claim(BEGINNING, 1)
         stage.own_pending(2, known=())
+        stage.fetch({TRIMMED: None, PUBLISHED: 1})
         stage.charge({PUBLISHED: 1})
         stage.trimmed(1)
         stage.set_aside([PUBLISHED])
