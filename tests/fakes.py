@@ -436,6 +436,20 @@ class FakeOrders:
         meanwhile()
         return Settling(new, tuple(in_doubt), unknown)
 
+    def as_sent(self, settle: Callable[[], Settling]) -> Callable[[], Settling]:
+        """Return a settle that knows what is known now, whenever it arrives; what it answers late, nobody hears."""
+        made = self._made
+
+        def arrive() -> Settling:
+            now, self._made = self._made, made
+            try:
+                return settle()
+            finally:
+                if now != made:
+                    self._made = now
+
+        return arrive
+
     def _in_doubt(self, settlement: Settlement, since_ms: int | None) -> bool:
         if since_ms == LOOKED_FOR:
             return False

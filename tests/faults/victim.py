@@ -162,6 +162,13 @@ class Stream(Passing):
         self._saboteur.at("after charge")
         return lost
 
+    def fetch(self, charges: Mapping[str, int | None], **named: Any) -> Any:
+        # What was claimed is charged as it is brought.
+        self._saboteur.at("before charge")
+        fetched = self._inner.fetch(charges, **named)
+        self._saboteur.at("after charge")
+        return fetched
+
     def renew(self, entry_ids: Collection[str]) -> list[str]:
         self._saboteur.at("renewal lost")
         lost: list[str] = self._inner.renew(entry_ids)

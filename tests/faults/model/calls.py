@@ -10,7 +10,7 @@ from tests.faults.model.plan import EXECUTING, LOSING, OF_A_CALL, Fault
 from tests.faults.model.scheduler import Killed
 from tests.faults.model.state import Replica, State
 from tests.faults.model.telling import shown
-from tests.faults.model.watch import KEEPING, Watch
+from tests.faults.model.watch import CHARGING, KEEPING, Watch
 from worker.domain.deliveries import ClaimedPage
 from worker.domain.errors import Outage, VenueUnavailable
 
@@ -165,7 +165,7 @@ class Calls:
     def _land_later(self, call: Call, for_s: float) -> None:
         """Let a call take effect when its caller has long given it up."""
         # What was charged late may undo a later charge.
-        self._state.counts_lost |= call.name == "charge"
+        self._state.counts_lost |= call.name in CHARGING
 
         def land() -> None:
             if entry not in self._landing:

@@ -10,7 +10,7 @@ from tests.faults.model.defect import Defect
 from tests.faults.model.replica import Parts
 from tests.groups import Group, id_order
 from worker.consumer import Intake, Worker
-from worker.domain.deliveries import Delivery, Outcome, Settlement, Settling
+from worker.domain.deliveries import Delivery, Fetched, Outcome, Settlement, Settling
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.orders import OrderRecord, Status
 
@@ -33,6 +33,9 @@ class _Thief(FakeOrders):
 class _Uncharging(FakeOrders):
     def charge(self, counts: Mapping[str, int]) -> list[str]:
         return self.renew(counts)
+
+    def fetch(self, charges: Mapping[str, int | None], *, beside: int = 0) -> Fetched:
+        return super().fetch(dict.fromkeys(charges), beside=beside)
 
 
 class _Unforgiving(FakeOrders):

@@ -54,6 +54,7 @@ CALLS = (
     "trimmed",
     "renew",
     "charge",
+    "fetch",
     "release",
     "settle",
     "record",

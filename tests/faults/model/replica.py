@@ -1,6 +1,7 @@
 """One simulated replica, put together from the real consumer as worker/bootstrap puts one together."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -87,7 +88,10 @@ class Stepped:
             return lambda *args: self._pages(name, found(*args), args)
 
         def call(*args: Any, meanwhile: Callable[[], None] | None = None, **options: Any) -> Any:
-            answer = self._step(self._server, name, lambda: found(*args, **options), args)
+            act = partial(found, *args, **options)
+            if name == "settle":
+                act = self._port.as_sent(act)  # type: ignore[attr-defined]
+            answer = self._step(self._server, name, act, args)
             # Steps of its own: beside a server that is at work they may as well come after it.
             if meanwhile is not None:
                 meanwhile()

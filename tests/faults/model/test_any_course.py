@@ -91,7 +91,7 @@ class AnyCourse(RuleBasedStateMachine):
 
     @rule(
         kind=st.sampled_from(["never arrives", "reply lost", "arrives late", "stops before", "stops after"]),
-        at=st.sampled_from(["read", "claim", "charge", "record", "settle", "renew"]),
+        at=st.sampled_from(["read", "claim", "fetch", "charge", "record", "settle", "renew"]),
         for_s=st.sampled_from([0.01, 3.0]),
     )
     def disturb(self, kind: str, at: str, for_s: float) -> None:

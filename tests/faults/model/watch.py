@@ -11,7 +11,8 @@ from worker.domain.deliveries import Settlement
 from worker.domain.orders import WITH_RESULT, Order, OrderRecord, Status
 from worker.wire.names import derived_order_id
 
-KEEPING = frozenset({"renew", "charge", "release"})
+CHARGING = frozenset({"charge", "fetch"})
+KEEPING = frozenset({"renew", "release"}) | CHARGING
 # Reasons that need a DEAD row before the letter.
 _BY_ROW = frozenset({"poison", "failed", "trimmed", "database_rejected"})
 
@@ -52,7 +53,7 @@ class Watch:
                 if delivery.entry_id not in held:
                     self._claimed_at[replica.name, delivery.entry_id] = self._state.steps
         elif name in KEEPING:
-            replica.charged = name == "charge"
+            replica.charged = name in CHARGING
             for entry_id, holder in _held_by(replica, args[0]).items():
                 if holder != self._holders.get(entry_id):
                     self._wrong(f"lease: {name} of {replica.name} takes {entry_id} from its owner")

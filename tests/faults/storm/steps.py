@@ -175,6 +175,7 @@ class MarkedStream(Marked):
         "claim": (Step.CLAIM, Step.CLAIMED),
         "own_pending": (Step.SWEEP, Step.SWEEP),
         "charge": (Step.CHARGE, Step.DECODE),
+        "fetch": (Step.CHARGE, Step.DECODE),
         "settle": (Step.SETTLE, Step.SETTLED),
         "retain": (Step.TIDY, Step.TIDY),
         "remove_dead": (Step.TIDY, Step.TIDY),
