@@ -62,7 +62,7 @@ def test_nothing_is_doubled_when_the_owner_of_replayed_entries_is_alive(
 ) -> None:
     deployment.submit(numbered_orders(IN_HAND))
     slow: dict[str, Any] = {
-        "paper_latency_ms": 150,
+        "paper_latency_ms": 400,
         "lease_ms": 4000,
         "transaction_timeout_s": 3,
         "execute_timeout_s": 3,

@@ -8,8 +8,7 @@ from worker.settings import Settings, variable
 SECRET = "s3cr3t"
 NUMBERS = {
     "batch_size": (1, 10_000), "block_ms": (1, 60_000), "lease_ms": (100, 3_600_000), "max_deliveries": (3, 1000),
-    # Whatever the largest entry may be.
-    "batch_bytes": (16_777_216, 1_073_741_824),
+    "batch_bytes": (65_536, 1_073_741_824),
     "max_entry_bytes": (1024, 16_777_216), "max_entry_fields": (1, 1000), "max_entry_depth": (1, 100),
     "max_integer_digits": (1, 20), "max_fraction_digits": (0, 30), "orders_keep_s": (0, 315_360_000),
     "results_maxlen": (0, 1_000_000_000), "repair_window_s": (0, 31_536_000), "health_port": (1, 65_535),
