@@ -954,6 +954,14 @@ class Bench:
     def submit(self, *order_ids: str, **fields: str | bytes) -> list[str]:
         return [self.stream.add(*flat(order_id=order_id, **fields)) for order_id in order_ids]
 
+    def abandon(self, entry_ids: Sequence[str], counts: Sequence[int]) -> None:
+        """Have a dead consumer have taken these, and be charged with so many for each; its lease has run out."""
+        Bench(self.stream, consumer="dead").orders.read(len(entry_ids), 1)
+        assert self.stream.group is not None
+        for entry_id, count in zip(entry_ids, counts, strict=True):
+            self.stream.group.pending[entry_id].count = count
+        self.clock.advance(self.lease.seconds + 1)
+
     def handle_next(self) -> list[Outcome]:
         """Take the next group and handle it, as the loop would, but settle nothing."""
         return self.handling.handle(self.intake.take(), before_commit=self.intake.read_ahead)

@@ -12,7 +12,6 @@ from worker.domain.orders import Execution, Order, Status
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
-LEASE_S = 30
 BATCH_BYTES = 100_000
 LARGE = "x" * 40_000
 LONG_S = 2000
@@ -23,11 +22,7 @@ def waiting(bench: Bench, how: str, *notes: str) -> list[str]:
     """Return orders that are new, or that a dead consumer left."""
     entry_ids = [bench.stream.add(*flat(order_id=f"o{place}", note=note)) for place, note in enumerate(notes)]
     if how == "claimed":
-        Bench(bench.stream, consumer="dead").orders.read(len(notes), 1)
-        assert bench.stream.group is not None
-        for entry_id in entry_ids:
-            bench.stream.group.pending[entry_id].count = 0
-        bench.clock.advance(LEASE_S + 1)
+        bench.abandon(entry_ids, [0] * len(entry_ids))
     return entry_ids
 
 

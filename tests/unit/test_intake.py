@@ -13,11 +13,7 @@ LEASE_S = 30
 def abandoned(bench: Bench, counts: list[int]) -> list[str]:
     """Return entries that a dead consumer left pending with these counts."""
     entry_ids = [bench.stream.add(*flat(order_id=f"o{i}")) for i in range(len(counts))]
-    Bench(bench.stream, consumer="dead").orders.read(len(counts), 1)
-    assert bench.stream.group is not None
-    for entry_id, count in zip(entry_ids, counts, strict=True):
-        bench.stream.group.pending[entry_id].count = count
-    bench.clock.advance(LEASE_S + 1)
+    bench.abandon(entry_ids, counts)
     return entry_ids
 
 

@@ -15,11 +15,7 @@ BATCH_BYTES = 100_000
 def abandoned(bench: Bench, *notes: str, counts: int = 0) -> list[str]:
     """Return entries with such notes that a dead consumer left, each charged with so many."""
     entry_ids = [bench.stream.add(*flat(order_id=f"o{place}", note=note)) for place, note in enumerate(notes)]
-    Bench(bench.stream, consumer="dead").orders.read(len(notes), 1)
-    assert bench.stream.group is not None
-    for entry_id in entry_ids:
-        bench.stream.group.pending[entry_id].count = counts
-    bench.clock.advance(LEASE_S + 1)
+    bench.abandon(entry_ids, [counts] * len(entry_ids))
     return entry_ids
 
 

@@ -125,8 +125,11 @@ class Handling:
 
     def _charge(self, delivery: Delivery, rows: Mapping[str, OrderRecord]) -> int | None:
         """Return what a delivery is to be charged with; None where it is not known to be executed."""
-        executed = delivery.entry_id not in rows and delivery.count < self._max_deliveries
+        executed = delivery.entry_id not in rows and not self._charged_too_often(delivery)
         return delivery.count + 1 if executed else None
+
+    def _charged_too_often(self, delivery: Delivery) -> bool:
+        return not delivery.charged and delivery.count >= self._max_deliveries
 
     def _answer_known(
         self,
@@ -169,7 +172,7 @@ class Handling:
             if delivery.trimmed:
                 trimmed = GivenUp("trimmed", "deleted while it was pending")
                 hopeless.append(self._hopeless(delivery, intents, trimmed))
-            elif not delivery.charged and delivery.count >= self._max_deliveries:
+            elif self._charged_too_often(delivery):
                 last = f", the last ended in {delivery.failure}" if delivery.failure else ""
                 why = GivenUp("poison", f"no outcome after {delivery.count} deliveries{last}")
                 hopeless.append(self._hopeless(delivery, intents, why))

@@ -174,13 +174,9 @@ class OrderStream:
         first: str | None = "-"
         found = list[Delivery]()
         while len(found) < count and first is not None:
-            command = ("XPENDING", names.orders, names.group, first, "+", count, names.consumer)
-            try:
-                with outages():
-                    page = self._link.call(*command)
-            except GroupLost:
-                self._make_anew()
-                break
+            page = self._run(
+                self._link.call, "XPENDING", names.orders, names.group, first, "+", count, names.consumer
+            )
             if not page:
                 break
             found += [_to_be_fetched(each, times) for each, _, _, times in page if text(each) not in known]
@@ -345,10 +341,11 @@ class OrderStream:
         )
         return [text(name) for name in removed or ()]
 
-    def _run(self, script: Any, keys: list[str], args: Sequence[str | int | bytes]) -> Any:  # noqa: ANN401
+    def _run(self, act: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401  replies are untyped
+        """Return what a script or a command replies; None where the group was gone, which is made anew then."""
         try:
             with outages():
-                return script(keys, args)
+                return act(*args)
         except GroupLost:
             self._make_anew()
             return None
