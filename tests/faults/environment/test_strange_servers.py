@@ -19,11 +19,13 @@ from tests.skips import Reason, skip
 from worker.bootstrap.commands import migrate
 from worker.domain.errors import ConfigurationError, Outage
 from worker.local import LocalPostgres, LocalRedis
-from worker.local.directory import free_port
+from worker.local.directory import PORTS, free_port, is_free
 from worker.local.redis import find_redis
 from worker.store import Database, require_fit
 
 SLOTS = 16_384
+# How far above its port a node listens for the others.
+BUS = 10_000
 
 
 def refusal(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -36,10 +38,21 @@ def refusal(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> 
     return line
 
 
+def port_of_a_cluster() -> int:
+    """Return a free port whose cluster bus is on a free one, and on none that the kernel gives to outgoing connections."""
+    while True:
+        port = free_port()
+        if port + BUS in PORTS and is_free(port + BUS):
+            return port
+
+
 def test_cluster_with_the_keys_in_several_slots_is_refused(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = LocalRedis(tmp_path / "cluster", {"cluster-enabled": "yes", "databases": "1"})
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    (folder / "port").write_text(str(port_of_a_cluster()))
+    server = LocalRedis(folder, {"cluster-enabled": "yes", "databases": "1"})
     server.start()
     try:
         with redis.Redis.from_url(server.url) as client:
