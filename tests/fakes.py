@@ -121,6 +121,8 @@ class FakeStream:
         self.settled: set[str] = set()
         self.unknown: list[str] = []
         self.aside: set[str] = set()
+        # By group: who looks for abandoned entries, and until when that is nobody else's turn.
+        self.looking: dict[str, tuple[str, int]] = {}
         self.known: Marked | None = None
         self.reader = ("", 0)
         self.restored_ms: dict[str, int] = {}
@@ -305,6 +307,20 @@ class FakeOrders:
             group.delivered = id_order(entry_id)
         return [Delivery(entry_id, self.stream.entries[entry_id], 1, True) for entry_id in new]
 
+    def begin_look(self) -> bool:
+        with self.faults.at("begin_look"):
+            if self.group is None:
+                self._make_anew()
+            looks, until_ms = self.stream.looking.get(self.group_name, ("", 0))
+            if looks != self._consumer and self._now_ms < until_ms:
+                return False
+            self.stream.looking[self.group_name] = self._consumer, self._now_ms + self._lease_ms // 5
+            return True
+
+    def end_look(self) -> None:
+        with self.faults.at("end_look"):
+            self.stream.looking.pop(self.group_name, None)
+
     def claim(self, cursor: str, count: int) -> ClaimedPage:
         with self.faults.at("claim"):
             group = self.group
@@ -391,6 +407,8 @@ class FakeOrders:
     def release(self, counts: Mapping[str, int]) -> None:
         with self.faults.at("release"):
             self._keep(counts, idle_ms=self._lease_ms)
+        if counts:
+            self.end_look()
 
     def settle(
         self,

@@ -171,6 +171,46 @@ def test_claim_goes_page_by_page_until_the_cursor_wraps(streams: Streams) -> Non
     assert max(map(len, pages)) == 2
 
 
+def test_one_looks_for_abandoned_entries_at_a_time(streams: Streams) -> None:
+    one, two = streams.consumer("one"), streams.consumer("two")
+
+    assert one.begin_look()
+    assert one.begin_look(), "whoever has the turn keeps it"
+    assert not two.begin_look()
+
+
+def test_others_look_once_the_turn_is_over(streams: Streams) -> None:
+    one, two = streams.consumer("one"), streams.consumer("two")
+    one.begin_look()
+
+    one.end_look()
+
+    assert two.begin_look()
+    assert not one.begin_look()
+
+
+def test_what_is_released_may_be_looked_for_at_once(streams: Streams) -> None:
+    entry_id = streams.add(*FIELDS)
+    one, two = streams.consumer("one"), streams.consumer("two")
+    one.read(10, 1)
+    two.begin_look()
+
+    one.release({entry_id: 0})
+
+    assert streams.consumer("three").begin_look()
+
+
+def test_look_without_a_group_makes_one(streams: Streams) -> None:
+    streams.add(*FIELDS)
+    streams.destroy_group()
+    one = streams.consumer("one")
+
+    one.begin_look()
+
+    assert one.groups_lost == 1
+    assert len(one.read(10, 1)) == 1
+
+
 def test_claim_also_takes_ones_own_idle_entries(streams: Streams) -> None:
     entry_id = streams.add(*FIELDS)
     one = streams.consumer("one")

@@ -56,6 +56,18 @@ def test_entry_made_claimable_is_claimed_at_once_at_its_delivery_count(
     assert [(each.entry_id, each.count, each.charged) for each in after] == [(entry_id, 3, False)]
 
 
+def test_what_is_made_claimable_is_looked_for_at_once(
+    real_streams: RealStreams, one: OrderStream, listed: PendingEntries
+) -> None:
+    taken(real_streams, one, 1)
+    assert real_streams.consumer("looks").begin_look()
+    assert not real_streams.consumer("another").begin_look()
+
+    listed.make_claimable(all_of(listed))
+
+    assert real_streams.consumer("another").begin_look()
+
+
 def test_entry_renewed_since_it_was_listed_is_left_to_its_owner(
     deployment: Deployment, real_streams: RealStreams, one: OrderStream, listed: PendingEntries
 ) -> None:
@@ -167,14 +179,16 @@ def test_nothing_is_pending_without_the_group(
     assert listed.make_claimable(found) == Readied(left=1)
 
 
-def test_replica_is_heard_of_whenever_it_looks_for_abandoned_entries_in_vain(
+def test_replica_is_heard_of_whenever_it_asks_whether_to_look_for_abandoned_entries(
     deployment: Deployment, real_streams: RealStreams, listed: PendingEntries
 ) -> None:
+    real_streams.consumer("looks").begin_look()
+    real_streams.consumer("looks").leave()
     idle = real_streams.consumer("idle")
-    idle.claim("0-0", 10)
+    idle.begin_look()
     eventually(lambda: listed.consumers()[0].idle_ms > 100)
 
-    idle.claim("0-0", 10)
+    assert not idle.begin_look()
 
     (heard,) = listed.consumers()
     assert (heard.name, heard.pending) == ("idle", 0)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.builders import delivery, flat
-from tests.fakes import Bench
+from tests.fakes import Bench, FakeOrders
 from worker.domain.deliveries import Delivery, Settlement
 from worker.domain.errors import Outage
 
@@ -106,6 +106,61 @@ def test_abandoned_entries_are_looked_for_four_times_per_lease() -> None:
         bench.intake.take()
 
     assert bench.orders.faults.steps.count("claim") - 1 in {3, 4}
+
+
+def another(bench: Bench) -> FakeOrders:
+    """Another replica of the fleet."""
+    return FakeOrders(bench.stream, "another", lease_ms=LEASE_S * 1000)
+
+
+def test_one_replica_looks_for_abandoned_entries_at_a_time() -> None:
+    bench = Bench(block_ms=1000)
+    entry_ids = abandoned(bench, [0])
+    another(bench).begin_look()
+    bench.orders.faults.steps.clear()
+
+    at_once = bench.intake.take()
+
+    assert at_once == []
+    assert "claim" not in bench.orders.faults.steps
+    began_at = bench.clock.seconds
+    while not (taken := bench.intake.take()):
+        pass
+    assert [each.entry_id for each in taken] == entry_ids
+    # The turn of whoever has died runs out, and each asks four times a lease.
+    assert bench.clock.seconds - began_at <= LEASE_S / 2
+
+
+@pytest.mark.parametrize(("count", "others"), [(3, False), (4, True), (9, True)])
+def test_others_look_as_well_where_one_batch_is_not_all(count: int, others: bool) -> None:
+    bench = Bench(batch_size=4)
+    abandoned(bench, [0] * count)
+
+    bench.intake.take()
+
+    assert another(bench).begin_look() is others
+
+
+def test_look_goes_on_to_its_end_whoever_looks_meanwhile() -> None:
+    bench = Bench(batch_size=2)
+    abandoned(bench, [0] * 6)
+    first = bench.intake.take()
+    assert another(bench).begin_look()
+
+    rest = [len(bench.intake.take()) for _ in range(2)]
+
+    assert [len(first), *rest] == [2, 2, 2]
+
+
+def test_trimmed_entries_are_asked_about_by_whoever_looks() -> None:
+    bench = Bench()
+    another(bench).begin_look()
+    bench.stream.trimmed["1-1"] = 0
+    bench.orders.faults.steps.clear()
+
+    bench.intake.take()
+
+    assert "trimmed" not in bench.orders.faults.steps
 
 
 def test_entries_in_hand_are_not_claimed_from_oneself() -> None:

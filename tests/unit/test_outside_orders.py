@@ -106,7 +106,7 @@ def test_pure_executor_takes_one_transaction_and_no_call_of_redis() -> None:
     bench.handle_next()
 
     assert bench.store.faults.steps == ["record"]
-    assert set(bench.orders.faults.steps) <= {"read", "claim", "trimmed"}
+    assert set(bench.orders.faults.steps) <= {"read", "begin_look", "claim", "trimmed"}
 
 
 def test_order_that_breaks_a_rule_is_rejected_at_once_and_never_sent() -> None:

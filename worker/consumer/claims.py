@@ -23,7 +23,10 @@ class Unseen(Struct):
 
 
 class Claims:
-    """Looks for them four times a lease. What it finds is not in hand yet."""
+    """Asks four times a lease whether it is its turn to look for them. What it finds is not in hand yet.
+
+    One replica looks at a time, at all that is pending; others join in where that is more than a batch.
+    """
 
     def __init__(
         self,
@@ -69,12 +72,18 @@ class Claims:
         return found
 
     def _abandoned(self) -> list[Delivery]:
+        count = self._pace.at_once
+        if self._cursor == BEGINNING and not self._stream.begin_look():
+            self.next_look = self._clock() + self._look_every_s
+            return []
         try:
-            page = self._stream.claim(self._cursor, self._pace.at_once)
+            page = self._stream.claim(self._cursor, count)
         except Outage:
             self._unseen.claimed = True
             raise
         self._cursor = page.cursor
+        if len(page.deliveries) == count:
+            self._stream.end_look()
         held = self._lease.held
         found = [delivery for delivery in page.deliveries if delivery.entry_id not in held]
         if found:

@@ -44,6 +44,12 @@ class Orders(Protocol):
     def arrived(self) -> list[Delivery]:
         """Return what was asked for."""
 
+    def begin_look(self) -> bool:
+        """Take the turn to look for abandoned entries from the beginning on; False where another one looked lately."""
+
+    def end_look(self) -> None:
+        """Let others look now."""
+
     def claim(self, cursor: str, count: int) -> ClaimedPage:
         """Take a page of abandoned entries, which are to be fetched; nothing is charged."""
 

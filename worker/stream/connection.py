@@ -113,6 +113,11 @@ class RedisNames(Struct, frozen=True):
         return f"{self.orders}:trimmed:{group}"
 
     @property
+    def looking(self) -> str:
+        """Who has looked for abandoned entries lately."""
+        return f"{self.orders}:looking:{self.group}"
+
+    @property
     def set_aside(self) -> str:
         """Entries that can be neither settled nor buried: a sorted set, scored by when that was noted."""
         return f"{self.orders}:aside:{self.group}"

@@ -81,6 +81,7 @@ class Mending:
                 made = self._readopt(
                     [names.orders, names.trimmed], [names.group, REPAIR_CONSUMER, self._lease_ms, *entry_ids]
                 )
+                self._link.call("DEL", names.looking)
         except GroupLost:
             # It will be made anew at the beginning, so all that is there will be delivered.
             return []

@@ -24,11 +24,15 @@ from worker.domain.retention import Lost, Retained
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation
 from worker.stream.scripts import source
+from worker.stream.turn import Turn
 from worker.stream.unpublished import Unpublished
 
 log = structlog.get_logger(__name__)
 
 _LEAVE_COUNT = -1
+_LAST_ID = "18446744073709551615-0"
+# A replica asks for its turn four times a lease.
+LOOKS_A_LEASE = 5
 # Redis does nothing else meanwhile: a few milliseconds at the most. Above the entries of any usual stream node, since
 # a node that is larger than the limit would never go.
 MOST_LET_GO_AT_ONCE = 5000
@@ -71,6 +75,8 @@ class OrderStream:
         self._batch_bytes = batch_bytes
         self._now_ms = now_ms
         self._information = StreamInformation(link, names)
+        # Ends a little before whoever has it looks again: so it may be anybody's.
+        self._looking = Turn(link, names.looking, names.consumer, lease_ms=max(1, lease_ms // LOOKS_A_LEASE))
         self.marks_made = ""
         self._settle, self._claim, self._fetch, self._keep, self._leave = (
             link.script(source(name)) for name in ("settle", "claim", "fetch", "keep", "leave")
@@ -156,6 +162,19 @@ class OrderStream:
         (entries,) = reply.values()
         return [Delivery(entry_id.decode(), tuple(fields), 1, True) for entry_id, fields in entries]
 
+    def begin_look(self) -> bool:
+        """Take the turn to look for abandoned entries from the beginning on; False where another one looked lately."""
+        names = self._names
+        # Before 7.2 neither an empty claim nor a read that waits in vain is hearing of a consumer, and pages would call
+        # it gone. Reading its own history from an end where there is none is.
+        group = ("XREADGROUP", "GROUP", names.group, names.consumer)
+        self._run(self._link.call, *group, "COUNT", 1, "STREAMS", names.orders, _LAST_ID)
+        return self._looking.take()
+
+    def end_look(self) -> None:
+        """Let others look now: there is more to be found than one can take."""
+        self._looking.end()
+
     def claim(self, cursor: str, count: int) -> ClaimedPage:
         """Take one page of entries whose lease ran out, wherever they were; nothing is charged."""
         names = self._names
@@ -233,6 +252,8 @@ class OrderStream:
     def release(self, counts: Mapping[str, int]) -> None:
         """Hand entries back: anybody may claim them at once, at these counts."""
         self._keep_ours(self._lease_ms, counts)
+        if counts:
+            self.end_look()
 
     def _keep_ours(self, idle_ms: int, counts: Mapping[str, int]) -> list[str]:
         if not counts:

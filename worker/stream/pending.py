@@ -91,6 +91,8 @@ class PendingEntries:
         try:
             with outages():
                 reply = self._make_claimable([names.orders], [names.group, self._lease_ms, *listed])
+                # Nobody is to wait for the turn of whoever has found nothing.
+                self._link.call("DEL", names.looking)
         except GroupLost:
             return Readied(left=len(entries))
         return Readied(*map(int, reply))

@@ -46,7 +46,7 @@ class Rehearsal:
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed, names.lost]
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
-        keys += [names.lost_rows, names.accepted_rows, names.look, names.looks]
+        keys += [names.lost_rows, names.accepted_rows, names.look, names.looks, names.looking]
         try:
             require_publishing(self._link, self._channel)
             self._work()
@@ -74,7 +74,9 @@ class Rehearsal:
         stage.release({TRIMMED: 0})
         with outages():
             self._link.call("XTRIM", names.orders, "MINID", PUBLISHED)
+        stage.begin_look()
         stage.claim(BEGINNING, 1)
+        stage.end_look()
         stage.own_pending(2, known=())
         stage.fetch({TRIMMED: None, PUBLISHED: 1})
         stage.charge({PUBLISHED: 1})

@@ -4,9 +4,6 @@
 -- Returns {next cursor, {{entry id, count}, ...}}. Before 7.0 some of them may be trimmed; fetching them tells.
 local group, consumer, now = ARGV[1], ARGV[2], ARGV[6]
 local reply = redis.call('XAUTOCLAIM', KEYS[1], group, consumer, ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
--- Before 7.2 neither an empty claim nor a read that waits in vain is hearing of a consumer, and pages would call it gone.
--- Reading its own history from an end where there is none is.
-redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', KEYS[1], '18446744073709551615-0')
 local found = {}
 for place, id in ipairs(reply[2]) do
   found[place] = {id, redis.call('XPENDING', KEYS[1], group, id, id, 1)[1][4]}
