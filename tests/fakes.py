@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.builders import decoder, filled, flat, pairs
 from tests.groups import Group, Pending, id_order
 from tests.logs import FakeLog
-from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRows
+from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRounds, FakeRows
 from worker.consumer import (
     Chores,
     DecodesAhead,
@@ -31,6 +31,7 @@ from worker.consumer import (
     Worker,
 )
 from worker.consumer.doubts import CLOCKS_APART_MS, Doubts
+from worker.consumer.retention import TURN_S
 from worker.domain.deliveries import (
     HEAD_BYTES,
     LOOKED_FOR,
@@ -121,8 +122,9 @@ class FakeStream:
         self.settled: set[str] = set()
         self.unknown: list[str] = []
         self.aside: set[str] = set()
-        # By group: who looks for abandoned entries, and until when that is nobody else's turn.
-        self.looking: dict[str, tuple[str, int]] = {}
+        # By what is done: whose turn it is, and until when.
+        self.turns: dict[str, tuple[str, int]] = {}
+        self.repair_rounds = FakeRounds(clock)
         self.known: Marked | None = None
         self.reader = ("", 0)
         self.restored_ms: dict[str, int] = {}
@@ -211,6 +213,28 @@ class FakeStream:
         return found
 
 
+class FakeTurn:
+    """A turn of one consumer, on the clock of the stream."""
+
+    def __init__(self, stream: FakeStream, name: str, consumer: str, *, lease_ms: int) -> None:
+        self.stream = stream
+        self._name = name
+        self._consumer = consumer
+        self._lease_ms = lease_ms
+
+    def take(self) -> bool:
+        now_ms = self.stream.clock.milliseconds()
+        whose, until_ms = self.stream.turns.get(self._name, ("", 0))
+        # Where the clock was set back it would last for longer.
+        if whose != self._consumer and 0 < until_ms - now_ms <= self._lease_ms:
+            return False
+        self.stream.turns[self._name] = self._consumer, now_ms + self._lease_ms
+        return True
+
+    def end(self) -> None:
+        self.stream.turns.pop(self._name, None)
+
+
 class FakeOrders:
     """One consumer's port to a FakeStream. Every read that finds nothing waits, and calls `when_idle`."""
 
@@ -231,11 +255,12 @@ class FakeOrders:
         self.when_idle: Callable[[], None] = lambda: None
         self.groups_lost = 0
         self._arriving: list[Delivery] = []
-        self._lost_before_reads = 0
+        self.lost_by_reads = 0
         self._made = ""
         self._consumer = consumer
         self._lease_ms = lease_ms
         self.group_name = group or stream.group_name
+        self._looking = FakeTurn(stream, f"looking:{self.group_name}", consumer, lease_ms=lease_ms // 5)
 
     @property
     def group(self) -> Group | None:
@@ -311,15 +336,11 @@ class FakeOrders:
         with self.faults.at("begin_look"):
             if self.group is None:
                 self._make_anew()
-            looks, until_ms = self.stream.looking.get(self.group_name, ("", 0))
-            if looks != self._consumer and self._now_ms < until_ms:
-                return False
-            self.stream.looking[self.group_name] = self._consumer, self._now_ms + self._lease_ms // 5
-            return True
+            return self._looking.take()
 
     def end_look(self) -> None:
         with self.faults.at("end_look"):
-            self.stream.looking.pop(self.group_name, None)
+            self._looking.end()
 
     def claim(self, cursor: str, count: int) -> ClaimedPage:
         with self.faults.at("claim"):
@@ -498,7 +519,7 @@ class FakeOrders:
             if group is None:
                 return None
             self._count_lost(group)
-            new, self._lost_before_reads = self._lost_before_reads, 0
+            new, self.lost_by_reads = self.lost_by_reads, 0
             return Lost(new, stream.lost)
 
     def _count_lost(self, group: Group) -> None:
@@ -516,7 +537,7 @@ class FakeOrders:
         group.read = place
         new = 0 if read is None else max(0, place - read)
         stream.lost += new
-        self._lost_before_reads += new
+        self.lost_by_reads += new
 
     def remove_dead(self, idle_ms: int) -> list[str]:
         with self.faults.at("remove_dead"):
@@ -882,6 +903,7 @@ class Bench:
         )
         self.retention = Retention(
             self.orders,
+            FakeTurn(self.stream, "tidying", consumer, lease_ms=round(TURN_S * 1000)),
             orders_keep_s=orders_keep_s,
             results_maxlen=0,
             lease_ms=lease_ms,
@@ -895,6 +917,7 @@ class Bench:
             evidence,
             self.mending,
             rows,
+            self.stream.repair_rounds.of(consumer),
             renderer,
             consumer=consumer,
             window_s=repair_window_s,

@@ -182,15 +182,65 @@ def _earlier(one: int | None, other: int | None) -> int | None:
     return min(given, default=None)
 
 
+class FakeRounds:
+    """Work that replicas do in turn. Where there is no clock whoever has the turn keeps it until it ends it."""
+
+    def __init__(self, clock: FakeClock | None = None, *, lease_ms: int = 30_000) -> None:
+        self._clock = clock
+        self._lease_ms = lease_ms
+        self.turn: str | None = None
+        self._until_ms = 0
+        self.begun = 0
+        self.done: tuple[int, int] | None = None
+
+    def of(self, consumer: str) -> FakeRoundsOfOne:
+        return FakeRoundsOfOne(self, consumer)
+
+    def take(self, consumer: str) -> bool:
+        now_ms = self._clock.milliseconds() if self._clock else 0
+        left_ms = self._until_ms - now_ms
+        if self._clock and not 0 < left_ms <= self._lease_ms:
+            self.turn = None
+        self.turn = self.turn or consumer
+        if self.turn == consumer:
+            self._until_ms = now_ms + self._lease_ms
+        return self.turn == consumer
+
+
+class FakeRoundsOfOne:
+    """The same as one replica has it."""
+
+    def __init__(self, rounds: FakeRounds, consumer: str) -> None:
+        self._rounds = rounds
+        self._consumer = consumer
+
+    def take_turn(self) -> bool:
+        return self._rounds.take(self._consumer)
+
+    def end_turn(self) -> None:
+        self._rounds.turn = None
+
+    def begun(self) -> int:
+        return self._rounds.begun
+
+    def begin(self) -> int:
+        self._rounds.begun += 1
+        return self._rounds.begun
+
+    def ended(self) -> tuple[int, int] | None:
+        return self._rounds.done
+
+    def end(self, number: int, said: int) -> None:
+        self._rounds.done = (number, said)
+
+
 class FakeLostRows:
     """The book of rows that were lost; several replicas may share it. `noted` and `accepted` have results by entry and order."""
 
     def __init__(self) -> None:
         self.noted: dict[tuple[str, str], str] = {}
         self.accepted: set[tuple[str, str]] = set()
-        self.turn: str | None = None
-        self.begun = 0
-        self.done: tuple[int, int] | None = None
+        self.rounds = FakeRounds()
 
     def of(self, consumer: str) -> FakeLookingForRows:
         return FakeLookingForRows(self, consumer)
@@ -201,28 +251,10 @@ class FakeLookingForRows:
 
     def __init__(self, book: FakeLostRows, consumer: str) -> None:
         self._book = book
-        self._consumer = consumer
-
-    def looks(self) -> int:
-        return self._book.begun
-
-    def take_turn(self) -> bool:
-        self._book.turn = self._book.turn or self._consumer
-        return self._book.turn == self._consumer
-
-    def end_turn(self) -> None:
-        self._book.turn = None
-
-    def begin(self) -> int:
-        self._book.begun += 1
-        return self._book.begun
-
-    def covers(self, looks: int, until_ms: int) -> bool:
-        done = self._book.done
-        return done is not None and done[0] > looks and done[1] <= until_ms
+        self.rounds = book.rounds.of(consumer)
 
     def end(self, look: int, from_ms: int) -> None:
-        self._book.done = (look, from_ms)
+        self.rounds.end(look, from_ms)
 
     def note(self, lost: Sequence[LostRow]) -> int:
         before = len(self._book.noted)

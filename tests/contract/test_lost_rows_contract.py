@@ -41,7 +41,7 @@ def test_accepted_row_is_not_noted_again(streams: Streams) -> None:
 
 
 def test_one_replica_looks_at_a_time(streams: Streams) -> None:
-    one, two = streams.lost_rows("one"), streams.lost_rows("two")
+    one, two = (streams.lost_rows(name).rounds for name in ("one", "two"))
 
     assert [one.take_turn(), two.take_turn(), one.take_turn()] == [True, False, True]
     one.end_turn()
@@ -49,19 +49,17 @@ def test_one_replica_looks_at_a_time(streams: Streams) -> None:
     assert two.take_turn()
 
 
-def test_look_that_began_later_and_reached_as_far_back_covers_what_another_would_look_at(
-    streams: Streams,
-) -> None:
+def test_looks_are_counted_and_the_last_to_end_says_from_when_on_it_looked(streams: Streams) -> None:
     one, two = streams.lost_rows("one"), streams.lost_rows("two")
-    before = two.looks()
-    look = one.begin()
-    assert not two.covers(before, 9000)
+    before = two.rounds.begun(), two.rounds.ended()
+    look = one.rounds.begin()
+    under_way = two.rounds.begun(), two.rounds.ended()
 
     one.end(look, 5000)
 
-    assert two.covers(before, 5000)
-    assert not two.covers(before, 4999)
-    assert not two.covers(two.looks(), 9000)
+    assert before == (0, None)
+    assert under_way == (1, None)
+    assert (two.rounds.begun(), two.rounds.ended()) == (1, (1, 5000))
 
 
 def test_accepted_rows_are_forgotten_once_no_look_can_find_them(real_streams: RealStreams) -> None:
@@ -69,7 +67,7 @@ def test_accepted_rows_are_forgotten_once_no_look_can_find_them(real_streams: Re
     book.note([FIRST, SECOND])
     real_streams.accept_lost_rows()
 
-    book.end(book.begin(), 8000)
+    book.end(book.rounds.begin(), 8000)
 
     assert book.note([FIRST, SECOND]) == 1
     assert book.page(0) == NAMED[:1]

@@ -236,24 +236,24 @@ def test_second_replica_does_not_look_at_what_a_first_has_looked_at(bench: Bench
     second = Bench(bench.stream, bench.store.table, consumer="worker-2", lost_rows=bench.lost_rows)
     look(second)
     lose(bench)
-    bench.lost_rows.turn = "worker-1"
+    bench.lost_rows.rounds.turn = "worker-1"
     second.looked_through.connections += 1
     second.look.go_on(idle=True)
     bench.look.go_on(idle=True)
 
     look(second)
 
-    assert bench.lost_rows.begun == 3
-    assert bench.lost_rows.turn is None
+    assert bench.lost_rows.rounds.begun == 3
+    assert bench.lost_rows.rounds.turn is None
 
 
 def test_look_is_begun_by_another_replica_where_the_first_has_not_ended_it(bench: Bench) -> None:
     second = Bench(bench.stream, bench.store.table, consumer="worker-2", lost_rows=bench.lost_rows)
     lose(bench, ORDERS[-1])
-    bench.lost_rows.turn, bench.lost_rows.begun = "worker-1", bench.lost_rows.begun + 1
+    bench.lost_rows.rounds.turn, bench.lost_rows.rounds.begun = "worker-1", bench.lost_rows.rounds.begun + 1
     second.look.go_on(idle=True)
     assert told(bench) == []
-    bench.lost_rows.turn = None
+    bench.lost_rows.rounds.turn = None
 
     look(second)
 
@@ -267,11 +267,11 @@ def test_look_is_left_to_others_by_a_replica_that_leaves(
     lose(bench, *ORDERS[1:])
     bench.clock.advance(10)
     bench.look.go_on(idle=False)
-    assert bench.lost_rows.turn == "worker-1"
+    assert bench.lost_rows.rounds.turn == "worker-1"
 
     bench.worker.hand_back()
 
-    assert bench.lost_rows.turn is None
+    assert bench.lost_rows.rounds.turn is None
 
 
 def test_busy_replica_looks_at_one_page_between_two_batches(
@@ -321,7 +321,7 @@ def test_no_window_asks_nothing() -> None:
 
     look(bench)
 
-    assert bench.lost_rows.begun == 0
+    assert bench.lost_rows.rounds.begun == 0
 
 
 def _pairs(row: OrderRecord) -> dict[str, str]:

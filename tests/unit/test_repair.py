@@ -6,7 +6,9 @@ from msgspec.structs import replace
 
 from tests.builders import dead_record, record
 from tests.fakes import Bench
-from worker.consumer.repair import PAGE
+from tests.repair_fakes import FakeRoundsOfOne
+from worker.consumer.repair import ASKED_EVERY_S, PAGE
+from worker.domain.errors import OutOfMemory
 from worker.domain.orders import Status
 
 
@@ -181,3 +183,117 @@ def test_each_repaired_order_is_named_in_the_log() -> None:
 
     (named,) = (line for line in logs if line["event"] == "repaired")
     assert (named["action"], named["order_id"], named["entry_id"]) == ("publish", "a", "1-1")
+
+
+def fleet_of(bench: Bench, count: int) -> list[Bench]:
+    """The replicas beside one, on the same streams and rows."""
+    return [Bench(bench.stream, bench.store.table, consumer=f"worker-{place + 2}") for place in range(count)]
+
+
+def page_by_page(bench: Bench) -> int:
+    """Walk as a busy replica does, to the end; return how many pages there were."""
+    pages = 1
+    while bench.repair.go_on(idle=False):
+        pages += 1
+    return pages
+
+
+def test_one_replica_walks_for_all_that_want_it() -> None:
+    one = Bench()
+    committed(one, *(f"order-{number}" for number in range(PAGE + 1)))
+    two, three = fleet_of(one, 2)
+    assert one.repair.go_on(idle=False)
+    # What these want may have been lost after the first walk began.
+    for each in (two, three):
+        assert not each.repair.go_on(idle=True)
+    waiting = two.orders.faults.steps + three.orders.faults.steps
+    page_by_page(one)
+    one.clock.advance(ASKED_EVERY_S)
+
+    two.repair.go_on(idle=True)
+    three.repair.go_on(idle=True)
+
+    assert waiting == []
+    assert one.stream.repair_rounds.begun == 2
+    assert two.orders.faults.steps == ["fates", "fates", "note"]
+    assert three.orders.faults.steps == []
+    assert [each.repair.under_way for each in (one, two, three)] == [False] * 3
+    assert len(published(one)) == PAGE + 1
+
+
+def test_walk_that_looked_less_far_back_is_not_enough() -> None:
+    one = Bench(repair_window_s=60)
+    far = Bench(one.stream, one.store.table, consumer="far", repair_window_s=3600)
+    another = one.stream.repair_rounds.of("another")
+    another.take_turn()
+    assert not far.repair.go_on(idle=True)
+    another.end_turn()
+    one.repair.go_on(idle=True)
+    one.clock.advance(ASKED_EVERY_S)
+    committed(one, "a", seconds_ago=100)
+
+    far.repair.go_on(idle=True)
+
+    assert published(one) == ["a"]
+
+
+def test_walk_of_whoever_has_died_is_begun_anew_by_another() -> None:
+    one = Bench()
+    committed(one, *(f"order-{number}" for number in range(PAGE + 1)))
+    (two,) = fleet_of(one, 1)
+    one.repair.go_on(idle=False)
+    assert not two.repair.go_on(idle=True)
+
+    one.clock.advance(30)
+    two.repair.go_on(idle=True)
+
+    assert len(published(one)) == PAGE + 1
+    assert not two.repair.under_way
+
+
+def test_whoever_leaves_lets_another_walk_at_once() -> None:
+    one = Bench()
+    committed(one, *(f"order-{number}" for number in range(PAGE + 1)))
+    (two,) = fleet_of(one, 1)
+    one.repair.go_on(idle=False)
+    one.drain.request()
+
+    one.worker.hand_back()
+    two.repair.go_on(idle=True)
+
+    assert len(published(one)) == PAGE + 1
+
+
+def test_walk_has_not_ended_while_what_it_met_is_in_doubt() -> None:
+    """Proves that nobody takes a row for looked at whose fate is known to one replica alone, which may die."""
+    bench = Bench()
+    committed(bench, "a")
+    bench.stream.known = replace(bench.stream.begin_marks(), results_since_ms=bench.clock.milliseconds())
+    assert not bench.repair.go_on(idle=True)
+    in_doubt, ended = bool(bench.repair.doubts), bench.stream.repair_rounds.done
+
+    while bench.repair.doubts:
+        bench.repair.doubts.go_on()
+    bench.repair.go_on(idle=True)
+
+    assert (in_doubt, ended) == (True, None)
+    assert bench.stream.repair_rounds.done == (1, 900)
+    assert not bench.repair.under_way
+
+
+@pytest.mark.parametrize("step", ["begin", "end"])
+def test_walk_that_can_not_be_noted_for_want_of_memory_is_walked_all_the_same(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    committed(bench, "a")
+
+    def refuse(*_: int) -> int:
+        raise OutOfMemory("redis", "OOM command not allowed")
+
+    monkeypatch.setattr(FakeRoundsOfOne, step, refuse)
+
+    bench.repair.go_on(idle=True)
+
+    assert published(bench) == ["a"]
+    assert not bench.repair.under_way

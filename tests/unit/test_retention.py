@@ -155,6 +155,15 @@ class Scripted:
         self.done = Retained()
         self.removed: list[str] = []
         self.asked: list[dict[str, int]] = []
+        self.lost_by_reads = 0
+        self.turn = True
+        self.turns_ended = 0
+
+    def take(self) -> bool:
+        return self.turn
+
+    def end(self) -> None:
+        self.turns_ended += 1
 
     def lost_unread(self) -> Lost | None:
         return self.lost
@@ -172,6 +181,7 @@ def scripted(*, lease_ms: int = 30_000, keep_s: int = 60) -> tuple[Scripted, Ret
     port, clock = Scripted(), FakeClock()
     made = Retention(
         port,  # type: ignore[arg-type]
+        port,
         orders_keep_s=keep_s,
         results_maxlen=7,
         lease_ms=lease_ms,
@@ -187,6 +197,58 @@ def test_consumers_are_dead_after_ten_leases_and_ten_minutes_at_least(lease_ms: 
     retention.tidy_up()
 
     assert port.asked == [{"keep_ms": 60_000, "most_results": 7}, {"idle_ms": idle_ms}]
+
+
+def test_whose_turn_it_is_not_lets_go_of_nothing_and_asks_again_when_it_is_due() -> None:
+    port, retention, clock = scripted()
+    port.turn, port.lost = False, None
+    retention.tidy_up()
+    port.turn = True
+    retention.tidy_up()
+    before = list(port.asked)
+
+    clock.advance(EVERY_S)
+    retention.tidy_up()
+
+    assert before == []
+    assert len(port.asked) == 2
+    assert port.turns_ended == 0
+
+
+def test_whoever_may_not_let_go_leaves_that_to_others() -> None:
+    port, retention, _ = scripted()
+
+    retention.tidy_up(trim=False)
+
+    assert port.asked == [{"idle_ms": 600_000}]
+    assert port.turns_ended == 1
+
+
+def test_what_reads_found_lost_is_told_whosever_turn_it_is() -> None:
+    port, retention, clock = scripted()
+    port.turn, port.lost = False, Lost(3, 8)
+
+    with capture_logs() as quiet:
+        retention.tidy_up()
+    port.lost_by_reads = 3
+    clock.advance(EVERY_S)
+    with capture_logs() as logs:
+        retention.tidy_up()
+
+    assert quiet == []
+    (warning,) = logs
+    assert (warning["new"], warning["total"]) == (3, 8)
+
+
+def test_one_replica_tidies_up_at_a_time(bench: Bench) -> None:
+    others = [Bench(bench.stream, bench.store.table, consumer=f"worker-{i}") for i in range(2, 5)]
+
+    for _ in range(6):
+        for each in (bench, *others):
+            each.retention.tidy_up()
+        bench.clock.advance(EVERY_S)
+
+    assert sum(rounds(each) for each in (bench, *others)) == 6
 
 
 def test_next_round_follows_at_once_while_more_can_go() -> None:

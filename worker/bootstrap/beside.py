@@ -20,8 +20,10 @@ from worker.stream import (
     Mending,
     RedisLink,
     RedisNames,
+    Rounds,
     StreamEvidence,
     StreamToken,
+    Turn,
     Unpublished,
 )
 
@@ -55,8 +57,9 @@ def beside_the_work(
         link, names,
         lease_ms=settings.lease_ms, results_channel=settings.results_channel, unpublished=unpublished,
     )  # fmt: skip
+    turn = Turn(link, names.repairing, names.consumer, lease_ms=settings.lease_ms)
     repair = Repair(
-        evidence, mending, rows, renderer_of(settings, names.consumer),
+        evidence, mending, rows, Rounds(link, turn, names.rounds, says="window_s"), renderer_of(settings, names.consumer),
         consumer=names.consumer,
         window_s=window_s,
         clock=clock,

@@ -36,6 +36,7 @@ from worker.consumer import (
     Worker,
 )
 from worker.consumer.ports import Executor, Orders, Store
+from worker.consumer.retention import TURN_S
 from worker.domain.deliveries import FIRST_COUNT
 from worker.domain.orders import Order, UnsoundOrder
 from worker.ops import Checks, HttpServer, Identity, Views
@@ -47,6 +48,7 @@ from worker.stream import (
     RedisLink,
     RedisNames,
     StreamInspector,
+    Turn,
     Unpublished,
 )
 
@@ -125,7 +127,7 @@ def replica(
         )  # fmt: skip
         port, marks = wrap_stream(stream), Marks(link, names, lease_ms=settings.lease_ms)
         beside = beside_the_work(settings, names, link, loop_database, port, marks, unpublished)
-        rows, retention = OrderStore(loop_database, settings.fleet), _retention(settings, port)
+        rows, retention = OrderStore(loop_database, settings.fleet), _retention(settings, names, link, port)
         start = Start(settings, names, link, loop_database, stream, marks, beside, rows, retention)
         Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(start.prepare)
         reading = Reading(decoder_of(settings, warn=_warn_of_near_names), Stamps(settings.max_order_age_s))
@@ -198,14 +200,14 @@ def _block_ms(settings: Settings) -> int:
     return max(1, min(settings.block_ms, round(settings.drain_timeout_s * 1000 / 4)))
 
 
-def _retention(settings: Settings, stream: Orders) -> Retention:
+def _retention(settings: Settings, names: RedisNames, link: RedisLink, stream: Orders) -> Retention:
     return Retention(
-        stream,
+        stream, Turn(link, names.tidying, names.consumer, lease_ms=round(TURN_S * 1000)),
         orders_keep_s=settings.orders_keep_s,
         results_maxlen=settings.results_maxlen,
         lease_ms=settings.lease_ms,
         clock=time.monotonic,
-    )
+    )  # fmt: skip
 
 
 def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOrder | None], None]:

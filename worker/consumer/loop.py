@@ -245,6 +245,7 @@ class Worker:
             self.tally.hand_back(len(left))
             self.in_hand = []
             self.stream.leave()
+            self.chores.do("repair", self.repair.leave)
             self.chores.do("lost rows", self.lost_rows.leave)
         except Outage as outage:
             self.lease.stop()

@@ -19,6 +19,38 @@ class Holding(Protocol):
         """Return them as those that are held; `since` when they may have been handed out, if that was not just now."""
 
 
+class Turn(Protocol):
+    """What one replica of a fleet does at a time. Whoever was not heard of for a while has it no more."""
+
+    def take(self) -> bool:
+        """Become the one whose turn it is, or stay it; False where it is another replica's."""
+
+    def end(self) -> None:
+        """Let others have it."""
+
+
+class Rounds(Protocol):
+    """Work that one replica does for its fleet, in turn."""
+
+    def take_turn(self) -> bool:
+        """Become the one whose turn it is, or stay it; False where it is another replica's."""
+
+    def end_turn(self) -> None:
+        """Let others have it."""
+
+    def begun(self) -> int:
+        """Return how many rounds have begun."""
+
+    def begin(self) -> int:
+        """Return the number of a round that begins now."""
+
+    def ended(self) -> tuple[int, int] | None:
+        """Return the number of the round that ended last, and what it said; None where none has ended."""
+
+    def end(self, number: int, said: int) -> None:
+        """Note that a round has ended."""
+
+
 class Orders(Protocol):
     """The orders stream, as one consumer of its group sees it. Every step but those that read is repeatable."""
 
@@ -91,6 +123,10 @@ class Orders(Protocol):
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         """Let go of old orders and results that no group needs, and of the marks of what can't come back; 0: keep."""
+
+    @property
+    def lost_by_reads(self) -> int:
+        """How many reads have found that were trimmed before the group read them, since these were last counted."""
 
     def lost_unread(self) -> Lost | None:
         """Count what was trimmed before the group read it, each entry once; None where that can't be known."""

@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.consumer import doubts
-from worker.consumer.ports import Decoder, Monotonic, Renderer, WallClock
+from worker.consumer.ports import Decoder, Monotonic, Renderer, Rounds, WallClock
 from worker.consumer.unsourced import is_ours
 from worker.domain.deliveries import Delivery, Settlement, is_entry_id
 from worker.domain.errors import ConfigurationError, Outage, OutOfMemory, Stopped, named
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 PAGE = 1000
 # How long an idle loop goes on at a time; a busy one does a page between two batches.
 IDLE_STRETCH_S = 0.25
+# How long to wait where another replica repairs.
+ASKED_EVERY_S = 0.5
 
 
 class Mending(Protocol):
@@ -68,11 +71,21 @@ def is_settled(row: OrderRecord, fate: Fate) -> bool | None:
     return fate.settled(stands_since_ms(row), buried=row.status is Status.DEAD)
 
 
+class Walk(Struct):
+    """One walk through the rows up to a time. `number` is its own as a round of the fleet: 0 where that can't be noted."""
+
+    after: Owner
+    until: datetime
+    number: int
+    # What is in doubt is decided before it ends: nobody else will ask for it.
+    ended: bool = False
+
+
 class Repair:
     """Publishes what was committed lately and is not settled as far as Redis knows: page by page, beside the work.
 
-    It begins with the replica, and anew whenever Redis was away or has lost the group. The mark makes it harmless
-    however many replicas do the same.
+    It is wanted when the replica starts, and anew whenever Redis was away or has lost the group. One replica walks for all
+    that want it; the mark makes it harmless should several.
     """
 
     def __init__(
@@ -80,6 +93,7 @@ class Repair:
         evidence: doubts.Evidence,
         mending: Mending,
         rows: Rows,
+        rounds: Rounds,
         renderer: Renderer,
         *,
         consumer: str,
@@ -92,14 +106,17 @@ class Repair:
         self._evidence = evidence
         self._mending = mending
         self._rows = rows
+        self._rounds = rounds
         self._renderer = renderer
         self._consumer = consumer
         self._window_s = window_s
         self._clock = clock
         self._now = now
-        self._after: Owner | None = None
-        self._until: datetime | None = None
         self._wanted = window_s > 0
+        # How many walks had begun when one was wanted: any that begins later will do.
+        self._begun: int | None = None
+        self._walk: Walk | None = None
+        self._turn_due = clock()
         self._done = Repaired()
         self._unclaimed = 0
         self.doubts = open_doubts
@@ -108,43 +125,69 @@ class Repair:
     @property
     def under_way(self) -> bool:
         """Whether rows may lack their results that it has not come to yet."""
-        return self._wanted or self._after is not None
+        return self._wanted
 
     def want(self) -> None:
         """Begin anew with the next turn: Redis may have lost what it had."""
-        self._wanted = self._window_s > 0
+        self._wanted, self._begun, self._walk = self._window_s > 0, None, None
 
     def go_on(self, *, idle: bool) -> bool:
         """Do a page, or as many as fit into a stretch where nobody waits; return whether the next turn goes further.
 
         Raises Outage; the page is done again then.
         """
-        if self._wanted:
-            self._begin()
+        if not self._wanted or not self._may():
+            return False
+        walk = self._walk = self._walk or self._begin()
         ends_at = self._clock() + IDLE_STRETCH_S
         more = False
         # What is in doubt marks will tell of all that comes after it.
-        while self._after is not None and not self.doubts:
-            more = self._page()
+        while not (walk.ended or self.doubts):
+            more = self._page(walk)
             if not (more and idle and self._clock() < ends_at):
                 break
+        if walk.ended and not self.doubts:
+            self._end(walk)
         return more
 
-    def _begin(self) -> None:
-        self._until = self._rows.now()
-        self._after = Owner(self._until - timedelta(seconds=self._window_s), "")
-        self._done = Repaired()
-        self._unclaimed = 0
-        self._wanted = False
+    def leave(self) -> None:
+        """Leave what is begun to others at once. Raises Outage; then they wait for a lease."""
+        if self._walk is not None:
+            self._rounds.end_turn()
 
-    def _page(self) -> bool:
-        """Repair the next page; return whether there may be another."""
-        if self._after is None or self._until is None:
+    def _may(self) -> bool:
+        """Whether it is our turn to walk, and nobody else has walked since it was wanted."""
+        if self._clock() < self._turn_due:
             return False
+        if self._begun is None:
+            self._begun = self._rounds.begun()
+        if not self._rounds.take_turn():
+            self._turn_due = self._clock() + ASKED_EVERY_S
+            return False
+        if self._walk is None:
+            number, window_s = self._rounds.ended() or (0, 0)
+            if number > self._begun and window_s >= self._window_s:
+                self._rounds.end_turn()
+                self._wanted = False
+                return False
+        return True
+
+    def _begin(self) -> Walk:
+        try:
+            number = self._rounds.begin()
+        except OutOfMemory:
+            # Retention waits for the end of the repair, and may be all that can make room.
+            number = 0
+        until = self._rows.now()
+        self._done, self._unclaimed = Repaired(), 0
+        return Walk(Owner(until - timedelta(seconds=self._window_s), ""), until, number)
+
+    def _page(self, walk: Walk) -> bool:
+        """Repair the next page; return whether there may be another."""
         if self._rows.streams_lately() > 1:
             # Their rows are told apart by nothing: it waits until one stream is left.
             return False
-        page = self._rows.recorded(self._after, self._until, PAGE)
+        page = self._rows.recorded(walk.after, walk.until, PAGE)
         entry_ids = self._named_by_streams(page)
         fates = self._evidence.fates(entry_ids) if entry_ids else {}
         landed = [each for each in entry_ids if fates[each].unmarked and not fates[each].in_flight]
@@ -152,9 +195,9 @@ class Repair:
             self._restore_each(landed, fates)
         self._done.looked_at += len(page)
         if len(page) < PAGE:
-            self._end()
+            walk.ended = True
             return False
-        self._after = page[-1]
+        walk.after = page[-1]
         return True
 
     def _named_by_streams(self, page: Sequence[Owner]) -> list[str]:
@@ -214,14 +257,16 @@ class Repair:
             else:
                 self._done.left_alone += 1
 
-    def _end(self) -> None:
-        self._after = None
+    def _end(self, walk: Walk) -> None:
         report = note_of(self._done, by=self._consumer, how="replica", at=self._now())
         try:
             self._mending.note(report)
+            if walk.number:
+                self._rounds.end(walk.number, self._window_s)
         except OutOfMemory as full:
-            # Retention waits for the end of the repair, and may be all that can make room.
             log.warning("repair not noted", reason=full.reason)
+        self._rounds.end_turn()
+        self._wanted, self._walk = False, None
         if self._unclaimed:
             log.warning(
                 "rows without a source were left alone, since nobody can tell whose they are",

@@ -2,12 +2,14 @@
 
 import structlog
 
-from worker.consumer.ports import Monotonic, Orders
+from worker.consumer.ports import Monotonic, Orders, Turn
 from worker.domain.errors import OutOfMemory
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 10.0
+# So it may be anybody's whose next round is due then.
+TURN_S = 8.0
 
 # A consumer that lives asks at least once per read, which blocks for a minute at most; in an outage it may be silent
 # for longer. Removing one that comes back costs nothing, since it holds nothing: Redis makes it anew.
@@ -16,11 +18,12 @@ DEAD_AFTER_AT_LEAST_S = 600
 
 
 class Retention:
-    """Every replica has its turns. All of them do the same, and what one has done the next finds done."""
+    """One replica does it at a time, whoever comes first when it is due."""
 
     def __init__(
         self,
         stream: Orders,
+        turn: Turn,
         *,
         orders_keep_s: int,
         results_maxlen: int,
@@ -28,6 +31,7 @@ class Retention:
         clock: Monotonic,
     ) -> None:
         self._stream = stream
+        self._turn = turn
         self._keep_ms = orders_keep_s * 1000
         self._most_results = results_maxlen
         self._dead_after_ms = max(DEAD_AFTER_LEASES * lease_ms, DEAD_AFTER_AT_LEAST_S * 1000)
@@ -35,7 +39,7 @@ class Retention:
         self._due = clock()
 
     def tidy_up(self, *, trim: bool = True) -> bool:
-        """Do a bounded round of work where it is due, and return whether the next is due at once. Raises Outage.
+        """Do a bounded round of work where it is due and our turn, and return whether the next is due at once. Raises Outage.
 
         Nothing is let go unless `trim`.
         """
@@ -43,6 +47,10 @@ class Retention:
             return False
         # Before it is tried: what fails for good (a right that was taken away) must not keep the loop from its orders.
         self._due = self._clock() + EVERY_S
+        if not self._turn.take():
+            if self._stream.lost_by_reads:
+                self._report_lost()
+            return False
         try:
             self._report_lost()
         except OutOfMemory:
@@ -52,6 +60,9 @@ class Retention:
             raise
         more = trim and self._trim()
         self._remove_dead()
+        if not trim:
+            # Somebody else may.
+            self._turn.end()
         return more
 
     def _report_lost(self) -> None:

@@ -18,6 +18,7 @@ from worker.stream.rehearsal import Rehearsal
 from worker.stream.submission import Submitter
 from worker.stream.token import StreamToken
 from worker.stream.trail import Found, Trail
+from worker.stream.turn import Rounds, Turn
 from worker.stream.unpublished import Unpublished
 
 __all__ = [
@@ -38,12 +39,14 @@ __all__ = [
     "RedisLink",
     "RedisNames",
     "Rehearsal",
+    "Rounds",
     "StoredLetter",
     "StreamEvidence",
     "StreamInspector",
     "StreamToken",
     "Submitter",
     "Trail",
+    "Turn",
     "Unpublished",
     "demands",
     "require_keeping",

@@ -118,6 +118,21 @@ class RedisNames(Struct, frozen=True):
         return f"{self.orders}:looking:{self.group}"
 
     @property
+    def repairing(self) -> str:
+        """Whose turn it is to repair what was committed lately."""
+        return f"{self.orders}:repairing:{self.group}"
+
+    @property
+    def rounds(self) -> str:
+        """How often that was begun, and which round was the last to end: a hash."""
+        return f"{self.orders}:rounds:{self.group}"
+
+    @property
+    def tidying(self) -> str:
+        """Who tidies up."""
+        return f"{self.orders}:tidying:{self.group}"
+
+    @property
     def set_aside(self) -> str:
         """Entries that can be neither settled nor buried: a sorted set, scored by when that was noted."""
         return f"{self.orders}:aside:{self.group}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.evidence import LostRow
 from worker.stream.connection import RedisLink, RedisNames, outages, text
-from worker.stream.turn import Turn
+from worker.stream.turn import Rounds, Turn
 
 PAGE = 500
 # Some ten megabytes. Whoever has lost more needs no longer list.
@@ -13,46 +13,20 @@ MOST_NOTED = 100_000
 
 
 class LostRowsBook:
-    """Every step is repeatable. Raises Outage. Who was not heard of for a lease does not look any more, and another one may."""
+    """Every step is repeatable. Raises Outage. `rounds`: what looks there were, each says from which time on it looked."""
 
     def __init__(self, link: RedisLink, names: RedisNames, *, lease_ms: int) -> None:
         self._link = link
         self._names = names
-        self._turn = Turn(link, names.look, names.consumer, lease_ms=lease_ms)
-
-    def looks(self) -> int:
-        """Return how many looks have begun."""
-        with outages():
-            return int(self._link.call("HGET", self._names.looks, "begun") or 0)
-
-    def take_turn(self) -> bool:
-        """Become the one who looks, or stay it; False where another replica does."""
-        return self._turn.take()
-
-    def end_turn(self) -> None:
-        """Let others look."""
-        self._turn.end()
-
-    def begin(self) -> int:
-        """Return the number of a look that begins now."""
-        with outages():
-            return int(self._link.call("HINCRBY", self._names.looks, "begun", 1))
-
-    def covers(self, looks: int, until_ms: int) -> bool:
-        """Whether one has ended that began after so many, and looked at what was published before a time."""
-        with outages():
-            done, from_ms = self._link.call_all(
-                ["HGET", self._names.looks, each] for each in ("done", "from")
-            )
-        return done is not None and int(done) > looks and int(from_ms) <= until_ms
+        turn = Turn(link, names.look, names.consumer, lease_ms=lease_ms)
+        self.rounds = Rounds(link, turn, names.looks, says="from")
 
     def end(self, look: int, from_ms: int) -> None:
         """Note that a look has ended, which began with what was published at a time."""
-        names = self._names
+        self.rounds.end(look, from_ms)
         with outages():
-            self._link.call("HSET", names.looks, "done", look, "from", from_ms)
             # Accepted were those that a look could find.
-            self._link.call("ZREMRANGEBYSCORE", names.accepted_rows, "-inf", f"({from_ms}")
+            self._link.call("ZREMRANGEBYSCORE", self._names.accepted_rows, "-inf", f"({from_ms}")
 
     def note(self, lost: Sequence[LostRow]) -> int:
         """Note lost rows that nobody has accepted; return how many are new. Beyond 100,000 nothing is noted."""

@@ -83,7 +83,7 @@ class OrderStream:
         )
         self.groups_lost = 0
         self._arriving: Callable[[], list[Any]] | None = None
-        self._lost_before_reads = 0
+        self.lost_by_reads = 0
         self._retain, self._lost, self._remove_dead, self._set_aside = (
             link.script(source(name)) for name in ("retain", "lost", "remove_dead", "set_aside")
         )
@@ -344,7 +344,7 @@ class OrderStream:
             found = self._lost(*self._losing)
         if found is None:
             return None
-        before, self._lost_before_reads = self._lost_before_reads, 0
+        before, self.lost_by_reads = self.lost_by_reads, 0
         return Lost(int(found[0]) + before, int(found[1]))
 
     def _note_lost(self, found: Any) -> None:  # noqa: ANN401  replies are untyped
@@ -353,7 +353,7 @@ class OrderStream:
             with outages():
                 found = self._lost(*self._losing)
         if isinstance(found, list):
-            self._lost_before_reads += int(found[0])
+            self.lost_by_reads += int(found[0])
 
     def remove_dead(self, idle_ms: int) -> list[str]:
         """Remove other consumers that hold nothing and were idle for so long; return their names."""

@@ -121,12 +121,15 @@ class Rehearsal:
         self._mending.end()
 
     def _look(self) -> None:
+        # The same rounds are made of repairs, and the turn is that of all the others.
         book = self._lost_rows
         self._evidence.last_result()
         next(self._evidence.result_pages("0-0", "+"), None)
-        book.take_turn()
-        book.covers(book.looks(), 0)
-        book.end(book.begin(), 0)
+        for _ in range(2):
+            book.rounds.take_turn()
+        book.rounds.ended()
+        book.rounds.begun()
+        book.end(book.rounds.begin(), 0)
         book.note([LostRow(LOST, LOST, LOST)])
         book.take_back(book.page(0))
-        book.end_turn()
+        book.rounds.end_turn()

@@ -1,7 +1,10 @@
-"""A turn that one replica of the fleet has at a time."""
+"""What one replica of the fleet does at a time: a turn, and rounds of work that are done in turn."""
 
 from worker.domain.errors import OutOfMemory
 from worker.stream.connection import RedisLink, outages
+
+# Somebody's turn may end between two steps.
+TRIES = 3
 
 
 class Turn:
@@ -20,15 +23,59 @@ class Turn:
         """Become the one whose turn it is, or stay it; False where it is another replica's."""
         try:
             with outages():
-                taken = self._link.call("SET", self._key, self._consumer, "NX", "PX", self._lease_ms)
-                if taken is None and self._link.call("GET", self._key) != self._consumer.encode():
-                    return False
-                self._link.call("PEXPIRE", self._key, self._lease_ms)
+                return self._take()
         except OutOfMemory:
             return True
-        return True
 
     def end(self) -> None:
         """Let others have it."""
         with outages():
             self._link.call("DEL", self._key)
+
+    def _take(self) -> bool:
+        for _ in range(TRIES):
+            if self._link.call("SET", self._key, self._consumer, "NX", "PX", self._lease_ms) is not None:
+                return True
+            whose, left_ms = self._link.call_all([["GET", self._key], ["PTTL", self._key]])
+            if whose == self._consumer.encode():
+                self._link.call("PEXPIRE", self._key, self._lease_ms)
+                return True
+            if int(left_ms) <= self._lease_ms:
+                return False
+            # The clock of the server was set back, or another server's is behind: it would last for as long.
+            self._link.call("DEL", self._key)
+        return False
+
+
+class Rounds:
+    """Work that one replica does for its fleet: how often it was begun, which round was the last to end, and what that said.
+
+    Every step is repeatable but `begin`, which counts. Raises Outage.
+    """
+
+    def __init__(self, link: RedisLink, turn: Turn, key: str, *, says: str) -> None:
+        self._link = link
+        self._key = key
+        self._says = says
+        self.take_turn, self.end_turn = turn.take, turn.end
+
+    def begun(self) -> int:
+        """Return how many rounds have begun."""
+        with outages():
+            return int(self._link.call("HGET", self._key, "begun") or 0)
+
+    def begin(self) -> int:
+        """Return the number of a round that begins now."""
+        with outages():
+            return int(self._link.call("HINCRBY", self._key, "begun", 1))
+
+    def ended(self) -> tuple[int, int] | None:
+        """Return the number of the round that ended last, and what it said; None where none has ended."""
+        with outages():
+            number, said = self._link.call_all(["HGET", self._key, each] for each in ("done", self._says))
+        return None if number is None or said is None else (int(number), int(said))
+
+    def end(self, number: int, said: int) -> None:
+        """Note that a round has ended."""
+        with outages():
+            self._link.call("HSET", self._key, "done", number, self._says, said)

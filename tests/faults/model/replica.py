@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from tests.builders import decoder
-from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken
+from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken, FakeTurn
 from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
@@ -29,6 +29,7 @@ from worker.consumer import (
     Worker,
 )
 from worker.consumer.ports import Executor, Orders, Store
+from worker.consumer.retention import TURN_S
 from worker.wire import Renderer, Spelling
 
 # Each page of these is a call of its own.
@@ -163,8 +164,9 @@ def assemble(
         pace=pace,
     )
     retention = Retention(
-        orders, orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic
-    )
+        orders, FakeTurn(orders_port.stream, "tidying", consumer, lease_ms=round(TURN_S * 1000)),
+        orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic,
+    )  # fmt: skip
     evidence = stepped("redis", SmallPages(orders_port))
     table = stepped("postgresql", FakeRows(store_port, clock))
     marks = stepped("redis", FakeMarks(orders_port))
@@ -172,6 +174,7 @@ def assemble(
         evidence,
         stepped("redis", FakeMending(orders_port)),
         table,
+        stepped("redis", orders_port.stream.repair_rounds.of(consumer)),
         renderer,
         consumer=consumer,
         window_s=limits.repair_window_s,

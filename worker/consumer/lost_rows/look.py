@@ -84,10 +84,14 @@ class LostRows:
     def leave(self) -> None:
         """Leave what is begun to others at once. Raises Outage; then they wait for a lease."""
         if self._look is not None and self._look.number is not None:
-            self._book.end_turn()
+            self._book.rounds.end_turn()
 
     def _begin(self) -> None:
-        connections, looks, last = self._rows.connections, self._book.looks(), self._evidence.last_result()
+        connections, looks, last = (
+            self._rows.connections,
+            self._book.rounds.begun(),
+            self._evidence.last_result(),
+        )
         # Where the last look has not ended, what was published before that is still in question.
         newest = self._look.newest if self._look else self._newest or last
         from_ms = max(0, entry_milliseconds(newest) - self._window_ms)
@@ -107,13 +111,16 @@ class LostRows:
         """Whether it is our turn to look, and nobody else has done it."""
         if self._clock() < self._turn_due:
             return False
-        if not self._book.take_turn():
+        rounds = self._book.rounds
+        if not rounds.take_turn():
             self._turn_due = self._clock() + ASKED_EVERY_S
             return False
-        if look.number is None and self._book.covers(look.looks, entry_milliseconds(look.newest)):
-            self._end()
-            return False
-        look.number = look.number or self._book.begin()
+        if look.number is None:
+            number, from_ms = rounds.ended() or (0, 0)
+            if number > look.looks and from_ms <= entry_milliseconds(look.newest):
+                self._end()
+                return False
+            look.number = rounds.begin()
         return True
 
     def _look_on(self, look: Look) -> bool:
@@ -166,7 +173,7 @@ class LostRows:
         }
 
     def _end(self) -> None:
-        self._book.end_turn()
+        self._book.rounds.end_turn()
         # What is newest from here on was published while this connection held.
         self._look, self._due = None, self._clock()
         if self._told:

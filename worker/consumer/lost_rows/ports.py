@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from worker.consumer.ports import Rounds
 from worker.domain.evidence import Fate, LostRow
 
 
@@ -61,20 +62,9 @@ class Spelling(Protocol):
 class Book(Protocol):
     """What the fleet knows of lost rows, and who looks for them."""
 
-    def looks(self) -> int:
-        """Return how many looks have begun."""
-
-    def take_turn(self) -> bool:
-        """Become the one who looks, or stay it; False where another replica does."""
-
-    def end_turn(self) -> None:
-        """Let others look."""
-
-    def begin(self) -> int:
-        """Return the number of a look that begins now."""
-
-    def covers(self, looks: int, until_ms: int) -> bool:
-        """Whether one has ended that began after so many, and looked at what was published before a time."""
+    @property
+    def rounds(self) -> Rounds:
+        """What looks there were, and whose turn it is; each says from which time on it looked, in unix milliseconds."""
 
     def end(self, look: int, from_ms: int) -> None:
         """Note that a look has ended, which began with what was published at a time."""
