@@ -822,15 +822,18 @@ class FakeSources:
     def __init__(self) -> None:
         self.noted: list[str] = []
         self.others: dict[str, str] = {}
+        self.asked = 0
 
     def seen(self, token: str, results_token: str) -> str | None:
+        self.asked += 1
         assert results_token, "a results stream without a token"
         if token not in self.noted and token not in self.others:
             self.noted.append(token)
         return self.others.get(token)
 
     def gone(self, token: str) -> None:
-        self.noted.remove(token)
+        # Another replica may have been first.
+        self.noted = [each for each in self.noted if each != token]
 
     def streams(self) -> int:
         return len(self.noted)
@@ -944,6 +947,7 @@ class Bench:
             window_s=repair_window_s,
             clock=clock.monotonic,
         )
+        self.sources = FakeSources()
         self.isolation = Isolation(
             self.orders, self.intake, self.lease, self.tally, max_deliveries=max_deliveries
         )
@@ -960,7 +964,15 @@ class Bench:
             self.retention,
             self.repair,
             self.look,
-            Registration(FakeToken(), FakeSources(), source="orders", clock=clock.monotonic),
+            Registration(
+                FakeToken(),
+                self.sources,
+                FakeTurn(self.stream, "registering", consumer, lease_ms=8000),
+                source="orders",
+                fresh_s=900,
+                idle_every_s=0,
+                clock=clock.monotonic,
+            ),
             Chores(self.tally, clock=clock.monotonic),
             self.drain,
             self.tally,

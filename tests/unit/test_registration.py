@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from tests.fakes import FakeClock, FakeSources, FakeToken
+from tests.fakes import Bench, FakeClock, FakeSources, FakeStream, FakeToken, FakeTurn
 from worker.consumer.registration import EVERY_S, Registration
 from worker.domain.errors import ConfigurationError
 
@@ -13,8 +13,14 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock, self.stream, self.book = FakeClock(), FakeToken(), FakeSources()
-        self.registration = Registration(
-            self.stream, self.book, source="orders", clock=self.clock.monotonic
+        self.server = FakeStream(self.clock)
+        self.registration = self.of("one")
+
+    def of(self, consumer: str, *, idle_every_s: float = 0) -> Registration:
+        """That of one replica."""
+        return Registration(
+            self.stream, self.book, FakeTurn(self.server, "registering", consumer, lease_ms=8000),
+            source="orders", fresh_s=900, idle_every_s=idle_every_s, clock=self.clock.monotonic,
         )  # fmt: skip
 
 
@@ -98,3 +104,80 @@ def test_replica_of_the_only_stream_of_its_source_says_nothing() -> None:
         desk.registration.begin()
 
     assert logged == []
+
+
+def test_one_replica_keeps_the_line_for_all() -> None:
+    desk = Desk()
+    replicas = [desk.registration, desk.of("two"), desk.of("three")]
+    for each in replicas:
+        each.begin()
+    began = desk.book.asked
+
+    for _ in range(5):
+        desk.clock.advance(EVERY_S)
+        for each in replicas:
+            each.go_on()
+
+    assert (began, desk.book.asked - began) == (3, 5)
+
+
+def test_each_replica_registers_the_stream_that_has_taken_the_place_of_ours() -> None:
+    """Proves that of two sources on one stream all replicas of one end, and not only the one whose turn it is."""
+    desk = Desk()
+    two = desk.of("two")
+    desk.registration.begin()
+    two.begin()
+    desk.stream.known_by = "token-2"
+    desk.book.others["token-2"] = "venue-a"
+    desk.clock.advance(EVERY_S)
+
+    for each in (desk.registration, two):
+        with pytest.raises(ConfigurationError, match="is the source 'venue-a'"):
+            each.go_on()
+
+
+@pytest.mark.parametrize(("idle_every_s", "times"), [(0, 0), (1, 36), (60, 6), (3600, 0)])
+def test_line_is_left_alone_once_nothing_was_done_for_long(idle_every_s: float, times: int) -> None:
+    desk = Desk()
+    registration = desk.of("one", idle_every_s=idle_every_s)
+    registration.begin()
+
+    for second in range(360):
+        desk.clock.advance(1)
+        registration.go_on(idle_s=900 + second)
+
+    assert desk.book.asked - 1 == times
+
+
+def test_line_is_kept_as_long_as_others_may_take_our_rows_for_theirs() -> None:
+    desk = Desk()
+    desk.registration.begin()
+
+    for second in range(899):
+        desk.clock.advance(1)
+        desk.registration.go_on(idle_s=second)
+
+    assert desk.book.asked - 1 == 89
+
+
+def test_replica_that_was_idle_for_long_is_registered_before_it_writes_a_row() -> None:
+    bench = Bench()
+    asked_before: list[int] = []
+
+    def wake() -> bool:
+        if bench.clock.seconds - FakeClock().seconds > 2000 and not asked_before:
+            asked_before.append(bench.sources.asked)
+            bench.submit("a")
+        return bool(bench.rows)
+
+    asked_when_it_was_written: list[int] = []
+
+    def on_step(step: str) -> None:
+        if step == "record":
+            asked_when_it_was_written.append(bench.sources.asked)
+
+    bench.store.faults.on_step = on_step
+    bench.run_until(wake)
+
+    (before,), (then, *_) = asked_before, asked_when_it_was_written
+    assert then == before + 1

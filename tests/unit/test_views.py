@@ -1,6 +1,7 @@
 """The pages: which status, what they say, and what they never say."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -298,3 +299,54 @@ def test_every_metric_family_appears_once() -> None:
 
     types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(types) == len(set(types))
+
+
+class Clock:
+    """The clock of the checks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 1000.0
+        monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: self.seconds))
+
+
+@pytest.mark.parametrize("pace_s", [1, 10, 3600])
+def test_server_that_has_answered_is_left_alone_for_its_pace_and_counts_as_connected_meanwhile(
+    pace_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    checks = Checks({"database": lambda: DATABASE}, paces={"database": lambda: pace_s})
+    checks.ask("database")
+
+    clock.seconds += pace_s - 0.5
+    before = checks.is_due("database"), checks.finding("database").connected
+    clock.seconds += 0.5
+    then = checks.is_due("database"), checks.finding("database").connected
+    clock.seconds += health.STALE_AFTER_S + 0.1
+
+    assert (before, then) == ((False, True), (True, True))
+    assert not checks.finding("database").connected
+
+
+def test_pace_is_that_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a replica that wakes up asks at once, and is not taken for cut off meanwhile."""
+    clock, pace_s = Clock(monkeypatch), math.inf
+    checks = Checks({"database": lambda: DATABASE}, paces={"database": lambda: pace_s})
+    checks.ask("database")
+    clock.seconds += 86_400
+    asleep = checks.is_due("database")
+
+    pace_s = 1
+
+    assert not asleep
+    assert checks.is_due("database")
+    assert checks.finding("database").connected
+
+
+def test_server_that_did_not_answer_is_asked_again_at_once_whatever_its_pace() -> None:
+    def away() -> Mapping[str, Any]:
+        raise Outage("postgresql", "down")
+
+    checks = Checks({"database": away}, paces={"database": lambda: math.inf})
+    checks.ask("database")
+
+    assert checks.is_due("database")

@@ -12,6 +12,8 @@ from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.consumer import Doubts, LostRows, Registration, Repair
 from worker.consumer.moved import refuse_what_others_executed
 from worker.consumer.ports import Orders
+from worker.consumer.registration import TURN_S
+from worker.domain.fleets import FRESH_S
 from worker.settings import Settings
 from worker.store import Database, Sources, StoreEvidence
 from worker.stream import (
@@ -51,8 +53,11 @@ def beside_the_work(
     token, clock = StreamToken(link, names), time.monotonic
     evidence, rows = StreamEvidence(link, names), StoreEvidence(opened, settings.fleet)
     sources, decoder = Sources(opened, settings.fleet), decoder_of(settings)
-    registration = Registration(token, sources, source=settings.fleet.source, clock=clock)
     spelling, window_s = wire.Spelling(settings.fleet.source), settings.repair_window_s
+    registration = Registration(
+        token, sources, Turn(link, names.registering, names.consumer, lease_ms=round(TURN_S * 1000)),
+        source=settings.fleet.source, fresh_s=max(window_s, FRESH_S), idle_every_s=settings.idle_check_s, clock=clock,
+    )  # fmt: skip
     mending = Mending(
         link, names,
         lease_ms=settings.lease_ms, results_channel=settings.results_channel, unpublished=unpublished,

@@ -15,10 +15,11 @@ from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
 from worker.bootstrap.execution import close, executor_of, pace_of
 from worker.bootstrap.patience import Patience
+from worker.bootstrap.questions import Asking
 from worker.bootstrap.spelling import decoder_of, renderer_of
 from worker.bootstrap.starting import Start
 from worker.bootstrap.telling import telling
-from worker.bootstrap.vitals import Reading, ReplicaVitals, questions
+from worker.bootstrap.vitals import Reading, ReplicaVitals
 from worker.consumer import (
     Chores,
     Deadlines,
@@ -230,7 +231,11 @@ def _pages(
     shown: bool,
 ) -> Iterator[tuple[Checks, HttpServer]]:
     store = StoreInspector(opened, settings.fleet)
-    checks = Checks(telling(questions(StreamInspector(link, names), store, opened)))
+    asking = Asking(
+        link, names, StreamInspector(link, names), store, opened,
+        idle_s=lambda: vitals.idle_s, idle_check_s=settings.idle_check_s,
+    )  # fmt: skip
+    checks = Checks(telling(asking.questions), paces=asking.paces)
     identity = Identity(
         version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
     )

@@ -1,7 +1,6 @@
-"""What pages and people may ask: the running loop, the streams, the database."""
+"""What pages may ask of the running loop."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
@@ -9,8 +8,7 @@ from msgspec import Struct
 from worker import wire
 from worker.consumer import Drain, Stamps, Tally, Worker
 from worker.domain.errors import Outage
-from worker.store import Database, StoreInspector, schema
-from worker.stream import StreamInspector, Unpublished
+from worker.stream import Unpublished
 
 
 class Reading(Struct, frozen=True):
@@ -58,6 +56,11 @@ class ReplicaVitals:
         outage = self._waiting_for if self._worker is None else self._worker.outage
         return None if outage is None else str(outage)
 
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the loop had something to do; a start is no rest."""
+        return 0.0 if self._worker is None else self._worker.life.idle_s
+
     def counts(self) -> Mapping[str, int]:
         """What has been done since start."""
         tally = Tally() if self._worker is None else self._worker.tally
@@ -69,27 +72,3 @@ class ReplicaVitals:
             "unreadable_timestamps": 0 if reading is None else reading.stamps.unreadable,
             "unpublished_results": self._unpublished.count,
         }
-
-
-def questions(
-    stream: StreamInspector, store: StoreInspector, opened: Database
-) -> dict[str, Callable[[], Mapping[str, Any]]]:
-    """Return how each server is asked how it is. The questions raise Outage where it does not answer."""
-
-    def ask_database() -> Mapping[str, Any]:
-        # A primary of before answers whatever is only read.
-        opened.require_writes()
-        found = schema.standing(opened)
-        standing: dict[str, Any] = {"schema": found.state.value}
-        if found.obstacle is not None:
-            standing["obstacle"] = msgspec.to_builtins(found.obstacle)
-        if found.state in {schema.SchemaState.BEHIND, schema.SchemaState.OBSTRUCTED}:
-            # There may be no tables to count.
-            return standing
-        return {**msgspec.to_builtins(store.state()), **standing}
-
-    def ask_redis() -> Mapping[str, Any]:
-        found: Mapping[str, Any] = msgspec.to_builtins(stream.state())
-        return found
-
-    return {"redis": ask_redis, "database": ask_database}

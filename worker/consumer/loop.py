@@ -111,6 +111,10 @@ class Worker:
             self.leases_run_out = self.lease.times_run_out
             self.in_hand = self.isolation.take()
             self.idle = not self.in_hand
+        if self.in_hand:
+            self.life.work()
+        # Before anything is written: others may take rows of a stream for theirs that was silent for long.
+        self.chores.do("registration", partial(self.registration.go_on, idle_s=self.life.idle_s))
 
     def work_through(self) -> None:
         """Bring what is in hand to its outcomes, and settle them."""
@@ -150,7 +154,6 @@ class Worker:
             self.registration.want()
             self.repair.want()
         if not self.drain.requested:
-            self.chores.do("registration", self.registration.go_on)
             self.chores.do("repair", partial(self.repair.go_on, idle=self.idle))
             self.chores.do("lost rows", partial(self.lost_rows.go_on, idle=self.idle))
 

@@ -70,17 +70,26 @@ def kind(outcome: Outcome) -> str:
 
 
 class SignOfLife:
-    """When the loop last passed one of its stations."""
+    """When the loop last passed one of its stations, and when it last had something to do."""
 
     def __init__(self, clock: Monotonic) -> None:
         self._clock = clock
-        self._last = clock()
+        self._last = self._worked = clock()
 
     def give(self) -> None:
         """Note that the loop is alive now."""
         self._last = self._clock()
 
+    def work(self) -> None:
+        """Note that there is something to do now."""
+        self._worked = self._clock()
+
     @property
     def age_s(self) -> float:
         """Seconds since the last sign."""
         return self._clock() - self._last
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since there was something to do."""
+        return self._clock() - self._worked

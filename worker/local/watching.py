@@ -8,8 +8,8 @@ from typing import Protocol
 from worker.local.tally import Counts, Queue, Tally
 
 POLL_S = 0.05
-# Replicas look at the streams about once a second: figures count once they have stood through such a look.
-STEADY_S = 1.5
+# One replica counts once a second, and the others look at that once a second: figures count once they have stood through both.
+STEADY_S = 2.5
 QUIET_LIMIT_S = 15.0
 # Entries of a killed replica come back only after its lease.
 PENDING_LIMIT_S = 60.0

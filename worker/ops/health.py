@@ -41,6 +41,8 @@ class Finding(Struct, frozen=True):
 
     connected: bool
     at: float
+    # Until when it counts as the present.
+    good_until: float = 0.0
     details: Mapping[str, Any] = {}
     error: str | None = None
 
@@ -48,11 +50,24 @@ class Finding(Struct, frozen=True):
 NOT_ASKED = Finding(connected=False, at=0.0, error="not asked yet")
 
 
-class Checks:
-    """Keeps one finding per server. The thread dies with the process; a stale finding counts as disconnected."""
+def _each_second() -> float:
+    return CHECK_EVERY_S
 
-    def __init__(self, questions: Mapping[str, Callable[[], Mapping[str, Any]]]) -> None:
+
+class Checks:
+    """Keeps one finding per server. The thread dies with the process; a stale finding counts as disconnected.
+
+    A server that has answered is asked again once its pace has passed, in seconds, which may change meanwhile.
+    """
+
+    def __init__(
+        self,
+        questions: Mapping[str, Callable[[], Mapping[str, Any]]],
+        *,
+        paces: Mapping[str, Callable[[], float]] | None = None,
+    ) -> None:
         self._questions = questions
+        self._paces = dict.fromkeys(questions, _each_second) | dict(paces or {})
         self._findings = dict.fromkeys(questions, NOT_ASKED)
         self._lock = Lock()
         self._over = Event()
@@ -80,7 +95,7 @@ class Checks:
         """Return the last finding about a server."""
         with self._lock:
             found = self._findings[server]
-        if found.connected and time.monotonic() - found.at > STALE_AFTER_S:
+        if found.connected and time.monotonic() > found.good_until:
             # Without its figures: they were true once.
             return Finding(connected=False, at=found.at, error="has not answered lately")
         return found
@@ -97,11 +112,20 @@ class Checks:
             log.warning("check failed", server=server, error=f"{type(error).__name__}: {error}")
             found = Finding(connected=False, at=time.monotonic(), error=type(error).__name__)
         else:
-            found = Finding(connected=True, at=time.monotonic(), details=details)
+            at = time.monotonic()
+            until = at + self._paces[server]() - CHECK_EVERY_S + STALE_AFTER_S
+            found = Finding(connected=True, at=at, good_until=until, details=details)
         with self._lock:
             self._findings[server] = found
 
     def _run(self, server: str) -> None:
         self.ask(server)
         while not self._over.wait(CHECK_EVERY_S):
-            self.ask(server)
+            if self.is_due(server):
+                self.ask(server)
+
+    def is_due(self, server: str) -> bool:
+        """Whether a server is to be asked again."""
+        with self._lock:
+            found = self._findings[server]
+        return not found.connected or time.monotonic() >= found.at + self._paces[server]()

@@ -133,6 +133,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="At start, and after a server was away, what is so recent is compared: what Redis lost is given back, rows that PostgreSQL lost are told, s (0: nothing)",
         ),
     ] = 900
+    idle_check_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="Pause between two questions to PostgreSQL of a replica that has nothing to do, s (0: it asks none)",
+        ),
+    ] = 10
     executor: Annotated[str, Meta(min_length=1, description="paper, venue, or package.module:Name")] = "paper"
     venue_url: Annotated[
         Secret | None, _VENUE, Meta(description="Where the venue executor sends orders: http:// or https://")

@@ -7,6 +7,7 @@ from worker.stream.connection import RedisLink, RedisNames
 from worker.stream.dead_letters import Closing, DeadLetters, LetterState, StoredLetter
 from worker.stream.demands import demands, require_keeping, require_redis
 from worker.stream.evidence import StreamEvidence
+from worker.stream.figures import Figures
 from worker.stream.inspection import StreamInspector
 from worker.stream.lost_rows import LostRowsBook
 from worker.stream.marks import Marks
@@ -27,6 +28,7 @@ __all__ = [
     "Channel",
     "Closing",
     "DeadLetters",
+    "Figures",
     "Found",
     "LetterState",
     "LostRowsBook",

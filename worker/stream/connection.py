@@ -133,6 +133,19 @@ class RedisNames(Struct, frozen=True):
         return f"{self.orders}:tidying:{self.group}"
 
     @property
+    def registering(self) -> str:
+        """Who keeps the line of the stream in the book of sources."""
+        return f"{self.orders}:registering:{self.group}"
+
+    def figures(self, server: str) -> str:
+        """What was counted lately, for all replicas of the group."""
+        return f"{self.orders}:figures:{self.group}:{server}"
+
+    def counting(self, server: str) -> str:
+        """Who counts that."""
+        return f"{self.orders}:counting:{self.group}:{server}"
+
+    @property
     def set_aside(self) -> str:
         """Entries that can be neither settled nor buried: a sorted set, scored by when that was noted."""
         return f"{self.orders}:aside:{self.group}"

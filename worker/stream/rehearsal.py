@@ -2,6 +2,7 @@
 
 import time
 
+import msgspec
 import structlog
 
 from worker.domain.deliveries import BEGINNING, Settlement
@@ -9,6 +10,7 @@ from worker.domain.errors import Outage
 from worker.domain.evidence import LostRow
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
 from worker.stream.evidence import StreamEvidence
+from worker.stream.figures import Figures
 from worker.stream.inspection import StreamInspector
 from worker.stream.lost_rows import LostRowsBook
 from worker.stream.marks import Marks
@@ -20,6 +22,7 @@ from worker.stream.token import StreamToken
 
 log = structlog.get_logger(__name__)
 
+_PROBE = "probe"
 # Far below any real id, so that retention lets go of all of it.
 TRIMMED, PUBLISHED, BURIED, LOST, LOOKED_FOR, ADOPTED = "1-1", "2-1", "3-1", "5-1", "6-1", "7-1"
 
@@ -47,6 +50,7 @@ class Rehearsal:
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
         keys += [names.lost_rows, names.accepted_rows, names.look, names.looks, names.looking]
+        keys += [names.figures(_PROBE), names.counting(_PROBE)]
         try:
             require_publishing(self._link, self._channel)
             self._work()
@@ -93,7 +97,12 @@ class Rehearsal:
     def _let_go(self) -> None:
         names = self._names
         self._stage.retain(keep_ms=1, most_results=1)
-        StreamInspector(self._link, names).state()
+        count = StreamInspector(self._link, names).state
+        figures = Figures(
+            self._link, names, _PROBE, lambda: msgspec.to_builtins(count()), every_s=lambda: 0.0
+        )
+        for _ in range(2):
+            figures.read()
         with outages():
             self._link.call("XADD", names.orders, "4-1", "type", "probe")
             self._link.call("XTRIM", names.orders, "MAXLEN", 0)

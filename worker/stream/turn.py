@@ -19,11 +19,15 @@ class Turn:
         self._consumer = consumer
         self._lease_ms = lease_ms
 
-    def take(self) -> bool:
-        """Become the one whose turn it is, or stay it; False where it is another replica's."""
+    def take(self, *, lasting_s: float | None = None) -> bool:
+        """Become the one whose turn it is, or stay it; False where it is another replica's.
+
+        It lasts for a lease, unless said otherwise. Who wants it for less than it is another's still does not wait for that.
+        """
+        lease_ms = self._lease_ms if lasting_s is None else round(lasting_s * 1000)
         try:
             with outages():
-                return self._take()
+                return self._take(max(1, lease_ms))
         except OutOfMemory:
             return True
 
@@ -32,17 +36,18 @@ class Turn:
         with outages():
             self._link.call("DEL", self._key)
 
-    def _take(self) -> bool:
+    def _take(self, lease_ms: int) -> bool:
         for _ in range(TRIES):
-            if self._link.call("SET", self._key, self._consumer, "NX", "PX", self._lease_ms) is not None:
+            if self._link.call("SET", self._key, self._consumer, "NX", "PX", lease_ms) is not None:
                 return True
             whose, left_ms = self._link.call_all([["GET", self._key], ["PTTL", self._key]])
             if whose == self._consumer.encode():
-                self._link.call("PEXPIRE", self._key, self._lease_ms)
+                self._link.call("PEXPIRE", self._key, lease_ms)
                 return True
-            if int(left_ms) <= self._lease_ms:
+            if int(left_ms) <= lease_ms:
                 return False
-            # The clock of the server was set back, or another server's is behind: it would last for as long.
+            # The clock of the server was set back, or another server's is behind, and it would last for as long; or somebody
+            # who has less to do took it for longer.
             self._link.call("DEL", self._key)
         return False
 

@@ -195,7 +195,10 @@ def assemble(
         window_s=0,
         clock=clock.monotonic,
     )
-    registration = Registration(FakeToken(), FakeSources(), source=source, clock=clock.monotonic)
+    registration = Registration(
+        FakeToken(), FakeSources(), FakeTurn(orders_port.stream, "registering", consumer, lease_ms=8000),
+        source=source, fresh_s=900, idle_every_s=0, clock=clock.monotonic,
+    )  # fmt: skip
     life = SignOfLife(clock.monotonic)
     isolation = Isolation(orders, intake, lease, tally, max_deliveries=limits.max_deliveries)
     settler = Settler(orders, renderer, intake, lease, repair.doubts, isolation, tally)

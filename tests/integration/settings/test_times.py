@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
+from worker.bootstrap import questions
 
 MINUTE_MS = 60_000
 
@@ -147,3 +148,24 @@ def test_replica_gives_back_at_its_start_what_was_committed_within_the_time_that
         )
 
     assert [result["order_id"] for result in deployment.published()] == ["order-1"]
+
+
+@pytest.mark.effect_of(idle_check_s=3.1)
+def test_replica_that_has_nothing_to_do_asks_postgresql_as_seldom_as_is_set(
+    deployment: Deployment, tried: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "IDLE_AFTER_S", 0.5)
+    with running(deployment, **tried) as made:
+        eventually(lambda: made.checks.finding("database").connected)
+        eventually(lambda: made.worker.life.idle_s > 1)
+        asked: dict[str, set[float]] = {"redis": set(), "database": set()}
+
+        def looked_on() -> bool:
+            for server, times in asked.items():
+                times.add(made.checks.finding(server).at)
+            return len(asked["redis"]) == 16
+
+        eventually(looked_on, within=60)
+
+    # Redis is asked each second; ten seconds are the default.
+    assert 4 <= len(asked["database"]) <= 7

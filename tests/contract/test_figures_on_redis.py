@@ -1,0 +1,116 @@
+"""What one replica counts for all: who counts, when, and what becomes of it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeClock
+from tests.harness import Deployment, names_of
+from worker.domain.errors import Outage
+from worker.stream import Figures, RedisLink
+
+EVERY_S = 2.0
+
+
+class Fleet:
+    """Replicas that count for each other. `count` is what there is; `counted` who has counted."""
+
+    def __init__(self, deployment: Deployment, link: RedisLink) -> None:
+        self.deployment, self.link, self.clock = deployment, link, FakeClock()
+        self.count = 0
+        self.counted: list[str] = []
+
+    def replica(self, name: str, *, every_s: Callable[[], float] = lambda: EVERY_S) -> Figures:
+        def count() -> Mapping[str, Any]:
+            self.counted.append(name)
+            return {"orders": self.count, "version": None}
+
+        names = names_of(self.deployment, name)
+        return Figures(self.link, names, "redis", count, every_s=every_s, clock=self.clock.monotonic)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for the replicas, and for what stands in Redis."""
+        self.clock.advance(seconds)
+        names, client = names_of(self.deployment, "one"), self.deployment.redis
+        for key in (names.figures("redis"), names.counting("redis")):
+            left_ms = client.pttl(key)
+            if left_ms > 0:
+                client.pexpire(key, max(1, left_ms - round(seconds * 1000)))
+
+
+@pytest.fixture
+def fleet(deployment: Deployment) -> Iterator[Fleet]:
+    link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
+    yield Fleet(deployment, link)
+    link.close()
+
+
+def test_one_replica_counts_for_all(fleet: Fleet) -> None:
+    replicas = [fleet.replica(name) for name in ("one", "two", "three")]
+
+    found = []
+    for fleet.count in range(10):
+        found.append([each.read()["orders"] for each in replicas])
+        fleet.pass_time(1)
+
+    # Each second somebody asks, and every other one somebody counts.
+    assert fleet.counted == ["one"] * 5
+    assert found[-1] == [8, 8, 8]
+
+
+def test_figures_come_as_they_were_counted(fleet: Fleet) -> None:
+    counted = fleet.replica("one").read()
+
+    assert fleet.replica("two").read() == counted == {"orders": 0, "version": None}
+
+
+def test_another_replica_counts_once_the_one_that_did_has_died(fleet: Fleet) -> None:
+    one, two = fleet.replica("one"), fleet.replica("two")
+    one.read()
+    two.read()
+
+    for fleet.count in range(1, 5):
+        fleet.pass_time(1)
+        two.read()
+
+    assert fleet.counted == ["one", "two", "two"]
+    assert two.known["orders"] == 4
+
+
+def test_replica_that_has_work_does_not_wait_for_the_figures_of_idle_ones(fleet: Fleet) -> None:
+    idle, busy = fleet.replica("idle", every_s=lambda: 3600.0), fleet.replica("busy")
+    idle.read()
+    busy.read()
+    fleet.pass_time(EVERY_S)
+
+    fleet.count = 7
+
+    assert busy.read()["orders"] == 7
+    assert idle.read()["orders"] == 7
+    assert fleet.counted == ["idle", "busy"]
+
+
+def test_figures_are_counted_anew_where_redis_has_lost_them(fleet: Fleet) -> None:
+    one = fleet.replica("one")
+    one.read()
+    fleet.deployment.redis.delete(names_of(fleet.deployment, "one").figures("redis"))
+
+    one.read()
+
+    assert fleet.counted == ["one", "one"]
+
+
+def test_what_counting_raises_is_raised_and_counted_again_when_it_is_asked_next(fleet: Fleet) -> None:
+    def away() -> Mapping[str, Any]:
+        fleet.counted.append("away")
+        raise Outage("postgresql", "it is away")
+
+    names = names_of(fleet.deployment, "one")
+    figures = Figures(fleet.link, names, "redis", away, every_s=lambda: EVERY_S, clock=fleet.clock.monotonic)
+
+    for _ in range(2):
+        with pytest.raises(Outage, match="it is away"):
+            figures.read()
+
+    assert fleet.counted == ["away", "away"]

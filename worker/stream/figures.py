@@ -1,0 +1,67 @@
+"""What one replica has counted, for all of its fleet: so what it costs does not grow with them."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from worker.domain.errors import OutOfMemory
+from worker.stream.connection import RedisLink, RedisNames, outages
+from worker.stream.turn import Turn
+
+# As old as pages may be, where nobody counts any more.
+KEPT_ROUNDS = 3
+KEPT_AT_LEAST_S = 10.0
+
+
+class Figures:
+    """The figures of one server. Raises Outage where Redis does not answer, and what counting raises.
+
+    `every_s` says how often they are to be counted now. What was counted last is `known`, whoever has counted it.
+    """
+
+    def __init__(
+        self,
+        link: RedisLink,
+        names: RedisNames,
+        server: str,
+        count: Callable[[], Mapping[str, Any]],
+        *,
+        every_s: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link = link
+        self._key = names.figures(server)
+        self._turn = Turn(link, names.counting(server), names.consumer, lease_ms=1)
+        self._count = count
+        self._every_s = every_s
+        self._clock = clock
+        self._note: bytes | None = None
+        self._due = clock()
+        self.known: Mapping[str, Any] = {}
+
+    def read(self) -> Mapping[str, Any]:
+        """Return what another replica has counted lately, or count where nobody has."""
+        with outages():
+            note = self._link.call("GET", self._key)
+        every_s = self._every_s()
+        if note is not None and note != self._note:
+            self._note, self._due = note, self._clock() + every_s
+            _, self.known = msgspec.json.decode(note)
+        elif note is None or (self._clock() >= self._due and self._turn.take(lasting_s=every_s)):
+            self._due = self._clock() + every_s
+            self.known = self._count()
+            self._tell(every_s)
+        return self.known
+
+    def _tell(self, every_s: float) -> None:
+        # Each is another one, though nothing has changed.
+        self._note = msgspec.json.encode((time.time_ns(), self.known))
+        kept_s = max(KEPT_AT_LEAST_S, KEPT_ROUNDS * every_s)
+        try:
+            with outages():
+                self._link.call("SET", self._key, self._note, "PX", round(kept_s * 1000))
+        except OutOfMemory:
+            # Then each counts for itself.
+            return
