@@ -23,6 +23,7 @@ class Reason(StrEnum):
     NO_COMPOSE = "neither the plugin docker compose nor docker-compose is installed"
     NO_POOLER = "no pgbouncer is on PATH"
     NO_IMAGE = "an image can't be had"
+    NO_CLOCK_OF_SUSPENSION = "no clock of this system goes on while the machine is suspended"
     NO_LAST_VERSION = "the last version can't be had: this takes git and the history"
 
 

@@ -1,6 +1,6 @@
 """The two worlds of the conformance suites: real servers, and the fakes that stand in for them elsewhere."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import pytest
@@ -17,6 +17,7 @@ from worker.store import OrderStore, Sources
 from worker.stream import LostRowsBook, OrderStream, RedisLink, RedisNames, StreamEvidence
 from worker.stream import Marks as RedisMarks
 from worker.stream import Mending as RedisMending
+from worker.stream.clock import ServerClock
 from worker.stream.connection import text
 
 LEASE_MS = 30_000
@@ -218,6 +219,20 @@ class FakeStreams:
         return self.stream.group.pending
 
 
+class SetClock(ServerClock):
+    """A clock that the test sets."""
+
+    def __init__(self, link: RedisLink, now_ms: Callable[[], int]) -> None:
+        super().__init__(link)
+        self._set = now_ms
+
+    def now_ms(self) -> int:
+        return self._set()
+
+    def in_scripts(self) -> int | str:
+        return self._set()
+
+
 class RealStreams:
     """Real Redis."""
 
@@ -241,7 +256,7 @@ class RealStreams:
             self.names(name),
             lease_ms=LEASE_MS,
             results_channel=channel,
-            now_ms=lambda: self._now_ms,
+            clock=SetClock(self.link, lambda: self._now_ms),
         )
 
     def evidence(self) -> StreamEvidence:
@@ -253,7 +268,7 @@ class RealStreams:
             self.names(name),
             lease_ms=LEASE_MS,
             results_channel=channel,
-            now_ms=lambda: self._now_ms,
+            clock=SetClock(self.link, lambda: self._now_ms),
         )
 
     def marks_port(self, name: str) -> RedisMarks:

@@ -1,5 +1,6 @@
-"""Whether the clock of this host and that of Redis agree."""
+"""What passes by the clock of this host, and whether it agrees with that of Redis."""
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -11,6 +12,15 @@ log = structlog.get_logger(__name__)
 
 # Times of rows are of this host, times of marks and results of Redis: they are compared with a minute between them.
 APART_S = 30
+
+
+# It goes on while the machine is suspended, as the clock of Redis does elsewhere; not every system has one.
+_PASSING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def passed() -> float:
+    """Return the seconds since some moment: what a lease is judged by."""
+    return time.clock_gettime(_PASSING)
 
 
 def warn_where_apart(link: RedisLink, *, now: Callable[[], float]) -> None:

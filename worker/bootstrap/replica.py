@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from worker import __version__
+from worker.bootstrap import clocks
 from worker.bootstrap.beside import Beside, beside_the_work
 from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
 from worker.bootstrap.execution import close, executor_of, pace_of
@@ -163,7 +164,7 @@ def _assemble(
     first_count: int,
 ) -> tuple[Worker, Deadlines]:
     clock, tally, life = time.monotonic, Tally(), SignOfLife(time.monotonic)
-    lease = Lease(stream, lease_ms=settings.lease_ms, clock=clock)
+    lease = Lease(stream, lease_ms=settings.lease_ms, clock=clocks.passed)
     deadlines = Deadlines(
         drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
     )  # fmt: skip
@@ -173,7 +174,7 @@ def _assemble(
     intake = Intake(
         stream, lease, tally,
         pace=pace, batch_bytes=settings.batch_bytes, block_ms=_block_ms(settings), lease_ms=settings.lease_ms,
-        clock=clock, first_count=first_count, prepare=ahead.prepare,
+        clock=clocks.passed, first_count=first_count, prepare=ahead.prepare,
     )  # fmt: skip
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,

@@ -1,10 +1,10 @@
 """Gives back to the streams what they have lost: results, dead letters, marks, pending entries."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from worker.domain.deliveries import Settlement
 from worker.domain.errors import Outage
+from worker.stream.clock import ServerClock
 from worker.stream.connection import REPAIR_CONSUMER, GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.orders import packed
 from worker.stream.scripts import source
@@ -25,14 +25,14 @@ class Mending:
         lease_ms: int,
         results_channel: str | None,
         unpublished: Unpublished | None = None,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: ServerClock | None = None,
     ) -> None:
         self._link = link
         self._names = names
         self._lease_ms = lease_ms
         self._channel = results_channel or ""
         self._unpublished = unpublished or Unpublished()
-        self._now_ms = now_ms
+        self._clock = clock or ServerClock(link)
         self._token = ""
         self._restore, self._repairing, self._readopt = (
             link.script(source(name)) for name in ("restore", "repairing", "readopt")
@@ -65,7 +65,7 @@ class Mending:
         keys += [names.settled_before, names.unknown, names.repairs, names.published_again]
         with outages():
             restored = self._restore(
-                keys, [names.group, self._channel, self._token, self._now_ms(), packed(settlements)]
+                keys, [names.group, self._channel, self._token, self._clock.in_scripts(), packed(settlements)]
             )
         if restored is None:
             raise _held_up()
@@ -98,7 +98,7 @@ class Mending:
         with outages():
             known = self._repairing(
                 [names.repairs, names.published_again],
-                [self._token, self._now_ms(), HEARD_OF_WITHIN_MS, int(begin)],
+                [self._token, self._clock.in_scripts(), HEARD_OF_WITHIN_MS, int(begin)],
             )
         return bool(known)
 

@@ -1,6 +1,5 @@
 """The orders stream as one consumer of its group sees it: read, claim, keep, settle, release."""
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from worker.domain.deliveries import (
     following,
 )
 from worker.domain.retention import Lost, Retained
+from worker.stream.clock import ServerClock
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation
 from worker.stream.scripts import source
@@ -65,7 +65,7 @@ class OrderStream:
         results_channel: str | None,
         unpublished: Unpublished | None = None,
         batch_bytes: int = BATCH_BYTES,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: ServerClock | None = None,
     ) -> None:
         self._link = link
         self._names = names
@@ -73,7 +73,7 @@ class OrderStream:
         self._channel = results_channel or ""
         self._unpublished = unpublished or Unpublished()
         self._batch_bytes = batch_bytes
-        self._now_ms = now_ms
+        self._clock = clock or ServerClock(link)
         self._information = StreamInformation(link, names)
         # Ends a little before whoever has it looks again: so it may be anybody's.
         self._looking = Turn(link, names.looking, names.consumer, lease_ms=max(1, lease_ms // LOOKS_A_LEASE))
@@ -181,7 +181,7 @@ class OrderStream:
         reply = self._run(
             self._claim,
             [names.orders, names.trimmed],
-            [names.group, names.consumer, self._lease_ms, cursor, count, self._now_ms()],
+            [names.group, names.consumer, self._lease_ms, cursor, count, self._clock.in_scripts()],
         )
         if reply is None:
             return ClaimedPage(BEGINNING, [])
@@ -214,7 +214,7 @@ class OrderStream:
         reply = self._run(
             self._fetch,
             [names.orders, names.trimmed],
-            [names.group, names.consumer, self._now_ms(), *limits, *pairs],
+            [names.group, names.consumer, self._clock.in_scripts(), *limits, *pairs],
         )
         if reply is None:
             return Fetched({})
@@ -228,7 +228,7 @@ class OrderStream:
                 "ZRANGE",
                 self._names.trimmed,
                 "-inf",
-                self._now_ms() - self._lease_ms,
+                self._clock.now_ms() - self._lease_ms,
                 "BYSCORE",
                 "LIMIT",
                 0,
@@ -263,7 +263,7 @@ class OrderStream:
         lost = self._run(
             self._keep,
             [names.orders, names.trimmed],
-            [names.group, names.consumer, idle_ms, self._now_ms(), *pairs],
+            [names.group, names.consumer, idle_ms, self._clock.in_scripts(), *pairs],
         )
         return list(counts) if lost is None else [text(entry_id) for entry_id in lost]
 
@@ -323,7 +323,7 @@ class OrderStream:
         about an entry that was trimmed. Without our group nothing is touched.
         """
         names = self._names
-        keep_from = f"{max(self._now_ms() - keep_ms, 0)}-0" if keep_ms else ""
+        keep_from = f"{max(self._clock.now_ms() - keep_ms, 0)}-0" if keep_ms else ""
         keys = [names.orders, names.settled, names.results, names.dead_letters, names.settled_before]
         with outages():
             # A group that is made after this has nothing noted yet.

@@ -7,6 +7,7 @@ import redis
 from msgspec import Struct
 
 from worker.domain.deliveries import BEGINNING, entry_milliseconds, entry_order, following, size_of
+from worker.stream.clock import ServerClock
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation, known_lag
 from worker.stream.paging import pages
@@ -82,8 +83,7 @@ class Surveyor:
     def survey(self) -> Survey:
         """Return what is seen now. Ages are by the clock of Redis, which also made the ids."""
         with outages():
-            seconds, micros = self._link.call("TIME")
-            now_ms = int(seconds) * 1000 + int(micros) // 1000
+            now_ms = ServerClock(self._link).now_ms()
             stream = self._information.stream()
             group = self._information.group() if stream else {}
             return Survey(

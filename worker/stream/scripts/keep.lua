@@ -1,9 +1,10 @@
 -- Keeps entries for the consumer that holds them: sets their idle time and, where asked, their delivery count.
 -- KEYS: orders, trimmed entries
--- ARGV: group, consumer, idle ms, now in ms, then pairs of entry id and count (-1: leave it)
+-- ARGV: group, consumer, idle ms, now in ms (empty: the server's), then pairs of entry id and count (-1: leave it)
 -- Returns the ids that somebody else holds or has settled; a trimmed entry is not among them.
+-- include: clock
 local group, consumer = ARGV[1], ARGV[2]
-local noted = ARGV[4] - ARGV[3]
+local noted = clock(ARGV[4]) - ARGV[3]
 local lost = {}
 for i = 5, #ARGV, 2 do
   local id, count = ARGV[i], ARGV[i + 1]

@@ -1,8 +1,9 @@
 -- Lets a repair begin, or go on.
 -- KEYS: repairs, published again
--- ARGV: token, now in ms, in how many ms it must have been heard of again, 1 where it begins
+-- ARGV: token, now in ms (empty: the server's), in how many ms it must have been heard of again, 1 where it begins
 -- Returns 1, or 0 where a repair that goes on was not heard of for too long.
-local now = tonumber(ARGV[2])
+-- include: clock
+local now = clock(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
 local others = redis.call('ZCARD', KEYS[1])
 if ARGV[4] == '1' then

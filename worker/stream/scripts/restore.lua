@@ -1,7 +1,7 @@
 -- Publishes or buries again what Redis has lost, and marks it as settled. Touches nothing that is in anybody's hands.
 -- KEYS: orders, results, dead letters, settled marks, trimmed entries, marks of the version before, unknown, repairs,
 --   published again
--- ARGV: group, channel (may be empty), token of the repair (may be empty), now in ms,
+-- ARGV: group, channel (may be empty), token of the repair (may be empty), now in ms (empty: the server's),
 --   packed list of {entry id, action, fields, copy, since when its row stands, mark (empty: its entry id)}
 -- Returns {1 for each that was done and 0 for each that was left alone, copies that could not be published, why}, or
 -- nothing where the repair was not heard of for too long.
@@ -11,10 +11,12 @@
 local orders, results, letters, marks, trimmed, before, unknown, repairs, published_again = unpack(KEYS)
 local group, channel, token = ARGV[1], ARGV[2], ARGV[3]
 local settlements = cmsgpack.unpack(ARGV[5])
+-- include: clock
 -- include: marks
+local asked_at = clock(ARGV[4])
 -- include: standing
 
-if token ~= '' and tonumber(redis.call('ZSCORE', repairs, token) or 0) < tonumber(ARGV[4]) then return nil end
+if token ~= '' and tonumber(redis.call('ZSCORE', repairs, token) or 0) < asked_at then return nil end
 for _, settlement in ipairs(settlements) do
   if #settlement[3] > 7000 then return redis.error_reply('ERR too many fields for one entry') end
 end
@@ -32,7 +34,7 @@ for i, settlement in ipairs(settlements) do
   local again = string.sub(action, 1, 2) == 're'
   -- Scored by now: retention keeps it for as long as it keeps the mark of an entry that comes now, so that until then
   -- an unmarked entry can be told from one whose mark was dropped. Clocks may have been set back.
-  local score = math.max(tonumber(ARGV[4]), milliseconds(id))
+  local score = math.max(asked_at, milliseconds(id))
   local asked = redis.call('ZSCORE', unknown, id) ~= false
   local free
   if again then

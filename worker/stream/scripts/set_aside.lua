@@ -2,8 +2,8 @@
 -- KEYS: entries set aside
 -- ARGV: for how long a note stands in ms, entry ids
 local aside, stands_ms = KEYS[1], tonumber(ARGV[1])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include: clock
+local now = clock('')
 for place = 2, #ARGV do redis.call('ZADD', aside, now, ARGV[place]) end
 redis.call('ZREMRANGEBYSCORE', aside, '-inf', now - stands_ms)
 redis.call('PEXPIRE', aside, stands_ms)
