@@ -1,11 +1,18 @@
 """What several replicas do together: nobody is left with all of the work, and nobody does what one does for all."""
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
+
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
+from tests.inprocess import running
 from tests.processes import workers
+from worker.bootstrap import beside, questions
+from worker.consumer import registration
 
 LEASE = {"lease_ms": 4000, "transaction_timeout_s": 2, "execute_timeout_s": 1}
 REPLICAS = 3
@@ -45,3 +52,37 @@ def test_looks_at_abandoned_entries_do_not_grow_with_the_fleet(
 
     # A turn is a fifth of the lease: three that look by themselves would have needed less than half of that.
     assert took_s > 8 * LEASE["lease_ms"] / 1000 / 5 * 0.8
+
+
+def test_replica_that_has_nothing_to_do_lets_postgresql_sleep_where_that_is_set(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that nothing of a replica asks PostgreSQL anything then, and that an order wakes it up."""
+    monkeypatch.setattr(questions, "IDLE_AFTER_S", 0.5)
+    monkeypatch.setattr(registration, "EVERY_S", 0.5)
+    monkeypatch.setattr(beside, "FRESH_S", 0.5)
+
+    def last_asked() -> datetime:
+        asked = "SELECT max(state_change) FROM pg_stat_activity WHERE datname = %s"
+        with psycopg.connect(deployment.servers.database_url) as connection:
+            found = connection.execute(asked, [deployment.database_name]).fetchone()
+        assert found is not None
+        at: datetime = found[0]
+        return at
+
+    with running(deployment, idle_check_s=0, repair_window_s=0) as made:
+        eventually(lambda: made.checks.finding("database").connected)
+        eventually(lambda: made.worker.life.idle_s > 2)
+        before, asked_redis = last_asked(), set[float]()
+
+        def time_has_passed() -> bool:
+            asked_redis.add(made.checks.finding("redis").at)
+            return len(asked_redis) == 6
+
+        eventually(time_has_passed, within=60)
+        meanwhile, connected = last_asked(), made.checks.finding("database").connected
+        deployment.submit(numbered_orders(1))
+        eventually(deployment.all_settled)
+
+    assert meanwhile == before
+    assert connected

@@ -327,6 +327,20 @@ def test_server_that_has_answered_is_left_alone_for_its_pace_and_counts_as_conne
     assert not checks.finding("database").connected
 
 
+def test_server_does_not_look_cut_off_to_whoever_has_nothing_to_do_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, pace_s = Clock(monkeypatch), 1.0
+    checks = Checks({"database": lambda: DATABASE}, paces={"database": lambda: pace_s})
+    checks.ask("database")
+
+    pace_s = math.inf
+    clock.seconds += 86_400
+
+    assert checks.finding("database").connected
+    assert not checks.is_due("database")
+
+
 def test_pace_is_that_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that a replica that wakes up asks at once, and is not taken for cut off meanwhile."""
     clock, pace_s = Clock(monkeypatch), math.inf

@@ -41,8 +41,8 @@ class Finding(Struct, frozen=True):
 
     connected: bool
     at: float
-    # Until when it counts as the present.
-    good_until: float = 0.0
+    # When the server was to be asked again, in seconds, as it was then.
+    pace_s: float = 0.0
     details: Mapping[str, Any] = {}
     error: str | None = None
 
@@ -95,7 +95,9 @@ class Checks:
         """Return the last finding about a server."""
         with self._lock:
             found = self._findings[server]
-        if found.connected and time.monotonic() > found.good_until:
+        # Of the two paces the slower one: whoever has just found work asks at once, whoever has none any more does not.
+        pace_s = max(found.pace_s, self._paces[server]())
+        if found.connected and time.monotonic() > found.at + pace_s - CHECK_EVERY_S + STALE_AFTER_S:
             # Without its figures: they were true once.
             return Finding(connected=False, at=found.at, error="has not answered lately")
         return found
@@ -112,9 +114,8 @@ class Checks:
             log.warning("check failed", server=server, error=f"{type(error).__name__}: {error}")
             found = Finding(connected=False, at=time.monotonic(), error=type(error).__name__)
         else:
-            at = time.monotonic()
-            until = at + self._paces[server]() - CHECK_EVERY_S + STALE_AFTER_S
-            found = Finding(connected=True, at=at, good_until=until, details=details)
+            pace_s = self._paces[server]()
+            found = Finding(connected=True, at=time.monotonic(), pace_s=pace_s, details=details)
         with self._lock:
             self._findings[server] = found
 
