@@ -1,5 +1,6 @@
 """What one replica counts for all: who counts, when, and what becomes of it."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -88,6 +89,15 @@ def test_replica_that_has_work_does_not_wait_for_the_figures_of_idle_ones(fleet:
     assert busy.read()["orders"] == 7
     assert idle.read()["orders"] == 7
     assert fleet.counted == ["idle", "busy"]
+
+
+def test_replica_that_is_not_to_count_does_so_where_nobody_has(fleet: Fleet) -> None:
+    idle = fleet.replica("idle", every_s=lambda: math.inf)
+
+    found = [idle.read(), idle.read()]
+
+    assert found == [{"orders": 0, "version": None}] * 2
+    assert fleet.counted == ["idle"]
 
 
 def test_figures_are_counted_anew_where_redis_has_lost_them(fleet: Fleet) -> None:

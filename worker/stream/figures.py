@@ -13,6 +13,8 @@ from worker.stream.turn import Turn
 # As old as pages may be, where nobody counts any more.
 KEPT_ROUNDS = 3
 KEPT_AT_LEAST_S = 10.0
+# Where they are not to be counted at all, and somebody asks.
+LONGEST_S = 86_400.0
 
 
 class Figures:
@@ -45,7 +47,7 @@ class Figures:
         """Return what another replica has counted lately, or count where nobody has."""
         with outages():
             note = self._link.call("GET", self._key)
-        every_s = self._every_s()
+        every_s = min(self._every_s(), LONGEST_S)
         if note is not None and note != self._note:
             self._note, self._due = note, self._clock() + every_s
             _, self.known = msgspec.json.decode(note)
