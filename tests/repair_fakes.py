@@ -185,37 +185,37 @@ def _earlier(one: int | None, other: int | None) -> int | None:
 class FakeRounds:
     """Work that replicas do in turn. Where there is no clock whoever has the turn keeps it until it ends it."""
 
-    def __init__(self, clock: FakeClock | None = None, *, lease_ms: int = 30_000) -> None:
+    def __init__(self, clock: FakeClock | None = None) -> None:
         self._clock = clock
-        self._lease_ms = lease_ms
         self.turn: str | None = None
         self._until_ms = 0
         self.begun = 0
         self.done: tuple[int, int] | None = None
 
-    def of(self, consumer: str) -> FakeRoundsOfOne:
-        return FakeRoundsOfOne(self, consumer)
+    def of(self, consumer: str, *, lease_ms: int = 30_000) -> FakeRoundsOfOne:
+        return FakeRoundsOfOne(self, consumer, lease_ms)
 
-    def take(self, consumer: str) -> bool:
+    def take(self, consumer: str, lease_ms: int) -> bool:
         now_ms = self._clock.milliseconds() if self._clock else 0
         left_ms = self._until_ms - now_ms
-        if self._clock and not 0 < left_ms <= self._lease_ms:
+        if self._clock and not 0 < left_ms <= lease_ms:
             self.turn = None
         self.turn = self.turn or consumer
         if self.turn == consumer:
-            self._until_ms = now_ms + self._lease_ms
+            self._until_ms = now_ms + lease_ms
         return self.turn == consumer
 
 
 class FakeRoundsOfOne:
     """The same as one replica has it."""
 
-    def __init__(self, rounds: FakeRounds, consumer: str) -> None:
+    def __init__(self, rounds: FakeRounds, consumer: str, lease_ms: int) -> None:
         self._rounds = rounds
         self._consumer = consumer
+        self._lease_ms = lease_ms
 
     def take_turn(self) -> bool:
-        return self._rounds.take(self._consumer)
+        return self._rounds.take(self._consumer, self._lease_ms)
 
     def end_turn(self) -> None:
         self._rounds.turn = None

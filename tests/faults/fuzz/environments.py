@@ -13,7 +13,7 @@ NUMBERS = {
     "max_integer_digits": (1, 20), "max_fraction_digits": (0, 30), "orders_keep_s": (0, 315_360_000),
     "results_maxlen": (0, 1_000_000_000), "repair_window_s": (0, 31_536_000), "health_port": (1, 65_535),
     "transaction_timeout_s": (1, 3600), "execute_timeout_s": (1, 3600), "drain_timeout_s": (1, 3600),
-    "start_timeout_s": (0, 86_400),
+    "start_timeout_s": (0, 86_400), "idle_check_s": (0, 86_400),
     "max_order_age_s": (0, 31_536_000), "paper_success_rate": (0, 1), "paper_latency_ms": (0, 60_000),
 }  # fmt: skip
 KEYS = (

@@ -174,7 +174,7 @@ def assemble(
         evidence,
         stepped("redis", FakeMending(orders_port)),
         table,
-        stepped("redis", orders_port.stream.repair_rounds.of(consumer)),
+        stepped("redis", orders_port.stream.repair_rounds.of(consumer, lease_ms=limits.lease_ms)),
         renderer,
         consumer=consumer,
         window_s=limits.repair_window_s,
