@@ -967,7 +967,7 @@ class Bench:
             Registration(
                 FakeToken(),
                 self.sources,
-                FakeTurn(self.stream, "registering", consumer, lease_ms=8000),
+                FakeTurn(self.stream, "registering", consumer, lease_ms=5000),
                 source="orders",
                 fresh_s=900,
                 idle_every_s=0,

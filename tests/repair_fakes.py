@@ -190,9 +190,10 @@ class FakeRounds:
         self.turn: str | None = None
         self._until_ms = 0
         self.begun = 0
+        self.by = ""
         self.done: tuple[int, int] | None = None
 
-    def of(self, consumer: str, *, lease_ms: int = 30_000) -> FakeRoundsOfOne:
+    def of(self, consumer: str, *, lease_ms: int = 5000) -> FakeRoundsOfOne:
         return FakeRoundsOfOne(self, consumer, lease_ms)
 
     def take(self, consumer: str, lease_ms: int) -> bool:
@@ -225,13 +226,17 @@ class FakeRoundsOfOne:
 
     def begin(self) -> int:
         self._rounds.begun += 1
+        self._rounds.by = self._consumer
         return self._rounds.begun
 
     def ended(self) -> tuple[int, int] | None:
         return self._rounds.done
 
-    def end(self, number: int, said: int) -> None:
+    def end(self, number: int, said: int) -> bool:
+        if (number, self._consumer) != (self._rounds.begun, self._rounds.by):
+            return False
         self._rounds.done = (number, said)
+        return True
 
 
 class FakeLostRows:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from redis.exceptions import OutOfMemoryError
 
 from tests.fakes import FakeClock
 from tests.harness import Deployment, names_of
@@ -104,10 +105,47 @@ def test_figures_are_counted_anew_where_redis_has_lost_them(fleet: Fleet) -> Non
     one = fleet.replica("one")
     one.read()
     fleet.deployment.redis.delete(names_of(fleet.deployment, "one").figures("redis"))
+    fleet.pass_time(EVERY_S)
 
     one.read()
+    fleet.replica("two").read()
 
     assert fleet.counted == ["one", "one"]
+
+
+def test_replica_that_finds_work_does_not_wait_for_what_it_would_have_waited_for_without(
+    fleet: Fleet,
+) -> None:
+    pace_s = math.inf
+    replica = fleet.replica("one", every_s=lambda: pace_s)
+    replica.read()
+
+    pace_s, fleet.count = EVERY_S, 7
+    fleet.pass_time(EVERY_S)
+
+    assert replica.read()["orders"] == 7
+
+
+def test_figures_that_can_not_be_noted_are_those_that_were_counted_last(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = fleet.replica("one")
+    one.read()
+    call = fleet.link.call
+
+    def full(command: str, *parts: Any) -> Any:
+        if command == "SET":
+            raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+        return call(command, *parts)
+
+    monkeypatch.setattr(fleet.link, "call", full)
+
+    found = []
+    for fleet.count in range(1, 4):
+        fleet.pass_time(EVERY_S)
+        found.append(one.read()["orders"])
+
+    assert found == [1, 2, 3]
 
 
 def test_what_counting_raises_is_raised_and_counted_again_when_it_is_asked_next(fleet: Fleet) -> None:

@@ -9,7 +9,7 @@ import redis
 from tests.fakes import FakeClock, FakeStream, FakeTurn
 from tests.harness import Deployment, eventually, names_of
 from worker.consumer.ports import Turn
-from worker.stream import RedisLink
+from worker.stream import RedisLink, Rounds
 from worker.stream import Turn as RedisTurn
 
 Turns = Callable[[str, int], Turn]
@@ -91,3 +91,36 @@ def test_turn_that_would_outlast_its_time_by_a_clock_that_was_set_back_is_anybod
     assert two.take()
     assert 0 < deployment.redis.pttl(key) <= 30_000
     link.close()
+
+
+def test_turn_whose_end_was_forgotten_is_anybodys(deployment: Deployment) -> None:
+    """Proves that whatever moved the keys without their ends keeps nobody from his turn for ever."""
+    link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
+    key = names_of(deployment, "one").tidying
+    deployment.redis.set(key, "one")
+
+    assert RedisTurn(link, key, "two", lease_ms=30_000).take()
+    link.close()
+
+
+def test_round_is_ended_by_whoever_began_it_last(deployment: Deployment) -> None:
+    link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
+    key = names_of(deployment, "one").rounds
+
+    def rounds(consumer: str) -> Rounds:
+        return Rounds(
+            link, RedisTurn(link, f"{key}:turn", consumer, lease_ms=100), key, consumer, says="said"
+        )
+
+    one, two = rounds("one"), rounds("two")
+    first, second = one.begin(), two.begin()
+    late = one.end(first, 1), one.ended()
+    in_time = two.end(second, 2), one.ended()
+    # As a Redis that has lost what it had last.
+    deployment.redis.hset(key, mapping={"begun": first, "by": f"{first} one"})
+    forgotten = two.end(second, 3), one.ended()
+    link.close()
+
+    assert late == (False, None)
+    assert in_time == (True, (2, 2))
+    assert forgotten == (False, (2, 2))

@@ -141,6 +141,18 @@ def test_others_look_as_well_where_one_batch_is_not_all(count: int, others: list
     assert [each.consumer for each in (another(bench),) if each.begin_look()] == others
 
 
+def test_page_is_handled_at_once_though_the_end_of_the_turn_could_not_be_told() -> None:
+    bench = Bench(batch_size=4)
+    entry_ids = abandoned(bench, [0] * 4)
+    bench.orders.faults.plant("end_look")
+    with pytest.raises(Outage):
+        bench.intake.take()
+
+    taken = bench.intake.take()
+
+    assert [each.entry_id for each in taken] == entry_ids
+
+
 def test_look_goes_on_to_its_end_whoever_looks_meanwhile() -> None:
     bench = Bench(batch_size=2)
     abandoned(bench, [0] * 6)

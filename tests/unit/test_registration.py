@@ -3,6 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
+from tests.builders import record
 from tests.fakes import Bench, FakeClock, FakeSources, FakeStream, FakeToken, FakeTurn
 from worker.consumer.registration import EVERY_S, Registration
 from worker.domain.errors import ConfigurationError
@@ -19,7 +20,7 @@ class Desk:
     def of(self, consumer: str, *, idle_every_s: float = 0) -> Registration:
         """That of one replica."""
         return Registration(
-            self.stream, self.book, FakeTurn(self.server, "registering", consumer, lease_ms=8000),
+            self.stream, self.book, FakeTurn(self.server, "registering", consumer, lease_ms=5000),
             source="orders", fresh_s=900, idle_every_s=idle_every_s, clock=self.clock.monotonic,
         )  # fmt: skip
 
@@ -181,3 +182,38 @@ def test_replica_that_was_idle_for_long_is_registered_before_it_writes_a_row() -
 
     (before,), (then, *_) = asked_before, asked_when_it_was_written
     assert then == before + 1
+
+
+def test_line_is_kept_while_a_repair_asks_whether_there_is_another() -> None:
+    """Proves that two streams under one source are seen by a replica that was idle for long when Redis was away."""
+    bench = Bench()
+    asked: list[int] = []
+
+    def sleep_and_lose() -> bool:
+        idle_s = bench.clock.seconds - FakeClock().seconds
+        if idle_s > 2000 and not asked:
+            asked.append(bench.sources.asked)
+            bench.looked_through.streams = 2
+            bench.orders.faults.plant("read")
+        return idle_s > 2100
+
+    bench.run_until(sleep_and_lose)
+
+    assert bench.repair.under_way
+    assert bench.sources.asked >= asked[0] + 5
+
+
+def test_replica_leaves_before_it_repairs_where_its_stream_has_become_another_source() -> None:
+    bench = Bench()
+    bench.worker.mend()
+    bench.rows["a"] = record("a", entry_id="1-1", executed_at=bench.clock.now())
+    bench.stream.group = None
+    bench.orders.ensure_group()
+    bench.orders.groups_lost += 1
+    bench.sources.others["token-1"] = "venue-a"
+    bench.sources.noted.clear()
+
+    with pytest.raises(ConfigurationError, match="is the source 'venue-a'"):
+        bench.worker.mend()
+
+    assert bench.stream.results == []

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from tests.builders import dead_record, record
 from tests.fakes import Bench
 from tests.repair_fakes import FakeRoundsOfOne
-from worker.consumer.repair import ASKED_EVERY_S, PAGE
+from worker.consumer.repair import ASKED_EVERY_S, PAGE, TURN_S
 from worker.domain.errors import OutOfMemory
 from worker.domain.orders import Status
 
@@ -271,6 +271,8 @@ def test_walk_has_not_ended_while_what_it_met_is_in_doubt() -> None:
     bench.stream.known = replace(bench.stream.begin_marks(), results_since_ms=bench.clock.milliseconds())
     assert not bench.repair.go_on(idle=True)
     in_doubt, ended = bool(bench.repair.doubts), bench.stream.repair_rounds.done
+    # It has come to all rows: retention may go on, and where Redis is full what it lets go makes room for the answer.
+    assert not bench.repair.under_way
 
     while bench.repair.doubts:
         bench.repair.doubts.go_on()
@@ -297,3 +299,51 @@ def test_walk_that_can_not_be_noted_for_want_of_memory_is_walked_all_the_same(
 
     assert published(bench) == ["a"]
     assert not bench.repair.under_way
+
+
+def test_walk_of_whoever_is_busy_is_left_to_one_that_has_less_to_do() -> None:
+    busy = Bench()
+    committed(busy, *(f"order-{number}" for number in range(PAGE + 1)))
+    (idle,) = fleet_of(busy, 1)
+    busy.repair.go_on(idle=False)
+    assert not idle.repair.go_on(idle=True)
+
+    busy.clock.advance(TURN_S)
+    idle.repair.go_on(idle=True)
+    looked_at = busy.orders.faults.steps.count("fates")
+    busy.repair.go_on(idle=False)
+
+    assert len(published(busy)) == PAGE + 1
+    assert not busy.repair.under_way
+    assert busy.orders.faults.steps.count("fates") == looked_at
+
+
+def test_walk_looks_as_far_back_as_when_it_was_wanted_however_long_it_waited_for_its_turn() -> None:
+    bench = Bench(repair_window_s=60)
+    committed(bench, "a", seconds_ago=25)
+    another = bench.stream.repair_rounds.of("another", lease_ms=30_000)
+    another.take_turn()
+    assert not bench.repair.go_on(idle=True)
+
+    bench.clock.advance(30)
+    bench.repair.go_on(idle=True)
+
+    assert published(bench) == ["a"]
+
+
+def test_walk_that_redis_has_forgotten_is_nobodys_and_begun_anew() -> None:
+    """Proves that what was looked at before Redis lost it is looked at once more, though its walker noticed nothing."""
+    one = Bench()
+    committed(one, *(f"order-{number}" for number in range(PAGE + 1)))
+    (two,) = fleet_of(one, 1)
+    rounds = one.stream.repair_rounds
+    one.repair.go_on(idle=False)
+    rounds.begun, rounds.by = 0, ""
+    assert not two.repair.go_on(idle=True)
+
+    page_by_page(one)
+    ended, still_wanted = rounds.done, one.repair.under_way
+    page_by_page(one)
+
+    assert (ended, still_wanted) == (None, True)
+    assert rounds.done == (1, 900)

@@ -255,6 +255,8 @@ def test_next_round_follows_at_once_while_more_can_go() -> None:
     port, retention, _ = scripted()
     port.done = Retained(orders=5000, more=True)
     retention.tidy_up()
+    # Others may be needed as well.
+    assert port.turns_ended == 1
     port.done = Retained(orders=10)
 
     for _ in range(3):

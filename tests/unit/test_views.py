@@ -309,58 +309,91 @@ class Clock:
         monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: self.seconds))
 
 
-@pytest.mark.parametrize("pace_s", [1, 10, 3600])
+class Asked:
+    """Checks of one server, looked after each second as their thread does it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pace_s: float) -> None:
+        self.clock, self.pace_s, self.times = Clock(monkeypatch), pace_s, 0
+        self.newer: Mapping[str, Any] = {}
+        self.checks = Checks(
+            {"database": self._answer},
+            paces={"database": lambda: self.pace_s},
+            figures={"database": lambda: self.newer},
+        )
+        self.checks.ask("database")
+
+    def pass_time(self, seconds: int) -> set[bool]:
+        """Let time pass; return whether the server counted as connected meanwhile."""
+        connected = set()
+        for _ in range(seconds):
+            self.clock.seconds += 1
+            connected.add(self.checks.finding("database").connected)
+            self.checks.look("database")
+            connected.add(self.checks.finding("database").connected)
+        return connected
+
+    def _answer(self) -> Mapping[str, Any]:
+        self.times += 1
+        return DATABASE
+
+
+@pytest.mark.parametrize(("pace_s", "times"), [(1, 61), (10, 7), (3600, 1), (math.inf, 1)])
 def test_server_that_has_answered_is_left_alone_for_its_pace_and_counts_as_connected_meanwhile(
-    pace_s: float, monkeypatch: pytest.MonkeyPatch
+    pace_s: float, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock(monkeypatch)
-    checks = Checks({"database": lambda: DATABASE}, paces={"database": lambda: pace_s})
-    checks.ask("database")
+    asked = Asked(monkeypatch, pace_s)
 
-    clock.seconds += pace_s - 0.5
-    before = checks.is_due("database"), checks.finding("database").connected
-    clock.seconds += 0.5
-    then = checks.is_due("database"), checks.finding("database").connected
-    clock.seconds += health.STALE_AFTER_S + 0.1
+    connected = asked.pass_time(60)
 
-    assert (before, then) == ((False, True), (True, True))
-    assert not checks.finding("database").connected
+    assert connected == {True}
+    assert asked.times == times
 
 
-def test_server_does_not_look_cut_off_to_whoever_has_nothing_to_do_any_more(
+@pytest.mark.parametrize("worked_s", [0, 3, 7])
+def test_server_never_looks_cut_off_to_whoever_finds_work_and_has_none_any_more(
+    worked_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(monkeypatch, 1)
+    connected = asked.pass_time(worked_s)
+
+    for pace_s in (math.inf, 1, 10, 1):
+        asked.pace_s = pace_s
+        before = asked.times
+        connected |= asked.pass_time(20)
+        assert (asked.times > before) == (pace_s < 20)
+
+    assert connected <= {True}
+
+
+def test_server_whose_answer_does_not_come_counts_as_cut_off_though_it_was_to_be_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock, pace_s = Clock(monkeypatch), 1.0
-    checks = Checks({"database": lambda: DATABASE}, paces={"database": lambda: pace_s})
-    checks.ask("database")
+    asked = Asked(monkeypatch, 10)
+    asked.pass_time(9)
 
-    pace_s = math.inf
-    clock.seconds += 86_400
+    # The thread hangs in its question.
+    asked.clock.seconds += health.STALE_AFTER_S + 0.1
 
-    assert checks.finding("database").connected
-    assert not checks.is_due("database")
-
-
-def test_pace_is_that_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves that a replica that wakes up asks at once, and is not taken for cut off meanwhile."""
-    clock, pace_s = Clock(monkeypatch), math.inf
-    checks = Checks({"database": lambda: DATABASE}, paces={"database": lambda: pace_s})
-    checks.ask("database")
-    clock.seconds += 86_400
-    asleep = checks.is_due("database")
-
-    pace_s = 1
-
-    assert not asleep
-    assert checks.is_due("database")
-    assert checks.finding("database").connected
+    assert not asked.checks.finding("database").connected
 
 
 def test_server_that_did_not_answer_is_asked_again_at_once_whatever_its_pace() -> None:
+    times = 0
+
     def away() -> Mapping[str, Any]:
+        nonlocal times
+        times += 1
         raise Outage("postgresql", "down")
 
     checks = Checks({"database": away}, paces={"database": lambda: math.inf})
-    checks.ask("database")
+    for _ in range(3):
+        checks.look("database")
 
-    assert checks.is_due("database")
+    assert times == 3
+
+
+def test_pages_show_what_others_have_counted_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch, math.inf)
+    asked.newer = {"orders": 77}
+
+    assert asked.checks.finding("database").details == {**DATABASE, "orders": 77}

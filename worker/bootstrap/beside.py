@@ -13,6 +13,7 @@ from worker.consumer import Doubts, LostRows, Registration, Repair
 from worker.consumer.moved import refuse_what_others_executed
 from worker.consumer.ports import Orders
 from worker.consumer.registration import TURN_S
+from worker.consumer.repair import TURN_S as REPAIR_TURN_S
 from worker.domain.fleets import FRESH_S
 from worker.settings import Settings
 from worker.store import Database, Sources, StoreEvidence
@@ -62,9 +63,9 @@ def beside_the_work(
         link, names,
         lease_ms=settings.lease_ms, results_channel=settings.results_channel, unpublished=unpublished,
     )  # fmt: skip
-    turn = Turn(link, names.repairing, names.consumer, lease_ms=settings.lease_ms)
+    turn = Turn(link, names.repairing, names.consumer, lease_ms=round(REPAIR_TURN_S * 1000))
     repair = Repair(
-        evidence, mending, rows, Rounds(link, turn, names.rounds, says="window_s"), renderer_of(settings, names.consumer),
+        evidence, mending, rows, Rounds(link, turn, names.rounds, names.consumer, says="window_s"), renderer_of(settings, names.consumer),
         consumer=names.consumer,
         window_s=window_s,
         clock=clock,

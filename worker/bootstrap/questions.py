@@ -52,15 +52,27 @@ class Asking:
             lambda: _counted(store),
             every_s=lambda: max(COUNTED_EVERY_S, self.pace_s()),
         )
-        self.questions: Mapping[str, Question] = {"redis": self._redis.read, "database": self._ask_database}
+        self.questions: Mapping[str, Question] = {"redis": self._ask_redis, "database": self._ask_database}
         self.paces: Mapping[str, Callable[[], float]] = {"database": self.pace_s}
+        # Others may be at work while we have nothing to do.
+        self.figures: Mapping[str, Question] = {"database": self._known_of_database}
+        self._has_tables = False
 
     def pace_s(self) -> float:
         """Return how long to leave PostgreSQL alone: a serverless one sleeps while nobody asks it anything."""
         return CHECK_EVERY_S if self._idle_s() < IDLE_AFTER_S else self._idle_check_s
 
+    def _ask_redis(self) -> Mapping[str, Any]:
+        self._database.look()
+        return self._redis.read()
+
     def _ask_database(self) -> Mapping[str, Any]:
-        return _with_figures(_standing(self._opened), self._figures_of_database)
+        standing = _standing(self._opened)
+        self._has_tables = _has_tables(standing)
+        return _with_figures(standing, self._figures_of_database)
+
+    def _known_of_database(self) -> Mapping[str, Any]:
+        return self._database.known if self._has_tables else {}
 
     def _figures_of_database(self) -> Mapping[str, Any]:
         try:
@@ -88,7 +100,11 @@ def _standing(opened: Database) -> dict[str, Any]:
 
 
 def _with_figures(standing: Mapping[str, Any], count: Question) -> Mapping[str, Any]:
-    if standing["schema"] in {schema.SchemaState.BEHIND.value, schema.SchemaState.OBSTRUCTED.value}:
-        # There may be no tables to count.
-        return standing
-    return {**count(), **standing}
+    return {**count(), **standing} if _has_tables(standing) else standing
+
+
+def _has_tables(standing: Mapping[str, Any]) -> bool:
+    return standing["schema"] not in {
+        schema.SchemaState.BEHIND.value,
+        schema.SchemaState.OBSTRUCTED.value,
+    }

@@ -216,6 +216,7 @@ def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOr
     def executing(order: Order | UnsoundOrder | None) -> None:
         # A group of executions may outlast what the loop is given between two stations.
         life.give()
+        life.work()
         deadlines.executing(order)
 
     return executing
@@ -236,7 +237,7 @@ def _pages(
         link, names, StreamInspector(link, names), store, opened,
         idle_s=lambda: vitals.idle_s, idle_check_s=settings.idle_check_s,
     )  # fmt: skip
-    checks = Checks(telling(asking.questions), paces=asking.paces)
+    checks = Checks(telling(asking.questions), paces=asking.paces, figures=asking.figures)
     identity = Identity(
         version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
     )

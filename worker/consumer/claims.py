@@ -78,12 +78,12 @@ class Claims:
             return []
         try:
             page = self._stream.claim(self._cursor, count)
+            if len(page.deliveries) == count:
+                self._stream.end_look()
         except Outage:
             self._unseen.claimed = True
             raise
         self._cursor = page.cursor
-        if len(page.deliveries) == count:
-            self._stream.end_look()
         held = self._lease.held
         found = [delivery for delivery in page.deliveries if delivery.entry_id not in held]
         if found:

@@ -102,6 +102,7 @@ class Worker:
         """Take the next group in hand, unless an outage left the last one there."""
         self.life.give()
         self.lease.check()
+        self.register()
         if not self.in_hand:
             # First: some of it may be in no pending list any more, so that nobody else knows of it.
             self.chores.do("doubts", self.repair.doubts.go_on)
@@ -113,8 +114,13 @@ class Worker:
             self.idle = not self.in_hand
         if self.in_hand:
             self.life.work()
-        # Before anything is written: others may take rows of a stream for theirs that was silent for long.
-        self.chores.do("registration", partial(self.registration.go_on, idle_s=self.life.idle_s))
+            self.register()
+
+    def register(self) -> None:
+        """Keep the line of the stream, before anything is written or given out: others take rows for theirs whose stream is silent."""
+        # Until a repair has ended it is asked whether there is another line than ours.
+        idle_s = 0.0 if self.repair.under_way else self.life.idle_s
+        self.chores.do("registration", partial(self.registration.go_on, idle_s=idle_s))
 
     def work_through(self) -> None:
         """Bring what is in hand to its outcomes, and settle them."""
@@ -153,6 +159,7 @@ class Worker:
             self.groups_lost = self.stream.groups_lost
             self.registration.want()
             self.repair.want()
+            self.register()
         if not self.drain.requested:
             self.chores.do("repair", partial(self.repair.go_on, idle=self.idle))
             self.chores.do("lost rows", partial(self.lost_rows.go_on, idle=self.idle))

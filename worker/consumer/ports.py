@@ -47,8 +47,8 @@ class Rounds(Protocol):
     def ended(self) -> tuple[int, int] | None:
         """Return the number of the round that ended last, and what it said; None where none has ended."""
 
-    def end(self, number: int, said: int) -> None:
-        """Note that a round has ended."""
+    def end(self, number: int, said: int) -> bool:
+        """Note that a round has ended; False where another has begun since, or it was forgotten that this one did."""
 
 
 class Orders(Protocol):

@@ -1,4 +1,4 @@
-"""Gives back to Redis what it has lost: what a row means on the stream, and the repair each replica does by itself."""
+"""Gives back to Redis what it has lost: what a row means on the stream, and the repair that replicas do by themselves."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,6 +25,8 @@ PAGE = 1000
 IDLE_STRETCH_S = 0.25
 # How long to wait where another replica repairs.
 ASKED_EVERY_S = 0.5
+# Far longer than a page takes. A replica whose batches take longer leaves the rest to one that has less to do.
+TURN_S = 5.0
 
 
 class Mending(Protocol):
@@ -71,6 +73,13 @@ def is_settled(row: OrderRecord, fate: Fate) -> bool | None:
     return fate.settled(stands_since_ms(row), buried=row.status is Status.DEAD)
 
 
+class Since(Struct):
+    """What there was when a walk was wanted: any that begins later will do, and looks at rows from then on."""
+
+    begun: int
+    recorded_at: datetime
+
+
 class Walk(Struct):
     """One walk through the rows up to a time. `number` is its own as a round of the fleet: 0 where that can't be noted."""
 
@@ -113,8 +122,7 @@ class Repair:
         self._clock = clock
         self._now = now
         self._wanted = window_s > 0
-        # How many walks had begun when one was wanted: any that begins later will do.
-        self._begun: int | None = None
+        self._since: Since | None = None
         self._walk: Walk | None = None
         self._turn_due = clock()
         self._done = Repaired()
@@ -125,20 +133,20 @@ class Repair:
     @property
     def under_way(self) -> bool:
         """Whether rows may lack their results that it has not come to yet."""
-        return self._wanted
+        return self._wanted and not (self._walk is not None and self._walk.ended)
 
     def want(self) -> None:
         """Begin anew with the next turn: Redis may have lost what it had."""
-        self._wanted, self._begun, self._walk = self._window_s > 0, None, None
+        self._wanted, self._since, self._walk = self._window_s > 0, None, None
 
     def go_on(self, *, idle: bool) -> bool:
         """Do a page, or as many as fit into a stretch where nobody waits; return whether the next turn goes further.
 
         Raises Outage; the page is done again then.
         """
-        if not self._wanted or not self._may():
+        if not self._wanted or not self._may() or self._since is None:
             return False
-        walk = self._walk = self._walk or self._begin()
+        walk = self._walk = self._walk or self._begin(self._since)
         ends_at = self._clock() + IDLE_STRETCH_S
         more = False
         # What is in doubt marks will tell of all that comes after it.
@@ -159,28 +167,27 @@ class Repair:
         """Whether it is our turn to walk, and nobody else has walked since it was wanted."""
         if self._clock() < self._turn_due:
             return False
-        if self._begun is None:
-            self._begun = self._rounds.begun()
+        if self._since is None:
+            begun = self._rounds.begun()
+            self._since = Since(begun, self._rows.now() - timedelta(seconds=self._window_s))
         if not self._rounds.take_turn():
             self._turn_due = self._clock() + ASKED_EVERY_S
             return False
-        if self._walk is None:
-            number, window_s = self._rounds.ended() or (0, 0)
-            if number > self._begun and window_s >= self._window_s:
-                self._rounds.end_turn()
-                self._wanted = False
-                return False
+        number, window_s = self._rounds.ended() or (0, 0)
+        if number > self._since.begun and window_s >= self._window_s:
+            self._rounds.end_turn()
+            self._wanted, self._walk = False, None
+            return False
         return True
 
-    def _begin(self) -> Walk:
+    def _begin(self, since: Since) -> Walk:
         try:
             number = self._rounds.begin()
         except OutOfMemory:
             # Retention waits for the end of the repair, and may be all that can make room.
             number = 0
-        until = self._rows.now()
         self._done, self._unclaimed = Repaired(), 0
-        return Walk(Owner(until - timedelta(seconds=self._window_s), ""), until, number)
+        return Walk(Owner(since.recorded_at, ""), self._rows.now(), number)
 
     def _page(self, walk: Walk) -> bool:
         """Repair the next page; return whether there may be another."""
@@ -261,12 +268,13 @@ class Repair:
         report = note_of(self._done, by=self._consumer, how="replica", at=self._now())
         try:
             self._mending.note(report)
-            if walk.number:
-                self._rounds.end(walk.number, self._window_s)
+            # Otherwise others walk for themselves, and so does this one once more: Redis may have lost what it had meanwhile.
+            forgotten = bool(walk.number) and not self._rounds.end(walk.number, self._window_s)
         except OutOfMemory as full:
             log.warning("repair not noted", reason=full.reason)
+            forgotten = False
         self._rounds.end_turn()
-        self._wanted, self._walk = False, None
+        self._wanted, self._walk = forgotten, None
         if self._unclaimed:
             log.warning(
                 "rows without a source were left alone, since nobody can tell whose they are",

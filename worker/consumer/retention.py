@@ -60,8 +60,8 @@ class Retention:
             raise
         more = trim and self._trim()
         self._remove_dead()
-        if not trim:
-            # Somebody else may.
+        if more or not trim:
+            # It is more than one can do, or somebody else may.
             self._turn.end()
         return more
 

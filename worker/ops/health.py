@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker.domain.errors import Outage, Refused
 
@@ -41,8 +42,8 @@ class Finding(Struct, frozen=True):
 
     connected: bool
     at: float
-    # When the server was to be asked again, in seconds, as it was then.
-    pace_s: float = 0.0
+    # Until when it counts as the present.
+    good_until: float = 0.0
     details: Mapping[str, Any] = {}
     error: str | None = None
 
@@ -57,7 +58,8 @@ def _each_second() -> float:
 class Checks:
     """Keeps one finding per server. The thread dies with the process; a stale finding counts as disconnected.
 
-    A server that has answered is asked again once its pace has passed, in seconds, which may change meanwhile.
+    A server that has answered is asked again once its pace has passed, in seconds, which may change meanwhile. Its figures may
+    be known from others before that.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Checks:
         questions: Mapping[str, Callable[[], Mapping[str, Any]]],
         *,
         paces: Mapping[str, Callable[[], float]] | None = None,
+        figures: Mapping[str, Callable[[], Mapping[str, Any]]] | None = None,
     ) -> None:
         self._questions = questions
+        self._figures = figures or {}
         self._paces = dict.fromkeys(questions, _each_second) | dict(paces or {})
         self._findings = dict.fromkeys(questions, NOT_ASKED)
         self._lock = Lock()
@@ -95,12 +99,11 @@ class Checks:
         """Return the last finding about a server."""
         with self._lock:
             found = self._findings[server]
-        # Of the two paces the slower one: whoever has just found work asks at once, whoever has none any more does not.
-        pace_s = max(found.pace_s, self._paces[server]())
-        if found.connected and time.monotonic() > found.at + pace_s - CHECK_EVERY_S + STALE_AFTER_S:
+        if found.connected and time.monotonic() > found.good_until:
             # Without its figures: they were true once.
             return Finding(connected=False, at=found.at, error="has not answered lately")
-        return found
+        newer = self._figures[server]() if found.connected and server in self._figures else {}
+        return replace(found, details={**found.details, **newer}) if newer else found
 
     def ask(self, server: str) -> None:
         """Ask one server now."""
@@ -114,19 +117,23 @@ class Checks:
             log.warning("check failed", server=server, error=f"{type(error).__name__}: {error}")
             found = Finding(connected=False, at=time.monotonic(), error=type(error).__name__)
         else:
-            pace_s = self._paces[server]()
-            found = Finding(connected=True, at=time.monotonic(), pace_s=pace_s, details=details)
+            at = time.monotonic()
+            found = Finding(connected=True, at=at, good_until=at + STALE_AFTER_S, details=details)
         with self._lock:
             self._findings[server] = found
 
     def _run(self, server: str) -> None:
         self.ask(server)
         while not self._over.wait(CHECK_EVERY_S):
-            if self.is_due(server):
-                self.ask(server)
+            self.look(server)
 
-    def is_due(self, server: str) -> bool:
-        """Whether a server is to be asked again."""
+    def look(self, server: str) -> None:
+        """Ask a server where that is due; else its last answer is that of the present, since it is left alone on purpose."""
+        now = time.monotonic()
         with self._lock:
             found = self._findings[server]
-        return not found.connected or time.monotonic() >= found.at + self._paces[server]()
+            due = not found.connected or now >= found.at + self._paces[server]()
+            if not due:
+                self._findings[server] = replace(found, good_until=now + STALE_AFTER_S)
+        if due:
+            self.ask(server)

@@ -1,5 +1,6 @@
 """What one replica has counted, for all of its fleet: so what it costs does not grow with them."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,30 +41,38 @@ class Figures:
         self._every_s = every_s
         self._clock = clock
         self._note: bytes | None = None
-        self._due = clock()
+        self._counted_at = -math.inf
         self.known: Mapping[str, Any] = {}
+
+    def look(self) -> bool:
+        """Learn what another replica has counted since; return whether there was anything that is not known."""
+        with outages():
+            note = self._link.call("GET", self._key)
+        if note is None or note == self._note:
+            return False
+        self._note, self._counted_at = note, self._clock()
+        _, self.known = msgspec.json.decode(note)
+        return True
 
     def read(self) -> Mapping[str, Any]:
         """Return what another replica has counted lately, or count where nobody has."""
-        with outages():
-            note = self._link.call("GET", self._key)
         every_s = min(self._every_s(), LONGEST_S)
-        if note is not None and note != self._note:
-            self._note, self._due = note, self._clock() + every_s
-            _, self.known = msgspec.json.decode(note)
-        elif note is None or (self._clock() >= self._due and self._turn.take(lasting_s=every_s)):
-            self._due = self._clock() + every_s
-            self.known = self._count()
-            self._tell(every_s)
+        if not self.look():
+            counted_s = self._clock() - self._counted_at
+            nobody = counted_s >= max(KEPT_AT_LEAST_S, KEPT_ROUNDS * every_s)
+            if nobody or (counted_s >= every_s and self._turn.take(lasting_s=every_s)):
+                self.known, self._counted_at = self._count(), self._clock()
+                self._tell(every_s)
         return self.known
 
     def _tell(self, every_s: float) -> None:
         # Each is another one, though nothing has changed.
-        self._note = msgspec.json.encode((time.time_ns(), self.known))
+        note = msgspec.json.encode((time.time_ns(), self.known))
         kept_s = max(KEPT_AT_LEAST_S, KEPT_ROUNDS * every_s)
         try:
             with outages():
-                self._link.call("SET", self._key, self._note, "PX", round(kept_s * 1000))
+                self._link.call("SET", self._key, note, "PX", round(kept_s * 1000))
         except OutOfMemory:
             # Then each counts for itself.
             return
+        self._note = note

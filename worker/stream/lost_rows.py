@@ -19,10 +19,11 @@ class LostRowsBook:
         self._link = link
         self._names = names
         turn = Turn(link, names.look, names.consumer, lease_ms=lease_ms)
-        self.rounds = Rounds(link, turn, names.looks, says="from")
+        self.rounds = Rounds(link, turn, names.looks, names.consumer, says="from")
 
     def end(self, look: int, from_ms: int) -> None:
         """Note that a look has ended, which began with what was published at a time."""
+        # Where another began meanwhile it is that one's to say.
         self.rounds.end(look, from_ms)
         with outages():
             # Accepted were those that a look could find.

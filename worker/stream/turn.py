@@ -44,10 +44,10 @@ class Turn:
             if whose == self._consumer.encode():
                 self._link.call("PEXPIRE", self._key, lease_ms)
                 return True
-            if int(left_ms) <= lease_ms:
+            if 0 <= int(left_ms) <= lease_ms:
                 return False
-            # The clock of the server was set back, or another server's is behind, and it would last for as long; or somebody
-            # who has less to do took it for longer.
+            # The clock of the server was set back, or another server's is behind, and it would last for as long; somebody who
+            # has less to do took it for longer; or whatever moved the keys has forgotten that it ends.
             self._link.call("DEL", self._key)
         return False
 
@@ -58,9 +58,10 @@ class Rounds:
     Every step is repeatable but `begin`, which counts. Raises Outage.
     """
 
-    def __init__(self, link: RedisLink, turn: Turn, key: str, *, says: str) -> None:
+    def __init__(self, link: RedisLink, turn: Turn, key: str, consumer: str, *, says: str) -> None:
         self._link = link
         self._key = key
+        self._consumer = consumer
         self._says = says
         self.take_turn, self.end_turn = turn.take, turn.end
 
@@ -72,7 +73,9 @@ class Rounds:
     def begin(self) -> int:
         """Return the number of a round that begins now."""
         with outages():
-            return int(self._link.call("HINCRBY", self._key, "begun", 1))
+            number = int(self._link.call("HINCRBY", self._key, "begun", 1))
+            self._link.call("HSET", self._key, "by", f"{number} {self._consumer}")
+        return number
 
     def ended(self) -> tuple[int, int] | None:
         """Return the number of the round that ended last, and what it said; None where none has ended."""
@@ -80,7 +83,10 @@ class Rounds:
             number, said = self._link.call_all(["HGET", self._key, each] for each in ("done", self._says))
         return None if number is None or said is None else (int(number), int(said))
 
-    def end(self, number: int, said: int) -> None:
-        """Note that a round has ended."""
+    def end(self, number: int, said: int) -> bool:
+        """Note that a round has ended; False where another has begun since, or Redis has forgotten that this one did."""
         with outages():
+            if self._link.call("HGET", self._key, "by") != f"{number} {self._consumer}".encode():
+                return False
             self._link.call("HSET", self._key, "done", number, self._says, said)
+        return True

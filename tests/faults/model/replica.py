@@ -196,7 +196,7 @@ def assemble(
         clock=clock.monotonic,
     )
     registration = Registration(
-        FakeToken(), FakeSources(), FakeTurn(orders_port.stream, "registering", consumer, lease_ms=8000),
+        FakeToken(), FakeSources(), FakeTurn(orders_port.stream, "registering", consumer, lease_ms=5000),
         source=source, fresh_s=900, idle_every_s=0, clock=clock.monotonic,
     )  # fmt: skip
     life = SignOfLife(clock.monotonic)
