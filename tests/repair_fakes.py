@@ -190,7 +190,7 @@ class FakeRounds:
         self.turn: str | None = None
         self._until_ms = 0
         self.begun = 0
-        self.by = ""
+        self.by = dict[int, str]()
         self.done: tuple[int, int] | None = None
 
     def of(self, consumer: str, *, lease_ms: int = 5000) -> FakeRoundsOfOne:
@@ -226,16 +226,17 @@ class FakeRoundsOfOne:
 
     def begin(self) -> int:
         self._rounds.begun += 1
-        self._rounds.by = self._consumer
+        self._rounds.by[self._rounds.begun] = self._consumer
         return self._rounds.begun
 
     def ended(self) -> tuple[int, int] | None:
         return self._rounds.done
 
     def end(self, number: int, said: int) -> bool:
-        if (number, self._consumer) != (self._rounds.begun, self._rounds.by):
+        if self._rounds.by.get(number) != self._consumer:
             return False
-        self._rounds.done = (number, said)
+        if self._rounds.done is None or number > self._rounds.done[0]:
+            self._rounds.done = (number, said)
         return True
 
 

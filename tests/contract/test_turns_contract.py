@@ -103,7 +103,7 @@ def test_turn_whose_end_was_forgotten_is_anybodys(deployment: Deployment) -> Non
     link.close()
 
 
-def test_round_is_ended_by_whoever_began_it_last(deployment: Deployment) -> None:
+def test_round_that_redis_has_forgotten_does_not_count(deployment: Deployment) -> None:
     link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
     key = names_of(deployment, "one").rounds
 
@@ -112,15 +112,17 @@ def test_round_is_ended_by_whoever_began_it_last(deployment: Deployment) -> None
             link, RedisTurn(link, f"{key}:turn", consumer, lease_ms=100), key, consumer, says="said"
         )
 
-    one, two = rounds("one"), rounds("two")
+    one, two, three = rounds("one"), rounds("two"), rounds("three")
     first, second = one.begin(), two.begin()
-    late = one.end(first, 1), one.ended()
-    in_time = two.end(second, 2), one.ended()
-    # As a Redis that has lost what it had last.
-    deployment.redis.hset(key, mapping={"begun": first, "by": f"{first} one"})
-    forgotten = two.end(second, 3), one.ended()
+    later_one_first = two.end(second, 2), one.end(first, 1), three.ended()
+    third = one.begin()
+    # As a Redis that has lost what it had last, where another one begins after that.
+    deployment.redis.hset(key, "begun", second)
+    deployment.redis.delete(f"{key}:{third}")
+    same_number = two.begin()
+    forgotten = one.end(third, 3), three.ended()
     link.close()
 
-    assert late == (False, None)
-    assert in_time == (True, (2, 2))
+    assert later_one_first == (True, True, (2, 2))
+    assert same_number == third
     assert forgotten == (False, (2, 2))

@@ -338,7 +338,8 @@ def test_walk_that_redis_has_forgotten_is_nobodys_and_begun_anew() -> None:
     (two,) = fleet_of(one, 1)
     rounds = one.stream.repair_rounds
     one.repair.go_on(idle=False)
-    rounds.begun, rounds.by = 0, ""
+    rounds.begun = 0
+    rounds.by.clear()
     assert not two.repair.go_on(idle=True)
 
     page_by_page(one)
@@ -347,3 +348,18 @@ def test_walk_that_redis_has_forgotten_is_nobodys_and_begun_anew() -> None:
 
     assert (ended, still_wanted) == (None, True)
     assert rounds.done == (1, 900)
+
+
+def test_walks_of_busy_replicas_come_to_an_end() -> None:
+    """Proves that replicas that take the turn from each other between two pages don't begin anew for ever."""
+    one = Bench()
+    committed(one, *(f"order-{number}" for number in range(2 * PAGE + 1)))
+    fleet = [one, *fleet_of(one, 3)]
+
+    for _ in range(8):
+        for each in fleet:
+            one.clock.advance(TURN_S)
+            each.repair.go_on(idle=False)
+
+    assert not any(each.repair.under_way for each in fleet)
+    assert len(published(one)) == 2 * PAGE + 1

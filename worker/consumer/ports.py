@@ -48,7 +48,7 @@ class Rounds(Protocol):
         """Return the number of the round that ended last, and what it said; None where none has ended."""
 
     def end(self, number: int, said: int) -> bool:
-        """Note that a round has ended; False where another has begun since, or it was forgotten that this one did."""
+        """Note that a round has ended; False where it was forgotten that it began."""
 
 
 class Orders(Protocol):

@@ -268,7 +268,7 @@ class Repair:
         report = note_of(self._done, by=self._consumer, how="replica", at=self._now())
         try:
             self._mending.note(report)
-            # Otherwise others walk for themselves, and so does this one once more: Redis may have lost what it had meanwhile.
+            # Redis may have lost what it had while nobody here noticed anything: then it is walked once more.
             forgotten = bool(walk.number) and not self._rounds.end(walk.number, self._window_s)
         except OutOfMemory as full:
             log.warning("repair not noted", reason=full.reason)

@@ -23,7 +23,6 @@ class LostRowsBook:
 
     def end(self, look: int, from_ms: int) -> None:
         """Note that a look has ended, which began with what was published at a time."""
-        # Where another began meanwhile it is that one's to say.
         self.rounds.end(look, from_ms)
         with outages():
             # Accepted were those that a look could find.

@@ -50,7 +50,7 @@ class Rehearsal:
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
         keys += [names.lost_rows, names.accepted_rows, names.look, names.looks, names.looking]
-        keys += [names.figures(_PROBE), names.counting(_PROBE)]
+        keys += [names.figures(_PROBE), names.counting(_PROBE), f"{names.looks}:1"]
         try:
             require_publishing(self._link, self._channel)
             self._work()

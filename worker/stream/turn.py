@@ -5,6 +5,8 @@ from worker.stream.connection import RedisLink, outages
 
 # Somebody's turn may end between two steps.
 TRIES = 3
+# Of a round, who began it: longer than any lasts.
+REMEMBERED_MS = 86_400_000
 
 
 class Turn:
@@ -74,7 +76,8 @@ class Rounds:
         """Return the number of a round that begins now."""
         with outages():
             number = int(self._link.call("HINCRBY", self._key, "begun", 1))
-            self._link.call("HSET", self._key, "by", f"{number} {self._consumer}")
+            # Should Redis forget it, another will have its number.
+            self._link.call("SET", self._name(number), self._consumer, "PX", REMEMBERED_MS)
         return number
 
     def ended(self) -> tuple[int, int] | None:
@@ -84,9 +87,14 @@ class Rounds:
         return None if number is None or said is None else (int(number), int(said))
 
     def end(self, number: int, said: int) -> bool:
-        """Note that a round has ended; False where another has begun since, or Redis has forgotten that this one did."""
+        """Note that a round has ended; False where Redis has forgotten that it began."""
         with outages():
-            if self._link.call("HGET", self._key, "by") != f"{number} {self._consumer}".encode():
+            if self._link.call("GET", self._name(number)) != self._consumer.encode():
                 return False
-            self._link.call("HSET", self._key, "done", number, self._says, said)
+            # Others that began later may have ended before.
+            if number > int(self._link.call("HGET", self._key, "done") or 0):
+                self._link.call("HSET", self._key, "done", number, self._says, said)
         return True
+
+    def _name(self, number: int) -> str:
+        return f"{self._key}:{number}"
