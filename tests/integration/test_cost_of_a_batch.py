@@ -11,7 +11,7 @@ import pytest
 from redis.connection import AbstractConnection
 from sqlalchemy import Engine, event
 
-from tests.harness import Deployment, eventually, numbered_orders
+from tests.harness import Deployment, eventually, names_of, numbered_orders
 from tests.inprocess import running
 
 FEW, MANY = 5, 25
@@ -57,6 +57,9 @@ def cost(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, batches: list[
     """Return what it takes to settle batches that are all there when a replica starts."""
     for batch in batches:
         deployment.submit(batch)
+    names = names_of(deployment, "any")
+    # Each is to begin as if nobody had been there: with a look, with retention, with the line of its stream.
+    deployment.redis.delete(names.looking, names.tidying, names.registering)
     with (
         noted(monkeypatch) as sent,
         running(deployment, batch_size=len(batches[0]), repair_window_s=0, lease_ms=600_000),
