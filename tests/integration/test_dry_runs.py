@@ -55,8 +55,9 @@ def scene(deployment: Deployment) -> Deployment:
 
 
 def everything(deployment: Deployment) -> dict[str, Any]:
-    """Every key as Redis would save it, and every row."""
+    """Every key as Redis would save it, and every row; but for keys that go by themselves, as turns of the replicas do."""
     keys = sorted(deployment.redis.scan_iter(match=f"{deployment.name}*"))
+    keys = [key for key in keys if deployment.redis.ttl(key) == -1]
     found: dict[str, Any] = {key.decode(): deployment.redis.dump(key) for key in keys}
     with deployment.database.transaction() as connection:
         for table in inspect(connection).get_table_names():
