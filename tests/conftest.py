@@ -22,6 +22,7 @@ from tests.scratch import in_memory
 from tests.servers import Choice, choose, started
 from worker.bootstrap.commands import migrate
 from worker.local import LocalPostgres, LocalRedis
+from worker.stream import OrderStream
 
 # How long an input may take says more about what else the machine does.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -129,6 +130,13 @@ def empty_database(servers: Servers) -> Iterator[Deployment]:
     with Deployment(servers, name, name) as made:
         yield made
     _clean(servers, name)
+
+
+@pytest.fixture
+def marks_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have replicas of this process drop marks as soon as their entries can't come back."""
+    defaults = OrderStream.__init__.__kwdefaults__ or {}
+    monkeypatch.setattr(OrderStream.__init__, "__kwdefaults__", {**defaults, "marks_stay_ms": 0})
 
 
 @pytest.fixture

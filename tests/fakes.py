@@ -131,6 +131,9 @@ class FakeStream:
         self.again: set[str] = set()
         self.repairs: dict[str, int] = {}
         self.horizon_ms = 0
+        # What the horizon will be, and when that was noted.
+        self.rising: tuple[int, int] | None = None
+        self.marks_stay_ms = 0
         self.lost = 0
         self.results = FakeLog[dict[str, str]](clock.milliseconds, counts_added=counts_added)
         self.letters = FakeLog[tuple[str | bytes, ...]](clock.milliseconds, counts_added=counts_added)
@@ -179,7 +182,7 @@ class FakeStream:
         if self.known is not None:
             return self.known
         doubtful = self.clock.milliseconds() + CLOCKS_APART_MS
-        return Marked("", 0, doubtful if self.results.exists else 0, doubtful if self.letters.exists else 0)
+        return Marked("", doubtful if self.results.exists else 0, doubtful if self.letters.exists else 0)
 
     def begin_marks(self) -> Marked:
         if self.known is None:
@@ -191,7 +194,7 @@ class FakeStream:
         """Lose all marks, and what they told."""
         self.settled.clear()
         self.restored_ms.clear()
-        self.horizon_ms = 0
+        self.horizon_ms, self.rising = 0, None
         self.known = None
 
     def delete_orders(self) -> None:
@@ -439,21 +442,21 @@ class FakeOrders:
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Settling:
         with self.faults.at("settle"):
-            stream, new, in_doubt, unknown = self.stream, 0, list[str](), 0
+            stream, new, in_doubt, left, unknown = self.stream, 0, list[str](), list[str](), 0
             just_written = (
                 None if stream.known is not None and stream.known.made == self._made else written_since_ms
             )
             for each in settlements:
                 mark = each.mark or each.entry_id
                 since_ms = just_written if each.stands_since_ms is None else each.stands_since_ms
-                if (
-                    each.action == "unknown"
-                    and mark not in stream.settled
-                    and each.entry_id not in stream.unknown
-                ):
+                missing = mark not in stream.settled
+                if each.action != "ack" and missing and self._left_to_others(each.entry_id):
+                    left.append(each.entry_id)
+                    continue
+                if each.action == "unknown" and missing and each.entry_id not in stream.unknown:
                     stream.unknown.append(each.entry_id)
                     unknown += 1
-                elif each.action in {"publish", "bury"} and mark not in stream.settled:
+                elif each.action in {"publish", "bury"} and missing:
                     if self._in_doubt(each, since_ms):
                         stream.begin_marks()
                         in_doubt.append(each.entry_id)
@@ -473,7 +476,7 @@ class FakeOrders:
                 self.noted.pop(each.entry_id, None)
             self._made = "" if stream.known is None else stream.known.made
         meanwhile()
-        return Settling(new, tuple(in_doubt), unknown)
+        return Settling(new, tuple(in_doubt), tuple(left), unknown)
 
     def as_sent(self, settle: Callable[[], Settling]) -> Callable[[], Settling]:
         """Return a settle that knows what is known now, whenever it arrives; what it answers late, nobody hears."""
@@ -492,8 +495,6 @@ class FakeOrders:
     def _in_doubt(self, settlement: Settlement, since_ms: int | None) -> bool:
         if since_ms == LOOKED_FOR:
             return False
-        if self._long_settled(settlement.entry_id):
-            return True
         marks = self.stream.marks
         complete_ms = marks.letters_since_ms if settlement.action == "bury" else marks.results_since_ms
         return since_ms is not None and since_ms < (complete_ms or 0)
@@ -561,24 +562,38 @@ class FakeOrders:
     def _mine(self, group: Group) -> list[str]:
         return [entry_id for entry_id, each in group.pending.items() if each.consumer == self._consumer]
 
-    def _long_settled(self, entry_id: str) -> bool:
-        below = self.stream.is_old(entry_id)
-        pending = self.group is not None and entry_id in self.group.pending
-        return below and not pending and entry_id not in self.noted
+    def _left_to_others(self, entry_id: str) -> bool:
+        ours = self.group is not None and entry_id in self._mine(self.group)
+        return self.stream.is_old(entry_id) and not ours and entry_id not in self.noted
 
     def _drop_marks(self) -> int:
         if any(self.stream.noted.get(group) for group in self.stream.groups):
             return 0
         needed = [each.needs for each in self.stream.groups.values()]
         before = min(needed + list(map(id_order, self.stream.entries)))[0]
-        kept_ms = self.stream.restored_ms
-        dropped = {
-            each for each in self.stream.settled if kept_ms.get(each, entry_milliseconds(each)) < before
-        }
+        self._raise_horizon(before)
+        dropped = self._marks_below(min(self.stream.horizon_ms, before))
         self.stream.settled -= dropped
-        if dropped:
-            self.stream.horizon_ms = max(self.stream.horizon_ms, before)
         return len(dropped)
+
+    def _marks_below(self, before_ms: int) -> set[str]:
+        kept_ms = self.stream.restored_ms
+        return {
+            each for each in self.stream.settled if kept_ms.get(each, entry_milliseconds(each)) < before_ms
+        }
+
+    def _raise_horizon(self, before_ms: int) -> None:
+        """Raise it to what could not come back when that was noted, once marks have stayed for long enough."""
+        stream = self.stream
+        if not self._marks_below(before_ms):
+            return
+        rising_ms, noted_ms = stream.rising or (before_ms, self._now_ms)
+        noted_ms = min(noted_ms, self._now_ms)
+        if self._now_ms - noted_ms >= stream.marks_stay_ms:
+            if self._marks_below(rising_ms):
+                stream.horizon_ms = max(stream.horizon_ms, rising_ms)
+            rising_ms, noted_ms = before_ms, self._now_ms
+        stream.rising = rising_ms, noted_ms
 
     def _keep(self, counts: Mapping[str, int | None], *, idle_ms: int) -> list[str]:
         group = self.group

@@ -33,8 +33,8 @@ class LookedThrough(Evidence, Protocol):
 class Streams(Protocol):
     """The streams of one deployment, as the tests arrange and look at them from outside."""
 
-    def consumer(self, name: str, *, channel: str | None = None) -> Orders:
-        """Return the port of one consumer."""
+    def consumer(self, name: str, *, channel: str | None = None, marks_stay_ms: int = ...) -> Orders:
+        """Return the port of one consumer; its retention drops marks so long after their entries have gone for good."""
 
     def evidence(self) -> LookedThrough:
         """Return what tells how entries stand."""
@@ -65,6 +65,9 @@ class Streams(Protocol):
 
     def add(self, *fields: bytes) -> str:
         """Add an entry of these names and values."""
+
+    def add_under(self, entry_id: str, *fields: bytes) -> str:
+        """Add an entry under an id of the producer's own."""
 
     def age(self, *entry_ids: str) -> None:
         """Let the leases of pending entries run out."""
@@ -121,8 +124,9 @@ class FakeStreams:
         self.stream = FakeStream(self.clock)
         self.book = FakeLostRows()
 
-    def consumer(self, name: str, *, channel: str | None = None) -> Orders:
+    def consumer(self, name: str, *, channel: str | None = None, marks_stay_ms: int = 0) -> Orders:
         assert channel is None, "the fake has no channels"
+        self.stream.marks_stay_ms = marks_stay_ms
         return FakeOrders(self.stream, name, lease_ms=LEASE_MS)
 
     def evidence(self) -> LookedThrough:
@@ -156,6 +160,9 @@ class FakeStreams:
     def add(self, *fields: bytes) -> str:
         return self.stream.add(*fields)
 
+    def add_under(self, entry_id: str, *fields: bytes) -> str:
+        return self.stream.add(*fields, under=entry_id)
+
     def age(self, *entry_ids: str) -> None:
         for entry_id in entry_ids:
             self._pending[entry_id].since_ms -= LEASE_MS
@@ -185,9 +192,7 @@ class FakeStreams:
         made.delivered = max([(0, 0), *(id_order(entry_id) for entry_id in taken)])
 
     def delete_stream(self) -> None:
-        self.stream.entries.clear()
-        self.stream.added = 0
-        self.stream.group = None
+        self.stream.delete_orders()
 
     def destroy_group(self) -> None:
         self.stream.group = None
@@ -250,12 +255,13 @@ class RealStreams:
         it = self._deployment
         return RedisNames(it.orders, it.results, it.dead_letters, it.fleet.source, it.group, consumer)
 
-    def consumer(self, name: str, *, channel: str | None = None) -> OrderStream:
+    def consumer(self, name: str, *, channel: str | None = None, marks_stay_ms: int = 0) -> OrderStream:
         return OrderStream(
             self.link,
             self.names(name),
             lease_ms=LEASE_MS,
             results_channel=channel,
+            marks_stay_ms=marks_stay_ms,
             clock=SetClock(self.link, lambda: self._now_ms),
         )
 
@@ -300,7 +306,9 @@ class RealStreams:
         milliseconds, sequence = self._last
         later = self._now_ms > milliseconds
         self._last = (self._now_ms, 0) if later else (milliseconds, sequence + 1)
-        entry_id = f"{self._last[0]}-{self._last[1]}"
+        return self.add_under(f"{self._last[0]}-{self._last[1]}", *fields)
+
+    def add_under(self, entry_id: str, *fields: bytes) -> str:
         self._redis.execute_command("XADD", self._deployment.orders, entry_id, *fields)  # type: ignore[no-untyped-call]
         return entry_id
 

@@ -1,8 +1,11 @@
 """What every port does that gives back to the streams: once each, and nothing that is in anybody's hands."""
 
+import pytest
+from msgspec.structs import replace
+
 from tests.contract.conftest import Streams
 from tests.contract.test_settlement_contract import burial, publication, taken
-from worker.domain.deliveries import Settlement
+from worker.domain.deliveries import LOOKED_FOR, Settlement
 from worker.domain.evidence import Fate
 
 KEEP_MS = 60_000
@@ -148,7 +151,7 @@ def test_entries_come_with_their_fields_where_they_are_there(streams: Streams) -
     assert streams.evidence().entries([there, gone]) == {there: (b"symbol", b"A")}
 
 
-def test_settle_names_what_may_have_been_settled_long_ago(streams: Streams) -> None:
+def test_settle_names_what_it_leaves_to_those_who_settled_it_long_ago(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
     one.settle([publication(entry_id)])
     streams.pass_time(KEEP_MS + 1)
@@ -158,8 +161,26 @@ def test_settle_names_what_may_have_been_settled_long_ago(streams: Streams) -> N
 
     again = one.settle([publication(entry_id)])
 
-    assert (again.new, again.in_doubt) == (0, (entry_id,))
+    assert (again.new, again.in_doubt, again.left) == (0, (), (entry_id,))
     assert len(streams.results()) == 1
+
+
+@pytest.mark.parametrize("since_ms", [0, LOOKED_FOR])
+def test_what_is_left_to_others_is_neither_given_out_nor_noted_as_unknown_nor_acked(
+    streams: Streams, since_ms: int
+) -> None:
+    one, (entry_id,) = taken(streams)
+    one.settle([publication(entry_id)])
+    streams.pass_time(KEEP_MS + 1)
+    streams.add(b"symbol", b"B")
+    one.read(1, 1)
+    one.retain(keep_ms=KEEP_MS, most_results=0)
+    asked = [replace(publication(entry_id), stands_since_ms=since_ms), Settlement(entry_id, "unknown")]
+
+    left = [one.settle([each]).left for each in asked]
+
+    assert left == [(entry_id,)] * 2
+    assert (len(streams.results()), streams.unknown()) == (1, set())
 
 
 def test_what_counts_as_settled_long_ago_is_given_out_once_more_where_that_is_asked_for(
@@ -187,16 +208,16 @@ def test_what_counts_as_settled_long_ago_is_given_out_once_more_where_that_is_as
 
 
 def test_decision_about_what_nobody_can_know_is_kept_however_long_it_took(streams: Streams) -> None:
-    one, (asked,) = taken(streams)
-    one.settle([publication(asked)])
+    one, (asked, other) = taken(streams, 2)
+    one.settle([publication(other), Settlement(asked, "unknown")])
     streams.pass_time(KEEP_MS + 1)
     streams.add(b"symbol", b"B")
     one.read(1, 1)
     one.retain(keep_ms=KEEP_MS, most_results=0)
-    one.settle([Settlement(asked, "unknown")])
 
+    fate = streams.evidence().fates([asked])[asked]
     done = streams.mending("two").restore([Settlement(asked, "mark")])
 
-    assert done == [True]
+    assert (fate.old, done) == (True, [True])
     assert streams.unknown() == set()
     assert asked in streams.marks()

@@ -247,6 +247,94 @@ def test_entry_whose_mark_was_dropped_is_not_settled_again_by_a_late_sleeper(str
     assert streams.letters() == []
 
 
+STAY_MS = 10 * KEEP_MS
+
+
+def test_marks_stay_for_a_while_after_their_entries_have_gone_for_good(streams: Streams) -> None:
+    one = streams.consumer("one", marks_stay_ms=STAY_MS)
+    (first,) = settled_orders(streams, one, 1)
+    streams.pass_time(KEEP_MS)
+    settled_orders(streams, one, 1)
+    streams.trim_to(1)
+
+    dropped = []
+    for _ in range(2):
+        dropped.append(one.retain(keep_ms=0, most_results=0).marks)
+        streams.pass_time(STAY_MS - 1)
+        dropped.append(one.retain(keep_ms=0, most_results=0).marks)
+        streams.pass_time(1)
+
+    assert dropped == [0, 0, 1, 0]
+    assert first not in streams.marks()
+
+
+def test_what_was_noted_to_go_before_the_clock_was_set_back_stays_as_long_as_ever(streams: Streams) -> None:
+    one = streams.consumer("one", marks_stay_ms=STAY_MS)
+    settled_orders(streams, one, 1)
+    streams.pass_time(KEEP_MS)
+    settled_orders(streams, one, 1)
+    streams.trim_to(1)
+    one.retain(keep_ms=0, most_results=0)
+
+    streams.pass_time(-100 * STAY_MS)
+    dropped = [one.retain(keep_ms=0, most_results=0).marks]
+    for wait_ms in (STAY_MS - 1, 1):
+        streams.pass_time(wait_ms)
+        dropped.append(one.retain(keep_ms=0, most_results=0).marks)
+
+    assert dropped == [0, 0, 1]
+
+
+def test_who_is_at_work_on_an_entry_that_was_trimmed_and_lost_with_its_group_settles_it(
+    streams: Streams,
+) -> None:
+    """Proves that nobody is left with a row of which nobody else would ever know."""
+    one = streams.consumer("one", marks_stay_ms=STAY_MS)
+    (gone,) = settled_orders(streams, one, 1)
+    streams.pass_time(KEEP_MS)
+    settled_orders(streams, one, 1)
+    streams.trim_to(1)
+    one.retain(keep_ms=0, most_results=0)
+    at_work = streams.add(b"symbol", b"A")
+    one.read(1, 1)
+    streams.pass_time(KEEP_MS)
+    later = streams.add(b"symbol", b"B")
+    streams.trim_to(1)
+    streams.destroy_group()
+    one.ensure_group()
+    one.settle([publication(each.entry_id) for each in one.read(1, 1)])
+    for _ in range(2):
+        one.retain(keep_ms=0, most_results=0)
+        streams.pass_time(STAY_MS - 1)
+
+    settling = one.settle([publication(at_work)])
+
+    assert streams.entries() == [later]
+    assert gone not in streams.marks(), "the horizon has risen"
+    assert (settling.new, settling.left) == (1, ())
+
+
+def test_what_is_pending_for_somebody_is_settled_however_old_its_id_is(streams: Streams) -> None:
+    """Proves it for a stream that was made anew, with ids of before."""
+    one = streams.consumer("one")
+    (first,) = settled_orders(streams, one, 1)
+    streams.pass_time(KEEP_MS)
+    settled_orders(streams, one, 1)
+    streams.trim_to(1)
+    dropped = one.retain(keep_ms=0, most_results=0).marks
+    streams.delete_stream()
+    one.ensure_group()
+    streams.pass_time(-KEEP_MS)
+    again = streams.add_under(first, b"symbol", b"B")
+    taken = one.read(1, 1)
+    others = streams.consumer("two").settle([publication(again)])
+
+    settling = one.settle([publication(each.entry_id) for each in taken])
+
+    assert (dropped, others.left) == (1, (again,)), "it is not theirs"
+    assert (settling.new, settling.left) == (1, ())
+
+
 def test_late_sleeper_settles_nothing_again_while_the_group_is_missing(streams: Streams) -> None:
     one = streams.consumer("one")
     (entry_id,) = settled_orders(streams, one, 1)

@@ -15,6 +15,8 @@ from tests.inprocess import running
 from tests.processes import victim
 from worker.consumer import retention
 
+pytestmark = pytest.mark.usefixtures("marks_go_at_once")
+
 LOAD = 6000
 SUBMITTED_AT_ONCE = 200
 

@@ -1,6 +1,6 @@
 """What has no mark though it may have been given out: a question to the streams, put once for the whole fleet."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -189,7 +189,7 @@ class Doubts:
         if not self._open or self._clock() < self._due:
             return
         if self._walk is None:
-            self._begin(self._decide(()) if self._marks_tell_more() else list(self._open.values()))
+            self._begin(self._decide() if self._marks_tell_more() else list(self._open.values()))
         ends_at = self._clock() + STRETCH_S
         while self._walk is not None and self._clock() < ends_at:
             self._read_on(self._walk)
@@ -213,9 +213,8 @@ class Doubts:
             self._due = self._clock() + ASKED_EVERY_S
             return
         since_ms = max(0, min(each.since_ms for each in undecided) - 2 * CLOCKS_APART_MS)
-        looked_for = {each.key for each in undecided}
         found = Found(self._evidence, self._rows, self._spelling, self._decoder)
-        self._walk = Walk(self._evidence, found, since_ms, self._marks.state(), looked_for)
+        self._walk = Walk(self._evidence, found, since_ms, self._marks.state())
         log.warning("settled marks are not complete, reading what was given out", since_ms=since_ms)
 
     def _read_on(self, walk: "Walk") -> None:
@@ -234,21 +233,16 @@ class Doubts:
 
     def _end(self, walk: "Walk") -> None:
         self._walk = None
-        known = walk.known()
-        if self._marks.remember((), known):
-            self._decide(walk.looked_for, whole_since_ms=known.results_since_ms or 0)
+        if self._marks.remember((), walk.known()):
+            self._decide()
         self._marks.end_walk()
 
-    def _decide(self, looked_for: Container[Key], *, whole_since_ms: int = 0) -> list[Doubt]:
-        """Settle what is decided, by marks or because it was looked for; return what is not.
-
-        Since `whole_since_ms` no result was missing where it was looked for.
-        """
+    def _decide(self) -> list[Doubt]:
+        """Settle what marks decide; return what they do not."""
         fates = dict(self._fates())
         decided, undecided = [], []
         for each in self._open.values():
-            fate, sought = fates[each.settlement.entry_id], each.key in looked_for
-            settlement = _decided(each, fate, looked_for=sought, whole_since_ms=whole_since_ms)
+            settlement = _decided(each, fates[each.settlement.entry_id])
             if settlement is None:
                 undecided.append(each)
             else:
@@ -271,15 +265,12 @@ class Doubts:
 class Walk:
     """Reads what was given out since a time: `pages` yields what it has to be marked as."""
 
-    def __init__(
-        self, evidence: Evidence, found: "Found", since_ms: int, marks: Marked, looked_for: Container[Key]
-    ) -> None:
+    def __init__(self, evidence: Evidence, found: "Found", since_ms: int, marks: Marked) -> None:
         self._evidence = evidence
         self._found = found
         self._since_ms = since_ms
         self._lost_until_ms = evidence.results_lost_until_ms()
         self.made = marks.made
-        self.looked_for = looked_for
         self.pages = self._pages()
 
     def known(self) -> Marked:
@@ -288,7 +279,7 @@ class Walk:
         lost_until_ms = max(self._lost_until_ms, self._evidence.results_lost_until_ms())
         walked_ms = self._since_ms and self._since_ms + CLOCKS_APART_MS
         complete_ms = max(walked_ms, lost_until_ms and lost_until_ms + CLOCKS_APART_MS)
-        return Marked(self.made, 0, complete_ms, walked_ms, walked_ms)
+        return Marked(self.made, complete_ms, walked_ms, walked_ms)
 
     def _pages(self) -> Iterator[list[str]]:
         first = f"{self._since_ms}-0"
@@ -337,24 +328,19 @@ class Found:
         }
 
 
-def _decided(doubt: Doubt, fate: Fate, *, looked_for: bool, whole_since_ms: int) -> Settlement | None:
+def _decided(doubt: Doubt, fate: Fate) -> Settlement | None:
     """Return what is to be done about a doubt, if that is known."""
     settlement, since_ms = doubt.settlement, doubt.since_ms
     buries = settlement.action == "bury"
-    if settlement.mark:
-        # What is marked is the entry that had its id before it.
-        fate = replace(fate, marked=False)
+    # What came under the id of another entry has a mark of its own; and what is old is nobody's who doesn't hold it: settle tells.
+    fate = replace(fate, marked=fate.marked and not settlement.mark, old=False)
     if fate.settled(since_ms, buried=buries) is not None:
         return settlement
     walked_ms = fate.marks.walked_since_ms
-    walked = walked_ms is not None and since_ms >= walked_ms
-    # Where it was looked for, marks say so, unless they were lost since.
-    if not walked or (fate.old and not looked_for):
+    if walked_ms is None or since_ms < walked_ms:
         return None
-    # Of what is old its mark was dropped: then marks tell nothing, however far back they are complete, and results alone do.
-    complete_ms = whole_since_ms if fate.old else fate.marks.results_since_ms or 0
-    if buries or doubt.written or since_ms >= complete_ms:
-        # A letter that comes twice costs a person a look; one that never comes costs an order.
+    # It was looked for. A letter that comes twice costs a person a look; one that never comes costs an order.
+    if buries or doubt.written:
         return replace(settlement, stands_since_ms=LOOKED_FOR)
     return replace(settlement, action="unknown", fields=(), copy="")
 
@@ -363,7 +349,7 @@ def _tell(settling: Settling, decided: int) -> None:
     log.warning(
         "doubts settled",
         given_out=settling.new,
-        found=decided - settling.new - settling.unknown,
+        found=decided - settling.new - settling.unknown - len(settling.left) - len(settling.in_doubt),
         unknown=settling.unknown,
     )
     if settling.unknown:

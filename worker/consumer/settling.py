@@ -89,7 +89,7 @@ class Settler:
         kinds = Counter(map(kind, done))
         self._tally.settle(kinds)
         self._tally.hand_back(len(in_hand) - len(outcomes) + released)
-        _report(done, kinds)
+        _report(done, kinds, left=settling.left)
 
     def _release_what_has_no_room(self, outcomes: Sequence[Outcome]) -> tuple[list[Retry], int]:
         """Leave to the stream, at what they are charged with, those that too many others wait beside; return the rest, and how many."""
@@ -161,8 +161,14 @@ def _unbegun(in_hand: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[D
     return [left[each.entry_id] for each in in_hand if each.entry_id in left] if left else []
 
 
-def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int]) -> None:
+def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int], *, left: Sequence[str]) -> None:
     log.info("batch settled", entries=len(outcomes), **kinds)
+    if left:
+        log.warning(
+            "left to those who took these over while this replica stood still",
+            entries=len(left),
+            entry_id=left[0],
+        )
     for outcome in outcomes:
         if isinstance(outcome, Dead):
             log.warning(

@@ -133,14 +133,16 @@ LOOKED_FOR = -1
 
 
 class Settling(Struct, frozen=True):
-    """What a settle did: how many entries were not settled before, and which are in doubt.
+    """What a settle did: how many entries were not settled before, which are in doubt, and which are left to others.
 
-    These have no mark, and marks of their time are not complete: Redis has lost what it knew of them, or they were
-    settled while this process slept, longer than marks are kept. Nothing was done about them.
+    What is in doubt has no mark, and marks of its time are not complete: Redis has lost what it knew. What is left has none
+    since its mark may have been dropped, and is not in our hands any more: this process slept meanwhile. Nothing was done
+    about either.
     """
 
     new: int = 0
     in_doubt: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     unknown: int = 0
 
 

@@ -17,7 +17,6 @@ class Marked(Struct, frozen=True):
     """
 
     made: str = ""
-    horizon_ms: int = 0
     results_since_ms: int | None = None
     letters_since_ms: int | None = None
     walked_since_ms: int | None = None

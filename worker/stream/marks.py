@@ -38,7 +38,7 @@ class Marks:
     def _make(self, entry_ids: Sequence[str], known: Marked) -> Marked | None:
         names = self._names
         since = (known.results_since_ms, known.letters_since_ms, known.walked_since_ms)
-        facts = [known.made, known.horizon_ms or "", *("" if each is None else each for each in since)]
+        facts = [known.made, *("" if each is None else each for each in since)]
         with outages():
             found = self._remember(
                 [names.results, names.dead_letters, names.settled, names.settled_before], [*facts, *entry_ids]
@@ -46,4 +46,4 @@ class Marks:
         if found is None:
             return None
         made, results, letters, walked = map(text, found)
-        return Marked(made, 0, int(results), int(letters), int(walked) if walked else None)
+        return Marked(made, int(results), int(letters), int(walked) if walked else None)

@@ -36,6 +36,9 @@ LOOKS_A_LEASE = 5
 # Redis does nothing else meanwhile: a few milliseconds at the most. Above the entries of any usual stream node, since
 # a node that is larger than the limit would never go.
 MOST_LET_GO_AT_ONCE = 5000
+# Of entries that can't come back. Whoever is at work on one that nobody knows to be in hand any more, since the group was
+# lost, settles it within that time.
+MARKS_STAY_MS = 600_000
 # A replica tries those it has set aside more often, and notes them again.
 SET_ASIDE_STANDS_MS = 60_000
 # Of dead letters that are settled in one call: about five milliseconds of Redis.
@@ -65,6 +68,7 @@ class OrderStream:
         results_channel: str | None,
         unpublished: Unpublished | None = None,
         batch_bytes: int = BATCH_BYTES,
+        marks_stay_ms: int = MARKS_STAY_MS,
         clock: ServerClock | None = None,
     ) -> None:
         self._link = link
@@ -73,6 +77,7 @@ class OrderStream:
         self._channel = results_channel or ""
         self._unpublished = unpublished or Unpublished()
         self._batch_bytes = batch_bytes
+        self._marks_stay_ms = marks_stay_ms
         self._clock = clock or ServerClock(link)
         self._information = StreamInformation(link, names)
         # Ends a little before whoever has it looks again: so it may be anybody's.
@@ -274,12 +279,12 @@ class OrderStream:
         written_since_ms: int = 0,
         meanwhile: Callable[[], None] = _nothing,
     ) -> Settling:
-        """Publish or bury each that is not settled yet and ack it, in one step, but for what is in doubt.
+        """Publish or bury each that is not settled yet and ack it, in one step, but for what is in doubt or left to others.
 
         The rows that were written just now stand since `written_since_ms`. `meanwhile` is called while Redis is at it. Large
         dead letters are settled in several calls, so that nobody else has to wait for all of them.
         """
-        new, in_doubt, unknown = 0, list[str](), 0
+        new, in_doubt, left, unknown = 0, list[str](), list[str](), 0
         # The same for all parts: marks that the first one makes tell nothing of rows that were written before.
         remembered = self.marks_made
         for part in slices(settlements):
@@ -287,7 +292,8 @@ class OrderStream:
             meanwhile = _nothing
             new, unknown = new + settling.new, unknown + settling.unknown
             in_doubt += settling.in_doubt
-        return Settling(new, tuple(in_doubt), unknown)
+            left += settling.left
+        return Settling(new, tuple(in_doubt), tuple(left), unknown)
 
     def _settle_slice(
         self,
@@ -301,15 +307,24 @@ class OrderStream:
         keys += [names.settled_before, names.unknown]
         with outages():
             settled = self._settle.begin(
-                keys, [names.group, self._channel, written_since_ms, remembered, packed(settlements)]
+                keys,
+                [
+                    names.group,
+                    names.consumer,
+                    self._channel,
+                    written_since_ms,
+                    remembered,
+                    packed(settlements),
+                ],
             )
             try:
                 meanwhile()
             finally:
-                published, buried, in_doubt, made, unknown, unpublished, why = settled()
+                published, buried, in_doubt, left, made, unknown, unpublished, why = settled()
         self.marks_made = text(made)
         self._unpublished.note(unpublished, why, self._channel)
-        return Settling(int(published) + int(buried), tuple(map(text, in_doubt)), int(unknown))
+        new = int(published) + int(buried)
+        return Settling(new, tuple(map(text, in_doubt)), tuple(map(text, left)), int(unknown))
 
     def leave(self) -> None:
         """Remove this consumer, unless something is still pending for it."""
@@ -318,19 +333,20 @@ class OrderStream:
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         """Trim orders older than `keep_ms` that every group has acked, results beyond `most_results`, and marks.
 
-        0 keeps all orders, or all results. Marks of entries that can't come back go in either case. What any group
+        0 keeps all orders, or all results. Marks of entries that can't come back go in either case, after a while. What any group
         has pending or has not read stays, however old, and so do all marks while any group has yet to ask the inbox
         about an entry that was trimmed. Without our group nothing is touched.
         """
         names = self._names
         keep_from = f"{max(self._clock.now_ms() - keep_ms, 0)}-0" if keep_ms else ""
         keys = [names.orders, names.settled, names.results, names.dead_letters, names.settled_before]
+        limits: list[str | int] = [keep_from, most_results, MOST_LET_GO_AT_ONCE, self._marks_stay_ms]
         with outages():
             # A group that is made after this has nothing noted yet.
             groups = [text(each["name"]) for each in self._information.groups()]
             orders, marks, results, more = self._retain(
                 keys + [names.trimmed_of(group) for group in groups],
-                [names.group, keep_from, most_results, MOST_LET_GO_AT_ONCE],
+                [names.group, *limits, self._clock.in_scripts()],
             )
         return Retained(int(orders), int(marks), int(results), bool(more))
 

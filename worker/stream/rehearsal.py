@@ -36,7 +36,8 @@ class Rehearsal:
         self._link = link
         self._names = names.scratch(f"{time.time_ns():x}-{names.consumer}")
         self._channel = results_channel
-        self._stage = OrderStream(link, self._names, lease_ms=lease_ms, results_channel=None)
+        # Marks are dropped at once, so that all it takes is rehearsed.
+        self._stage = OrderStream(link, self._names, lease_ms=lease_ms, results_channel=None, marks_stay_ms=0)
         self._mending = Mending(link, self._names, lease_ms=lease_ms, results_channel=None)
         self._evidence = StreamEvidence(link, self._names)
         self._marks = Marks(link, self._names, lease_ms=lease_ms)

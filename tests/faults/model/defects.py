@@ -68,6 +68,12 @@ class _Unsweeping(FakeOrders):
         return []
 
 
+class _Sleepwalker(FakeOrders):
+    def _left_to_others(self, entry_id: str) -> bool:
+        del entry_id
+        return False
+
+
 class _FromNow(FakeStream):
     def make_group(self, name: str = "") -> Group:
         newest = max(map(id_order, self.entries), default=(0, 0))
@@ -189,6 +195,7 @@ DEFECTS = {
     "hands back what stays leased": Defect(Parts(orders=_Holding)),
     "forgets outcomes in an outage": Defect(Parts(worker=_LosesOutcomes)),
     "looks for nothing unseen": Defect(Parts(orders=_Unsweeping)),
+    "settles below the horizon what others have settled": Defect(Parts(orders=_Sleepwalker)),
     "takes an unknown commit for a failure": _at_store(_Pessimist),
     "takes an unknown commit for a success": _at_store(_Optimist),
     "buries the whole batch": _at_store(_Lumping),

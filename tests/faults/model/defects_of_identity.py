@@ -46,10 +46,8 @@ def _by_content_alone(delivery: Delivery, content: Content, record: OrderRecord)
     return _conflict(delivery, content, record)
 
 
-def _never_published(
-    doubt: doubts.Doubt, fate: Fate, *, looked_for: bool, whole_since_ms: int
-) -> Settlement | None:
-    decided = _decided(doubt, fate, looked_for=looked_for, whole_since_ms=whole_since_ms)
+def _never_published(doubt: doubts.Doubt, fate: Fate) -> Settlement | None:
+    decided = _decided(doubt, fate)
     if decided is not None and decided.action == "unknown":
         return replace(doubt.settlement, stands_since_ms=LOOKED_FOR)
     return decided

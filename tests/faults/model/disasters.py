@@ -95,7 +95,7 @@ def _become(fleet: SimulatedFleet, old: FakeStream) -> None:
     stream = fleet.stream
     stream.results.become(old.results)
     # Ids are times, so what comes after the loss has others than what was lost. Names stand in nobody's memory.
-    kept = {name: vars(stream)[name] for name in ("_last", "group_name", "results")}
+    kept = {name: vars(stream)[name] for name in ("_last", "group_name", "results", "marks_stay_ms")}
     vars(stream).update(vars(old) | kept)
 
 

@@ -124,8 +124,8 @@ def _results(world: World, fleet: SimulatedFleet) -> Iterator[str]:
 def _unknown(world: World, fleet: SimulatedFleet) -> Iterator[str]:
     """I4: nobody is asked about what the streams can tell."""
     results, marks_lost = fleet.stream.results, world.struck.keys() & {*MARKS_GONE, *WIPING}
-    # Where another fleet's results came first, marks are incomplete from the beginning; old ones are dropped.
-    marks_incomplete = marks_lost or world.plan.one_results_stream or fleet.stream.horizon_ms
+    # Where another fleet's results came first, marks are incomplete from the beginning.
+    marks_incomplete = marks_lost or world.plan.one_results_stream
     there = {result["entry_id"] for result in results if _is_ours(world, fleet, result["order_id"])}
     for entry_id in {*fleet.stream.unknown, *fleet.taken_for_published}:
         if entry_id in there:

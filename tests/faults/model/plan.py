@@ -30,6 +30,9 @@ KNOWLEDGE = (
 )
 # After these only a repair finds a row that was committed and not settled, where its entry is gone.
 UNGROUPING = ("group lost", "marks and group lost", "group renamed")
+# After these what is in somebody's hands is pending for nobody.
+LETTING_GO = (*UNGROUPING, *WIPING, "entry id used again")
+LONGER_THAN_ANY_HISTORY_MS = 3_600_000
 LOSSES = ("group lost", "entry trimmed", *KNOWLEDGE, *WIPING)
 CLOCKS = ("clock ahead", "clock back")
 LEAVING = ("drain", "hurried drain")
@@ -101,6 +104,15 @@ class Plan(Struct, frozen=True):
     counts_added: bool = True
     # What a person decides in the end where nobody can know.
     republishes: bool = False
+
+    @property
+    def marks_stay_ms(self) -> int:
+        """How long marks stay of what can't come back.
+
+        Nobody has anything in hand that is not pending for longer than that; they are dropped at once where nothing makes
+        that of what is in hand.
+        """
+        return LONGER_THAN_ANY_HISTORY_MS if any(each.kind in LETTING_GO for each in self.faults) else 0
 
 
 def random_plan(seed: int) -> Plan:

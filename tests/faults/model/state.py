@@ -92,6 +92,7 @@ class State:
         for source, ending in (("orders", ""), ("others", "-b"))[: plan.fleets]:
             results = "results" if plan.one_results_stream else f"{source}:results"
             its_own = stream(self.clock, counts_added=plan.counts_added)
+            its_own.marks_stay_ms = plan.marks_stay_ms
             if plan.one_results_stream and fleets:
                 its_own.results = fleets[0].stream.results
             fleets.append(SimulatedFleet(Fleet(source, results), its_own, ending))

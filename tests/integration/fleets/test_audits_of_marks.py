@@ -76,6 +76,7 @@ def test_question_is_told_and_decided_when_results_are_limited(
     assert len(result_ids(doubtful)) == (SETTLED if "--republish" in arguments else KEPT)
 
 
+@pytest.mark.usefixtures("marks_go_at_once")
 def test_question_is_decided_when_retention_has_passed_its_entry(doubtful: Deployment) -> None:
     """Proves that whoever answers is not asked again, although marks of that age have been dropped."""
     with running(doubtful, orders_keep_s=1, block_ms=50, lease_ms=1000):

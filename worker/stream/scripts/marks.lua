@@ -2,8 +2,8 @@
 -- A mark is an entry id, or one with `:` and content behind it, scored by the milliseconds of the entry, or by when it was
 -- made if that was later. What is known of all of them stands among them, scored +inf, so that it is lost with them:
 -- `made`, when the first was made; `results` and `letters`, from when on what was given out has left a mark; `walked`,
--- from when on all that is there was looked through; `horizon`, below which marks were dropped. Times are in ms by the
--- clock of the server, but for `made`, in microseconds, so that no two are the same. `with=` and the key of a group says
+-- from when on all that is there was looked through; `horizon`, below which marks were dropped, and what it will be: `rising`, where it was when that was
+-- `noted`. Times are in ms by the clock of the server, but for `made`, in microseconds, so that no two are the same. `with=` and the key of a group says
 -- that what was marked there belongs to what is known; it holds `begun` in turn.
 local seconds, micros = unpack(redis.call('TIME'))
 local now = seconds * 1000 + math.floor(micros / 1000)

@@ -14,7 +14,13 @@ local settlements = cmsgpack.unpack(ARGV[5])
 -- include: clock
 -- include: marks
 local asked_at = clock(ARGV[4])
--- include: standing
+
+-- Whether an entry is in somebody's hands, or was when it was trimmed.
+local function in_flight(id)
+  -- The group may be gone just now; then nothing is pending, and what else there is must not fail for it.
+  local pending = redis.pcall('XPENDING', orders, group, id, id, 1)
+  return (not pending.err and #pending > 0) or redis.call('ZSCORE', trimmed, id) ~= false
+end
 
 if token ~= '' and tonumber(redis.call('ZSCORE', repairs, token) or 0) < asked_at then return nil end
 for _, settlement in ipairs(settlements) do

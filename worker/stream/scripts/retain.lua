@@ -1,14 +1,17 @@
 -- Lets go of what nobody can need: entries every group has done with, results, marks of entries that can't come back.
 -- KEYS: orders, settled marks, results, dead letters, marks of the version before, trimmed entries of each group
--- ARGV: group, id of the oldest entry to keep (empty: keep all), most results (0: keep all), most to let go at once
+-- ARGV: group, id of the oldest entry to keep (empty: keep all), most results (0: keep all), most to let go at once, for how
+-- many ms marks stay of what can't come back, now in ms (empty: the server's)
 -- Returns {orders trimmed, marks dropped, results trimmed, 1 where more can go}. Repeatable.
 local orders, marks, results, letters, before = unpack(KEYS)
-local own, keep_from, most_results, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local own, keep_from, most_results, most, stay = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local last_of_all = '18446744073709551615-18446744073709551615'
 
+-- include: clock
 -- include: marks
 -- include: named
 -- include: ids
+local asked_at = clock(ARGV[6])
 local function first_of(one, other) return earlier(one, other) and one or other end
 
 -- Returns the first id that each group of a stream still needs, by name: its oldest pending, or its last delivered.
@@ -58,26 +61,41 @@ end
 -- pending is in neither, and comes again all the same as long as it is noted: until then no mark goes.
 local noted = false
 for place = 6, #KEYS do noted = noted or redis.call('EXISTS', KEYS[place]) == 1 end
+if noted then return {trimmed, 0, results_trimmed, more} end
 local kept_from = needed_by_any
 local first = redis.call('XRANGE', orders, '-', '+', 'COUNT', 1)[1]
 if first then kept_from = first_of(kept_from, first[1]) end
-kept_from = string.match(kept_from, '^%d+')
-local function drop(key)
-  local dropped = 0
-  if noted then return dropped end
-  local due = redis.call('ZCOUNT', key, '-inf', '(' .. kept_from)
-  if due > 0 then
-    -- In the same step settle learns from where on marks tell: a process that slept longer than they were kept may
-    -- still settle what others have settled.
-    if key == before then
-      redis.call('ZADD', key, 'GT', kept_from, 'horizon')
-      due = redis.call('ZCOUNT', key, '-inf', '(' .. kept_from)
-    end
-    if tonumber(kept_from) > (known.horizon or 0) then know('horizon', tonumber(kept_from)) end
-    if due > 0 then dropped = dropped + redis.call('ZREMRANGEBYRANK', key, 0, math.min(due, most) - 1) end
-    if due > most then more = 1 end
+kept_from = tonumber(string.match(kept_from, '^%d+'))
+
+-- How many marks are of entries before a time.
+local function below(key, limit)
+  local found = redis.call('ZCOUNT', key, '-inf', '(' .. string.format('%.0f', limit))
+  local its_own = redis.call('ZSCORE', key, 'horizon')
+  return its_own and tonumber(its_own) < limit and found - 1 or found
+end
+
+-- The horizon rises to what could not come back when that was noted, once marks have stayed for long enough: whoever was at
+-- work on it then, and finds it neither pending nor noted, since its group was lost, has settled it, or sleeps.
+local function rise()
+  local rising, at = kept.rising or kept_from, math.min(kept.noted or asked_at, asked_at)
+  if asked_at - at >= stay then
+    if rising > (known.horizon or 0) and below(marks, rising) + below(before, rising) > 0 then know('horizon', rising) end
+    rising, at = kept_from, asked_at
   end
-  return dropped
+  if rising ~= kept.rising then know('rising', rising) end
+  if at ~= kept.noted then know('noted', at) end
+end
+if below(marks, kept_from) + below(before, kept_from) > 0 then rise() end
+
+-- In the same step settle learns from where on a missing mark tells nothing.
+local function drop(key)
+  local limit = math.min(known.horizon or 0, kept_from)
+  local due = below(key, limit)
+  if due == 0 then return 0 end
+  if key == before then redis.call('ZADD', key, 'GT', limit, 'horizon') end
+  redis.call('ZREMRANGEBYRANK', key, 0, math.min(due, most) - 1)
+  if due > most then more = 1 end
+  return math.min(due, most)
 end
 -- A mark that stands in both counts once.
 return {trimmed, math.max(drop(marks), drop(before)), results_trimmed, more}

@@ -1,16 +1,19 @@
--- Publishes or buries each entry unless it is settled already, and acks it whatever the pending list says.
+-- Publishes or buries each entry unless it is settled already, and acks it whatever the pending list says, but for one of
+-- which marks were dropped: that is settled by whom it is pending for, and by nobody else.
 -- KEYS: orders, results, dead letters, settled marks, trimmed entries, marks of the version before, unknown
--- ARGV: group, channel (may be empty), since when the rows stand that were written just now, what the caller knows as
+-- ARGV: group, consumer, channel (may be empty), since when the rows stand that were written just now, what the caller knows as
 --   `made` (may be empty), packed list of {entry id, action, fields, copy, since when its row stands (-1: it was looked
 --   for, and never given out; none: it was written just now), mark (empty: its entry id)}
--- Returns {published, buried, ids in doubt, made, newly unknown, copies that could not be published, why}. Repeatable: the mark makes it one result ever.
+-- Returns {published, buried, ids in doubt, ids left to others, made, newly unknown, copies that could not be published, why}.
+-- Repeatable: the mark makes it one result ever.
 -- Actions: publish, bury, ack; unknown: ack, and note that nobody can know whether it was published.
--- An entry is in doubt where it has no mark and marks of its time are not complete: nothing is done about it.
+-- An entry is in doubt where it has no mark and marks of its time are not complete; it is left to others where its mark may
+-- have been dropped and it is not in the caller's hands any more. Nothing is done about either.
 local orders, results, letters, marks, trimmed, before, unknown = unpack(KEYS)
-local group, channel, written_since, remembered = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local settlements = cmsgpack.unpack(ARGV[5])
+local group, consumer, channel = ARGV[1], ARGV[2], ARGV[3]
+local written_since, remembered = tonumber(ARGV[4]), ARGV[5]
+local settlements = cmsgpack.unpack(ARGV[6])
 -- include: marks
--- include: standing
 
 -- Calls with the first and the last of as many things as fit on Lua's stack, until it was all of them.
 local function in_parts(things, call)
@@ -39,24 +42,34 @@ look_in(before)
 if known.made and string.format('%.0f', known.made) == remembered then written_since = math.huge end
 
 local function in_doubt(settlement)
-  local id, stands = settlement[1], settlement[5] or written_since
-  if stands == -1 then return false end
-  if milliseconds(id) < horizon and not in_flight(id) then return true end
-  return not complete(settlement[2], stands)
+  local stands = settlement[5] or written_since
+  return stands ~= -1 and not complete(settlement[2], stands)
+end
+
+-- Below the horizon is what could not come again: others have settled it while the caller slept, and its mark is gone.
+local function left_to_others(id)
+  if milliseconds(id) >= horizon then return false end
+  -- The group may be gone just now; then nothing is pending, and the batch must not fail for it.
+  local pending = redis.pcall('XPENDING', orders, group, id, id, 1, consumer)
+  local held = not pending.err and #pending > 0
+  return not held and not redis.call('ZSCORE', trimmed, id)
 end
 
 -- Counted by hand: `#` looks for the end of a table anew each time.
-local open, new, doubted, ids, acked, lost = {}, {}, {}, {}, 0, 0
+local open, new, doubted, left, ids, acked, lost = {}, {}, {}, {}, {}, 0, 0
 local count = 0
 for place, settlement in ipairs(settlements) do
   local id, action, name = settlement[1], settlement[2], names[place]
-  local held = false
-  if action == 'unknown' then
-    if not settled[name] then lost = lost + redis.call('ZADD', unknown, 'NX', now, id) end
-  elseif action ~= 'ack' and not settled[name] then
-    if in_doubt(settlement) then
+  local untouched = false
+  if action ~= 'ack' and not settled[name] then
+    if left_to_others(id) then
+      left[#left + 1] = id
+      untouched = true
+    elseif action == 'unknown' then
+      lost = lost + redis.call('ZADD', unknown, 'NX', now, id)
+    elseif in_doubt(settlement) then
       doubted[#doubted + 1] = id
-      held = true
+      untouched = true
     else
       settled[name] = true
       count = count + 1
@@ -64,7 +77,7 @@ for place, settlement in ipairs(settlements) do
       new[count] = name
     end
   end
-  if not held then
+  if not untouched then
     acked = acked + 1
     ids[acked] = id
   end
@@ -112,4 +125,5 @@ in_parts(ids, function(first, last)
   redis.call('XACK', orders, group, unpack(ids, first, last))
   if some_trimmed then redis.call('ZREM', trimmed, unpack(ids, first, last)) end
 end)
-return {published, buried, doubted, known.made and string.format('%.0f', known.made) or '', lost, unpublished, why}
+local made = known.made and string.format('%.0f', known.made) or ''
+return {published, buried, doubted, left, made, lost, unpublished, why}
