@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +55,10 @@ class MovingRedis:
         """The URL with the name."""
         return through(self.primary.url, self.name.port)
 
-    def demote(self) -> LocalRedis:
+    def demote(self, kind: Callable[[Path, Mapping[str, str]], LocalRedis] = LocalRedis) -> LocalRedis:
         """Let a replica have everything, and turn the primary into a replica of nobody; return the one that has it."""
         self.moves += 1
-        replica = LocalRedis(self.folder / f"redis-{self.moves}", {"masterauth": self.primary.password})
+        replica = kind(self.folder / f"redis-{self.moves}", {"masterauth": self.primary.password})
         make_directory(replica.directory)
         # The name goes on, and so does its password.
         write_secret(replica.directory / "password", self.primary.password)
