@@ -450,7 +450,7 @@ class FakeOrders:
                 mark = each.mark or each.entry_id
                 since_ms = just_written if each.stands_since_ms is None else each.stands_since_ms
                 missing = mark not in stream.settled
-                if each.action != "ack" and missing and self._left_to_others(each.entry_id):
+                if each.action != "ack" and missing and self._left_to_others(each):
                     left.append(each.entry_id)
                     continue
                 if each.action == "unknown" and missing and each.entry_id not in stream.unknown:
@@ -562,9 +562,14 @@ class FakeOrders:
     def _mine(self, group: Group) -> list[str]:
         return [entry_id for entry_id, each in group.pending.items() if each.consumer == self._consumer]
 
-    def _left_to_others(self, entry_id: str) -> bool:
-        ours = self.group is not None and entry_id in self._mine(self.group)
-        return self.stream.is_old(entry_id) and not ours and entry_id not in self.noted
+    def _left_to_others(self, settlement: Settlement) -> bool:
+        entry_id = settlement.entry_id
+        if not self.stream.is_old(entry_id):
+            return False
+        pending = self.group.pending.get(entry_id) if self.group is not None else None
+        if pending is not None:
+            return pending.consumer != self._consumer
+        return settlement.action != "bury" and entry_id not in self.noted
 
     def _drop_marks(self) -> int:
         if any(self.stream.noted.get(group) for group in self.stream.groups):
@@ -589,6 +594,8 @@ class FakeOrders:
             return
         rising_ms, noted_ms = stream.rising or (before_ms, self._now_ms)
         noted_ms = min(noted_ms, self._now_ms)
+        if rising_ms > before_ms:
+            rising_ms, noted_ms = before_ms, self._now_ms
         if self._now_ms - noted_ms >= stream.marks_stay_ms:
             if self._marks_below(rising_ms):
                 stream.horizon_ms = max(stream.horizon_ms, rising_ms)

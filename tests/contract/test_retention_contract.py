@@ -238,13 +238,11 @@ def test_entry_whose_mark_was_dropped_is_not_settled_again_by_a_late_sleeper(str
     streams.pass_time(1)
     owner.retain(keep_ms=KEEP_MS, most_results=0)
 
-    published = sleeper.settle([publication(entry_id)]).new
-    buried = sleeper.settle([burial(entry_id)]).new
+    settling = sleeper.settle([publication(entry_id)])
 
     assert entry_id not in streams.marks()
-    assert (published, buried) == (0, 0)
+    assert (settling.new, settling.left) == (0, (entry_id,))
     assert len(streams.results()) == 2
-    assert streams.letters() == []
 
 
 STAY_MS = 10 * KEEP_MS
@@ -333,6 +331,51 @@ def test_what_is_pending_for_somebody_is_settled_however_old_its_id_is(streams: 
 
     assert (dropped, others.left) == (1, (again,)), "it is not theirs"
     assert (settling.new, settling.left) == (1, ())
+
+
+def test_letter_goes_out_where_nobody_has_its_entry_any_more(streams: Streams) -> None:
+    """Proves it for an entry without a row: its group was lost while it was in hand, and it was trimmed."""
+    one = streams.consumer("one")
+    streams.add(b"symbol", b"A")
+    (at_work,) = one.read(1, 1)
+    streams.pass_time(KEEP_MS)
+    streams.add(b"symbol", b"B")
+    streams.trim_to(1)
+    streams.destroy_group()
+    one.ensure_group()
+    one.settle([publication(each.entry_id) for each in one.read(1, 1)])
+    streams.pass_time(KEEP_MS)
+    settled_orders(streams, one, 1)
+    streams.trim_to(1)
+    one.retain(keep_ms=0, most_results=0)
+
+    old = streams.evidence().fates([at_work.entry_id])[at_work.entry_id].old
+    settlings = [one.settle([burial(at_work.entry_id)]) for _ in range(2)]
+
+    assert old
+    assert [(each.new, each.left) for each in settlings] == [(1, ()), (0, ())]
+    assert len(streams.letters()) == 1
+
+
+def test_horizon_does_not_rise_above_a_stream_that_was_made_anew_with_earlier_ids(streams: Streams) -> None:
+    one = streams.consumer("one", marks_stay_ms=STAY_MS)
+    start, *_ = settled_orders(streams, one, 1)
+    streams.pass_time(10 * STAY_MS)
+    settled_orders(streams, one, 1)
+    streams.trim_to(1)
+    one.retain(keep_ms=0, most_results=0)
+    streams.delete_stream()
+    one.ensure_group()
+    milliseconds = int(start.partition("-")[0])
+    for later in (1, 2):
+        again = streams.add_under(f"{milliseconds + later * KEEP_MS}-0", b"symbol", b"B")
+        one.settle([publication(each.entry_id) for each in one.read(1, 1)])
+    streams.trim_to(1)
+    streams.pass_time(STAY_MS)
+
+    one.retain(keep_ms=0, most_results=0)
+
+    assert not streams.evidence().fates([again])[again].old
 
 
 def test_late_sleeper_settles_nothing_again_while_the_group_is_missing(streams: Streams) -> None:

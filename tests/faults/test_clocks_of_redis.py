@@ -126,4 +126,4 @@ def test_replica_that_was_stopped_for_longer_than_marks_stay_gives_nothing_out_a
         sleeping.signal(signal.SIGCONT)
         assert_each_has_one_effect(here, load, [awake, sleeping])
 
-    assert "left to those who took these over" in sleeping.said
+    assert "this replica stood still for too long to tell" in sleeping.said

@@ -351,6 +351,7 @@ def _tell(settling: Settling, decided: int) -> None:
         given_out=settling.new,
         found=decided - settling.new - settling.unknown - len(settling.left) - len(settling.in_doubt),
         unknown=settling.unknown,
+        left=len(settling.left),
     )
     if settling.unknown:
         log.error(

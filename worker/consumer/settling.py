@@ -165,12 +165,12 @@ def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int], *, left: Sequ
     log.info("batch settled", entries=len(outcomes), **kinds)
     if left:
         log.warning(
-            "left to those who took these over while this replica stood still",
+            "not settled, others have done that or will: this replica stood still for too long to tell",
             entries=len(left),
             entry_id=left[0],
         )
     for outcome in outcomes:
-        if isinstance(outcome, Dead):
+        if isinstance(outcome, Dead) and outcome.delivery.entry_id not in left:
             log.warning(
                 "dead letter",
                 entry_id=outcome.delivery.entry_id,

@@ -69,8 +69,8 @@ class _Unsweeping(FakeOrders):
 
 
 class _Sleepwalker(FakeOrders):
-    def _left_to_others(self, entry_id: str) -> bool:
-        del entry_id
+    def _left_to_others(self, settlement: Settlement) -> bool:
+        del settlement
         return False
 
 

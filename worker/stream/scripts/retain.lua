@@ -78,6 +78,8 @@ end
 -- work on it then, and finds it neither pending nor noted, since its group was lost, has settled it, or sleeps.
 local function rise()
   local rising, at = kept.rising or kept_from, math.min(kept.noted or asked_at, asked_at)
+  -- The stream was made anew, with earlier ids.
+  if rising > kept_from then rising, at = kept_from, asked_at end
   if asked_at - at >= stay then
     if rising > (known.horizon or 0) and below(marks, rising) + below(before, rising) > 0 then know('horizon', rising) end
     rising, at = kept_from, asked_at
