@@ -22,6 +22,7 @@ from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import running
 from tests.processes import victim
 from tests.skips import Reason, skip
+from worker.consumer import retention
 
 SETTLED, KEPT = 20, 5
 
@@ -77,8 +78,11 @@ def test_question_is_told_and_decided_when_results_are_limited(
 
 
 @pytest.mark.usefixtures("marks_go_at_once")
-def test_question_is_decided_when_retention_has_passed_its_entry(doubtful: Deployment) -> None:
+def test_question_is_decided_when_retention_has_passed_its_entry(
+    doubtful: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Proves that whoever answers is not asked again, although marks of that age have been dropped."""
+    monkeypatch.setattr(retention, "EVERY_S", 0.2)
     with running(doubtful, orders_keep_s=1, block_ms=50, lease_ms=1000):
         eventually(lambda: doubtful.redis.xlen(doubtful.orders) <= 1, within=30)
         doubtful.submit([small_order("new")])
