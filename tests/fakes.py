@@ -569,7 +569,7 @@ class FakeOrders:
         pending = self.group.pending.get(entry_id) if self.group is not None else None
         if pending is not None:
             return pending.consumer != self._consumer
-        return settlement.action != "bury" and entry_id not in self.noted
+        return entry_id not in self.noted
 
     def _drop_marks(self) -> int:
         if any(self.stream.noted.get(group) for group in self.stream.groups):

@@ -238,11 +238,11 @@ def test_entry_whose_mark_was_dropped_is_not_settled_again_by_a_late_sleeper(str
     streams.pass_time(1)
     owner.retain(keep_ms=KEEP_MS, most_results=0)
 
-    settling = sleeper.settle([publication(entry_id)])
+    settlings = [sleeper.settle([each(entry_id)]) for each in (publication, burial)]
 
     assert entry_id not in streams.marks()
-    assert (settling.new, settling.left) == (0, (entry_id,))
-    assert len(streams.results()) == 2
+    assert [(each.new, each.left) for each in settlings] == [(0, (entry_id,))] * 2
+    assert (len(streams.results()), streams.letters()) == (2, [])
 
 
 STAY_MS = 10 * KEEP_MS
@@ -331,30 +331,6 @@ def test_what_is_pending_for_somebody_is_settled_however_old_its_id_is(streams: 
 
     assert (dropped, others.left) == (1, (again,)), "it is not theirs"
     assert (settling.new, settling.left) == (1, ())
-
-
-def test_letter_goes_out_where_nobody_has_its_entry_any_more(streams: Streams) -> None:
-    """Proves it for an entry without a row: its group was lost while it was in hand, and it was trimmed."""
-    one = streams.consumer("one")
-    streams.add(b"symbol", b"A")
-    (at_work,) = one.read(1, 1)
-    streams.pass_time(KEEP_MS)
-    streams.add(b"symbol", b"B")
-    streams.trim_to(1)
-    streams.destroy_group()
-    one.ensure_group()
-    one.settle([publication(each.entry_id) for each in one.read(1, 1)])
-    streams.pass_time(KEEP_MS)
-    settled_orders(streams, one, 1)
-    streams.trim_to(1)
-    one.retain(keep_ms=0, most_results=0)
-
-    old = streams.evidence().fates([at_work.entry_id])[at_work.entry_id].old
-    settlings = [one.settle([burial(at_work.entry_id)]) for _ in range(2)]
-
-    assert old
-    assert [(each.new, each.left) for each in settlings] == [(1, ()), (0, ())]
-    assert len(streams.letters()) == 1
 
 
 def test_horizon_does_not_rise_above_a_stream_that_was_made_anew_with_earlier_ids(streams: Streams) -> None:

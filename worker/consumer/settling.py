@@ -170,9 +170,11 @@ def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int], *, left: Sequ
             entry_id=left[0],
         )
     for outcome in outcomes:
-        if isinstance(outcome, Dead) and outcome.delivery.entry_id not in left:
+        if isinstance(outcome, Dead):
             log.warning(
-                "dead letter",
+                "no dead letter, others have written it or will"
+                if outcome.delivery.entry_id in left
+                else "dead letter",
                 entry_id=outcome.delivery.entry_id,
                 order_id=outcome.order_id,
                 reason=outcome.reason,

@@ -47,13 +47,12 @@ local function in_doubt(settlement)
 end
 
 -- Below the horizon is what could not come again: others have settled it while the caller slept, and its mark is gone.
-local function left_to_others(id, action)
+local function left_to_others(id)
   if milliseconds(id) >= horizon then return false end
   -- The group may be gone just now; then nothing is pending, and the batch must not fail for it.
   local pending = redis.pcall('XPENDING', orders, group, id, id, 1)
   if not pending.err and #pending > 0 then return pending[1][2] ~= consumer end
-  -- A letter may be all that there is of its entry: one that comes twice costs a person a look, one that never comes an order.
-  return action ~= 'bury' and not redis.call('ZSCORE', trimmed, id)
+  return not redis.call('ZSCORE', trimmed, id)
 end
 
 -- Counted by hand: `#` looks for the end of a table anew each time.
@@ -63,7 +62,7 @@ for place, settlement in ipairs(settlements) do
   local id, action, name = settlement[1], settlement[2], names[place]
   local untouched = false
   if action ~= 'ack' and not settled[name] then
-    if left_to_others(id, action) then
+    if left_to_others(id) then
       left[#left + 1] = id
       untouched = true
     elseif action == 'unknown' then
