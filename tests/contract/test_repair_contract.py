@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from tests.contract.conftest import Streams
 from tests.contract.test_settlement_contract import burial, publication, taken
+from worker.consumer.ports import Orders
 from worker.domain.deliveries import LOOKED_FOR, Settlement
 from worker.domain.evidence import Fate
 
@@ -17,6 +18,17 @@ def lost(streams: Streams) -> str:
     one.settle([Settlement(entry_id, "ack")])
     streams.delete(entry_id)
     return entry_id
+
+
+def settled_long_ago(streams: Streams) -> tuple[Orders, str]:
+    """Somebody who has settled an entry whose mark was dropped since, and the entry."""
+    one, (entry_id,) = taken(streams)
+    one.settle([publication(entry_id)])
+    streams.pass_time(KEEP_MS + 1)
+    streams.add(b"symbol", b"B")
+    one.read(1, 1)
+    one.retain(keep_ms=KEEP_MS, most_results=0)
+    return one, entry_id
 
 
 def test_what_is_lost_is_published_once_however_often_it_is_restored(streams: Streams) -> None:
@@ -152,12 +164,7 @@ def test_entries_come_with_their_fields_where_they_are_there(streams: Streams) -
 
 
 def test_settle_names_what_it_leaves_to_those_who_settled_it_long_ago(streams: Streams) -> None:
-    one, (entry_id,) = taken(streams)
-    one.settle([publication(entry_id)])
-    streams.pass_time(KEEP_MS + 1)
-    streams.add(b"symbol", b"B")
-    one.read(1, 1)
-    one.retain(keep_ms=KEEP_MS, most_results=0)
+    one, entry_id = settled_long_ago(streams)
 
     again = one.settle([publication(entry_id)])
 
@@ -169,12 +176,7 @@ def test_settle_names_what_it_leaves_to_those_who_settled_it_long_ago(streams: S
 def test_what_is_left_to_others_is_neither_given_out_nor_noted_as_unknown_nor_acked(
     streams: Streams, since_ms: int
 ) -> None:
-    one, (entry_id,) = taken(streams)
-    one.settle([publication(entry_id)])
-    streams.pass_time(KEEP_MS + 1)
-    streams.add(b"symbol", b"B")
-    one.read(1, 1)
-    one.retain(keep_ms=KEEP_MS, most_results=0)
+    one, entry_id = settled_long_ago(streams)
     asked = [replace(publication(entry_id), stands_since_ms=since_ms), Settlement(entry_id, "unknown")]
 
     left = [one.settle([each]).left for each in asked]
@@ -186,12 +188,7 @@ def test_what_is_left_to_others_is_neither_given_out_nor_noted_as_unknown_nor_ac
 def test_what_counts_as_settled_long_ago_is_given_out_once_more_where_that_is_asked_for(
     streams: Streams,
 ) -> None:
-    one, (entry_id,) = taken(streams)
-    one.settle([publication(entry_id)])
-    streams.pass_time(KEEP_MS + 1)
-    streams.add(b"symbol", b"B")
-    one.read(1, 1)
-    one.retain(keep_ms=KEEP_MS, most_results=0)
+    _, entry_id = settled_long_ago(streams)
     again, anew = (
         Settlement(entry_id, action, publication(entry_id).fields) for action in ("republish", "rebury")
     )

@@ -1,12 +1,14 @@
 """What several fault tests share."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.faults.moving import Place
 from tests.faults.supervisor import Supervised, Supervisor
-from tests.harness import Deployment
+from tests.harness import Deployment, Servers
 
 
 @pytest.fixture
@@ -24,3 +26,16 @@ def supervised(deployment: Deployment, tmp_path: Path) -> Iterator[Supervised]:
     yield make
     for supervisor in made:
         supervisor.end()
+
+
+@pytest.fixture
+def place(own_deployment: Deployment) -> Iterator[Place]:
+    """The same streams and tables, at other addresses."""
+    with ExitStack() as opened:
+
+        def found(redis_url: str, database_url: str) -> Deployment:
+            made = opened.enter_context(Deployment(Servers(redis_url, database_url), "own", "postgres"))
+            made.accepted = own_deployment.accepted
+            return made
+
+        yield found

@@ -2,11 +2,12 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -14,7 +15,8 @@ import redis
 
 from tests.faults.framing import PostgresWire, Resp
 from tests.faults.proxy import Proxy
-from tests.harness import eventually
+from tests.harness import Deployment, eventually
+from tests.processes import WorkerProcess
 from worker.local import LocalPostgres, LocalRedis
 from worker.local.account import unprivileged_account
 from worker.local.directory import make_directory, write_secret
@@ -22,6 +24,10 @@ from worker.local.postgres import find_postgres
 
 LOOPBACK = "127.0.0.1"
 NAMED = "orders-worker-"
+PATIENCE_S = 30.0
+
+# The same streams and tables, at other addresses.
+Place: TypeAlias = Callable[[str, str], Deployment]
 
 
 def through(url: str, port: int) -> str:
@@ -212,3 +218,13 @@ _CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 
 _WRITTEN = "SELECT pg_current_wal_lsn()"
 _REPLAYED = "SELECT pg_last_wal_replay_lsn()"
 _RECEIVERS = "SELECT count(*) FROM pg_stat_wal_receiver"
+
+
+def is_ready(replica: WorkerProcess) -> bool:
+    return replica.get("/ready")[0] == 200
+
+
+def seconds_until_results_go_on(here: Deployment) -> float:
+    began, before = time.monotonic(), here.redis.xlen(here.results)
+    eventually(lambda: here.redis.xlen(here.results) > before, within=PATIENCE_S)
+    return time.monotonic() - began

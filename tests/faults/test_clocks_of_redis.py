@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.load import Load
-from tests.faults.moving import MovingRedis
+from tests.faults.moving import MovingRedis, Place, is_ready, seconds_until_results_go_on
 from tests.faults.other_clock import RedisOfAnotherTime
-from tests.faults.test_moved_endpoints import Place, is_ready, seconds_until_results_go_on
 from tests.faults.victim import REACHED
-from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import WorkerProcess, victim, workers
-from worker.bootstrap.commands import migrate
 from worker.consumer import retention
 from worker.local import LocalPostgres
 from worker.stream.orders import MARKS_STAY_MS
@@ -30,22 +28,11 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
-def redis_(tmp_path: Path) -> Iterator[RedisOfAnotherTime]:
+def own_redis(tmp_path: Path) -> Iterator[RedisOfAnotherTime]:
     server = RedisOfAnotherTime(tmp_path / "redis")
     server.start()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    """Streams and tables at an address."""
-    with ExitStack() as opened:
-
-        def found(redis_url: str, database_url: str) -> Deployment:
-            return opened.enter_context(Deployment(Servers(redis_url, database_url), "own", "postgres"))
-
-        yield found
 
 
 def assert_each_has_one_effect(here: Deployment, load: Load, replicas: list[WorkerProcess]) -> None:
@@ -57,17 +44,16 @@ def assert_each_has_one_effect(here: Deployment, load: Load, replicas: list[Work
 
 
 def test_nobody_leaves_and_nothing_is_lost_or_doubled_when_the_clock_of_redis_is_set_forth_and_back(
-    redis_: RedisOfAnotherTime, own_postgres: LocalPostgres, place: Place, tmp_path: Path
+    own_redis: RedisOfAnotherTime, own_deployment: Deployment, tmp_path: Path
 ) -> None:
-    here = place(redis_.url, own_postgres.url)
-    migrate(here.settings())
+    here = own_deployment
     load = Load(here)
 
     with workers(here, tmp_path, 3, **LIMITS) as replicas:
         with load.running():
             for ahead_s in (TWO_MINUTES_S, 0, -TWO_MINUTES_S, 3600, 0):
                 load.await_more()
-                redis_.set_ahead(ahead_s)
+                own_redis.set_ahead(ahead_s)
                 seconds, _ = here.redis.time()
                 assert abs(seconds - time.time() - ahead_s) < 30, "the clock was not set"
             load.await_more()
@@ -76,14 +62,18 @@ def test_nobody_leaves_and_nothing_is_lost_or_doubled_when_the_clock_of_redis_is
 
 @pytest.mark.parametrize("ahead_s", [TWO_MINUTES_S, -TWO_MINUTES_S], ids=["ahead", "behind"])
 def test_nobody_leaves_and_nothing_is_lost_or_doubled_when_a_redis_of_another_time_takes_over(
-    redis_: RedisOfAnotherTime, own_postgres: LocalPostgres, place: Place, tmp_path: Path, ahead_s: int
+    own_redis: RedisOfAnotherTime,
+    own_deployment: Deployment,
+    own_postgres: LocalPostgres,
+    place: Place,
+    tmp_path: Path,
+    ahead_s: int,
 ) -> None:
-    here = place(redis_.url, own_postgres.url)
-    migrate(here.settings())
+    here = own_deployment
     load = Load(here)
 
     with (
-        MovingRedis.made(redis_, tmp_path) as moving,
+        MovingRedis.made(own_redis, tmp_path) as moving,
         workers(place(moving.url, own_postgres.url), tmp_path, 2, **LIMITS) as replicas,
     ):
         with load.running():
@@ -101,14 +91,13 @@ def test_nobody_leaves_and_nothing_is_lost_or_doubled_when_a_redis_of_another_ti
 
 
 def test_replica_that_was_stopped_for_longer_than_marks_stay_gives_nothing_out_again(
-    redis_: RedisOfAnotherTime, own_postgres: LocalPostgres, place: Place, tmp_path: Path
+    own_redis: RedisOfAnotherTime, own_deployment: Deployment, tmp_path: Path
 ) -> None:
-    here = place(redis_.url, own_postgres.url)
-    migrate(here.settings())
+    here = own_deployment
     load, hops = Load(here), count(1)
 
     def dropped_when_more_time_has_passed() -> bool:
-        redis_.set_ahead(next(hops) * (MARKS_STAY_MS // 1000 + 1))
+        own_redis.set_ahead(next(hops) * (MARKS_STAY_MS // 1000 + 1))
         here.submit(numbered_orders(load.submitted + 1)[-1:])
         load.submitted += 1
         return int(here.redis.zcount(here.marks, "-inf", "(+inf")) < load.submitted // 10

@@ -1,19 +1,15 @@
 """A primary is demoted and lives on with its connections open, and its name leads to the one that was promoted."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median_low
-from typing import TypeAlias
 
 import pytest
 
 from tests.faults.load import Load
-from tests.faults.moving import MovingPostgres, MovingRedis
+from tests.faults.moving import MovingPostgres, MovingRedis, Place, is_ready, seconds_until_results_go_on
 from tests.faults.reporting import record
 from tests.faults.scale import CHAOS
-from tests.harness import Deployment, Servers, assert_invariants, eventually
+from tests.harness import Deployment, assert_invariants, eventually
 from tests.processes import WorkerProcess, workers
 from worker.consumer import loop
 from worker.local import LocalPostgres, LocalRedis
@@ -28,29 +24,9 @@ APART_S = {
 }
 # Of a thousand a second. Less would say little of what comes of a move under load.
 LEAST_OF_THE_LOAD = 0.5
-PATIENCE_S = 30.0
 UNHURRIED = {"lease_ms": 60_000, "max_deliveries": 3, "batch_size": 100}
 
-Place: TypeAlias = Callable[[str, str], Deployment]
-
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture
-def place(own_deployment: Deployment) -> Iterator[Place]:
-    """The same streams and tables, at other addresses."""
-    with ExitStack() as opened:
-
-        def found(redis_url: str, database_url: str) -> Deployment:
-            made = opened.enter_context(Deployment(Servers(redis_url, database_url), "own", "postgres"))
-            made.accepted = own_deployment.accepted
-            return made
-
-        yield found
-
-
-def is_ready(replica: WorkerProcess) -> bool:
-    return replica.get("/ready")[0] == 200
 
 
 def is_told(replica: WorkerProcess, sign: str) -> bool:
@@ -80,12 +56,6 @@ def assert_all_went_on(
     assert len(taken) == MOVES
     assert worst - p50 <= APART_S[server]
     assert load.reached > LEAST_OF_THE_LOAD
-
-
-def seconds_until_results_go_on(here: Deployment) -> float:
-    began, before = time.monotonic(), here.redis.xlen(here.results)
-    eventually(lambda: here.redis.xlen(here.results) > before, within=PATIENCE_S)
-    return time.monotonic() - began
 
 
 def test_orders_go_on_at_the_promoted_redis_when_the_primary_of_before_lives_on(
