@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from tests.builders import decoder, delivery, flat
 from tests.strategies import Case, cases, sound, unsound
 from worker.domain.decimals import Digits
-from worker.domain.orders import Order, Undecodable, UnsoundOrder
+from worker.domain.orders import DeadReason, Order, Undecodable, UnsoundOrder
 
 
 def response(fields: tuple[bytes, ...]) -> str:
@@ -68,7 +68,7 @@ def test_payload_may_be_nested_to_the_limit_and_no_deeper(most: int, opening: st
     refused = reader.decode(delivery("5-1", nested(most + 1, opening, closing)))
 
     assert isinstance(kept, Order)
-    assert refused == Undecodable("undecodable", "the payload is nested too deeply")
+    assert refused == Undecodable(DeadReason.UNDECODABLE, "the payload is nested too deeply")
 
 
 def test_brackets_within_texts_are_not_nesting() -> None:

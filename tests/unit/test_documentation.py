@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.documentation import PAGE, configuration
+from worker.domain.orders import DeadReason
 
 ROOT = PAGE.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -42,6 +43,16 @@ def test_no_function_is_longer_than_a_screen() -> None:
     }
 
     assert {name: lines for name, lines in lengths.items() if lines > 40} == {}
+
+
+def test_pages_name_each_reason_of_a_dead_letter() -> None:
+    rows = re.findall(
+        r"^\| (`[^|]+`) \|", (ROOT / "docs/runbook/dead-letters.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    (listed,) = re.findall(r"`reason` \(([a-z_, ]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(DeadReason)
+    assert sorted(listed.split(", ")) == sorted(DeadReason)
 
 
 def test_pages_count_the_conditions_and_the_planted_bugs_that_there_are() -> None:

@@ -15,6 +15,7 @@ from worker.consumer.unsourced import answers_for
 from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Retry, Withheld, size_of
 from worker.domain.orders import (
     NO_LABELS,
+    DeadReason,
     Order,
     OrderRecord,
     Status,
@@ -170,11 +171,11 @@ class Handling:
         ready, hopeless, counts = [], [], {}
         for delivery in deliveries:
             if delivery.trimmed:
-                trimmed = GivenUp("trimmed", "deleted while it was pending")
+                trimmed = GivenUp(DeadReason.TRIMMED, "deleted while it was pending")
                 hopeless.append(self._hopeless(delivery, intents, trimmed))
             elif self._charged_too_often(delivery):
                 last = f", the last ended in {delivery.failure}" if delivery.failure else ""
-                why = GivenUp("poison", f"no outcome after {delivery.count} deliveries{last}")
+                why = GivenUp(DeadReason.POISON, f"no outcome after {delivery.count} deliveries{last}")
                 hopeless.append(self._hopeless(delivery, intents, why))
             elif delivery.charged:
                 ready.append(delivery)

@@ -13,6 +13,7 @@ from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, l
 from worker.domain.deliveries import Delivery, Outcome, Retry
 from worker.domain.errors import Outage
 from worker.domain.orders import (
+    DeadReason,
     Execution,
     OrderRecord,
     Status,
@@ -158,7 +159,7 @@ class OutsideWay:
         except Exception as unanswered:  # noqa: BLE001  the letter says so
             warn_of(task.order, task.delivery, unanswered)
             why = f"{UNKNOWN}: {why}"
-        return dead_record(task.order, GivenUp("failed", why), self._terms.now())
+        return dead_record(task.order, GivenUp(DeadReason.FAILED, why), self._terms.now())
 
     def _later(self, delivery: Delivery) -> Retry:
         log.info("not sent yet", entry_id=delivery.entry_id, reason=ATTENDED)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from worker.domain.deliveries import ClaimedPage, Delivery, Fetched, Settlement, Settling
-from worker.domain.orders import Execution, Order, OrderRecord, Undecodable, UnsoundOrder
+from worker.domain.orders import DeadReason, Execution, Order, OrderRecord, Undecodable, UnsoundOrder
 from worker.domain.retention import Lost, Retained
 
 Monotonic: TypeAlias = Callable[[], float]
@@ -224,7 +224,13 @@ class Renderer(Protocol):
         """Return the settlement that publishes the result of a row."""
 
     def letter(
-        self, delivery: Delivery, *, reason: str, error: str, order_id: str | None, mark: str = ...
+        self,
+        delivery: Delivery,
+        *,
+        reason: DeadReason | str,
+        error: str,
+        order_id: str | None,
+        mark: str = ...,
     ) -> Settlement:
         """Return the settlement that buries a delivery; `mark` is what it is marked as where that is not its entry."""
 

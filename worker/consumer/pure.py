@@ -10,7 +10,7 @@ from worker.consumer.recording import Attempt, Recording, dead_record
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, warn_of
 from worker.domain.deliveries import Outcome, Retry
 from worker.domain.errors import Outage
-from worker.domain.orders import Execution, OrderRecord, Status, UnsoundOrder, record_execution
+from worker.domain.orders import DeadReason, Execution, OrderRecord, Status, UnsoundOrder, record_execution
 
 
 class PureWay:
@@ -76,4 +76,8 @@ class PureWay:
         if task.delivery.count < self._terms.max_deliveries:
             outcomes.append(Retry(replace(task.delivery, charged=False), why))
             return []
-        return [Attempt(task.delivery, dead_record(task.order, GivenUp("failed", why), self._terms.now()))]
+        return [
+            Attempt(
+                task.delivery, dead_record(task.order, GivenUp(DeadReason.FAILED, why), self._terms.now())
+            )
+        ]

@@ -13,7 +13,7 @@ from worker.consumer.lease import Lease
 from worker.consumer.tasks import AnyOrder, GivenUp
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled
 from worker.domain.errors import Refused, RowRefused, TimedOut
-from worker.domain.orders import Execution, OrderRecord, Status, record_execution, storable
+from worker.domain.orders import DeadReason, Execution, OrderRecord, Status, record_execution, storable
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +124,7 @@ class Recording:
         return [Stands(attempt, record) for attempt, record in zip(attempts, standing, strict=True)]
 
     def _record_refused(self, attempt: Attempt, refused: Refused) -> list[Stands]:
-        why = GivenUp("database_rejected", f"{self._remark}{refused}")
+        why = GivenUp(DeadReason.DATABASE_REJECTED, f"{self._remark}{refused}")
         row = attempt.record
         if row.status is Status.DEAD and row.symbol is None:
             return self._record_fitting(attempt, why)
@@ -180,14 +180,14 @@ def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead
             if stranger.source
             else "the order has a row without a source, and this database has several: nobody can tell where its result is"
         )
-        return Dead(delivery, "conflict", why, record.order_id)
+        return Dead(delivery, DeadReason.CONFLICT, why, record.order_id)
     if (
         stranger is not None
         and record.entry_id == delivery.entry_id
         and content.fingerprint == record.fingerprint
     ):
         why = f"it was executed as an order of source {stranger.source!r}: this stream was that source before, or is it"
-        return Dead(delivery, "conflict", why, record.order_id)
+        return Dead(delivery, DeadReason.CONFLICT, why, record.order_id)
     # Where nothing is known of the content (trimmed, undecodable), now or when the row was written, it stands for its entry.
     if not content.fingerprint or (owns and not record.fingerprint):
         return None
@@ -199,4 +199,4 @@ def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead
         return None
     # The entry that had this id before may have left its mark.
     told_by = f"{content.order_id}:{content.fingerprint.hex()[:16]}" if owns else ""
-    return Dead(delivery, "conflict", why, content.order_id, told_by)
+    return Dead(delivery, DeadReason.CONFLICT, why, content.order_id, told_by)

@@ -11,7 +11,7 @@ from worker.consumer.age import out_of_time
 from worker.consumer.pace import Pace
 from worker.consumer.ports import WallClock
 from worker.domain.deliveries import Delivery, Left, Outcome
-from worker.domain.orders import LONGEST_TRADE_ID, WITH_RESULT, Execution, Order, UnsoundOrder
+from worker.domain.orders import LONGEST_TRADE_ID, WITH_RESULT, DeadReason, Execution, Order, UnsoundOrder
 
 log = structlog.get_logger(__name__)
 
@@ -21,9 +21,9 @@ Answer = TypeVar("Answer")
 
 
 class GivenUp(Struct, frozen=True):
-    """Why an order is given up: the code of the reason, and in words."""
+    """Why an order is given up: the reason, and in words."""
 
-    reason: str
+    reason: DeadReason
     error: str
 
     def __str__(self) -> str:

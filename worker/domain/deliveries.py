@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from worker.domain.orders import OrderRecord
+from worker.domain.orders import DeadReason, OrderRecord
 
 # Of an entry that is too large, how much is kept.
 HEAD_BYTES = 1024
@@ -89,7 +89,7 @@ class Dead(Struct, frozen=True):
     """
 
     delivery: Delivery
-    reason: str
+    reason: DeadReason | str
     error: str
     order_id: str | None
     content: str = ""

@@ -32,6 +32,19 @@ class Status(StrEnum):
     DEAD = "DEAD"
 
 
+class DeadReason(StrEnum):
+    """Why an entry has no result and never will: what its dead letter and its DEAD row say."""
+
+    FAILED = "failed"
+    POISON = "poison"
+    DATABASE_REJECTED = "database_rejected"
+    UNDECODABLE = "undecodable"
+    AMBIGUOUS = "ambiguous"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too_large"
+    TRIMMED = "trimmed"
+
+
 LONGEST_TRADE_ID = 128
 WITH_RESULT = frozenset({Status.FILLED, Status.REJECTED, Status.ERROR})
 
@@ -85,12 +98,12 @@ class UnsoundOrder(Struct, frozen=True):
 
 
 class Undecodable(Struct, frozen=True):
-    """What can't be understood as an order at all, and the reason code of its dead letter.
+    """What can't be understood as an order at all, and the reason of its dead letter.
 
     `fingerprint` is what it was known by where the version before took it for an order.
     """
 
-    reason: str
+    reason: DeadReason
     error: str
     order_id: str | None = None
     fingerprint: bytes = b""
@@ -141,8 +154,9 @@ class OrderRecord(Struct, frozen=True):
     average_price: Decimal | None = None
     error_message: str | None = None
     trades: tuple[Trade, ...] = ()
-    # Why the row is DEAD, as a code that also stands in front of the error message.
-    dead_reason: str | None = None
+    # Why the row is DEAD; that also stands in front of the error message. A row that was found may say what only another
+    # version knows.
+    dead_reason: DeadReason | str | None = None
     # The entry whose DEAD row this one may take over; not stored.
     replay_of: str | None = None
     # Of a row that was found: whether it is of before there were sources, or of another source than ours.
@@ -150,9 +164,9 @@ class OrderRecord(Struct, frozen=True):
     stranger: Stranger | None = None
 
     @property
-    def given_up_for(self) -> tuple[str, str]:
-        """The reason code and the error of a DEAD row, as its dead letter states them."""
-        message = self.error_message or "failed"
+    def given_up_for(self) -> tuple[DeadReason | str, str]:
+        """The reason and the error of a DEAD row, as its dead letter states them."""
+        message = self.error_message or DeadReason.FAILED
         # The version before kept the code in front of the message alone.
         reason = self.dead_reason or message.partition(": ")[0]
         return reason, message.removeprefix(reason).removeprefix(": ")

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from worker.domain.decimals import STORED, Digits, NotExact
 from worker.domain.deliveries import Delivery, size_of
-from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
+from worker.domain.orders import DeadReason, Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire import names
 from worker.wire.fields import (
     NO_TEXT,
@@ -172,7 +172,7 @@ class Decoder:
         except Refused as refused:
             return Undecodable(refused.reason, refused.error)
         if fields.get("type", "order") != "order":
-            return Undecodable("undecodable", _OTHER_TYPE, order_id)
+            return Undecodable(DeadReason.UNDECODABLE, _OTHER_TYPE, order_id)
         order = _order(order_id, delivery.entry_id, fields, self._digits)
         if not isinstance(order, Undecodable):
             self.dropped_labels += sum(isinstance(fields.get(name), Junk) for name in names.LABELS)
@@ -182,10 +182,10 @@ class Decoder:
         raw, withheld = delivery.fields, delivery.withheld
         size, count = (size_of(raw), len(raw) // 2) if withheld is None else (withheld.size, withheld.fields)
         if withheld is not None or size > self._max_bytes or count > self._max_fields:
-            raise Refused("too_large", f"{size} bytes in {count} fields")
+            raise Refused(DeadReason.TOO_LARGE, f"{size} bytes in {count} fields")
         entry = dict(zip(raw[::2], raw[1::2], strict=True))
         if 2 * len(entry) != len(raw):
-            raise Refused("ambiguous", "a field stands in the entry twice")
+            raise Refused(DeadReason.AMBIGUOUS, "a field stands in the entry twice")
         if not self._names.carriers.isdisjoint(entry):
             return self._payload_fields(entry)
         known = self._names.keys
@@ -206,19 +206,19 @@ class Decoder:
             elif key in names.RESERVED_FIELDS:
                 beside[key] = _text(key, value)
             elif key in self._names.known:
-                raise Refused("ambiguous", f"the field {key} stands beside a payload")
+                raise Refused(DeadReason.AMBIGUOUS, f"the field {key} stands beside a payload")
             else:
                 self.unknown_fields += 1
                 self._nearly.look_at(entry)
         if len(carriers) > 1:
-            raise Refused("ambiguous", "both payload and data")
+            raise Refused(DeadReason.AMBIGUOUS, "both payload and data")
         fields = self._known_of(json_object(carriers[0], self._max_depth))
         if names.REPLAY_OF in beside:
             # Put there by a replay, which may have given the order another id: the payload keeps its bytes.
             return fields | beside
         for key, text in beside.items():
             if fields.setdefault(key, text) != text:
-                raise Refused("ambiguous", f"{key} differs inside and beside the payload")
+                raise Refused(DeadReason.AMBIGUOUS, f"{key} differs inside and beside the payload")
         return fields
 
     def _known_of(self, payload: dict[str, object]) -> Fields:
@@ -241,14 +241,16 @@ class Decoder:
 
     def _refuse_empty(self, fields: Fields) -> None:
         if self._names.business.isdisjoint(fields):
-            raise Refused("undecodable", "no field of an order in it")
+            raise Refused(DeadReason.UNDECODABLE, "no field of an order in it")
 
     def _identity(self, fields: Fields, entry_id: str) -> str:
         field = self._names.identity(fields)
         sent_id = fields.get(field)
         order_id = None if isinstance(sent_id, Junk | Fraction) else self._order_id(sent_id, entry_id)
         if order_id is None:
-            raise Refused("undecodable", f"{field} is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -")
+            raise Refused(
+                DeadReason.UNDECODABLE, f"{field} is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -"
+            )
         return str(order_id)
 
     def _order_id(self, sent_id: str | None, entry_id: str) -> str | None:
@@ -260,11 +262,11 @@ class Decoder:
 
 def _text(key: str, value: bytes) -> str:
     if b"\0" in value:
-        raise Refused("undecodable", f"NUL in {key}")
+        raise Refused(DeadReason.UNDECODABLE, f"NUL in {key}")
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise Refused("undecodable", f"{key} is not UTF-8") from None
+        raise Refused(DeadReason.UNDECODABLE, f"{key} is not UTF-8") from None
 
 
 def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Decoded:
@@ -280,7 +282,7 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Deco
     no_text = next((name for name in ("symbol", "side") if isinstance(fields.get(name), NO_TEXT)), None)
     if no_text is not None:
         why = f"{no_text} is not text: JSON has it in quotes"
-        return Undecodable("undecodable", why, order_id, fingerprint)
+        return Undecodable(DeadReason.UNDECODABLE, why, order_id, fingerprint)
     if read.faults or symbol is None or side is None or quantity is None:
         return UnsoundOrder(
             order_id=order_id,

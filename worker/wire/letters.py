@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from msgspec import Struct
 
 from worker.domain.deliveries import Delivery
-from worker.domain.orders import Order, Undecodable, UnsoundOrder
+from worker.domain.orders import DeadReason, Order, Undecodable, UnsoundOrder
 from worker.wire import names
 from worker.wire.decoding import Decoder
 from worker.wire.payloads import RepeatedKey, parsed
@@ -29,7 +29,7 @@ class Letter(Struct, frozen=True):
 
     @property
     def reason(self) -> str:
-        """The reason code."""
+        """The reason, as it stands there."""
         return self.notes.get("reason", "")
 
     @property
@@ -114,7 +114,7 @@ def _refuse_hopeless(letter: Letter, edits: Mapping[str, str]) -> None:
     if not letter.originals:
         why = "was too large to be kept" if "size" in letter.notes else "was deleted before it was read"
         raise NotReplayable(f"{letter.reason}: its fields are gone, the entry {why}")
-    if letter.reason == "conflict" and edits.get("order_id", letter.order_id) == letter.order_id:
+    if letter.reason == DeadReason.CONFLICT and edits.get("order_id", letter.order_id) == letter.order_id:
         raise NotReplayable(
             f"conflict: the order {letter.order_id} came before with other content; "
             "give it an id of its own with --set order_id=..."
@@ -123,7 +123,7 @@ def _refuse_hopeless(letter: Letter, edits: Mapping[str, str]) -> None:
 
 def _refuse_worse(decoded: Order | UnsoundOrder | Undecodable, order_id: str | None) -> None:
     if isinstance(decoded, Undecodable):
-        if decoded.reason == "too_large":
+        if decoded.reason is DeadReason.TOO_LARGE:
             raise NotReplayable(f"too_large: as a replay it has {decoded.error}, beyond the limits")
     elif order_id is None:
         raise NotReplayable("its order id can't be made out; give it one with --set order_id=...")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import NoReturn
 
+from worker.domain.orders import DeadReason
 from worker.wire.fields import Fraction, Whole
 
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -28,9 +29,9 @@ class NoNumber(ValueError):
 
 
 class Refused(Exception):
-    """What an entry can't be understood for, and the reason code of its dead letter."""
+    """What an entry can't be understood for, and the reason of its dead letter."""
 
-    def __init__(self, reason: str, error: str) -> None:
+    def __init__(self, reason: DeadReason, error: str) -> None:
         super().__init__(error)
         self.reason = reason
         self.error = error
@@ -56,19 +57,19 @@ def json_object(raw: bytes, max_depth: int) -> dict[str, object]:
     """Return the object, its numbers as text. Raises Refused."""
     # Before it is parsed: the parser recurses, and so does whatever handles what it returns.
     if _deeper_than(max_depth, raw):
-        raise Refused("undecodable", "the payload is nested too deeply")
+        raise Refused(DeadReason.UNDECODABLE, "the payload is nested too deeply")
     try:
         value = parsed(raw, fraction=Fraction, whole=Whole)
     except RepeatedKey:
-        raise Refused("undecodable", "a key stands in the payload twice") from None
+        raise Refused(DeadReason.UNDECODABLE, "a key stands in the payload twice") from None
     except NoNumber as no_number:
-        raise Refused("undecodable", f"{no_number.name} in the payload") from None
+        raise Refused(DeadReason.UNDECODABLE, f"{no_number.name} in the payload") from None
     except UnicodeDecodeError:
-        raise Refused("undecodable", "the payload is not UTF-8") from None
+        raise Refused(DeadReason.UNDECODABLE, "the payload is not UTF-8") from None
     except ValueError:
-        raise Refused("undecodable", "the payload is not JSON") from None
+        raise Refused(DeadReason.UNDECODABLE, "the payload is not JSON") from None
     if not isinstance(value, dict):
-        raise Refused("undecodable", "the payload is not a JSON object")
+        raise Refused(DeadReason.UNDECODABLE, "the payload is not a JSON object")
     return value
 
 
@@ -106,9 +107,9 @@ def raw_text(value: object) -> str:
 def refuse_unstorable(key: str, value: str) -> None:
     """Raise Refused where a text can't be stored or sent."""
     if "\0" in value:
-        raise Refused("undecodable", f"NUL in {key}")
+        raise Refused(DeadReason.UNDECODABLE, f"NUL in {key}")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise Refused("undecodable", f"half a surrogate pair in {key}") from None
+            raise Refused(DeadReason.UNDECODABLE, f"half a surrogate pair in {key}") from None

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from worker.domain.decimals import plain
 from worker.domain.deliveries import HEAD_BYTES, Delivery, Settlement, entry_milliseconds, size_of
-from worker.domain.orders import OrderRecord, storable
+from worker.domain.orders import DeadReason, OrderRecord, storable
 from worker.wire.fields import NO_TEXT, Fraction, Whole
 from worker.wire.names import derived_order_id
 from worker.wire.payloads import parsed
@@ -84,7 +84,13 @@ class Renderer:
         return Settlement(delivery.entry_id, "publish", fields, result_copy(fields) if self._copies else "")
 
     def letter(
-        self, delivery: Delivery, *, reason: str, error: str, order_id: str | None, mark: str = ""
+        self,
+        delivery: Delivery,
+        *,
+        reason: DeadReason | str,
+        error: str,
+        order_id: str | None,
+        mark: str = "",
     ) -> Settlement:
         """Return the settlement that buries a delivery: metadata first, then the original fields.
 

@@ -5,11 +5,12 @@ from hashlib import blake2b
 
 from worker.domain.deliveries import is_entry_id
 from worker.domain.evidence import Buried
-from worker.domain.orders import OrderRecord
+from worker.domain.orders import DeadReason, OrderRecord
 from worker.wire.letters import shown
 from worker.wire.rendering import result_fields
 
 DIGEST_BYTES = 16
+_CONFLICT = DeadReason.CONFLICT.encode()
 
 
 class Spelling:
@@ -41,7 +42,7 @@ class Spelling:
             return None
         mark = shown(said.get(b"mark", b""))
         mark = mark if mark.startswith(f"{entry_id}:") else entry_id
-        return Buried(entry_id, mark, said.get(b"reason") == b"conflict", source is not None)
+        return Buried(entry_id, mark, said.get(b"reason") == _CONFLICT, source is not None)
 
     def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
         """Return the names of the fields in which a result differs from that of a row, `order of fields` if in none."""
