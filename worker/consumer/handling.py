@@ -66,12 +66,14 @@ class Handling:
         deliveries = self.as_brought(deliveries)
         self._outside.keep_answers_of(deliveries)
         self._decoder.keep(self._lease.held)
-        outcomes: list[Outcome] = []
         rows = self._rows_of(deliveries)
-        intents, unknown = self._answer_known(self._fetch(deliveries, rows, outcomes), rows, outcomes)
-        ready, hopeless = self._begin(unknown, intents)
+        fetched, left = self._fetch(deliveries, rows)
+        answered, intents, unknown = self._answer_known(fetched, rows)
+        ready, hopeless = self._charge_all(unknown, intents)
         before = {delivery.entry_id for delivery in deliveries if not delivery.charged}
-        tasks = self._decode(ready, intents, before, outcomes) + hopeless
+        tasks, buried = self._decode(ready, intents, before)
+        tasks += hopeless
+        outcomes = [*left, *answered, *buried]
         if intents and self._way is not self._outside:
             # Another executor submitted them, which was not pure.
             outcomes += self._outside.carry_out([task for task in tasks if task.submitted])
@@ -102,17 +104,18 @@ class Handling:
         return self._store.find(again) if again else {}
 
     def _fetch(
-        self, deliveries: Sequence[Delivery], rows: Mapping[str, OrderRecord], outcomes: list[Outcome]
-    ) -> list[Delivery]:
-        """Have what was claimed brought here, charged before it is if it is about to run; leave what is beyond a batch's bytes.
+        self, deliveries: Sequence[Delivery], rows: Mapping[str, OrderRecord]
+    ) -> tuple[list[Delivery], list[Left]]:
+        """Return what is here, with what was claimed brought here, and what is left since it is beyond a batch's bytes.
 
-        So whatever takes the process down by its size alone is charged for it like any other.
+        What is about to run is charged before it is brought: so whatever takes the process down by its size alone is charged
+        for it like any other.
         """
         charges = {each.entry_id: self._charge(each, rows) for each in deliveries if not each.fetched}
         if not charges:
-            return list(deliveries)
+            return list(deliveries), []
         fetched = self._stream.fetch(charges, beside=sum(size_of(each.fields) for each in deliveries))
-        here: list[Delivery] = []
+        here, left = list[Delivery](), list[Left]()
         for delivery in deliveries:
             if delivery.fetched:
                 here.append(delivery)
@@ -121,8 +124,8 @@ class Handling:
                 self._bodies[delivery.hold] = body
                 here.append(_brought(delivery, body, charge))
             elif delivery.entry_id in fetched.left:
-                outcomes.append(Left(delivery))
-        return here
+                left.append(Left(delivery))
+        return here, left
 
     def _charge(self, delivery: Delivery, rows: Mapping[str, OrderRecord]) -> int | None:
         """Return what a delivery is to be charged with; None where it is not known to be executed."""
@@ -133,13 +136,10 @@ class Handling:
         return not delivery.charged and delivery.count >= self._max_deliveries
 
     def _answer_known(
-        self,
-        deliveries: Sequence[Delivery],
-        rows: Mapping[str, OrderRecord],
-        outcomes: list[Outcome],
-    ) -> tuple[dict[str, OrderRecord], list[Delivery]]:
-        """Answer what owns a row with an outcome; return the rows without one by entry id, and what is left."""
-        intents, unknown = {}, []
+        self, deliveries: Sequence[Delivery], rows: Mapping[str, OrderRecord]
+    ) -> tuple[list[Outcome], dict[str, OrderRecord], list[Delivery]]:
+        """Return the outcomes of what owns a row with one, the rows without one by entry id, and what is not answered."""
+        outcomes, intents, unknown = list[Outcome](), dict[str, OrderRecord](), list[Delivery]()
         for delivery in deliveries:
             record = rows.get(delivery.entry_id)
             content = None if record is None else self._content(delivery, record)
@@ -153,7 +153,7 @@ class Handling:
             else:
                 written = self._outside.has_answer(delivery.entry_id)
                 outcomes.append(judge(delivery, content, record, written=written))
-        return intents, unknown
+        return outcomes, intents, unknown
 
     def _content(self, delivery: Delivery, record: OrderRecord) -> Content | None:
         """Return what an entry holds beside the row of its id; None where that row is another fleet's."""
@@ -164,10 +164,10 @@ class Handling:
         # Limits may have been lowered since it was executed or sent; it stays the entry that owns the row.
         return Content(order_id, order.fingerprint if isinstance(order, Order) else record.fingerprint)
 
-    def _begin(
+    def _charge_all(
         self, deliveries: Sequence[Delivery], intents: Mapping[str, OrderRecord]
     ) -> tuple[list[Delivery], list[Task]]:
-        """Charge what has not been charged; set aside what was trimmed, or charged too often."""
+        """Return what is to be executed, all of it charged and still ours, and what was trimmed or charged too often."""
         ready, hopeless, counts = [], [], {}
         for delivery in deliveries:
             if delivery.trimmed:
@@ -204,8 +204,8 @@ class Handling:
         deliveries: Sequence[Delivery],
         intents: Mapping[str, OrderRecord],
         again: Container[str],
-        outcomes: list[Outcome],
-    ) -> list[Task]:
+    ) -> tuple[list[Task], list[Outcome]]:
+        """Return what is to be executed, and the outcomes of what is no order."""
         tasks: list[Task] = []
         no_orders: list[tuple[Delivery, Undecodable]] = []
         for delivery in deliveries:
@@ -219,8 +219,7 @@ class Handling:
                 no_orders.append((delivery, order))
             else:
                 tasks.append(Task(delivery, order, begun=delivery.entry_id in again))
-        outcomes += self._bury(no_orders, again)
-        return tasks
+        return tasks, list(self._bury(no_orders, again))
 
     def _bury(
         self, no_orders: Sequence[tuple[Delivery, Undecodable]], asked: Container[str]

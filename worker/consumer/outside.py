@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Executor, Store
-from worker.consumer.recording import Attempt, Recording, dead_record
+from worker.consumer.recording import Attempt, Recording, dead_record, parted
 from worker.consumer.sending import Sending
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, log, warn_of
 from worker.domain.deliveries import Delivery, Outcome, Retry
@@ -59,31 +59,29 @@ class OutsideWay:
         self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = lambda: None
     ) -> list[Outcome]:
         """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
-        outcomes: list[Outcome] = []
-        submitted = [task for task in tasks if task.submitted]
-        submitted += self._submit([task for task in tasks if not task.submitted], outcomes)
-        attempts: list[Attempt] = []
+        submitted, outcomes = self._submit([task for task in tasks if not task.submitted])
+        submitted = [task for task in tasks if task.submitted] + submitted
+        made: list[Attempt | Outcome | None] = []
         self._terms.pace.begin()
         try:
             for task in submitted:
                 # Who asks to leave waits for what was announced as about to be sent, unless that is slower than it was.
                 if self._terms.pace.must_end() and not self.has_answer(task.delivery.entry_id):
-                    outcomes.append(left(task))
-                    continue
-                attempts += self._come_to_outcome(task, partial(self._outcome, task, outcomes), outcomes)
+                    made.append(left(task))
+                else:
+                    made.append(self._attempt(task, partial(self._outcome, task)))
             self._terms.pace.end(len(submitted))
         except Outage:
             # What the venue has said is committed now: should this process die or drain, nobody needs to ask again.
-            self._results.record(attempts)
+            self._results.record(parted(made)[0])
             raise
+        attempts, others = parted(made)
         standing = self._results.record(attempts, before_commit=before_commit)
-        return outcomes + [stands.outcome for stands in standing]
+        return outcomes + others + [stands.outcome for stands in standing]
 
-    def _submit(self, tasks: Sequence[Task], outcomes: list[Outcome]) -> list[Task]:
-        """Commit the intents; return the tasks whose intent is ours, now or from before."""
-        attempts: list[Attempt] = []
-        for task in tasks:
-            attempts += self._come_to_outcome(task, partial(self._first_record, task), outcomes)
+    def _submit(self, tasks: Sequence[Task]) -> tuple[list[Task], list[Outcome]]:
+        """Commit the intents; return the tasks whose intent is ours, now or from before, and the outcomes of the others."""
+        attempts, outcomes = parted(self._attempt(task, partial(self._first_record, task)) for task in tasks)
         by_entry = {task.delivery.entry_id: task for task in tasks}
         ours, since = [], self._lease.clock()
         for stands in self._intents.record(attempts):
@@ -97,7 +95,7 @@ class OutsideWay:
             new = written and stands.record.replay_of is None
             order = intended_order(stands.record)
             ours.append(replace(task, order=order, submitted=True, begun=task.begun or not new))
-        return ours
+        return ours, outcomes
 
     def _first_record(self, task: Task) -> OrderRecord:
         """Return the intent of an order, or the final row of one that is not going to be sent."""
@@ -111,16 +109,15 @@ class OutsideWay:
         found = self._ask(order) if order.replay_of is not None else None
         return record_execution(order, found or Execution(Status.REJECTED, error_message=refusal), now)
 
-    def _outcome(self, task: Task, outcomes: list[Outcome]) -> OrderRecord | None:
-        """Return the outcome of a SUBMITTED order; None where others own it by now, or may be sending it."""
+    def _outcome(self, task: Task) -> OrderRecord | Retry | None:
+        """Return the outcome of a SUBMITTED order; None where others own it by now, a Retry where they may be sending it."""
         entry_id, order = task.delivery.entry_id, task.order
         if entry_id not in self._answers:
             # Before the venue is asked: what it does not know then nobody else has sent, or is sending.
             self._sending.take_up(entry_id)
             execution = self._ask(order) if task.begun or task.hopeless is not None else None
             if execution is None and not self._sending.ours(entry_id):
-                outcomes.append(self._later(task.delivery))
-                return None
+                return self._later(task.delivery)
             if execution is None and task.hopeless is not None:
                 why = replace(task.hopeless, error=f"{task.hopeless.error}; the venue does not know it")
                 return dead_record(order, why, self._terms.now())
@@ -130,24 +127,22 @@ class OutsideWay:
             self._answers[entry_id] = self._record(order, execution or self._send(order))
         return self._answers[entry_id]
 
-    def _come_to_outcome(
-        self, task: Task, act: Callable[[], OrderRecord | None], outcomes: list[Outcome]
-    ) -> list[Attempt]:
+    def _attempt(self, task: Task, act: Callable[[], OrderRecord | Retry | None]) -> Attempt | Retry | None:
+        """Return what `act` makes of a task: a row to be written, a retry, or nothing where it is not ours any more."""
         try:
-            record = act()
+            made = act()
         except Outage:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, it is charged to this order alone
-            record = self._after_failure(task, error, outcomes)
-        return [] if record is None else [Attempt(task.delivery, record)]
+            made = self._after_failure(task, error)
+        return Attempt(task.delivery, made) if isinstance(made, OrderRecord) else made
 
-    def _after_failure(self, task: Task, error: Exception, outcomes: list[Outcome]) -> OrderRecord | None:
+    def _after_failure(self, task: Task, error: Exception) -> OrderRecord | Retry:
         why = warn_of(task.order, task.delivery, error)
         # Whoever is hopeless has not been charged on the stream: this failure is counted here alone.
         charges = task.delivery.count_before + 1
         if charges < self._terms.max_deliveries:
-            outcomes.append(Retry(replace(task.delivery, count=charges, charged=False), why))
-            return None
+            return Retry(replace(task.delivery, count=charges, charged=False), why)
         # Whatever it raised, the order may have reached the venue.
         try:
             found = self._ask(task.order)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Executor, Store
-from worker.consumer.recording import Attempt, Recording, dead_record
+from worker.consumer.recording import Attempt, Recording, dead_record, parted
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, warn_of
 from worker.domain.deliveries import Outcome, Retry
 from worker.domain.errors import Outage
@@ -27,8 +27,7 @@ class PureWay:
         self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = lambda: None
     ) -> list[Outcome]:
         """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
-        outcomes: list[Outcome] = []
-        attempts = self._execute([task for task in tasks if task.hopeless is None], outcomes)
+        attempts, outcomes = parted(self._execute([task for task in tasks if task.hopeless is None]))
         attempts += [
             Attempt(task.delivery, dead_record(task.order, task.hopeless, self._terms.now()))
             for task in tasks
@@ -40,15 +39,16 @@ class PureWay:
     def _write(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         return self._store.record(records)
 
-    def _execute(self, tasks: Sequence[Task], outcomes: list[Outcome]) -> list[Attempt]:
+    def _execute(self, tasks: Sequence[Task]) -> list[Attempt | Outcome]:
+        """Return what is to be written, and the outcomes of what is not."""
         at, pace = self._terms.now(), self._terms.pace
-        attempts: list[Attempt] = []
+        made: list[Attempt | Outcome] = []
         pace.begin()
         begun, failed_again = 0, False
         for task in tasks:
             # Nobody new is to wait for more than one that has failed before.
             if failed_again or not pace.another():
-                outcomes.append(left(task))
+                made.append(left(task))
                 continue
             if self._lease.losing and self._lease.lost([task.delivery]):
                 continue
@@ -58,12 +58,12 @@ class PureWay:
             except Outage:
                 raise
             except Exception as error:  # noqa: BLE001  whatever it is, it is charged to this order alone
-                attempts += self._after_failure(task, error, outcomes)
+                made.append(self._after_failure(task, error))
                 failed_again = task.delivery.count_before > 0
             else:
-                attempts.append(Attempt(task.delivery, record))
+                made.append(Attempt(task.delivery, record))
         pace.end(begun)
-        return attempts
+        return made
 
     def _execute_one(self, order: AnyOrder) -> Execution:
         refusal = self._terms.refusal(order)
@@ -71,13 +71,9 @@ class PureWay:
             return Execution(Status.REJECTED, error_message=refusal)
         return final(self._terms.watched(order, self._executor.execute))
 
-    def _after_failure(self, task: Task, error: Exception, outcomes: list[Outcome]) -> list[Attempt]:
+    def _after_failure(self, task: Task, error: Exception) -> Attempt | Retry:
         why = warn_of(task.order, task.delivery, error)
         if task.delivery.count < self._terms.max_deliveries:
-            outcomes.append(Retry(replace(task.delivery, charged=False), why))
-            return []
-        return [
-            Attempt(
-                task.delivery, dead_record(task.order, GivenUp(DeadReason.FAILED, why), self._terms.now())
-            )
-        ]
+            return Retry(replace(task.delivery, charged=False), why)
+        given_up = GivenUp(DeadReason.FAILED, why)
+        return Attempt(task.delivery, dead_record(task.order, given_up, self._terms.now()))

@@ -1,7 +1,7 @@
 """From attempts to the rows that stand: what is lost to others is left out, what is refused is found by halving."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
@@ -28,6 +28,17 @@ class Attempt(Struct, frozen=True):
 
     delivery: Delivery
     record: OrderRecord
+
+
+def parted(made: Iterable[Attempt | Outcome | None]) -> tuple[list[Attempt], list[Outcome]]:
+    """Return what is to be written, and what is an outcome already; nothing is neither."""
+    attempts, outcomes = list[Attempt](), list[Outcome]()
+    for each in made:
+        if isinstance(each, Attempt):
+            attempts.append(each)
+        elif each is not None:
+            outcomes.append(each)
+    return attempts, outcomes
 
 
 class Content(Struct, frozen=True):
