@@ -2,9 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from decimal import Decimal
-from functools import cache
 from operator import attrgetter
 from string import ascii_letters
 from typing import Any, TypeAlias
@@ -15,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.types import TypeEngine
 
 from worker.domain.errors import RowRefused
-from worker.domain.orders import OrderRecord, Side, Status
+from worker.domain.orders import Labels, OrderRecord
 from worker.store.engine import copying
 from worker.store.tables import orders, trades
 
@@ -23,57 +20,42 @@ Row: TypeAlias = tuple[Any, ...]
 
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
-_letters = iter(ascii_letters)
+
+# Of each column that is written as it is, where a record has it. A new label is one of Labels, and of the table.
+_TAKEN = {
+    "order_id": "order_id",
+    "entry_id": "entry_id",
+    "status": "status",
+    "executed_at": "executed_at",
+    "filled_quantity": "filled_quantity",
+    "symbol": "symbol",
+    "side": "side",
+    "quantity": "quantity",
+    "price": "price",
+    "stop_loss_pct": "stop_loss_pct",
+    **{name: f"labels.{name}" for name in Labels.__struct_fields__},
+    "average_price": "average_price",
+    "error_message": "error_message",
+    "dead_reason": "dead_reason",
+}
+_take = attrgetter(*_TAKEN.values())
+# What is written; the others of the table write themselves.
+ORDER_COLUMNS = (*_TAKEN, "fingerprint", "source")
+TRADE_COLUMNS = ("order_id", "trade_id", "quantity", "price", "commission", "executed_at")
 
 
-@cache
-def _short(_name: str) -> str:
-    return next(_letters)
+def _struct(name: str, columns: Sequence[str]) -> type[msgspec.Struct]:
+    """Return what becomes a row of these columns; each has one letter for its name, and NULL is left out."""
+    short = dict(zip(columns, ascii_letters, strict=False))
+    return msgspec.defstruct(name, [(each, Any, None) for each in columns], rename=short, omit_defaults=True)
 
 
-class IncomingOrder(msgspec.Struct, rename=_short, omit_defaults=True):
-    """A row of orders, its fields named like the columns; `replay_of` is asked for and not stored."""
-
-    order_id: str
-    entry_id: str
-    fingerprint: str
-    status: Status
-    executed_at: datetime
-    filled_quantity: Decimal
-    symbol: str | None = None
-    side: Side | None = None
-    quantity: Decimal | None = None
-    price: Decimal | None = None
-    stop_loss_pct: Decimal | None = None
-    signal_id: str | None = None
-    reason: str | None = None
-    timestamp: str | None = None
-    strategy_id: str | None = None
-    bot_id: str | None = None
-    client_id: str | None = None
-    average_price: Decimal | None = None
-    error_message: str | None = None
-    dead_reason: str | None = None
-    source: str = ""
-    replay_of: str | None = None
-
-
-class IncomingTrade(msgspec.Struct, rename=_short):
-    """A row of trades, its fields named like the columns."""
-
-    order_id: str
-    trade_id: str
-    quantity: Decimal
-    price: Decimal
-    commission: Decimal
-    executed_at: datetime
-
+# Which row a replay may take over is asked for, and not stored.
+_IncomingOrder = _struct("IncomingOrder", (*ORDER_COLUMNS, "replay_of"))
+_IncomingTrade = _struct("IncomingTrade", TRADE_COLUMNS)
 
 # A backslash stands at the head of its text, which JSON writes as two.
 IN_A_FINGERPRINT = 2
-TRADE_COLUMNS = IncomingTrade.__struct_fields__
-# What is written; the others of the table write themselves.
-ORDER_COLUMNS = tuple(name for name in IncomingOrder.__struct_fields__ if name != "replay_of")
 COPY_ORDERS = copying(orders, ORDER_COLUMNS)
 COPY_TRADES = copying(trades, TRADE_COLUMNS)
 
@@ -81,26 +63,25 @@ COPY_TRADES = copying(trades, TRADE_COLUMNS)
 def incoming_orders(name: str) -> dict[str, ColumnElement[object]]:
     """Return the columns of the rows that a parameter holds, by the names of orders."""
     # Whom a replay stands for is spelled like the entry it names.
-    return _incoming(name, IncomingOrder, {**orders.c, "replay_of": orders.c.entry_id})
+    return _incoming(name, _IncomingOrder, {**orders.c, "replay_of": orders.c.entry_id})
 
 
 def incoming_trades(name: str) -> dict[str, ColumnElement[object]]:
     """Return the columns of the rows that a parameter holds, by the names of trades."""
-    return _incoming(name, IncomingTrade, dict(trades.c))
+    return _incoming(name, _IncomingTrade, dict(trades.c))
 
 
 def order_rows(records: Iterable[OrderRecord], source: str) -> str:
     """Return rows of a source as a parameter. Raises RowRefused where one can't be put into text."""
     with _refused():
-        return _encode(
-            [IncomingOrder(*(*_order(each, source), each.replay_of)) for each in _in_order(records)]
-        ).decode()
+        rows = [_IncomingOrder(*_order(each, source), each.replay_of) for each in _in_order(records)]
+        return _encode(rows).decode()
 
 
 def trade_rows(records: Iterable[OrderRecord]) -> str:
     """Return the trades of orders as a parameter. Raises RowRefused where one can't be put into text."""
     with _refused():
-        return _encode([IncomingTrade(*row) for row in _trades(records)]).decode()
+        return _encode([_IncomingTrade(*row) for row in _trades(records)]).decode()
 
 
 def order_lines(records: Iterable[OrderRecord], source: str) -> bytes | None:
@@ -159,30 +140,7 @@ def _in_order(records: Iterable[OrderRecord]) -> list[OrderRecord]:
 
 def _order(record: OrderRecord, source: str) -> Row:
     """Return what stands in ORDER_COLUMNS."""
-    labels = record.labels
-    return (
-        record.order_id,
-        record.entry_id,
-        "\\x" + record.fingerprint.hex(),
-        record.status,
-        record.executed_at,
-        record.filled_quantity,
-        record.symbol,
-        record.side,
-        record.quantity,
-        record.price,
-        record.stop_loss_pct,
-        labels.signal_id,
-        labels.reason,
-        labels.timestamp,
-        labels.strategy_id,
-        labels.bot_id,
-        labels.client_id,
-        record.average_price,
-        record.error_message,
-        record.dead_reason,
-        source,
-    )
+    return (*_take(record), "\\x" + record.fingerprint.hex(), source)
 
 
 def _trades(records: Iterable[OrderRecord]) -> Iterator[Row]:
