@@ -6,15 +6,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(
-    "library", ["alembic", "greenlet", "httpx", "pydantic", "rich", "sqlite3", "worker.local"]
-)
+@pytest.mark.parametrize("library", ["alembic", "httpx", "pydantic", "sqlite3", "worker.local"])
 def test_replica_loads_nothing_that_it_never_needs(library: str) -> None:
     assert library not in _loaded("run")
-
-
-def test_command_for_people_has_what_draws_for_them() -> None:
-    assert "rich" in _loaded("status")
 
 
 @pytest.mark.parametrize("library", ["click", "msgspec", "psycopg", "redis", "sqlalchemy", "structlog"])

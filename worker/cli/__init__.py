@@ -3,9 +3,6 @@
 Exit 0 done, 1 found something, 2 usage, 3 a server is away, 74 output could not be written, 78 configuration.
 """
 
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -28,9 +25,6 @@ COMMANDS = {
     "status": "overview",
     "submit": "submission",
 }
-# structlog loads them wherever they are installed, 5 MB: for tracebacks as no log here shows them, and for greenlets.
-HIDDEN = ("greenlet", "rich")
-PLAIN = {"migrate", "run"}
 
 
 class OnDemand(click.Group):
@@ -51,22 +45,8 @@ class OnDemand(click.Group):
         """Return a command, or None where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        with _hidden(HIDDEN) if cmd_name in PLAIN else nullcontext():
-            command: click.Command = getattr(import_module(f"worker.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(import_module(f"worker.cli.{COMMANDS[cmd_name]}"), cmd_name)
         return command
-
-
-@contextmanager
-def _hidden(libraries: Iterable[str]) -> Iterator[None]:
-    """Have libraries that are not loaded yet look as if they were not installed to whatever is imported meanwhile."""
-    hidden = [library for library in libraries if library not in sys.modules]
-    # What the import system finds as None it takes for missing.
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for library in hidden:
-            del sys.modules[library]
 
 
 @click.group(cls=OnDemand, context_settings={"help_option_names": ["-h", "--help"]})
