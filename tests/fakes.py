@@ -20,17 +20,13 @@ from worker.consumer import (
     Intake,
     Isolation,
     Lease,
-    LostRows,
     Pace,
-    Registration,
-    Repair,
     Retention,
     Settler,
     SignOfLife,
     Tally,
     Worker,
 )
-from worker.consumer.doubts import CLOCKS_APART_MS, Doubts
 from worker.consumer.retention import TURN_S
 from worker.domain.deliveries import (
     HEAD_BYTES,
@@ -47,9 +43,12 @@ from worker.domain.deliveries import (
 )
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.evidence import Marked
-from worker.domain.fleets import Fleet, Stranger
+from worker.domain.fleets import Fleet, Foreign, Stranger
 from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
 from worker.domain.retention import Lost, Retained
+from worker.repair import LostRows, Repair
+from worker.repair.doubts import CLOCKS_APART_MS, Doubts
+from worker.source import Registration
 from worker.wire import Renderer, Spelling
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -827,9 +826,13 @@ def _possible(trade: Trade) -> bool:
 class FakeToken:
     """What a stream is known by."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, known: bool = True) -> None:
+        self.known = known
         self.known_by = "token-1"
         self.results_known_by = "results-1"
+
+    def is_known(self) -> bool:
+        return self.known
 
     def token(self) -> str:
         return self.known_by
@@ -859,6 +862,9 @@ class FakeSources:
 
     def streams(self) -> int:
         return len(self.noted)
+
+    def rows_of_others(self, entry_ids: Collection[str]) -> Sequence[Foreign]:  # noqa: ARG002  it has none
+        return []
 
 
 class Bench:

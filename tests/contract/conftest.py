@@ -9,10 +9,10 @@ from tests.fakes import FLEET, FakeClock, FakeOrders, FakeStore, FakeStream, Fak
 from tests.groups import Pending, id_order
 from tests.harness import Deployment, names_of
 from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending
-from worker.consumer.doubts import Evidence, Marks
-from worker.consumer.lost_rows.ports import Book
 from worker.consumer.ports import Orders, Store
 from worker.domain.fleets import Fleet
+from worker.repair.ports import Book, Marks
+from worker.repair.ports import Streams as Evidence
 from worker.store import OrderStore, Sources
 from worker.stream import LostRowsBook, OrderStream, RedisLink, RedisNames, StreamEvidence
 from worker.stream import Marks as RedisMarks
@@ -23,20 +23,13 @@ from worker.stream.connection import text
 LEASE_MS = 30_000
 
 
-class LookedThrough(Evidence, Protocol):
-    """What the streams hold, for whoever asks."""
-
-    def last_result(self) -> str:
-        """Return the id that was given to a result last."""
-
-
 class Streams(Protocol):
     """The streams of one deployment, as the tests arrange and look at them from outside."""
 
     def consumer(self, name: str, *, channel: str | None = None, marks_stay_ms: int = ...) -> Orders:
         """Return the port of one consumer; its retention drops marks so long after their entries have gone for good."""
 
-    def evidence(self) -> LookedThrough:
+    def evidence(self) -> Evidence:
         """Return what tells how entries stand."""
 
     def mending(self, name: str, *, channel: str | None = None) -> FakeMending | RedisMending:
@@ -129,7 +122,7 @@ class FakeStreams:
         self.stream.marks_stay_ms = marks_stay_ms
         return FakeOrders(self.stream, name, lease_ms=LEASE_MS)
 
-    def evidence(self) -> LookedThrough:
+    def evidence(self) -> Evidence:
         return FakeEvidence(FakeOrders(self.stream, "looking", lease_ms=LEASE_MS))
 
     def mending(self, name: str, *, channel: str | None = None) -> FakeMending:

@@ -8,7 +8,7 @@ import redis
 
 from tests.fakes import FakeClock, FakeStream, FakeTurn
 from tests.harness import Deployment, eventually, names_of
-from worker.consumer.ports import Turn
+from worker.domain.ports import Turn
 from worker.stream import RedisLink, Rounds
 from worker.stream import Turn as RedisTurn
 

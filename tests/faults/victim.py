@@ -23,11 +23,12 @@ from sqlalchemy import Engine, event
 from worker.bootstrap.replica import replica
 from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.cli import main as command_line
-from worker.consumer import Drain, repair, retention
+from worker.consumer import Drain, retention
 from worker.domain.deliveries import ClaimedPage, Delivery, Settlement, Settling
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.orders import Execution, Order, OrderRecord, Status
 from worker.ops import configure_logs
+from worker.repair import own_repair
 from worker.settings import Settings, read_settings
 from worker.stream import DeadLetters, Mending
 from worker.wire import Decoder
@@ -346,7 +347,7 @@ def _watched(call: Callable[..., Any], saboteur: Saboteur, before: str, after: s
 def _hasten(point: str) -> None:
     """Let happen within one small run what takes minutes, or thousands of rows."""
     if "repair" in point:
-        repair.PAGE = 2
+        own_repair.PAGE = 2
     if "consumer removal" in point:
         retention.DEAD_AFTER_LEASES = retention.DEAD_AFTER_AT_LEAST_S = 0
 

@@ -12,7 +12,7 @@ from tests.harness import Deployment, assert_invariants, eventually, numbered_or
 from tests.inprocess import running
 from tests.processes import workers
 from worker.bootstrap import beside, questions
-from worker.consumer import registration
+from worker.source import registration
 
 LEASE = {"lease_ms": 4000, "transaction_timeout_s": 2, "execute_timeout_s": 1}
 REPLICAS = 3

@@ -9,9 +9,9 @@ from sqlalchemy import text
 from tests.commands import command
 from tests.harness import Deployment, eventually, names_of, numbered_orders
 from tests.inprocess import running
-from worker.consumer import registration
-from worker.consumer.lost_rows import look
 from worker.local import LocalPostgres
+from worker.repair import lost_rows
+from worker.source import registration
 
 ORDERS, LOST = 60, 20
 GONE = [f"order-{number}" for number in range(ORDERS - LOST, ORDERS)]
@@ -20,7 +20,7 @@ GONE = [f"order-{number}" for number in range(ORDERS - LOST, ORDERS)]
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have replicas of this process notice at once that PostgreSQL was away, and that rows are back."""
-    monkeypatch.setattr(look, "EVERY_S", 0.2)
+    monkeypatch.setattr(lost_rows, "EVERY_S", 0.2)
     monkeypatch.setattr(registration, "EVERY_S", 0.2)
 
 

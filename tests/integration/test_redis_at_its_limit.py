@@ -8,7 +8,8 @@ import pytest
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import committing, running
 from tests.unit.test_server import ask
-from worker.consumer import Repair, retention
+from worker.consumer import retention
+from worker.repair import Repair
 
 MANY = 2000
 KEPT_S = 1

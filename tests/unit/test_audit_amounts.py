@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from tests.builders import record, trade
-from worker.consumer.audit.judgement import Case, of_row
 from worker.domain.evidence import Fate, PublishedResult
 from worker.domain.orders import OrderRecord
+from worker.repair.judgement import Case, of_row
 
 WHOLE = "12345678901234567890.123456789012345678901234567891"
 PARTS = ("12345678901234567890", "0.123456789012345678901234567891")

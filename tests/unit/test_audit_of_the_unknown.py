@@ -3,8 +3,8 @@
 import pytest
 
 from tests.builders import record
-from worker.consumer.audit.judgement import Case, of_row
 from worker.domain.evidence import Fate, Marked
+from worker.repair.judgement import Case, of_row
 
 INCOMPLETE = Marked(results_since_ms=10**15, letters_since_ms=0)
 

@@ -5,20 +5,14 @@ from collections.abc import Collection, Iterator, Sequence
 import pytest
 
 from tests.builders import decoder, delivery, flat
-from worker.consumer.moved import FIRST_ORDERS, refuse_what_others_executed
+from tests.fakes import FakeSources, FakeToken
 from worker.domain.errors import ConfigurationError
 from worker.domain.fleets import Foreign
 from worker.domain.orders import Order
+from worker.source.moved import FIRST_ORDERS, refuse_what_others_executed
 from worker.stream.trail import Found
 
 A_PAGE = 16
-
-
-class Unknown:
-    """No token."""
-
-    def is_known(self) -> bool:
-        return False
 
 
 class Stream:
@@ -35,10 +29,11 @@ class Stream:
             yield self.orders[place : place + A_PAGE]
 
 
-class Others:
+class Others(FakeSources):
     """The rows of another source: of one entry."""
 
     def __init__(self, entry: Found) -> None:
+        super().__init__()
         order = decoder().decode(delivery(entry.entry_id, entry.fields))
         assert isinstance(order, Order)
         self.row = Foreign("other", entry.entry_id, order.order_id, order.fingerprint, same_results=True)
@@ -52,12 +47,12 @@ def test_stream_is_refused_where_another_source_has_executed_one_of_its_first_or
     stream = Stream(2 * FIRST_ORDERS)
 
     with pytest.raises(ConfigurationError, match="set WORKER_SOURCE=other"):
-        refuse_what_others_executed(Unknown(), stream, Others(stream.orders[place]), decoder())
+        refuse_what_others_executed(FakeToken(known=False), stream, Others(stream.orders[place]), decoder())
 
 
 def test_no_more_is_read_than_its_first_orders() -> None:
     stream = Stream(2 * FIRST_ORDERS)
 
-    refuse_what_others_executed(Unknown(), stream, Others(stream.orders[-1]), decoder())
+    refuse_what_others_executed(FakeToken(known=False), stream, Others(stream.orders[-1]), decoder())
 
     assert stream.read == -(-FIRST_ORDERS // A_PAGE)

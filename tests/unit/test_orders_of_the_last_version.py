@@ -6,10 +6,10 @@ import pytest
 
 from tests.builders import decoder, delivery, record
 from tests.fakes import Bench
-from worker.consumer.audit.judgement import of_entry
 from worker.domain.deliveries import Dead, Retry, Settled
 from worker.domain.evidence import Fate
 from worker.domain.orders import OrderRecord, Status, Undecodable, UnsoundOrder
+from worker.repair.judgement import of_entry
 from worker.wire.fields import fingerprint_of, spelled
 
 # The last version executed it as symbol "1".

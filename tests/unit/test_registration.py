@@ -5,8 +5,8 @@ from structlog.testing import capture_logs
 
 from tests.builders import record
 from tests.fakes import Bench, FakeClock, FakeSources, FakeStream, FakeToken, FakeTurn
-from worker.consumer.registration import EVERY_S, Registration
 from worker.domain.errors import ConfigurationError
+from worker.source.registration import EVERY_S, Registration
 
 
 class Desk:

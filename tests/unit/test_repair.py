@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from tests.builders import dead_record, record
 from tests.fakes import Bench
 from tests.repair_fakes import FakeRoundsOfOne
-from worker.consumer.repair import ASKED_EVERY_S, PAGE, TURN_S
 from worker.domain.errors import OutOfMemory
 from worker.domain.orders import Status
+from worker.repair.own_repair import ASKED_EVERY_S, PAGE, TURN_S
 
 
 def committed(bench: Bench, *order_ids: str, seconds_ago: float = 10) -> None:

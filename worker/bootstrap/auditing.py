@@ -10,9 +10,8 @@ from msgspec import Struct
 from worker import wire
 from worker.bootstrap.connections import answering_database, answering_redis, redis_names
 from worker.bootstrap.spelling import decoder_of, renderer_of
-from worker.consumer import note_of
-from worker.consumer.audit import Audit, Remedies
 from worker.domain.errors import ConfigurationError
+from worker.repair import Audit, Remedies, note_of
 from worker.settings import Settings
 from worker.store import StoreEvidence, schema, scratch
 from worker.stream import Mending, RedisLink, RedisNames, StreamEvidence, require_publishing

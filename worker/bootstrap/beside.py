@@ -9,13 +9,14 @@ from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap.spelling import decoder_of, renderer_of
-from worker.consumer import Doubts, LostRows, Registration, Repair
-from worker.consumer.moved import refuse_what_others_executed
 from worker.consumer.ports import Orders
-from worker.consumer.registration import TURN_S
-from worker.consumer.repair import TURN_S as REPAIR_TURN_S
 from worker.domain.fleets import FRESH_S
+from worker.repair import Doubts, LostRows, Repair
+from worker.repair.own_repair import TURN_S as REPAIR_TURN_S
 from worker.settings import Settings
+from worker.source import Registration
+from worker.source.moved import refuse_what_others_executed
+from worker.source.registration import TURN_S
 from worker.store import Database, Sources, StoreEvidence
 from worker.stream import (
     LostRowsBook,

@@ -4,7 +4,7 @@ import time
 
 from worker.bootstrap.connections import endpoint
 from worker.consumer import Drain, Pace
-from worker.consumer.ports import Executor, is_pure
+from worker.domain.ports import Executor, is_pure
 from worker.execution import load
 from worker.settings import Settings
 

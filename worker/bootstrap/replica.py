@@ -37,10 +37,11 @@ from worker.consumer import (
     Tally,
     Worker,
 )
-from worker.consumer.ports import Executor, Orders, Store
+from worker.consumer.ports import Orders, Store
 from worker.consumer.retention import TURN_S
 from worker.domain.deliveries import FIRST_COUNT
 from worker.domain.orders import Order, UnsoundOrder
+from worker.domain.ports import Executor
 from worker.ops import Checks, HttpServer, Identity, Views
 from worker.settings import Settings
 from worker.store import Database, OrderStore, StoreInspector

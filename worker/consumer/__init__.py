@@ -4,17 +4,13 @@ from worker.consumer.age import Stamps
 from worker.consumer.ahead import DecodesAhead
 from worker.consumer.chores import Chores
 from worker.consumer.deadlines import Deadlines
-from worker.consumer.doubts import Doubts
 from worker.consumer.drain import Drain
 from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
 from worker.consumer.loop import Worker
-from worker.consumer.lost_rows import LostRows
 from worker.consumer.pace import Pace
-from worker.consumer.registration import Registration
-from worker.consumer.repair import Repair, note_of
 from worker.consumer.retention import Retention
 from worker.consumer.settling import Settler
 from worker.consumer.tally import SignOfLife, Tally
@@ -23,21 +19,16 @@ __all__ = [
     "Chores",
     "Deadlines",
     "DecodesAhead",
-    "Doubts",
     "Drain",
     "Handling",
     "Intake",
     "Isolation",
     "Lease",
-    "LostRows",
     "Pace",
-    "Registration",
-    "Repair",
     "Retention",
     "Settler",
     "SignOfLife",
     "Stamps",
     "Tally",
     "Worker",
-    "note_of",
 ]

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
 
-from worker.consumer.ports import Decoder
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import Order, Undecodable, UnsoundOrder
+from worker.domain.ports import Decoder
 
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 

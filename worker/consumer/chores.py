@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import structlog
 
-from worker.consumer.ports import Monotonic
 from worker.consumer.tally import Tally
 from worker.domain.errors import ConfigurationError, Outage, Stopped, named
+from worker.domain.ports import Monotonic
 
 log = structlog.get_logger(__name__)
 

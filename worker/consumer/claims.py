@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
 from worker.consumer.pace import Pace
-from worker.consumer.ports import Monotonic, Orders
+from worker.consumer.ports import Orders
 from worker.domain.deliveries import BEGINNING, Delivery
 from worker.domain.errors import Outage
+from worker.domain.ports import Monotonic
 
 log = structlog.get_logger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from threading import Event, Thread
 
 from worker.consumer.drain import Drain
-from worker.consumer.ports import Monotonic
 from worker.domain.orders import Order, UnsoundOrder
+from worker.domain.ports import Monotonic
 
 LOOK_EVERY_S = 0.1
 

@@ -7,11 +7,10 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.outside import OutsideWay
 from worker.consumer.pace import Pace
-from worker.consumer.ports import DecodesOnce, Executor, Orders, Renderer, Store, WallClock, is_pure
+from worker.consumer.ports import DecodesOnce, Orders, Store
 from worker.consumer.pure import PureWay
 from worker.consumer.recording import Content, judge
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, Way
-from worker.consumer.unsourced import answers_for
 from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Retry, Withheld, size_of
 from worker.domain.orders import (
     NO_LABELS,
@@ -23,6 +22,8 @@ from worker.domain.orders import (
     UnsoundOrder,
     intended_order,
 )
+from worker.domain.ports import Executor, Renderer, WallClock, is_pure
+from worker.source.unsourced import answers_for
 
 
 class Handling:

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 from worker.consumer.claims import Claims, Unseen
 from worker.consumer.lease import Lease
 from worker.consumer.pace import Pace
-from worker.consumer.ports import Monotonic, Orders
+from worker.consumer.ports import Orders
 from worker.consumer.reads import Reads
 from worker.consumer.retries import Retries
 from worker.consumer.tally import Tally
 from worker.domain.deliveries import FIRST_COUNT, Delivery
+from worker.domain.ports import Monotonic
 
 SECOND_DELIVERY_GROUP = 32
 

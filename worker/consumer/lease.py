@@ -8,9 +8,10 @@ from threading import Event, Lock, Thread
 import structlog
 from msgspec.structs import replace
 
-from worker.consumer.ports import Monotonic, Orders
+from worker.consumer.ports import Orders
 from worker.domain.deliveries import Delivery
 from worker.domain.errors import Outage, Stopped
+from worker.domain.ports import Monotonic
 
 log = structlog.get_logger(__name__)
 

@@ -23,15 +23,15 @@ from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
-from worker.consumer.lost_rows import LostRows
 from worker.consumer.ports import Orders, Store
-from worker.consumer.registration import Registration
-from worker.consumer.repair import Repair
 from worker.consumer.retention import Retention
 from worker.consumer.settling import Settler
 from worker.consumer.tally import SignOfLife, Tally
 from worker.domain.deliveries import Delivery, Outcome
 from worker.domain.errors import ConfigurationError, Outage, OutOfMemory, Stopped
+from worker.repair.lost_rows import LostRows
+from worker.repair.own_repair import Repair
+from worker.source.registration import Registration
 
 log = structlog.get_logger(__name__)
 

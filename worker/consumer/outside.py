@@ -6,7 +6,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
-from worker.consumer.ports import Executor, Store
+from worker.consumer.ports import Store
 from worker.consumer.recording import Attempt, Recording, dead_record, parted
 from worker.consumer.sending import Sending
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, log, warn_of
@@ -21,6 +21,7 @@ from worker.domain.orders import (
     intended_order,
     record_execution,
 )
+from worker.domain.ports import Executor
 
 ATTENDED = "somebody else may be sending it"
 UNKNOWN = "its outcome at the venue is unknown"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from worker.consumer.ports import Monotonic
+from worker.domain.ports import Monotonic
 
 # Between two groups a loop hears of a drain, claims, lets retention have its turn. Of an executor that takes a
 # millisecond and less the largest batch takes no longer.

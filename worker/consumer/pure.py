@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
-from worker.consumer.ports import Executor, Store
+from worker.consumer.ports import Store
 from worker.consumer.recording import Attempt, Recording, dead_record, parted
 from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, warn_of
 from worker.domain.deliveries import Outcome, Retry
 from worker.domain.errors import Outage
 from worker.domain.orders import DeadReason, Execution, OrderRecord, Status, UnsoundOrder, record_execution
+from worker.domain.ports import Executor
 
 
 class PureWay:

@@ -6,9 +6,10 @@ import structlog
 
 from worker.consumer.claims import Unseen
 from worker.consumer.pace import Pace
-from worker.consumer.ports import Holding, Monotonic, Orders
+from worker.consumer.ports import Holding, Orders
 from worker.domain.deliveries import Delivery, next_count, size_of
 from worker.domain.errors import Outage
+from worker.domain.ports import Monotonic
 
 log = structlog.get_logger(__name__)
 

@@ -2,8 +2,9 @@
 
 import structlog
 
-from worker.consumer.ports import Monotonic, Orders, Turn
+from worker.consumer.ports import Orders
 from worker.domain.errors import OutOfMemory
+from worker.domain.ports import Monotonic, Turn
 
 log = structlog.get_logger(__name__)
 

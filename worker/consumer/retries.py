@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-from worker.consumer.ports import Monotonic
 from worker.domain.deliveries import Delivery, size_of
+from worker.domain.ports import Monotonic
 
 FIRST_RETRY_AFTER_S = 0.5
 SET_ASIDE_FOR_S = 10.0

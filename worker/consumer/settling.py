@@ -8,12 +8,10 @@ from typing import assert_never
 import structlog
 from msgspec.structs import replace
 
-from worker.consumer.doubts import Doubts
 from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
-from worker.consumer.ports import Orders, Renderer
-from worker.consumer.repair import stands_since_ms
+from worker.consumer.ports import Orders
 from worker.consumer.tally import Tally, kind
 from worker.domain.deliveries import (
     Dead,
@@ -26,6 +24,8 @@ from worker.domain.deliveries import (
     Settlement,
     entry_milliseconds,
 )
+from worker.domain.ports import Renderer
+from worker.repair.doubts import Doubts
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ class Settler:
         first = min(written, key=attrgetter("executed_at"), default=None)
         settling = self._stream.settle(
             settlements,
-            written_since_ms=0 if first is None else stands_since_ms(first),
+            written_since_ms=0 if first is None else first.stands_since_ms,
             meanwhile=meanwhile,
         )
         if settling.in_doubt:
@@ -127,7 +127,7 @@ class Settler:
         for part in settlements:
             if part.entry_id in in_doubt:
                 record = records.get(part.entry_id)
-                since_ms = part.stands_since_ms if record is None else stands_since_ms(record)
+                since_ms = part.stands_since_ms if record is None else record.stands_since_ms
                 settlement = replace(part, stands_since_ms=since_ms or 0)
                 written = part.stands_since_ms is None and alone
                 # What it held is in its letter, if anywhere.
@@ -140,7 +140,7 @@ class Settler:
             case Settled(delivery, record, answered):
                 settlement = self._renderer.result(delivery, record)
                 return [
-                    replace(settlement, stands_since_ms=stands_since_ms(record)) if answered else settlement
+                    replace(settlement, stands_since_ms=record.stands_since_ms) if answered else settlement
                 ]
             case Duplicate(delivery):
                 return [Settlement(delivery.entry_id, "ack")]

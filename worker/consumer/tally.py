@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from worker.consumer.ports import Monotonic
 from worker.domain.deliveries import Dead, Duplicate, Left, Outcome, Retry, Settled
 from worker.domain.orders import Status
+from worker.domain.ports import Monotonic
 
 STAY_IN_HAND = frozenset({"retry", "left"})
 

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from worker.consumer.age import out_of_time
 from worker.consumer.pace import Pace
-from worker.consumer.ports import WallClock
 from worker.domain.deliveries import Delivery, Left, Outcome
 from worker.domain.orders import LONGEST_TRADE_ID, WITH_RESULT, DeadReason, Execution, Order, UnsoundOrder
+from worker.domain.ports import WallClock
 
 log = structlog.get_logger(__name__)
 

@@ -171,6 +171,11 @@ class OrderRecord(Struct, frozen=True):
         reason = self.dead_reason or message.partition(": ")[0]
         return reason, message.removeprefix(reason).removeprefix(": ")
 
+    @property
+    def stands_since_ms(self) -> int:
+        """The unix time in milliseconds before which nobody can have published anything of it."""
+        return int(self.executed_at.timestamp() * 1000)
+
     def owned_by(self, entry_id: str) -> bool:
         """Whether it is the row of this entry of our own stream."""
         return self.stranger is None and self.entry_id == entry_id

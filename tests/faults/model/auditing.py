@@ -6,8 +6,8 @@ from tests.fakes import FakeOrders, FakeStore
 from tests.faults.model.fleet import SimulatedFleet
 from tests.faults.model.state import State
 from tests.repair_fakes import FakeEvidence, FakeMending, FakeRows
-from worker.consumer.audit import Audit, Remedies
 from worker.domain.evidence import Finding
+from worker.repair import Audit, Remedies
 from worker.store import scratch
 from worker.wire import Renderer, Spelling
 

@@ -5,12 +5,13 @@ from msgspec.structs import replace
 from tests.fakes import FakeStore, FakeStream
 from tests.faults.model.defect import Defect
 from tests.faults.model.replica import Parts
-from worker.consumer import doubts, recording
+from worker.consumer import recording
 from worker.consumer.recording import Content
 from worker.domain.deliveries import LOOKED_FOR, Dead, Delivery, Settlement
 from worker.domain.evidence import Fate
 from worker.domain.fleets import Stranger
 from worker.domain.orders import OrderRecord
+from worker.repair import doubts
 
 
 class _MarksOfAGroup(FakeStream):

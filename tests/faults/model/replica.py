@@ -12,24 +12,23 @@ from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMendin
 from worker.consumer import (
     Chores,
     DecodesAhead,
-    Doubts,
     Drain,
     Handling,
     Intake,
     Isolation,
     Lease,
-    LostRows,
     Pace,
-    Registration,
-    Repair,
     Retention,
     Settler,
     SignOfLife,
     Tally,
     Worker,
 )
-from worker.consumer.ports import Executor, Orders, Store
+from worker.consumer.ports import Orders, Store
 from worker.consumer.retention import TURN_S
+from worker.domain.ports import Executor
+from worker.repair import Doubts, LostRows, Repair
+from worker.source import Registration
 from worker.wire import Renderer, Spelling
 
 # Each page of these is a call of its own.

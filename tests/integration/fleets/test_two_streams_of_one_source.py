@@ -9,7 +9,7 @@ from tests.acceptance.test_commands import worker
 from tests.fleets import result_ids, small_order, status
 from tests.harness import Deployment, eventually
 from tests.inprocess import running
-from worker.consumer import registration
+from worker.source import registration
 
 Two = tuple[Deployment, Deployment]
 SHARED = "several orders streams are worked on under one source"

@@ -5,11 +5,11 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from worker.consumer.audit.ports import Mending, Rows, Streams
-from worker.consumer.ports import Monotonic, Renderer
-from worker.consumer.repair import settlement_of
 from worker.domain.deliveries import LOOKED_FOR, Settlement
 from worker.domain.evidence import Finding, Repaired
+from worker.domain.ports import Monotonic, Renderer
+from worker.repair.ports import Mending, Rows, Streams
+from worker.repair.restorations import settlement_of
 
 HEARD_OF_EVERY_S = 10.0
 AGAIN: dict[str, Literal["republish", "rebury"]] = {"publish": "republish", "bury": "rebury"}

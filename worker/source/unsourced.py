@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from worker.consumer.ports import Decoder
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import Order, OrderRecord, Undecodable, UnsoundOrder
+from worker.domain.ports import Decoder
 
 
 def answers_for(

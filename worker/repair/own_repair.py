@@ -1,21 +1,21 @@
-"""Gives back to Redis what it has lost: what a row means on the stream, and the repair that replicas do by themselves."""
+"""The repair that replicas do by themselves: what was committed lately and is not settled as far as Redis knows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 from msgspec import Struct
-from msgspec.structs import replace
 
-from worker.consumer import doubts
-from worker.consumer.ports import Decoder, Monotonic, Renderer, Rounds, WallClock
-from worker.consumer.unsourced import is_ours
-from worker.domain.deliveries import Delivery, Settlement, is_entry_id
+from worker.domain.deliveries import Settlement, is_entry_id
 from worker.domain.errors import ConfigurationError, Outage, OutOfMemory, Stopped, named
 from worker.domain.evidence import Fate, Owner, Repaired
-from worker.domain.orders import OrderRecord, Status
+from worker.domain.orders import OrderRecord
+from worker.domain.ports import Decoder, Monotonic, Renderer, Rounds, WallClock
 from worker.domain.times import utc_text
+from worker.repair.doubts import Doubts
+from worker.repair.ports import Mending, Rows, Streams
+from worker.repair.restorations import is_settled, settlement_of
+from worker.source.unsourced import is_ours
 
 log = structlog.get_logger(__name__)
 
@@ -27,50 +27,6 @@ IDLE_STRETCH_S = 0.25
 ASKED_EVERY_S = 0.5
 # Far longer than a page takes. A replica whose batches take longer leaves the rest to one that has less to do.
 TURN_S = 5.0
-
-
-class Mending(Protocol):
-    """What gives back to the streams, what is not settled as far as Redis knows and in nobody's hands."""
-
-    def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands; return which were."""
-
-    def note(self, report: Mapping[str, str]) -> None:
-        """Leave a note of the last repair, for people."""
-
-
-class Rows(doubts.Rows, Protocol):
-    """What a repair asks of the table."""
-
-    def now(self) -> datetime:
-        """Return the time of the database."""
-
-    def streams_lately(self) -> int:
-        """Return how many streams were worked on as our source in the last minute, and may still be."""
-
-    def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
-        """Return the first rows with an outcome that were recorded after one and up to a time, the oldest first."""
-
-
-def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Renderer) -> Settlement:
-    """Return what settles the entry of a row with an outcome; its fields are those of the entry, where they are kept."""
-    delivery = Delivery(row.entry_id, fields, 0, False)
-    if row.status is not Status.DEAD:
-        settlement = renderer.result(delivery, row)
-    else:
-        reason, error = row.given_up_for
-        settlement = renderer.letter(delivery, reason=reason, error=error, order_id=row.order_id)
-    return replace(settlement, stands_since_ms=stands_since_ms(row))
-
-
-def stands_since_ms(row: OrderRecord) -> int:
-    """Return the unix time in milliseconds before which nobody can have published anything of a row."""
-    return int(row.executed_at.timestamp() * 1000)
-
-
-def is_settled(row: OrderRecord, fate: Fate) -> bool | None:
-    """Whether the result of a row was published, or its entry buried; None where marks can't tell."""
-    return fate.settled(stands_since_ms(row), buried=row.status is Status.DEAD)
 
 
 class Since(Struct):
@@ -99,7 +55,7 @@ class Repair:
 
     def __init__(
         self,
-        evidence: doubts.Evidence,
+        streams: Streams,
         mending: Mending,
         rows: Rows,
         rounds: Rounds,
@@ -109,10 +65,10 @@ class Repair:
         window_s: int,
         clock: Monotonic,
         now: WallClock,
-        open_doubts: doubts.Doubts,
+        open_doubts: Doubts,
         decoder: Decoder,
     ) -> None:
-        self._evidence = evidence
+        self._streams = streams
         self._mending = mending
         self._rows = rows
         self._rounds = rounds
@@ -196,7 +152,7 @@ class Repair:
             return False
         page = self._rows.recorded(walk.after, walk.until, PAGE)
         entry_ids = self._named_by_streams(page)
-        fates = self._evidence.fates(entry_ids) if entry_ids else {}
+        fates = self._streams.fates(entry_ids) if entry_ids else {}
         landed = [each for each in entry_ids if fates[each].unmarked and not fates[each].in_flight]
         if landed:
             self._restore_each(landed, fates)
@@ -238,7 +194,7 @@ class Repair:
 
     def _restore(self, entry_ids: Sequence[str], fates: Mapping[str, Fate]) -> None:
         rows = list(self._rows.rows_of_entries(entry_ids).values())
-        fields = self._evidence.entries([row.entry_id for row in rows])
+        fields = self._streams.entries([row.entry_id for row in rows])
         lost = []
         for row in rows:
             if not is_ours(row, fields.get(row.entry_id), self._decoder, alone=self._rows.alone):

@@ -1,24 +1,16 @@
-"""What an audit needs of the rooms around it. What speaks to a server raises Outage when that is away."""
+"""What repairs and audits need of the rooms around them. What speaks to a server raises Outage when that is away."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from worker.consumer import repair
-from worker.domain.evidence import Buried, BuriedEntry, Fate, PublishedResult
+from worker.domain.deliveries import Settlement, Settling
+from worker.domain.evidence import Buried, BuriedEntry, Fate, LostRow, Marked, Owner, PublishedResult
 from worker.domain.orders import OrderRecord
+from worker.domain.ports import Entry, Rounds
 
-
-class Entry(Protocol):
-    """One entry of a stream, names and values in turn."""
-
-    @property
-    def entry_id(self) -> str:
-        """Its id."""
-
-    @property
-    def fields(self) -> tuple[bytes, ...]:
-        """Names and values in turn."""
+# The last step of an entry: publish or bury, and ack.
+Settle: TypeAlias = Callable[[Sequence[Settlement]], Settling]
 
 
 class Extent(Protocol):
@@ -58,6 +50,9 @@ class Streams(Protocol):
     def results_lost_until_ms(self) -> int:
         """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
 
+    def last_result(self) -> str:
+        """Return the id that was given to a result last, `0-0` where there was none."""
+
     def unknown(self) -> Iterator[Sequence[str]]:
         """Yield the entries of which nobody can know whether their results were published."""
 
@@ -80,6 +75,10 @@ class Streams(Protocol):
 class Rows(Protocol):
     """What the table holds."""
 
+    @property
+    def connections(self) -> int:
+        """How often PostgreSQL was connected to: it may be another server since it last was."""
+
     def now(self) -> datetime:
         """Return the time of the database."""
 
@@ -89,8 +88,14 @@ class Rows(Protocol):
     def pages(self, *, from_entry: str, recorded_until: datetime) -> Iterator[list[OrderRecord]]:
         """Yield the rows recorded up to a time whose entry ids are not before one, in the order of their spelling."""
 
+    def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
+        """Return the first rows with an outcome that were recorded after one and up to a time, the oldest first."""
+
     def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
         """Return the order ids of the rows that these entries own, by entry id."""
+
+    def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
+        """Return the order ids of the rows of our source that these entries own, by entry id."""
 
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the fingerprints of those of the orders that have a row whose result stands where ours do."""
@@ -101,11 +106,30 @@ class Rows(Protocol):
     def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows that entries own, by entry id."""
 
+    def streams_lately(self) -> int:
+        """Return how many streams were worked on as our source in the last minute, and may still be."""
+
     def alone(self) -> bool:
         """Whether no other source than ours was ever seen in this database."""
 
     def of_other_sources(self, order_ids: Sequence[str]) -> set[str]:
         """Return those of the orders whose rows are of other sources."""
+
+
+class Marks(Protocol):
+    """The settled marks as a whole."""
+
+    def state(self) -> Marked:
+        """Return what marks tell."""
+
+    def remember(self, entry_ids: Sequence[str], known: Marked) -> bool:
+        """Mark entries as settled, and what is known of all; False where the marks were lost meanwhile."""
+
+    def begin_walk(self) -> bool:
+        """Become the one who reads the results, or stay it."""
+
+    def end_walk(self) -> None:
+        """Let others read them."""
 
 
 class Memory(Protocol):
@@ -148,6 +172,9 @@ class Memory(Protocol):
 class Spelling(Protocol):
     """What the fields on the streams say."""
 
+    def named(self, fields: Sequence[bytes]) -> tuple[str, str] | None:
+        """Return the entry and the order that a result names; None where it names no entry."""
+
     def result_of(self, fields: Sequence[bytes]) -> tuple[str, bytes]:
         """Return the order that a result names (empty: none) and the digest of all it says."""
 
@@ -164,8 +191,11 @@ class Spelling(Protocol):
         """Return when a result says that its order was executed."""
 
 
-class Mending(repair.Mending, Protocol):
-    """Gives back what was lost. Every step is repeatable, and harmless beside others that do the same."""
+class Mending(Protocol):
+    """Gives back what was lost. Every step is repeatable, and harmless beside others that do the same.
+
+    A replica's own repair needs no announcement: it gives nothing out once more.
+    """
 
     def begin(self) -> None:
         """Announce a repair, before anything is looked at that it will rely on."""
@@ -176,5 +206,31 @@ class Mending(repair.Mending, Protocol):
     def go_on(self) -> None:
         """Announce that it is still at work."""
 
+    def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands; return which were."""
+
     def readopt(self, entry_ids: Sequence[str]) -> list[str]:
         """Make entries pending again that nobody holds; return those that were made."""
+
+    def note(self, report: Mapping[str, str]) -> None:
+        """Leave a note of the last repair, for people."""
+
+
+class Book(Protocol):
+    """What the fleet knows of lost rows, and who looks for them."""
+
+    @property
+    def rounds(self) -> Rounds:
+        """What looks there were, and whose turn it is; each says from which time on it looked, in unix milliseconds."""
+
+    def end(self, look: int, from_ms: int) -> None:
+        """Note that a look has ended, which began with what was published at a time."""
+
+    def note(self, lost: Sequence[LostRow]) -> int:
+        """Note lost rows that nobody has accepted; return how many are new."""
+
+    def page(self, first: int) -> list[tuple[str, str]]:
+        """Return entries and order ids of what is noted, from a place on; none where there are no more."""
+
+    def take_back(self, mended: Sequence[tuple[str, str]]) -> None:
+        """Take back what is noted: their rows are there again."""

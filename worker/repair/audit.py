@@ -11,12 +11,6 @@ from typing import TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from worker.consumer.audit.judgement import Case, of_entry, of_row, only_redone
-from worker.consumer.audit.ports import Entry, Extent, Memory, Rows, Spelling, Streams
-from worker.consumer.doubts import CLOCKS_APART_MS
-from worker.consumer.ports import Decoder
-from worker.consumer.repair import stands_since_ms
-from worker.consumer.unsourced import answers_for, is_ours
 from worker.domain.deliveries import (
     BEGINNING,
     Delivery,
@@ -35,6 +29,11 @@ from worker.domain.orders import (
     UnsoundOrder,
     quantity_of,
 )
+from worker.domain.ports import Decoder, Entry
+from worker.repair.doubts import CLOCKS_APART_MS
+from worker.repair.judgement import Case, of_entry, of_row, only_redone
+from worker.repair.ports import Extent, Memory, Rows, Spelling, Streams
+from worker.source.unsourced import answers_for, is_ours
 
 FOREIGN = (
     "{} rows name entries that no stream has given: whatever they are, they are no orders of this fleet; give them a source"
@@ -345,7 +344,7 @@ class Audit:
                 visible = self.range.shows_result_of(row.entry_id)
                 there = row.entry_id not in gone
                 letter = letters.get(row.entry_id)
-                never = self._shows_all_since(stands_since_ms(row), lost_until_ms)
+                never = self._shows_all_since(row.stands_since_ms, lost_until_ms)
                 case = Case(row, fates[row.entry_id], result, letter, (), in_range, visible, there, never)
                 yield from of_row(self._compared(case))
             elif result is not None:

@@ -1,41 +1,18 @@
 """Tells PostgreSQL which stream this source is, so that sources know each other, and two streams under one are noticed."""
 
 import math
-from typing import Protocol
 
 import structlog
 
-from worker.consumer.ports import Monotonic, Turn
 from worker.domain.errors import ConfigurationError
+from worker.domain.ports import Monotonic, Turn
+from worker.source.ports import Sources, Token
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 10.0
 # Others take a stream for gone that was silent for twenty seconds: should the one who had it die, the next asks within fifteen.
 TURN_S = 5.0
-
-
-class Stream(Protocol):
-    """The orders stream."""
-
-    def token(self) -> str:
-        """Return what it is known by; where it was lost it is another."""
-
-    def results_token(self) -> str:
-        """Return what the results stream is known by."""
-
-
-class Sources(Protocol):
-    """The book of sources."""
-
-    def seen(self, token: str, results_token: str) -> str | None:
-        """Note that a stream is worked on as our source; return the other source that it is, and then nothing is noted."""
-
-    def gone(self, token: str) -> None:
-        """Forget a stream that is not there any more."""
-
-    def streams(self) -> int:
-        """Return how many streams are worked on as our source."""
 
 
 class Registration:
@@ -47,7 +24,7 @@ class Registration:
 
     def __init__(
         self,
-        stream: Stream,
+        stream: Token,
         sources: Sources,
         turn: Turn,
         *,

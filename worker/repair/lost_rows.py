@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import structlog
 from msgspec import Struct
 
-from worker.consumer.lost_rows.ports import Book, Entry, Evidence, Rows, Spelling
-from worker.consumer.ports import Decoder, Monotonic
 from worker.domain.deliveries import Delivery, entry_milliseconds, entry_order
 from worker.domain.evidence import LostRow
+from worker.domain.ports import Decoder, Entry, Monotonic
+from worker.repair.ports import Book, Rows, Spelling, Streams
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class LostRows:
 
     def __init__(
         self,
-        evidence: Evidence,
+        streams: Streams,
         rows: Rows,
         book: Book,
         spelling: Spelling,
@@ -56,7 +56,7 @@ class LostRows:
         window_s: int,
         clock: Monotonic,
     ) -> None:
-        self._evidence = evidence
+        self._streams = streams
         self._rows = rows
         self._book = book
         self._spelling = spelling
@@ -90,7 +90,7 @@ class LostRows:
         connections, looks, last = (
             self._rows.connections,
             self._book.rounds.begun(),
-            self._evidence.last_result(),
+            self._streams.last_result(),
         )
         # Where the last look has not ended, what was published before that is still in question.
         newest = self._look.newest if self._look else self._newest or last
@@ -104,7 +104,7 @@ class LostRows:
             return self._may(self._look) and self._look_on(self._look)
         if self._clock() >= self._due:
             self._due = self._clock() + EVERY_S
-            self._newest, self._asked_from = self._evidence.last_result(), 0
+            self._newest, self._asked_from = self._streams.last_result(), 0
         return self._asked_from is not None and self._ask_again(self._asked_from)
 
     def _may(self, look: Look) -> bool:
@@ -124,7 +124,7 @@ class LostRows:
         return True
 
     def _look_on(self, look: Look) -> bool:
-        page = next(iter(self._evidence.result_pages(look.after, look.last)), None)
+        page = next(iter(self._streams.result_pages(look.after, look.last)), None)
         if page is not None:
             self._told += self._tell(look, page)
             look.after = f"({page[-1].entry_id}"
@@ -154,7 +154,7 @@ class LostRows:
     def _ours(self, lost: Sequence[LostRow]) -> Iterator[LostRow]:
         """Yield those whose results are ours, as far as anything tells: other fleets may publish on the same stream."""
         entry_ids = [each.entry_id for each in lost]
-        fates, entries = self._evidence.fates(entry_ids), self._evidence.entries(entry_ids)
+        fates, entries = self._streams.fates(entry_ids), self._streams.entries(entry_ids)
         others = self._rows.of_other_sources([each.order_id for each in lost])
         for each in lost:
             fate, fields = fates[each.entry_id], entries.get(each.entry_id)

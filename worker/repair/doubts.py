@@ -1,17 +1,17 @@
 """What has no mark though it may have been given out: a question to the streams, put once for the whole fleet."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from worker.consumer.ports import Decoder, Monotonic
-from worker.consumer.unsourced import is_ours
 from worker.domain.deliveries import LOOKED_FOR, Delivery, Settlement, Settling
-from worker.domain.evidence import Buried, Fate, Marked
-from worker.domain.orders import OrderRecord
+from worker.domain.evidence import Fate, Marked
+from worker.domain.ports import Decoder, Entry, Monotonic
+from worker.repair.ports import Marks, Rows, Settle, Spelling, Streams
+from worker.source.unsourced import is_ours
 
 log = structlog.get_logger(__name__)
 
@@ -28,90 +28,6 @@ ASKED_TOGETHER = 500
 
 # The id of an entry, and what it is marked as where that is something else.
 Key: TypeAlias = tuple[str, str]
-
-
-class Entry(Protocol):
-    """One entry of a stream, names and values in turn."""
-
-    @property
-    def fields(self) -> tuple[bytes, ...]:
-        """Names and values in turn."""
-
-
-class Extent(Protocol):
-    """How far a stream reaches."""
-
-    @property
-    def first(self) -> str:
-        """The first id, `0-0` where it is empty."""
-
-
-class Evidence(Protocol):
-    """What the streams hold."""
-
-    def orders(self) -> Extent:
-        """Return how far the orders stream reaches."""
-
-    def entries(self, entry_ids: Sequence[str]) -> dict[str, tuple[bytes, ...]]:
-        """Return the fields of those that are on the orders stream."""
-
-    def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
-        """Tell how entries stand, all of them at one instant."""
-
-    def result_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
-        """Yield the results from one id up to another."""
-
-    def letter_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
-        """Yield the dead letters from one id up to another."""
-
-    def results_lost_until_ms(self) -> int:
-        """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
-
-
-class Marks(Protocol):
-    """The settled marks as a whole."""
-
-    def state(self) -> Marked:
-        """Return what marks tell."""
-
-    def remember(self, entry_ids: Sequence[str], known: Marked) -> bool:
-        """Mark entries as settled, and what is known of all; False where the marks were lost meanwhile."""
-
-    def begin_walk(self) -> bool:
-        """Become the one who reads the results, or stay it."""
-
-    def end_walk(self) -> None:
-        """Let others read them."""
-
-
-class Rows(Protocol):
-    """Whose rows there are."""
-
-    def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
-        """Return the order ids of the rows of our source that these entries own, by entry id."""
-
-    def rows_of_entries(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
-        """Return the rows that entries own, by entry id."""
-
-    def alone(self) -> bool:
-        """Whether no other source than ours was ever seen in this database."""
-
-
-class Spelling(Protocol):
-    """What the fields on the streams say."""
-
-    def named(self, fields: Sequence[bytes]) -> tuple[str, str] | None:
-        """Return the entry and the order that a result names; None where it names no entry."""
-
-    def buried(self, fields: Sequence[bytes]) -> Buried | None:
-        """Return what a dead letter says of the entry it buries; None where it names none, or is of another source."""
-
-
-class Settle(Protocol):
-    """The last step of an entry."""
-
-    def __call__(self, settlements: Sequence[Settlement]) -> Settling:
-        """Publish, bury and ack in one step."""
 
 
 class Doubt(Struct, frozen=True):
@@ -143,7 +59,7 @@ class Doubts:
 
     def __init__(
         self,
-        evidence: Evidence,
+        streams: Streams,
         marks: Marks,
         rows: Rows,
         spelling: Spelling,
@@ -154,7 +70,7 @@ class Doubts:
     ) -> None:
         self._decoder = decoder
         self._spelling = spelling
-        self._evidence = evidence
+        self._streams = streams
         self._marks = marks
         self._rows = rows
         self._settle = settle
@@ -213,8 +129,8 @@ class Doubts:
             self._due = self._clock() + ASKED_EVERY_S
             return
         since_ms = max(0, min(each.since_ms for each in undecided) - 2 * CLOCKS_APART_MS)
-        found = Found(self._evidence, self._rows, self._spelling, self._decoder)
-        self._walk = Walk(self._evidence, found, since_ms, self._marks.state())
+        found = Found(self._streams, self._rows, self._spelling, self._decoder)
+        self._walk = Walk(self._streams, found, since_ms, self._marks.state())
         log.warning("settled marks are not complete, reading what was given out", since_ms=since_ms)
 
     def _read_on(self, walk: "Walk") -> None:
@@ -259,41 +175,41 @@ class Doubts:
     def _fates(self) -> Iterator[tuple[str, Fate]]:
         entry_ids = [each.settlement.entry_id for each in self._open.values()]
         for first in range(0, len(entry_ids), ASKED_TOGETHER):
-            yield from self._evidence.fates(entry_ids[first : first + ASKED_TOGETHER]).items()
+            yield from self._streams.fates(entry_ids[first : first + ASKED_TOGETHER]).items()
 
 
 class Walk:
     """Reads what was given out since a time: `pages` yields what it has to be marked as."""
 
-    def __init__(self, evidence: Evidence, found: "Found", since_ms: int, marks: Marked) -> None:
-        self._evidence = evidence
+    def __init__(self, streams: Streams, found: "Found", since_ms: int, marks: Marked) -> None:
+        self._streams = streams
         self._found = found
         self._since_ms = since_ms
-        self._lost_until_ms = evidence.results_lost_until_ms()
+        self._lost_until_ms = streams.results_lost_until_ms()
         self.made = marks.made
         self.pages = self._pages()
 
     def known(self) -> Marked:
         """Return what marks tell once all was read."""
         # Once more: they may have been trimmed before they were read.
-        lost_until_ms = max(self._lost_until_ms, self._evidence.results_lost_until_ms())
+        lost_until_ms = max(self._lost_until_ms, self._streams.results_lost_until_ms())
         walked_ms = self._since_ms and self._since_ms + CLOCKS_APART_MS
         complete_ms = max(walked_ms, lost_until_ms and lost_until_ms + CLOCKS_APART_MS)
         return Marked(self.made, complete_ms, walked_ms, walked_ms)
 
     def _pages(self) -> Iterator[list[str]]:
         first = f"{self._since_ms}-0"
-        for page in self._evidence.result_pages(first, "+"):
+        for page in self._streams.result_pages(first, "+"):
             yield self._found.marks_of_results(page)
-        for page in self._evidence.letter_pages(first, "+"):
+        for page in self._streams.letter_pages(first, "+"):
             yield self._found.marks_of_letters(page)
 
 
 class Found:
     """Tells which of the results and dead letters are ours: other fleets may give out on the same streams."""
 
-    def __init__(self, evidence: Evidence, rows: Rows, spelling: Spelling, decoder: Decoder) -> None:
-        self._evidence = evidence
+    def __init__(self, streams: Streams, rows: Rows, spelling: Spelling, decoder: Decoder) -> None:
+        self._streams = streams
         self._rows = rows
         self._spelling = spelling
         self._decoder = decoder
@@ -320,7 +236,7 @@ class Found:
         rows = self._rows.rows_of_entries(entry_ids) if entry_ids else {}
         if not rows:
             return {}
-        fields = self._evidence.entries(list(rows))
+        fields = self._streams.entries(list(rows))
         return {
             entry_id: row.order_id
             for entry_id, row in rows.items()

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from worker.consumer.repair import is_settled
 from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, PublishedResult, Remedy
 from worker.domain.orders import (
     WITH_RESULT,
@@ -16,6 +15,7 @@ from worker.domain.orders import (
     UnsoundOrder,
     quantity_of,
 )
+from worker.repair.restorations import is_settled
 
 
 class Case(Struct, frozen=True):

@@ -1,53 +1,19 @@
 """Whether a stream that nothing is known of was another source before: it was renamed, or moved without its token."""
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-from worker.consumer.ports import Decoder
 from worker.domain.deliveries import BEGINNING, Delivery
 from worker.domain.errors import ConfigurationError
-from worker.domain.fleets import Foreign
 from worker.domain.orders import Undecodable
+from worker.domain.ports import Decoder, Entry
+from worker.source.ports import Entries, Sources, Token
 
 LAST = "+"
 # So many are looked at: of a stream that was moved those are the ones that were executed.
 FIRST_ORDERS = 500
 
 
-class Token(Protocol):
-    """What the orders stream is known by."""
-
-    def is_known(self) -> bool:
-        """Whether it has a token; where that was lost, or not moved with the stream, it has none."""
-
-
-class Entry(Protocol):
-    """One entry of a stream, names and values in turn."""
-
-    @property
-    def entry_id(self) -> str:
-        """Its id."""
-
-    @property
-    def fields(self) -> tuple[bytes, ...]:
-        """Names and values in turn."""
-
-
-class Entries(Protocol):
-    """What the orders stream holds."""
-
-    def order_pages(self, first: str, last: str) -> Iterator[Sequence[Entry]]:
-        """Yield the orders from one id up to another."""
-
-
-class Rows(Protocol):
-    """The rows of all sources."""
-
-    def rows_of_others(self, entry_ids: Collection[str]) -> Sequence[Foreign]:
-        """Return the rows that other sources have of entries of these ids."""
-
-
-def refuse_what_others_executed(token: Token, entries: Entries, rows: Rows, decoder: Decoder) -> None:
+def refuse_what_others_executed(token: Token, entries: Entries, sources: Sources, decoder: Decoder) -> None:
     """Raise ConfigurationError where a stream without a token begins with entries that another source has executed.
 
     Under a new source what was executed there, and not settled yet, would be executed again. Call it before the stream
@@ -57,15 +23,15 @@ def refuse_what_others_executed(token: Token, entries: Entries, rows: Rows, deco
         return
     looked_at = 0
     for page in entries.order_pages(BEGINNING, LAST):
-        _refuse_what_is_among(page, rows, decoder)
+        _refuse_what_is_among(page, sources, decoder)
         looked_at += len(page)
         if looked_at >= FIRST_ORDERS:
             return
 
 
-def _refuse_what_is_among(page: Sequence[Entry], rows: Rows, decoder: Decoder) -> None:
+def _refuse_what_is_among(page: Sequence[Entry], sources: Sources, decoder: Decoder) -> None:
     fields = {each.entry_id: each.fields for each in page}
-    for row in rows.rows_of_others(list(fields)):
+    for row in sources.rows_of_others(list(fields)):
         order = decoder.decode(Delivery(row.entry_id, fields[row.entry_id], 1, True))
         if isinstance(order, Undecodable) or order.fingerprint != row.fingerprint:
             # Another stream has an entry of that id.

@@ -1,0 +1,24 @@
+"""What a row with an outcome means on the streams, and whether that is there."""
+
+from msgspec.structs import replace
+
+from worker.domain.deliveries import Delivery, Settlement
+from worker.domain.evidence import Fate
+from worker.domain.orders import OrderRecord, Status
+from worker.domain.ports import Renderer
+
+
+def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Renderer) -> Settlement:
+    """Return what settles the entry of a row with an outcome; its fields are those of the entry, where they are kept."""
+    delivery = Delivery(row.entry_id, fields, 0, False)
+    if row.status is not Status.DEAD:
+        settlement = renderer.result(delivery, row)
+    else:
+        reason, error = row.given_up_for
+        settlement = renderer.letter(delivery, reason=reason, error=error, order_id=row.order_id)
+    return replace(settlement, stands_since_ms=row.stands_since_ms)
+
+
+def is_settled(row: OrderRecord, fate: Fate) -> bool | None:
+    """Whether the result of a row was published, or its entry buried; None where marks can't tell."""
+    return fate.settled(row.stands_since_ms, buried=row.status is Status.DEAD)

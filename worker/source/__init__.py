@@ -1,0 +1,7 @@
+"""Decides whose rows are whose: which stream a source is, whether a stream was another one, whose rows without a source are."""
+
+from worker.source.moved import refuse_what_others_executed
+from worker.source.registration import Registration
+from worker.source.unsourced import answers_for, is_ours
+
+__all__ = ["Registration", "answers_for", "is_ours", "refuse_what_others_executed"]
