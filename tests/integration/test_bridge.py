@@ -14,11 +14,12 @@ from structlog.testing import capture_logs
 
 from tests.harness import Deployment, Servers, eventually
 from worker.bootstrap.connections import redis_link
+from worker.bridge import Backlog, Bridge
+from worker.domain.channels import Batch
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage
 from worker.local import LocalRedis
-from worker.stream import Backlog, Bridge, Channel
+from worker.stream import Channel
 from worker.stream import channel as channel_module
-from worker.stream.backlog import Batch
 from worker.stream.channel import Subscription
 
 STRETCH = "1" * 32

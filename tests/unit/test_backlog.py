@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.stream.backlog import BATCH_BYTES, BATCH_MESSAGES, OVERHEAD_BYTES, Backlog, Batch
+from worker.bridge.backlog import BATCH_BYTES, BATCH_MESSAGES, OVERHEAD_BYTES, Backlog
+from worker.domain.channels import Batch
 
 ONE, TWO = b"1" * 32, b"2" * 32
 PLENTY = 1_000_000_000

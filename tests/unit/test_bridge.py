@@ -11,10 +11,11 @@ import redis
 from structlog.testing import capture_logs
 
 from tests.harness import eventually
+from worker.bridge import Backlog, Bridge
+from worker.bridge.backlog import OVERHEAD_BYTES
+from worker.domain.channels import Batch, Heard
 from worker.domain.errors import Outage, Stopped
-from worker.stream import Backlog, Bridge
-from worker.stream.backlog import OVERHEAD_BYTES, Batch
-from worker.stream.channel import Heard, Subscription
+from worker.stream.channel import Subscription
 
 DOWN = Outage("redis", "down")
 

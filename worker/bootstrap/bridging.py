@@ -5,9 +5,10 @@ import structlog
 from worker import __version__
 from worker.bootstrap.connections import redis_link
 from worker.bootstrap.signals import call_when_asked_to_leave
+from worker.bridge import Backlog, Bridge
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
-from worker.stream import Backlog, Bridge, Channel, demands
+from worker.stream import Channel, demands
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,5 @@
 """Speaks Redis: reading, keeping, settling and inspecting the entries of one consumer group."""
 
-from worker.stream.backlog import Backlog
-from worker.stream.bridge import Bridge
 from worker.stream.channel import Channel
 from worker.stream.connection import RedisLink, RedisNames
 from worker.stream.dead_letters import Closing, DeadLetters, LetterState, StoredLetter
@@ -23,8 +21,6 @@ from worker.stream.turn import Rounds, Turn
 from worker.stream.unpublished import Unpublished
 
 __all__ = [
-    "Backlog",
-    "Bridge",
     "Channel",
     "Closing",
     "DeadLetters",

@@ -4,12 +4,12 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
+from worker.domain.channels import Batch, Heard
 from worker.domain.errors import ConfigurationError, Outage
-from worker.stream.backlog import Batch
 from worker.stream.connection import ANSWER_TIMEOUT_S, RedisLink, outages, text
 from worker.stream.permission import not_known_whether_allowed
 from worker.stream.scripts import source
@@ -20,13 +20,6 @@ log = structlog.get_logger(__name__)
 REMEMBERED_MS = 7 * 86_400_000
 PING_AFTER_S = 2.0
 READ_MESSAGES = 1000
-
-
-class Heard(NamedTuple):
-    """A message, or a milestone between messages."""
-
-    is_milestone: bool
-    data: bytes
 
 
 class Subscription:

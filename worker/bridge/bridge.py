@@ -7,9 +7,11 @@ import structlog
 from msgspec.structs import asdict
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, wait_random_exponential
 
+from worker.bridge.backlog import Backlog
+from worker.bridge.hearing import Account, Ear
+from worker.bridge.ports import Source
+from worker.domain.channels import Batch
 from worker.domain.errors import Outage, Stopped
-from worker.stream.backlog import Backlog, Batch
-from worker.stream.hearing import Account, Ear, Source
 
 log = structlog.get_logger(__name__)
 

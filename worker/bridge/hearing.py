@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from threading import Event, Thread
-from typing import Protocol
 
 import structlog
 from msgspec import Struct
@@ -18,9 +17,10 @@ from tenacity import (
 )
 
 from worker import wire
+from worker.bridge.backlog import Backlog
+from worker.bridge.ports import Hearing, Source
+from worker.domain.channels import Heard
 from worker.domain.errors import Outage
-from worker.stream.backlog import Backlog, Batch
-from worker.stream.channel import Heard
 
 log = structlog.get_logger(__name__)
 
@@ -30,33 +30,6 @@ SHORT_S = 1.0
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 1.0
 SHOWN_BYTES = 2048
-
-
-class Hearing(Protocol):
-    """A subscription."""
-
-    @property
-    def heard_at(self) -> float:
-        """When the server last said anything, on the monotonic clock."""
-
-    def read(self, wait_s: float) -> Sequence[Heard]:
-        """Return what has come, waiting for the first only. Raises Outage once all that came was returned."""
-
-    def finish(self) -> Sequence[Heard]:
-        """Unsubscribe, and return all that was published before."""
-
-
-class Source(Protocol):
-    """A channel, and the stream that what is published on it is added to."""
-
-    def subscribed(self) -> AbstractContextManager[Hearing]:
-        """Hear the channel."""
-
-    def set_milestone(self) -> int:
-        """Begin a stretch for every bridge of this channel, and return how many there are."""
-
-    def add(self, batch: Batch) -> int:
-        """Add what was not added yet, repeatable, and return how many those were."""
 
 
 class Account(Struct):

@@ -5,7 +5,7 @@ from collections import deque
 from itertools import islice
 from threading import Condition
 
-from msgspec import Struct
+from worker.domain.channels import Batch
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 1_048_576
@@ -13,14 +13,6 @@ BATCH_BYTES = 1_048_576
 OVERHEAD_BYTES = 200
 
 _MILESTONE = re.compile(rb"[0-9a-f]{32}")
-
-
-class Batch(Struct, frozen=True):
-    """Messages of one stretch that follow each other; `first` is the number of the first, from 1 on."""
-
-    stretch: str
-    first: int
-    messages: list[bytes]
 
 
 class Backlog:

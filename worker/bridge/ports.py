@@ -1,0 +1,34 @@
+"""What a bridge needs of a channel. All of it raises Outage when Redis is away."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from worker.domain.channels import Batch, Heard
+
+
+class Hearing(Protocol):
+    """A subscription."""
+
+    @property
+    def heard_at(self) -> float:
+        """When the server last said anything, on the monotonic clock."""
+
+    def read(self, wait_s: float) -> Sequence[Heard]:
+        """Return what has come, waiting for the first only. Raises Outage once all that came was returned."""
+
+    def finish(self) -> Sequence[Heard]:
+        """Unsubscribe, and return all that was published before."""
+
+
+class Source(Protocol):
+    """A channel, and the stream that what is published on it is added to."""
+
+    def subscribed(self) -> AbstractContextManager[Hearing]:
+        """Hear the channel."""
+
+    def set_milestone(self) -> int:
+        """Begin a stretch for every bridge of this channel, and return how many there are."""
+
+    def add(self, batch: Batch) -> int:
+        """Add what was not added yet, repeatable, and return how many those were."""
