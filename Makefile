@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
-LOCAL := $(BIN)/python -m worker.local
+LOCAL := $(BIN)/python -m local
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' worker/__init__.py)
 REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
@@ -31,7 +31,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed-local ## real servers, two replicas, 500 orders, the figures; serves until Ctrl-C (ONCE=1: ends)
-	@$(BIN)/python -m worker.local.showcase $(if $(ONCE),--once) $(ARGS)
+	@$(BIN)/python -m local.showcase $(if $(ONCE),--once) $(ARGS)
 
 test: $(VENV)/.installed-dev ## the whole suite (TESTS=path for a part, SERVERS=docker|embedded|urls to force)
 	SERVERS=$(SERVERS) $(BIN)/python -m pytest $(PARALLEL) $(TESTS) $(ARGS)

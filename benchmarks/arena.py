@@ -12,7 +12,7 @@ from benchmarks.checks import Found
 from benchmarks.errors import NoFigure
 from benchmarks.streams import Result, Streams
 from benchmarks.tables import Tables
-from worker.local import LocalPostgres, LocalRedis
+from local import LocalPostgres, LocalRedis
 
 IN_MEMORY = ("tmpfs", "ramfs")
 LEAVING_S = 5.0

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.errors import NoFigure
-from worker.local import LocalServerError
+from local import LocalServerError
 
 # On disk on most machines, where /tmp often is in memory.
 FOLDER = Path("/var/tmp")  # noqa: S108  a folder of our own is made in it

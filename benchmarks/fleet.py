@@ -11,9 +11,9 @@ from pathlib import Path
 from benchmarks import cost
 from benchmarks.designs import Design
 from benchmarks.errors import NoFigure
-from worker.local.directory import last_lines
-from worker.local.guarded import GuardedProcess, Launch
-from worker.local.replicas import free_ports
+from local.directory import last_lines
+from local.guarded import GuardedProcess, Launch
+from local.replicas import free_ports
 
 ROOT = Path(__file__).parent.parent
 DRAIN_LIMIT_S = 15.0

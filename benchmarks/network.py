@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks.errors import NoFigure
-from worker.local.directory import LOOPBACK, free_port, is_free
-from worker.local.guarded import GuardedProcess, Launch
+from local.directory import LOOPBACK, free_port, is_free
+from local.guarded import GuardedProcess, Launch
 
 CHUNK = 1 << 16
 START_LIMIT_S = 10.0

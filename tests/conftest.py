@@ -14,6 +14,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+from local import LocalPostgres, LocalRedis
 from tests.builders import logging_restored
 from tests.harness import Deployment, Servers, eventually
 from tests.origins import named
@@ -21,7 +22,6 @@ from tests.processes import heard
 from tests.scratch import in_memory
 from tests.servers import Choice, choose, started
 from worker.bootstrap.commands import migrate
-from worker.local import LocalPostgres, LocalRedis
 from worker.stream import OrderStream
 
 # How long an input may take says more about what else the machine does.

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
+from local.directory import free_port
 from tests.harness import PATIENT_START, Deployment
 from worker.bootstrap.replica import Replica, replica
 from worker.domain.orders import OrderRecord
-from worker.local.directory import free_port
 
 
 def _as_is(port: Any) -> Any:

@@ -7,6 +7,9 @@ from pathlib import Path
 import psycopg
 import redis
 
+from local import LocalServerMissing
+from local.postgres import find_postgres
+from local.redis import find_redis
 from tests.servers import (
     Choice,
     postgres_image,
@@ -16,9 +19,6 @@ from tests.servers import (
     urls,
     version_in,
 )
-from worker.local import LocalServerMissing
-from worker.local.postgres import find_postgres
-from worker.local.redis import find_redis
 
 REDIS = re.compile(r"(Redis|Valkey) server v=([\d.]+)")
 POSTGRES = re.compile(r"\((PostgreSQL)\) ([\d.]+)")

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from local.directory import free_port
 from tests.harness import Deployment, Servers, eventually
 from tests.skips import Reason, skip
-from worker.local.directory import free_port
 
 CONFIGURATION = """\
 [databases]

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from local.directory import free_port
 from tests.faults.victim import REACHED
 from tests.harness import PATIENT_START, Deployment, busyness, eventually
 from worker.consumer import Tally
-from worker.local.directory import free_port
 
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-m", "worker", "run")

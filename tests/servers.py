@@ -16,8 +16,8 @@ from pathlib import Path
 import psycopg
 import redis
 
+from local import local_servers
 from tests.harness import Servers
-from worker.local import local_servers
 
 KINDS = ("urls", "docker", "embedded")
 REDIS_IMAGE = "redis:8-alpine"

@@ -22,9 +22,9 @@ from threading import Lock
 from typing import Any
 from urllib.parse import unquote
 
+from local.directory import free_port
 from tests.harness import eventually
 from tests.processes import ROOT
-from worker.local.directory import free_port
 
 SLOW_S = 0.05
 

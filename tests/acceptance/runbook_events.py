@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from local.directory import free_port
 from tests.acceptance.runbook_scene import (
     LONG_LEASE,
     SHORT,
@@ -22,7 +23,6 @@ from tests.harness import eventually, names_of, numbered_orders
 from tests.processes import COMMAND, ROOT, WorkerProcess
 from tests.venue import venue
 from worker.domain.deliveries import FIRST_COUNT
-from worker.local.directory import free_port
 
 EXECUTORS = "tests.faults.executors"
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from local.directory import free_port
 from tests.acceptance.test_commands import worker
 from tests.harness import Deployment, assert_invariants, eventually, sample_orders
 from tests.integration.test_bridge import added, cut_all, legacy, publish
 from tests.processes import WorkerProcess, workers
-from worker.local.directory import free_port
 
 HEARS = "hearing the channel"
 

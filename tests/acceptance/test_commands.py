@@ -10,10 +10,10 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from local.directory import free_port
 from tests.harness import SAMPLE_FILE, Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import ROOT, assert_quiet, said_to_nobody, workers
 from tests.skips import Reason, skip
-from worker.local.directory import free_port
 
 
 def worker(

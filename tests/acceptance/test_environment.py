@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from local.directory import free_port
 from tests.accounts import users
 from tests.harness import Deployment
 from tests.processes import ROOT
-from worker.local.directory import free_port
 
 ODD = "p@ss/w:o#r?d% é+'"
 

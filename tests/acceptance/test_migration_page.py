@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from local.directory import free_port
 from tests.harness import Deployment, eventually, sample_orders
 from tests.processes import ROOT
-from worker.local.directory import free_port
 
 PAGE = ROOT / "docs" / "migrate-from-pubsub.md"
 STEP = re.compile(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from local import LocalRedis
 from tests.acceptance.runbook import FOLDER, Reader, blocks, named_commands, pages, shape, shown_commands
 from tests.acceptance.runbook_events import EVENTS
 from tests.acceptance.runbook_scene import Scene, notes_in, scene_of
 from tests.acceptance.test_migration_page import shell
 from tests.harness import Deployment, Servers
 from tests.processes import ROOT
-from worker.local import LocalRedis
 
 # Its own test runs every command of it.
 ELSEWHERE = {"status": ROOT / "tests" / "acceptance" / "test_status.py"}

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from local import LocalPostgres, LocalRedis
+from local.directory import free_port
 from tests.accounts import with_user
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import ROOT, workers
-from worker.local import LocalPostgres, LocalRedis
-from worker.local.directory import free_port
 
 # The second half has to be percent-encoded, so either spelling is looked for.
 SENTINEL = "S3NT1NEL"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from local.directory import free_port
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.processes import ROOT, WorkerProcess
-from worker.local.directory import free_port
 
 UNWRITABLE = 74
 # Begins with a SIGINT that is ignored, in the foreground of the terminal that is its standard input.

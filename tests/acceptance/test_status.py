@@ -17,11 +17,11 @@ from threading import Thread
 
 import pytest
 
+from local import LocalPostgres, LocalRedis
+from local.directory import free_port
 from tests.acceptance.test_commands import worker
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.processes import ROOT, assert_quiet, said_to_nobody, workers
-from worker.local import LocalPostgres, LocalRedis
-from worker.local.directory import free_port
 
 PAGE = ROOT / "docs" / "runbook" / "status.md"
 # Those on the page that do not end by themselves are ended as a person would.

@@ -19,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from local.directory import free_port
 from tests.harness import Deployment, eventually
 from tests.processes import ROOT, WorkerProcess
 from worker.bootstrap.replica import EXIT_STOPPED
-from worker.local.directory import free_port
 
 _LOOK_EVERY_S = 0.005
 

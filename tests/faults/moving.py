@@ -13,14 +13,14 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import redis
 
+from local import LocalPostgres, LocalRedis
+from local.account import unprivileged_account
+from local.directory import make_directory, write_secret
+from local.postgres import find_postgres
 from tests.faults.framing import PostgresWire, Resp
 from tests.faults.proxy import Proxy
 from tests.harness import Deployment, eventually
 from tests.processes import WorkerProcess
-from worker.local import LocalPostgres, LocalRedis
-from worker.local.account import unprivileged_account
-from worker.local.directory import make_directory, write_secret
-from worker.local.postgres import find_postgres
 
 LOOPBACK = "127.0.0.1"
 NAMED = "orders-worker-"

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from local import LocalRedis
 from tests.skips import Reason, skip
-from worker.local import LocalRedis
 
 # Where Debian, Ubuntu and Fedora have it.
 LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1")

@@ -8,10 +8,10 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Protocol
 
+from local.directory import free_port
 from tests.faults.executors import NOTES
 from tests.harness import Deployment
 from tests.processes import COMMAND, ROOT
-from worker.local.directory import free_port
 
 LOOK_EVERY_S = 0.002
 

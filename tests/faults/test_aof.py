@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from local import LocalRedis
+from local.directory import free_port
 from tests.faults.framing import values
 from tests.faults.reporting import record
 from tests.faults.scale import CHAOS
 from tests.faults.trials import SHORT_LEASES, looping, soon
 from tests.harness import Deployment, assert_invariants, numbered_orders
 from worker.domain.orders import OrderRecord
-from worker.local import LocalRedis
-from worker.local.directory import free_port
 
 ORDERS = 48
 AT_ONCE = 3

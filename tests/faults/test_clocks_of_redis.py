@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from local import LocalPostgres
 from tests.faults.load import Load
 from tests.faults.moving import MovingRedis, Place, is_ready, seconds_until_results_go_on
 from tests.faults.other_clock import RedisOfAnotherTime
@@ -17,7 +18,6 @@ from tests.faults.victim import REACHED
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import WorkerProcess, victim, workers
 from worker.consumer import retention
-from worker.local import LocalPostgres
 from worker.stream.orders import MARKS_STAY_MS
 
 TWO_MINUTES_S = 120

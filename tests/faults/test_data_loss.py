@@ -5,10 +5,10 @@ from pathlib import Path
 
 import redis
 
+from local import LocalRedis
 from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
 from tests.processes import workers
-from worker.local import LocalRedis
 
 SETTLED = 10_000
 UNSETTLED = 500

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from local import LocalPostgres, LocalRedis
 from tests.commands import command
 from tests.faults.moving import MovingPostgres
 from tests.harness import Deployment, Servers, eventually, numbered_orders
 from tests.processes import WorkerProcess, workers
-from worker.local import LocalPostgres, LocalRedis
 
 KEPT, LOST, LATER = 300, 1000, 50
 UNHURRIED: dict[str, Any] = {"lease_ms": 60_000, "max_deliveries": 3, "batch_size": 100}

@@ -5,6 +5,7 @@ from statistics import median_low
 
 import pytest
 
+from local import LocalPostgres, LocalRedis
 from tests.faults.load import Load
 from tests.faults.moving import MovingPostgres, MovingRedis, Place, is_ready, seconds_until_results_go_on
 from tests.faults.reporting import record
@@ -12,7 +13,6 @@ from tests.faults.scale import CHAOS
 from tests.harness import Deployment, assert_invariants, eventually
 from tests.processes import WorkerProcess, workers
 from worker.consumer import loop
-from worker.local import LocalPostgres, LocalRedis
 from worker.store import engine
 from worker.stream import clients
 

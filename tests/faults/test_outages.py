@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from local import LocalPostgres, LocalRedis
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import WorkerProcess, workers
-from worker.local import LocalPostgres, LocalRedis
 
 ORDERS = 6_000
 

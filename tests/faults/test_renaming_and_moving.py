@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from local import LocalRedis
 from tests.acceptance.test_commands import worker
 from tests.faults.flow import (
     ORDERS,
@@ -28,7 +29,6 @@ from tests.fleets import (
 )
 from tests.harness import Deployment, Servers, eventually
 from tests.processes import WorkerProcess, workers
-from worker.local import LocalRedis
 
 STRETCH = ORDERS // 4
 # Results that a hand on the stream has left.

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from local import LocalPostgres
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import workers
 from worker.domain.errors import Outage
-from worker.local import LocalPostgres
 from worker.store import Database, OrderStore
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from local.directory import free_port
 from tests.faults import victim
 from tests.harness import Deployment, assert_invariants, numbered_orders
 from tests.venue import Venue, venue
 from worker.domain.orders import Status
-from worker.local.directory import free_port
 
 ORDERS = 500
 REPLICAS = 3

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
+from local.directory import free_port
 from tests.faults.framing import Framing, PostgresWire, Resp
 from tests.faults.proxy import Plan, Proxy
 from tests.faults.scale import CHAOS
 from tests.harness import Deployment, assert_invariants, eventually, sample_orders, take_and_vanish
 from worker.bootstrap.replica import Replica, replica
 from worker.domain.errors import Outage
-from worker.local.directory import free_port
 from worker.settings import read_settings
 
 SERVERS: dict[str, Callable[[], Framing]] = {"REDIS_URL": Resp, "DATABASE_URL": PostgresWire}

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from local import LocalRedis
 from tests.harness import Deployment, Servers, eventually
 from worker.bootstrap.connections import redis_link
 from worker.bridge import Backlog, Bridge
 from worker.domain.channels import Batch
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage
-from worker.local import LocalRedis
 from worker.stream import Channel
 from worker.stream import channel as channel_module
 from worker.stream.channel import Subscription

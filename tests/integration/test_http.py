@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from local import LocalPostgres
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import running
 from tests.unit.test_server import ask
-from worker.local import LocalPostgres
 
 
 def scrape(port: int, paths: Sequence[str]) -> list[tuple[str, int, float]]:

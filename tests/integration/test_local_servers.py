@@ -17,19 +17,19 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
+from local import LocalPostgres, LocalRedis, LocalServerFailed, local_servers
+from local.directory import held
+from local.lifecycle import LocalServer
+from local.postgres import postgres_answers
+from local.process_table import children_of, process_table
+from local.redis import redis_answers
 from tests.harness import eventually
-from worker.local import LocalPostgres, LocalRedis, LocalServerFailed, local_servers
-from worker.local.directory import held
-from worker.local.lifecycle import LocalServer
-from worker.local.postgres import postgres_answers
-from worker.local.process_table import children_of, process_table
-from worker.local.redis import redis_answers
 
 STARTER = """
 import sys
 from pathlib import Path
 from tests.harness import eventually
-from worker.local import LocalPostgres, LocalRedis
+from local import LocalPostgres, LocalRedis
 
 servers = [LocalRedis(Path(sys.argv[1]) / "redis"), LocalPostgres(Path(sys.argv[1]) / "postgres")]
 for server in servers:
@@ -204,7 +204,7 @@ def test_server_keeps_its_password_to_its_owner(server: LocalServer) -> None:
 def test_server_is_refused_a_directory_that_another_works_on(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.local.lifecycle.PREDECESSOR_LIMIT_S", 0.1)
+    monkeypatch.setattr("local.lifecycle.PREDECESSOR_LIMIT_S", 0.1)
     server.start()
 
     with pytest.raises(LocalServerFailed, match="still works on"):
@@ -333,7 +333,7 @@ def test_servers_of_a_run_that_was_killed_are_not_joined(tmp_path: Path) -> None
 
 def test_command_gets_the_signals_and_its_exit_code_is_passed_on(tmp_path: Path) -> None:
     environ = {**os.environ, "DATABASE_URL": "given"}
-    wrapper_arguments = [sys.executable, "-m", "worker.local", "--directory", str(tmp_path)]
+    wrapper_arguments = [sys.executable, "-m", "local", "--directory", str(tmp_path)]
     command = [*wrapper_arguments, sys.executable, "-c", LEAVE_WHEN_INTERRUPTED]
     with subprocess.Popen(
         command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from local import LocalPostgres
 from tests.commands import command
 from tests.harness import Deployment, eventually, names_of, numbered_orders
 from tests.inprocess import running
-from worker.local import LocalPostgres
 from worker.repair import lost_rows
 from worker.source import registration
 

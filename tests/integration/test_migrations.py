@@ -11,13 +11,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
+from local.directory import free_port
 from tests.commands import command
 from tests.harness import Deployment
 from tests.migrating import ask, execute, made_by_the_last_version, relations
 from tests.processes import ROOT
 from worker.bootstrap import replica
 from worker.domain.errors import ConfigurationError, SchemaBehind
-from worker.local.directory import free_port
 from worker.store import Database, migrations, schema
 from worker.store.tables import metadata
 

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
+from local.directory import free_port
 from tests.commands import command
 from tests.harness import Deployment, Servers, eventually
 from tests.inprocess import running
 from tests.migrating import ask, execute, made_by_the_last_version, migrating, relations, watched
-from worker.local.directory import free_port
 from worker.store import migrations, schema
 from worker.store.schema import SchemaState
 

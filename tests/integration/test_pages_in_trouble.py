@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
+from local import LocalPostgres, LocalRedis
 from tests.harness import Deployment, eventually
 from tests.inprocess import committing, running
 from tests.unit.test_server import ask
-from worker.local import LocalPostgres, LocalRedis
 
 
 def status_of(port: int) -> Any:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("library", ["alembic", "httpx", "pydantic", "sqlite3", "worker.local"])
+@pytest.mark.parametrize("library", ["alembic", "httpx", "pydantic", "sqlite3", "local"])
 def test_replica_loads_nothing_that_it_never_needs(library: str) -> None:
     assert library not in _loaded("run")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.local.account import Account, open_way, unprivileged_account, way_to
+from local.account import Account, open_way, unprivileged_account, way_to
 
 STRANGER = Account("stranger", uid=54321, gid=54321)
 
@@ -92,7 +92,7 @@ def test_way_to_a_directory_leads_there_and_opens_nothing(tmp_path: Path) -> Non
 def test_way_to_a_directory_is_its_path_with_open_parents_when_there_is_no_proc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.local.account.DESCRIPTORS", tmp_path / "no proc")
+    monkeypatch.setattr("local.account.DESCRIPTORS", tmp_path / "no proc")
     closed = tmp_path / "closed"
     (closed / "data").mkdir(parents=True)
     closed.chmod(0o700)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.local.directory import LOOPBACK, PORTS, held, kept_port, kept_secret, last_lines, write_secret
-from worker.local.errors import LocalServerFailed
+from local.directory import LOOPBACK, PORTS, held, kept_port, kept_secret, last_lines, write_secret
+from local.errors import LocalServerFailed
 
 
 def test_secret_is_readable_by_its_owner_alone(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from worker.local.process_table import ProcessRow, children_of, parse_stat, process_table
+from local.process_table import ProcessRow, children_of, parse_stat, process_table
 
 
 @pytest.mark.parametrize(

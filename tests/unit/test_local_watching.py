@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from worker.local import watching
-from worker.local.tally import Counts, Queue, Tally
+from local import watching
+from local.tally import Counts, Queue, Tally
 
 START = Tally(submitted=2, replicas=(), queue=Queue(None, None, None), results_before=0)
 
@@ -38,7 +38,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("worker.local.watching.time", clock)
+    monkeypatch.setattr("local.watching.time", clock)
     return clock
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from waitress.trigger import trigger
 
+from local.directory import free_port
 from tests.unit.test_views import Shown
 from worker.domain.errors import ConfigurationError
-from worker.local.directory import free_port
 from worker.ops import HttpServer
 from worker.ops.server import MOST_CONNECTIONS, MOST_HEADER_BYTES
 from worker.ops.views import Page

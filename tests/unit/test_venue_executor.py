@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from local.directory import free_port
 from tests.builders import order
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import VenueUnavailable
 from worker.domain.orders import Execution, Status
 from worker.execution.answers import MalformedAnswer
 from worker.execution.venue import OutcomeUnknown, VenueExecutor
-from worker.local.directory import free_port
 
 FILL = {"trade_id": "t-1", "quantity": "0.5", "price": "100", "commission": "0.05"}
 FILLED = {"order_id": "order-1", "status": "FILLED", "filled_quantity": "0.5", "trades": [FILL]}

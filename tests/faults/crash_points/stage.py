@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from local.directory import free_port
 from tests.faults.crash_points.executor import REFUSED
 from tests.faults.crash_points.points import Cell, Scene
 from tests.faults.forkserver import ForkedWorker, Forkserver
@@ -19,7 +20,6 @@ from tests.faults.victim import REACHED
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from worker.consumer import Tally
 from worker.domain.orders import Status
-from worker.local.directory import free_port
 
 MAX_DELIVERIES = 5
 POISON = "order-0"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from local import LocalPostgres, LocalRedis
 from tests.commands import command
 from tests.faults.environment.documented import Documented
 from tests.faults.environment.lending import PostgresLender, RedisLender
 from tests.faults.environment.site import Site
-from worker.local import LocalPostgres, LocalRedis
 
 
 @pytest.fixture(scope="package")

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import redis
 
+from local import LocalPostgres, LocalRedis
 from tests.accounts import with_user
 from tests.harness import Deployment, Servers
-from worker.local import LocalPostgres, LocalRedis
 
 PAGE = Path(__file__).parents[3] / "docs" / "deploy.md"
 PASSWORD = "throw-away"

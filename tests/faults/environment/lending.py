@@ -11,9 +11,9 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 import psycopg
 import redis
 
+from local import LocalPostgres, LocalRedis
 from tests.harness import Deployment, Servers
 from worker.bootstrap.commands import migrate
-from worker.local import LocalPostgres, LocalRedis
 
 HAS_TO_ALLOW_DEBUG = (7, 0)
 PATIENCE_S = 5

@@ -5,11 +5,11 @@ import signal
 from collections.abc import Iterator
 from threading import Thread
 
+from local.postgres import postgres_answers
 from tests.faults.environment.lending import healing
 from tests.faults.environment.site import PASSWORD, Site
 from tests.faults.environment.trial import Condition, Injection, Strike
 from tests.harness import eventually
-from worker.local.postgres import postgres_answers
 
 FOREIGN_ROW = (
     "INSERT INTO orders (order_id, entry_id, fingerprint, status, filled_quantity, executed_at)"

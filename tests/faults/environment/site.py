@@ -11,9 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import redis
 
+from local import LocalPostgres, LocalRedis
 from tests.accounts import with_user
 from tests.harness import Deployment, Servers, eventually
-from worker.local import LocalPostgres, LocalRedis
 
 PASSWORD = "throw-away"
 LOOP = "orders-worker-loop"

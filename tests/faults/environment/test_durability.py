@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from local import LocalPostgres
 from tests.commands import command
 from tests.faults.environment.site import Site
 from tests.faults.environment.trial import page
 from tests.harness import Deployment, Servers, eventually, numbered_orders
 from tests.inprocess import running
 from worker.bootstrap.commands import migrate
-from worker.local import LocalPostgres
 
 TOLD = {
     "redis": "redis may lose what it has acknowledged",

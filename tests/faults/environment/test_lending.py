@@ -7,9 +7,9 @@ import psycopg
 import pytest
 import redis
 
+from local import LocalPostgres, LocalRedis
 from tests.faults.environment.lending import PostgresLender, RedisLender, healing
 from tests.faults.environment.redis_conditions import NOBODY
-from worker.local import LocalPostgres, LocalRedis
 
 
 def demoted(server: LocalRedis) -> None:

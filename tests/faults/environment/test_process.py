@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from local.directory import free_port
 from tests.faults.environment.site import Site
 from tests.faults.environment.trial import recovering
 from tests.harness import assert_invariants, eventually, numbered_orders
 from tests.processes import COMMAND, ROOT, WorkerProcess, heard, workers
-from worker.local.directory import free_port
 
 ORDERS = 200
 LEASE_S = 1.0

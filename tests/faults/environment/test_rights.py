@@ -5,12 +5,12 @@ from importlib.resources import files
 
 import pytest
 
+from local.directory import free_port
 from tests.faults.environment.documented import USERS, commands
 from tests.faults.environment.site import Site
 from tests.harness import Deployment, numbered_orders
 from tests.inprocess import running
 from worker.bootstrap.replica import replica
-from worker.local.directory import free_port
 
 SCRIPTS = [
     each.read_text(encoding="utf-8")

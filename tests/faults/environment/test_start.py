@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from local.directory import free_port
 from tests.accounts import with_user
 from tests.faults.environment import postgres_conditions, redis_conditions
 from tests.faults.environment.site import Site
@@ -21,7 +22,6 @@ from tests.inprocess import running
 from tests.processes import ROOT
 from worker.bootstrap.replica import replica
 from worker.cli.shell import translated
-from worker.local.directory import free_port
 from worker.settings import read_settings
 
 UNREACHABLE, STOPPED, CONFIGURATION = 3, 70, 78

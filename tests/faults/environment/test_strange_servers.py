@@ -11,6 +11,9 @@ import psycopg
 import pytest
 import redis
 
+from local import LocalPostgres, LocalRedis
+from local.directory import PORTS, free_port, is_free
+from local.redis import find_redis
 from tests.faults.environment.site import Site
 from tests.faults.environment.test_start import CONFIGURATION, start
 from tests.harness import Deployment, Servers, eventually
@@ -18,9 +21,6 @@ from tests.inprocess import running
 from tests.skips import Reason, skip
 from worker.bootstrap.commands import migrate
 from worker.domain.errors import ConfigurationError, Outage
-from worker.local import LocalPostgres, LocalRedis
-from worker.local.directory import PORTS, free_port, is_free
-from worker.local.redis import find_redis
 from worker.store import Database, require_fit
 
 SLOTS = 16_384

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from local.directory import free_port
 from tests.faults.environment.lending import healing
 from tests.faults.environment.site import Site
 from tests.faults.environment.trial import recovering
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import COMMAND, ROOT, WorkerProcess
 from tests.skips import Reason, skip
-from worker.local.directory import free_port
 from worker.store.turns import TURN
 
 ORDERS = 50

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from local.directory import free_port
 from tests.faults.fuzz.clients import exchange
 from tests.faults.fuzz.requests import LAST, request
 from tests.faults.fuzz.seeds import SEED, case, drawn, numbers
@@ -20,7 +21,6 @@ from tests.harness import eventually
 from tests.unit.test_server import ask
 from tests.unit.test_views import Shown
 from worker.domain.errors import Outage
-from worker.local.directory import free_port
 from worker.ops import HttpServer
 
 REQUESTS = 1_000

@@ -6,12 +6,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from local import LocalPostgres, LocalRedis
 from tests.faults.flow import drain
 from tests.faults.versions import last
 from tests.fleets import small_order
 from tests.harness import Deployment, Servers, eventually
 from tests.processes import ROOT, workers
-from worker.local import LocalPostgres, LocalRedis
 
 LONG_AGO_MS = 600_000
 FEW = 10

@@ -7,12 +7,12 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import Any
 
+from local.directory import free_port
 from tests.faults.forkserver import Forkserver
 from tests.faults.storm.ends import Producer
 from tests.faults.storm.replicas import Place
 from tests.faults.storm.steps import Crumbs
 from tests.harness import Deployment, eventually, numbered_orders
-from worker.local.directory import free_port
 
 REPLICAS = 2
 ORDERS_A_SECOND = 100

@@ -14,6 +14,8 @@ from typing import Any
 
 import redis
 
+from local import LocalPostgres, LocalRedis
+from local.directory import free_port
 from tests.faults.executors import NOTES
 from tests.faults.forkserver import Forkserver
 from tests.faults.storm.figures import Account, Recovery, recovery, spread
@@ -26,8 +28,6 @@ from tests.faults.storm.weather import Weather
 from tests.harness import Deployment
 from tests.processes import ROOT
 from worker.consumer import Tally
-from worker.local import LocalPostgres, LocalRedis
-from worker.local.directory import free_port
 
 REPLICAS = 4
 LEASE_S = 1.0

@@ -10,12 +10,12 @@ from typing import assert_never
 import psycopg
 import redis
 
+from local import LocalPostgres, LocalRedis
 from tests.faults.storm.ends import impatient
 from tests.faults.storm.plan import Fault, Kind
 from tests.faults.storm.replicas import Place
 from tests.faults.storm.steps import Crumbs, Step
 from tests.harness import Deployment
-from worker.local import LocalPostgres, LocalRedis
 
 # How long a kill waits for a replica to come to a step, before it takes any.
 PATIENCE_S = 2.0

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from local import LocalRedis
 from tests.harness import Deployment, Servers
-from worker.local import LocalRedis
 
 
 @pytest.fixture

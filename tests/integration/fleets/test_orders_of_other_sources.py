@@ -3,10 +3,10 @@
 import pytest
 import redis
 
+from local import LocalRedis
 from tests.fleets import as_the_version_before_left_it, audit, result_ids, small_order
 from tests.harness import Deployment, Servers, eventually
 from tests.inprocess import running
-from worker.local import LocalRedis
 
 
 def settle(deployment: Deployment, source: str) -> None:

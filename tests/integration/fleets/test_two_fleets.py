@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import text
 
+from local import LocalRedis
 from tests.fleets import (
     Row,
     alike_by_halves,
@@ -16,7 +17,6 @@ from tests.fleets import (
 )
 from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
-from worker.local import LocalRedis
 
 Fleets = tuple[Deployment, Deployment]
 

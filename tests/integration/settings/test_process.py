@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from local.directory import free_port
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.processes import COMMAND, WorkerProcess, workers
-from worker.local.directory import free_port
 
 # Long enough that only the deadline ends it.
 FOR_EVER = {"paper_latency_ms": 59_000, "lease_ms": 58_000}

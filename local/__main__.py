@@ -1,4 +1,4 @@
-"""`python -m worker.local COMMAND [ARG...]`: a command with local servers in its environment."""
+"""`python -m local COMMAND [ARG...]`: a command with local servers in its environment."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from worker.local import LocalServerError, local_servers
+from local import LocalServerError, local_servers
 
 UNREACHABLE = 3
 NOT_FOUND = 127
@@ -44,7 +44,7 @@ class Relay:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command of the arguments and return its exit code, 3 where no server can be had."""
-    parser = argparse.ArgumentParser(prog="python -m worker.local", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("--directory", type=Path, default=Path(".local"), help="default: %(default)s")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND [ARG...]")
     options = parser.parse_args(argv)

@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from worker.local.directory import held, kept_port, kept_secret, last_lines, make_directory
-from worker.local.errors import LocalServerFailed
-from worker.local.guarded import GuardedProcess
+from local.directory import held, kept_port, kept_secret, last_lines, make_directory
+from local.errors import LocalServerFailed
+from local.guarded import GuardedProcess
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from worker.local.directory import LOOPBACK, write_secret
-from worker.local.errors import LocalServerMissing
-from worker.local.guarded import GuardedProcess, Launch
-from worker.local.lifecycle import LocalServer, server_environ
+from local.directory import LOOPBACK, write_secret
+from local.errors import LocalServerMissing
+from local.guarded import GuardedProcess, Launch
+from local.lifecycle import LocalServer, server_environ
 
 # Names the program to take, or the package that it is in, whatever else there is.
 FORCED = "LOCAL_REDIS"

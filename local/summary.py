@@ -7,9 +7,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from worker.local.directory import LOOPBACK
-from worker.local.replicas import Replica
-from worker.local.tally import Counts, Tally
+from local.directory import LOOPBACK
+from local.replicas import Replica
+from local.tally import Counts, Tally
 
 PATHS = ("/health", "/ready", "/status", "/metrics", "/orders")
 # Zero in a run without faults, and then no news.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from worker.local.tally import Counts, Queue, Tally
+from local.tally import Counts, Queue, Tally
 
 POLL_S = 0.05
 # One replica counts once a second, and the others look at that once a second: figures count once they have stood through both.

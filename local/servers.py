@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from worker.local.directory import held, make_directory, write_secret
-from worker.local.lifecycle import START_LIMIT_S, LocalServer
-from worker.local.postgres import INITDB_LIMIT_S, LocalPostgres, postgres_answers
-from worker.local.redis import LocalRedis, redis_answers
+from local.directory import held, make_directory, write_secret
+from local.lifecycle import START_LIMIT_S, LocalServer
+from local.postgres import INITDB_LIMIT_S, LocalPostgres, postgres_answers
+from local.redis import LocalRedis, redis_answers
 
 NEIGHBOUR_LIMIT_S = INITDB_LIMIT_S + START_LIMIT_S
 

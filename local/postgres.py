@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import psycopg
 
-from worker.local.account import Account, Way, open_way, unprivileged_account, way_to
-from worker.local.directory import LOOPBACK, last_lines, write_secret
-from worker.local.errors import LocalServerFailed, LocalServerMissing
-from worker.local.guarded import GuardedProcess, Launch
-from worker.local.lifecycle import LocalServer, server_environ
+from local.account import Account, Way, open_way, unprivileged_account, way_to
+from local.directory import LOOPBACK, last_lines, write_secret
+from local.errors import LocalServerFailed, LocalServerMissing
+from local.guarded import GuardedProcess, Launch
+from local.lifecycle import LocalServer, server_environ
 
 # Names the folder of the programs to take, whatever else there is.
 FORCED = "LOCAL_POSTGRES"

@@ -15,12 +15,12 @@ from redis import Redis, RedisError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from worker.local.errors import LocalServerError
-from worker.local.replicas import Replica, ReplicaFailedError, replicas
-from worker.local.servers import local_servers
-from worker.local.summary import show_addresses, show_tally
-from worker.local.tally import Queue, Tally
-from worker.local.watching import watch
+from local.errors import LocalServerError
+from local.replicas import Replica, ReplicaFailedError, replicas
+from local.servers import local_servers
+from local.summary import show_addresses, show_tally
+from local.tally import Queue, Tally
+from local.watching import watch
 
 LOOK_S = 0.2
 INTERRUPTED = 130
@@ -116,7 +116,7 @@ def _results(environ: Mapping[str, str]) -> int:
 
 
 def _options(argv: Sequence[str] | None) -> Options:
-    parser = argparse.ArgumentParser(prog="python -m worker.local.showcase", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.showcase", description=__doc__)
     parser.add_argument(
         "--orders", type=Path, default=Path("examples/orders.jsonl"), help="default: %(default)s"
     )

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.local.account import Account
-from worker.local.process_table import children_of, process_table
+from local.account import Account
+from local.process_table import children_of, process_table
 
 # The guard reads "PID [stopped children...]" lines until the pipe closes, which the kernel
 # sees to even after SIGKILL. PR_SET_PDEATHSIG would not do: it fires when the *thread* that

@@ -9,9 +9,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from worker.local.directory import LOOPBACK, is_free, last_lines, make_directory
-from worker.local.guarded import GuardedProcess, Launch
-from worker.local.tally import Counts, Queue
+from local.directory import LOOPBACK, is_free, last_lines, make_directory
+from local.guarded import GuardedProcess, Launch
+from local.tally import Counts, Queue
 
 FIRST_PORT = 8003
 READY_LIMIT_S = 60.0

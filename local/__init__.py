@@ -1,9 +1,9 @@
 """Real Redis and PostgreSQL for a bare machine, as `make run` and the tests use them."""
 
-from worker.local.errors import LocalServerError, LocalServerFailed, LocalServerMissing
-from worker.local.postgres import LocalPostgres
-from worker.local.redis import LocalRedis
-from worker.local.servers import local_servers
+from local.errors import LocalServerError, LocalServerFailed, LocalServerMissing
+from local.postgres import LocalPostgres
+from local.redis import LocalRedis
+from local.servers import local_servers
 
 __all__ = [
     "LocalPostgres",

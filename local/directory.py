@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.local.errors import LocalServerFailed
+from local.errors import LocalServerFailed
 
 LOOPBACK = "127.0.0.1"
 # Below the ports the kernel hands to outgoing connections: a client that keeps dialling a
