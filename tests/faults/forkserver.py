@@ -215,7 +215,7 @@ def _programs() -> dict[str, Callable[[Sequence[str]], None]]:
     # Imported here alone, so that asking the server costs no imports.
     from tests.faults import victim  # noqa: PLC0415
     from tests.faults.storm import replicas  # noqa: PLC0415
-    from worker.cli import main, service  # noqa: F401, PLC0415  the file of `run`, imported when it is asked for
+    from worker.cli import main, run  # noqa: F401, PLC0415  the file of `run`, imported when it is asked for
 
     return {"worker": main, "victim": victim.run, "storm": replicas.run}
 

@@ -8,9 +8,9 @@ import pytest
 from tests.commands import command
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import running
-from worker.cli import submission
+from worker.cli import submit
 from worker.cli.pending import PAGE_SIZE
-from worker.cli.submission import SUBMIT_CHUNK
+from worker.cli.submit import SUBMIT_CHUNK
 
 ONE, OTHER = '{"symbol": "A", "quantity": "1"}', '{"symbol": "B", "quantity": "2"}'
 BOM = b"\xef\xbb\xbf"
@@ -62,7 +62,7 @@ def test_mark_of_byte_order_is_one_only_where_the_file_begins(deployment: Deploy
 def test_mark_of_byte_order_is_no_part_of_the_length_of_a_line(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, over: int, added: int
 ) -> None:
-    monkeypatch.setattr(submission, "MOST_LINE_BYTES", len(ONE) + 1 - over)
+    monkeypatch.setattr(submit, "MOST_LINE_BYTES", len(ONE) + 1 - over)
 
     done = said(deployment, "submit", "-", given=BOM + f"{ONE}\n{OTHER}".encode())
 
@@ -84,7 +84,7 @@ def test_each_line_is_added_once_however_many_are_added_at_a_time(deployment: De
 def test_line_is_read_to_its_last_byte_and_not_beyond(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, over: int, added: int
 ) -> None:
-    monkeypatch.setattr(submission, "MOST_LINE_BYTES", len(ONE) + 1 - over)
+    monkeypatch.setattr(submit, "MOST_LINE_BYTES", len(ONE) + 1 - over)
 
     done = said(deployment, "submit", "-", given=f"{ONE}\n{OTHER}".encode())
 

@@ -14,7 +14,7 @@ from tests.harness import Deployment, eventually, numbered_orders, take_and_vani
 from tests.inprocess import running
 from tests.skips import Reason, skip
 from worker.bootstrap import overview
-from worker.cli.overview import Look
+from worker.cli.status import Look
 from worker.domain.errors import Outage
 from worker.store import queries
 from worker.store.tables import orders

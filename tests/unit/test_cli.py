@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from worker import __version__
 from worker.bootstrap import commands
-from worker.cli import main, submission
+from worker.cli import main, submit
 from worker.domain.errors import Outage
 from worker.settings import Settings
 
@@ -146,7 +146,7 @@ def test_submit_reads_a_file(target: Target, tmp_path: Path) -> None:
 
 
 def test_submit_keeps_the_order_of_many_lines(target: Target) -> None:
-    count = 2 * submission.SUBMIT_CHUNK + 1
+    count = 2 * submit.SUBMIT_CHUNK + 1
 
     result = worker("submit", "-", given=json_lines(*({"order_id": f"o-{n}"} for n in range(count))))
 
@@ -182,10 +182,10 @@ def test_submit_adds_nothing_when_asked_to_run_dry(target: Target) -> None:
 
 
 def test_submit_says_how_far_it_came_when_redis_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    target = Target(gone_after=submission.SUBMIT_CHUNK)
+    target = Target(gone_after=submit.SUBMIT_CHUNK)
     use(target, monkeypatch)
 
-    result = worker("submit", "-", given=json_lines(*([ORDER] * (submission.SUBMIT_CHUNK + 3))))
+    result = worker("submit", "-", given=json_lines(*([ORDER] * (submit.SUBMIT_CHUNK + 3))))
 
     assert result.exit_code == 3
     assert "500 orders were added; of the 3 after them any part may have been" in result.stderr
@@ -203,7 +203,7 @@ def test_submit_says_how_far_it_came_when_it_is_interrupted(monkeypatch: pytest.
 
     monkeypatch.setattr(target, "add", interrupted)
 
-    result = worker("submit", "-", given=json_lines(*([ORDER] * (submission.SUBMIT_CHUNK + 3))))
+    result = worker("submit", "-", given=json_lines(*([ORDER] * (submit.SUBMIT_CHUNK + 3))))
 
     assert result.exit_code == 130
     assert [line for line in result.stderr.splitlines() if line.startswith("worker: ")] == [
@@ -231,7 +231,7 @@ def test_submit_names_lines_of_a_binary_file_and_adds_the_others(target: Target,
 
 
 def test_submit_reads_no_line_without_end(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submission, "MOST_LINE_BYTES", 1000)
+    monkeypatch.setattr(submit, "MOST_LINE_BYTES", 1000)
 
     result = worker("submit", "-", given=json_lines(ORDER) + "x" * 1002)
 

@@ -12,19 +12,8 @@ from worker import __version__
 from worker.bootstrap.signals import take_up_interrupts
 from worker.cli.streams import open_what_is_closed, written
 
-# In which file each is.
-COMMANDS = {
-    "audit": "audit",
-    "bridge": "bridge",
-    "dead": "dead",
-    "migrate": "service",
-    "pending": "pending",
-    "replay": "replay",
-    "run": "service",
-    "show": "life",
-    "status": "overview",
-    "submit": "submission",
-}
+# Each is in the file of its name.
+COMMANDS = ("audit", "bridge", "dead", "migrate", "pending", "replay", "run", "show", "status", "submit")
 
 
 class OnDemand(click.Group):
@@ -45,7 +34,7 @@ class OnDemand(click.Group):
         """Return a command, or None where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"worker.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(import_module(f"worker.cli.{cmd_name}"), cmd_name)
         return command
 
 

@@ -13,7 +13,7 @@ from rich.progress import TaskID
 
 from worker.bootstrap import auditing
 from worker.bootstrap.auditing import Auditor, Wish
-from worker.cli.letters import Ago, unix_ms
+from worker.cli.dead.selection import Ago, unix_ms
 from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,

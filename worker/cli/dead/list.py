@@ -1,0 +1,40 @@
+"""`worker dead list`."""
+
+import json
+
+import click
+
+from worker.bootstrap import commands
+from worker.cli.dead.lines import described, line_of
+from worker.cli.dead.selection import Wanted, selecting
+from worker.cli.shell import settings_of_environment, translated
+
+STATES = ("open", "replayed", "discarded", "closed", "all")
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.option("--closed", is_flag=True, help="Those that were replayed or discarded.")
+@click.option("--state", type=click.Choice(STATES), show_default="open", help="Those in this state.")
+@selecting
+@translated
+def list_letters(
+    *,
+    as_json: bool,
+    closed: bool,
+    state: str | None,
+    reasons: tuple[str, ...],
+    since_s: float | None,
+    limit: int | None,
+) -> None:
+    """List dead letters, oldest first; those that are open, unless asked otherwise."""
+    if closed and state not in {None, "closed"}:
+        raise click.UsageError(f"either --closed or --state {state}")
+    wanted = Wanted((), reasons, since_s, limit, "closed" if closed else state or "open")
+    with commands.dead_letters(settings_of_environment()) as letters:
+        found = wanted.among(letters)
+        if as_json:
+            click.echo(json.dumps({"letters": [described(letter) for letter in found]}, indent=2))
+            return
+        for letter in found:
+            click.echo(line_of(letter))

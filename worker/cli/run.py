@@ -1,0 +1,29 @@
+"""`worker run`."""
+
+import sys
+
+import click
+import structlog
+
+from worker.bootstrap import replica, running
+from worker.cli.shell import settings_of_environment, translated
+from worker.domain.errors import WorkerError
+from worker.ops import configure_logs
+
+log = structlog.get_logger(__name__)
+
+
+@click.command()
+@translated
+def run() -> None:
+    """Run one replica until SIGTERM or SIGINT."""
+    settings = settings_of_environment()
+    configure_logs(level=settings.log_level, form=settings.log_format)
+    try:
+        running.run(settings)
+    except WorkerError:
+        raise
+    except Exception:
+        # A bug: one line in the form of all others, and what is in hand is left to be claimed.
+        log.exception("crashed, others take over after the lease")
+        sys.exit(replica.EXIT_STOPPED)
