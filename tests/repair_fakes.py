@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     # The bench puts these together with its fakes.
     from tests.fakes import FakeClock, FakeOrders, FakeStore
-    from worker.domain.deliveries import Settlement
+    from worker.domain.deliveries import Restoration
     from worker.domain.orders import OrderRecord
 
 
@@ -298,7 +298,7 @@ class FakeMending:
         with self._orders.faults.at("end"):
             self._orders.stream.repairs.pop(self._orders.consumer, None)
 
-    def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def restore(self, restorations: Sequence[Restoration]) -> list[bool]:
         with self._orders.faults.at("restore"):
             stream = self._orders.stream
             if (
@@ -306,11 +306,11 @@ class FakeMending:
                 < stream.clock.milliseconds()
             ):
                 raise Outage("redis", "held up")
-            return [self._restore(each) for each in settlements]
+            return [self._restore(each) for each in restorations]
 
-    def _restore(self, settlement: Settlement) -> bool:
+    def _restore(self, settlement: Restoration) -> bool:
         stream, fate = self._orders.stream, self._evidence.fate(settlement.entry_id)
-        again, mark = settlement.action in {"republish", "rebury"}, settlement.mark or settlement.entry_id
+        again, mark = settlement.again, settlement.mark or settlement.entry_id
         done = settlement.entry_id in stream.again if again else mark in stream.settled
         decided = fate.unknown and settlement.action == "mark"
         if (
@@ -328,15 +328,15 @@ class FakeMending:
         stream.settled.add(mark)
         entry_ms = int(settlement.entry_id.partition("-")[0])
         stream.restored_ms[mark] = max(stream.clock.milliseconds(), entry_ms)
-        if settlement.action in {"publish", "republish"}:
+        if settlement.action == "publish":
             stream.results.append(pairs(settlement.fields))
-        elif settlement.action in {"bury", "rebury"}:
+        elif settlement.action == "bury":
             stream.letters.append(tuple(settlement.fields))
         if settlement.entry_id in stream.unknown:
             stream.unknown.remove(settlement.entry_id)
         return True
 
-    def _told(self, settlement: Settlement, fate: Fate) -> bool:
+    def _told(self, settlement: Restoration, fate: Fate) -> bool:
         if settlement.stands_since_ms == LOOKED_FOR:
             return True
         if settlement.action == "mark" or settlement.stands_since_ms is None:

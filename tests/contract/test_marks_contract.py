@@ -6,6 +6,7 @@ from tests.contract.conftest import Streams
 from tests.contract.test_settlement_contract import publication
 from worker.domain.deliveries import LOOKED_FOR, Settlement
 from worker.domain.evidence import Marked
+from worker.repair.restorations import restoration_of
 
 FAR_AHEAD = 10**15
 
@@ -89,7 +90,7 @@ def test_repair_leaves_alone_what_is_in_doubt(streams: Streams) -> None:
     entry_id = lost_marks(streams)
     streams.consumer("one").settle([Settlement(entry_id, "ack")])
 
-    assert streams.mending("two").restore([standing(entry_id, 1000)]) == [False]
+    assert streams.mending("two").restore([restoration_of(standing(entry_id, 1000))]) == [False]
 
 
 def test_what_was_found_is_settled_and_what_was_not_is_published(streams: Streams) -> None:

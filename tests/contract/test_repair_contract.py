@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from tests.contract.conftest import Streams
 from tests.contract.test_settlement_contract import burial, publication, taken
 from worker.consumer.ports import Orders
-from worker.domain.deliveries import LOOKED_FOR, Settlement
+from worker.domain.deliveries import LOOKED_FOR, Restoration, Settlement
 from worker.domain.evidence import Fate
+from worker.repair.restorations import restoration_of
 
 KEEP_MS = 60_000
 
@@ -34,7 +35,10 @@ def settled_long_ago(streams: Streams) -> tuple[Orders, str]:
 def test_what_is_lost_is_published_once_however_often_it_is_restored(streams: Streams) -> None:
     entry_id = lost(streams)
 
-    done = [streams.mending(name).restore([publication(entry_id)]) for name in ("one", "two", "one")]
+    done = [
+        streams.mending(name).restore([restoration_of(publication(entry_id))])
+        for name in ("one", "two", "one")
+    ]
 
     assert done == [[True], [False], [False]]
     assert [result["entry_id"] for result in streams.results()] == [entry_id]
@@ -43,7 +47,7 @@ def test_what_is_lost_is_published_once_however_often_it_is_restored(streams: St
 def test_what_is_lost_is_buried_once_however_often_it_is_restored(streams: Streams) -> None:
     entry_id = lost(streams)
 
-    done = [streams.mending("one").restore([burial(entry_id)]) for _ in range(2)]
+    done = [streams.mending("one").restore([restoration_of(burial(entry_id))]) for _ in range(2)]
 
     assert done == [[True], [False]]
     assert len(streams.letters()) == 1
@@ -52,7 +56,7 @@ def test_what_is_lost_is_buried_once_however_often_it_is_restored(streams: Strea
 def test_what_is_pending_is_left_to_its_owner(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
 
-    done = streams.mending("two").restore([publication(entry_id)])
+    done = streams.mending("two").restore([restoration_of(publication(entry_id))])
     settled = one.settle([publication(entry_id)]).new
 
     assert (done, settled) == ([False], 1)
@@ -64,7 +68,7 @@ def test_what_was_trimmed_while_pending_is_left_to_its_owner(streams: Streams) -
     streams.delete(entry_id)
     one.renew([entry_id])
 
-    done = streams.mending("two").restore([publication(entry_id)])
+    done = streams.mending("two").restore([restoration_of(publication(entry_id))])
 
     assert done == [False]
     assert streams.evidence().fates([entry_id])[entry_id].in_flight
@@ -74,7 +78,7 @@ def test_what_was_settled_is_not_published_again(streams: Streams) -> None:
     one, (entry_id,) = taken(streams)
     one.settle([publication(entry_id)])
 
-    done = streams.mending("two").restore([publication(entry_id)])
+    done = streams.mending("two").restore([restoration_of(publication(entry_id))])
 
     assert done == [False]
     assert len(streams.results()) == 1
@@ -83,7 +87,7 @@ def test_what_was_settled_is_not_published_again(streams: Streams) -> None:
 def test_mark_alone_keeps_a_result_from_going_out(streams: Streams) -> None:
     entry_id = lost(streams)
 
-    marked = streams.mending("two").restore([Settlement(entry_id, "mark")])
+    marked = streams.mending("two").restore([Restoration(entry_id, "mark")])
     settled = streams.consumer("one").settle([publication(entry_id)]).new
 
     assert (marked, settled) == ([True], 0)
@@ -93,7 +97,7 @@ def test_mark_alone_keeps_a_result_from_going_out(streams: Streams) -> None:
 def test_restoring_acks_nothing(streams: Streams) -> None:
     _, (entry_id,) = taken(streams)
 
-    streams.mending("two").restore([publication(entry_id)])
+    streams.mending("two").restore([restoration_of(publication(entry_id))])
 
     assert set(streams.pending()) == {entry_id}
 
@@ -109,7 +113,7 @@ def test_what_may_have_been_settled_long_ago_is_left_alone(streams: Streams) -> 
     before = len(streams.results())
 
     fate = streams.evidence().fates([settled])[settled]
-    done = streams.mending("two").restore([publication(settled)])
+    done = streams.mending("two").restore([restoration_of(publication(settled))])
 
     assert fate == Fate(old=True)
     assert fate.settled(0) is None
@@ -121,7 +125,7 @@ def test_mark_of_a_repair_outlives_retention_as_long_as_that_of_an_entry_of_now(
     entry_id = lost(streams)
     streams.pass_time(KEEP_MS + 1)
     one = streams.consumer("one")
-    streams.mending("two").restore([publication(entry_id)])
+    streams.mending("two").restore([restoration_of(publication(entry_id))])
     fresh = streams.add(b"symbol", b"B")
     one.read(1, 1)
     one.settle([publication(fresh)])
@@ -189,9 +193,7 @@ def test_what_counts_as_settled_long_ago_is_given_out_once_more_where_that_is_as
     streams: Streams,
 ) -> None:
     _, entry_id = settled_long_ago(streams)
-    again, anew = (
-        Settlement(entry_id, action, publication(entry_id).fields) for action in ("republish", "rebury")
-    )
+    again, anew = (restoration_of(each, again=True) for each in (publication(entry_id), burial(entry_id)))
     mending = streams.mending("one")
     mending.begin()
 
@@ -213,7 +215,7 @@ def test_decision_about_what_nobody_can_know_is_kept_however_long_it_took(stream
     one.retain(keep_ms=KEEP_MS, most_results=0)
 
     fate = streams.evidence().fates([asked])[asked]
-    done = streams.mending("two").restore([Settlement(asked, "mark")])
+    done = streams.mending("two").restore([Restoration(asked, "mark")])
 
     assert (fate.old, done) == (True, [True])
     assert streams.unknown() == set()

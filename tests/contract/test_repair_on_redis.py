@@ -7,16 +7,17 @@ import pytest
 from tests.contract.conftest import LEASE_MS, RealStreams
 from tests.contract.test_settlement_contract import publication, taken
 from tests.harness import Deployment
-from worker.domain.deliveries import Settlement
+from worker.domain.deliveries import Restoration, Settlement
 from worker.domain.errors import Outage
+from worker.repair.restorations import restoration_of
 from worker.stream.mending import HEARD_OF_WITHIN_MS
 
 
-def published_once_and_deleted(deployment: Deployment, streams: RealStreams) -> Settlement:
+def published_once_and_deleted(deployment: Deployment, streams: RealStreams) -> Restoration:
     one, (entry_id,) = taken(streams)
     one.settle([publication(entry_id)])
     deployment.redis.delete(deployment.results)
-    return Settlement(entry_id, "republish", publication(entry_id).fields)
+    return restoration_of(publication(entry_id), again=True)
 
 
 def test_deleted_result_goes_out_again_once_while_several_repairs_are_at_work(
@@ -123,11 +124,11 @@ def test_refused_result_takes_the_mark_of_a_repair_back(
     repair = real_streams.mending("two")
 
     with pytest.raises(Outage, match="WRONGTYPE"):
-        repair.restore([publication(entry_id)])
+        repair.restore([restoration_of(publication(entry_id))])
     deployment.redis.delete(deployment.results)
 
     assert real_streams.marks() == set()
-    assert repair.restore([publication(entry_id)]) == [True]
+    assert repair.restore([restoration_of(publication(entry_id))]) == [True]
 
 
 def test_refused_result_of_which_nobody_can_know_takes_its_mark_back(
@@ -158,7 +159,7 @@ def test_restored_result_is_copied_to_the_channel(deployment: Deployment, real_s
     pubsub.get_message(timeout=5)
 
     real_streams.mending("two", channel=channel).restore(
-        [Settlement(entry_id, "publish", ("type", "order_result"), '{"copy":1}')]
+        [Restoration(entry_id, "publish", ("type", "order_result"), '{"copy":1}')]
     )
 
     heard: Any = pubsub.get_message(timeout=5)

@@ -14,6 +14,7 @@ from tests.contract.test_settlement_contract import burial, publication
 from tests.harness import Deployment
 from worker.domain.deliveries import Settlement
 from worker.domain.errors import AccessDenied, Outage
+from worker.repair.restorations import restoration_of
 from worker.stream import Mending, OrderStream, RedisLink, RedisNames, Rehearsal, Unpublished
 from worker.stream.orders import MOST_BYTES_AT_ONCE
 
@@ -195,7 +196,7 @@ def test_result_that_may_not_be_published_is_settled_counted_and_told(
 
     with capture_logs() as logged:
         new = one.settle([publication(first)], written_since_ms=FAR_AHEAD).new
-        (done,) = mending.restore([replace(publication(second), stands_since_ms=FAR_AHEAD)])
+        (done,) = mending.restore([restoration_of(replace(publication(second), stands_since_ms=FAR_AHEAD))])
 
     assert (new, done, len(real_streams.results())) == (1, True, 2)
     assert unpublished.count == 2

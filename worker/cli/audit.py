@@ -25,26 +25,26 @@ from worker.cli.shell import (
 from worker.cli.streams import leave, say
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.errors import Outage
-from worker.domain.evidence import Finding
+from worker.domain.evidence import Finding, Invariant, Remedy
 from worker.domain.times import utc_text_of_ms
 from worker.ops import escaped
 from worker.settings import Settings
 
 MENDED_TOGETHER = 200
 MEANINGS = {
-    "I1": "every entry is settled, dead, pending or undelivered",
-    "I2": "an entry has a row with a result, or a dead letter",
-    "I3": "trades add up to what its row says was filled",
-    "I4": "one result for each row with an outcome, none without",
-    "I5": "a result says what its row says",
+    Invariant.NO_ENTRY_LOST: "every entry is settled, dead, pending or undelivered",
+    Invariant.ROW_OR_LETTER: "an entry has a row with a result, or a dead letter",
+    Invariant.TRADES_ADD_UP: "trades add up to what its row says was filled",
+    Invariant.ONE_RESULT: "one result for each row with an outcome, none without",
+    Invariant.RESULT_AS_ROW: "a result says what its row says",
 }
 DONE = {
-    "publish": "published",
-    "republish": "published again",
-    "bury": "buried",
-    "rebury": "buried again",
-    "mark": "marked",
-    "readopt": "made pending",
+    Remedy.PUBLISH: "published",
+    Remedy.REPUBLISH: "published again",
+    Remedy.BURY: "buried",
+    Remedy.REBURY: "buried again",
+    Remedy.MARK: "marked",
+    Remedy.READOPT: "made pending",
 }
 
 
@@ -136,7 +136,7 @@ class Report:
         self._as_json = as_json
         self._would = would
         self._republish = republish
-        self._counts = Counter[str]()
+        self._counts = Counter[Invariant]()
         self._mended = self._mendable = 0
 
     @property

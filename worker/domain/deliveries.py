@@ -115,14 +115,13 @@ Outcome: TypeAlias = Settled | Duplicate | Dead | Retry | Left
 class Settlement(Struct, frozen=True):
     """One entry's part of a settle: publish or bury these fields unless the entry is settled already; ack.
 
-    A repair may also `mark` it alone, or `republish` or `rebury` it though it counts as settled; `unknown` is acked, and
-    noted as one of which nobody can know whether its result was published. `stands_since_ms` is the unix time before
+    `unknown` is acked, and noted as one of which nobody can know whether its result was published. `stands_since_ms` is the unix time before
     which nothing can have been given out for it; None: its row was written by this process just now; LOOKED_FOR: it
     was looked for and never given out. `mark` is what it is marked as where that is not its entry id.
     """
 
     entry_id: str
-    action: Literal["publish", "bury", "ack", "unknown", "mark", "republish", "rebury"]
+    action: Literal["publish", "bury", "ack", "unknown"]
     fields: Sequence[str | bytes] = ()
     copy: str = ""
     stands_since_ms: int | None = None
@@ -130,6 +129,21 @@ class Settlement(Struct, frozen=True):
 
 
 LOOKED_FOR = -1
+
+
+class Restoration(Struct, frozen=True):
+    """What a repair gives back of one entry: its result, its dead letter, or its mark alone. It acks nothing.
+
+    It is given back unless it counts as settled, or `again`: though it does. The rest is as in a settlement.
+    """
+
+    entry_id: str
+    action: Literal["publish", "bury", "mark"]
+    fields: Sequence[str | bytes] = ()
+    copy: str = ""
+    stands_since_ms: int | None = None
+    mark: str = ""
+    again: bool = False
 
 
 class Settling(Struct, frozen=True):

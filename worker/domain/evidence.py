@@ -1,12 +1,35 @@
 """What an audit knows of one order, and what it can find wrong with it."""
 
 from datetime import datetime
-from typing import Literal, TypeAlias
+from enum import StrEnum
 
 from msgspec import Struct
 
-Invariant: TypeAlias = Literal["I1", "I2", "I3", "I4", "I5"]
-Remedy: TypeAlias = Literal["publish", "bury", "mark", "republish", "rebury", "readopt"]
+
+class Invariant(StrEnum):
+    """What an audit proves, known to people by its code."""
+
+    NO_ENTRY_LOST = "I1"
+    ROW_OR_LETTER = "I2"
+    TRADES_ADD_UP = "I3"
+    ONE_RESULT = "I4"
+    RESULT_AS_ROW = "I5"
+
+
+class Remedy(StrEnum):
+    """What a repair does about a finding."""
+
+    PUBLISH = "publish"
+    BURY = "bury"
+    MARK = "mark"
+    REPUBLISH = "republish"
+    REBURY = "rebury"
+    READOPT = "readopt"
+
+    @property
+    def again(self) -> bool:
+        """Whether it gives out once more what was given out before."""
+        return self in {Remedy.REPUBLISH, Remedy.REBURY}
 
 
 class Marked(Struct, frozen=True):
@@ -107,7 +130,7 @@ class Finding(Struct, frozen=True):
     @property
     def again(self) -> bool:
         """Whether its remedy gives out once more what was given out before."""
-        return self.remedy in {"republish", "rebury"}
+        return self.remedy is not None and self.remedy.again
 
     def remedy_where(self, *, republish: bool) -> Remedy | None:
         """Return what a repair does about it, if it may give out once more what was given out before or not."""

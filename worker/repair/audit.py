@@ -19,7 +19,7 @@ from worker.domain.deliveries import (
     is_entry_id,
     mark_of_conflict,
 )
-from worker.domain.evidence import BuriedEntry, Fate, Finding
+from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, Remedy
 from worker.domain.orders import (
     WITH_RESULT,
     Order,
@@ -139,7 +139,7 @@ class Audit:
         ):
             if count:
                 self.seen.findings += 1
-                yield Finding("I4", None, None, told)
+                yield Finding(Invariant.ONE_RESULT, None, None, told)
 
     def _remember_results(self) -> None:
         first, last, total = f"{self.range.since_ms}-0", self._last_result, self.range.results.length
@@ -282,7 +282,7 @@ class Audit:
     def _look_again(self) -> Iterator[Finding]:
         for entry_id in self._without_rows:
             what = "nobody can know whether its result was published, and its row is gone"
-            yield Finding("I4", entry_id, None, what, "mark")
+            yield Finding(Invariant.ONE_RESULT, entry_id, None, what, Remedy.MARK)
         done, total = 0, self._memory.suspects()
         for entry_ids in self._memory.suspected_entries(LOOKED_AT_TOGETHER):
             yield from self._look_at_entries(entry_ids)
@@ -350,7 +350,10 @@ class Audit:
             elif result is not None:
                 what = f"the result {result.result_id} has no row"
                 yield Finding(
-                    "I4", None, order_id or None, what if order_id else f"{what}: it names no order"
+                    Invariant.ONE_RESULT,
+                    None,
+                    order_id or None,
+                    what if order_id else f"{what}: it names no order",
                 )
 
     def _shows_all_since(self, since_ms: int, lost_until_ms: int) -> bool:

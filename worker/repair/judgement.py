@@ -53,7 +53,7 @@ def of_row(case: Case) -> Iterator[Finding]:
     filled = quantity_of(row.trades)
     if filled != row.filled_quantity:
         what = f"its trades add up to {filled}, its row says {row.filled_quantity} was filled"
-        yield case.finding("I3", what)
+        yield case.finding(Invariant.TRADES_ADD_UP, what)
     if result is not None:
         yield from _of_result(case, result)
     if case.fate.in_flight or not case.in_range:
@@ -69,29 +69,42 @@ def of_row(case: Case) -> Iterator[Finding]:
 def _of_result(case: Case, result: PublishedResult) -> Iterator[Finding]:
     row = case.row
     if result.times > 1:
-        yield case.finding("I4", f"{result.times} results were published, the first is {result.result_id}")
+        yield case.finding(
+            Invariant.ONE_RESULT, f"{result.times} results were published, the first is {result.result_id}"
+        )
     if row.status not in WITH_RESULT:
-        yield case.finding("I4", f"its row is {row.status}, but {result.result_id} is a result of it")
+        yield case.finding(
+            Invariant.ONE_RESULT, f"its row is {row.status}, but {result.result_id} is a result of it"
+        )
     elif case.differs:
         names = ", ".join(case.differs)
-        yield case.finding("I5", f"its result {result.result_id} differs from its row in: {names}")
+        yield case.finding(
+            Invariant.RESULT_AS_ROW, f"its result {result.result_id} differs from its row in: {names}"
+        )
 
 
 def _of_submitted(case: Case) -> Finding:
     if case.there:
         return case.finding(
-            "I1", "it was submitted, and nobody holds its entry to find out what became of it", "readopt"
+            Invariant.NO_ENTRY_LOST,
+            "it was submitted, and nobody holds its entry to find out what became of it",
+            Remedy.READOPT,
         )
-    return case.finding("I1", "it was submitted, and its entry is gone: ask the venue what became of it")
+    return case.finding(
+        Invariant.NO_ENTRY_LOST, "it was submitted, and its entry is gone: ask the venue what became of it"
+    )
 
 
 def _of_dead(case: Case) -> Iterator[Finding]:
     if case.letter is None:
-        remedy: Remedy = "bury" if case.settled is False else "rebury"
-        yield case.finding("I2", "its row is DEAD, but there is no dead letter of it", remedy)
+        remedy: Remedy = Remedy.BURY if case.settled is False else Remedy.REBURY
+        yield case.finding(
+            Invariant.ROW_OR_LETTER, "its row is DEAD, but there is no dead letter of it", remedy
+        )
     elif case.letter.times > 1:
         yield case.finding(
-            "I2", f"{case.letter.times} dead letters of its entry, the first is {case.letter.letter_id}"
+            Invariant.ROW_OR_LETTER,
+            f"{case.letter.times} dead letters of its entry, the first is {case.letter.letter_id}",
         )
 
 
@@ -99,22 +112,35 @@ def _of_outcome(case: Case) -> Iterator[Finding]:
     row, fate = case.row, case.fate
     if case.letter is not None:
         yield case.finding(
-            "I2", f"its row is {row.status}, but its entry was buried as {case.letter.letter_id}"
+            Invariant.ROW_OR_LETTER,
+            f"its row is {row.status}, but its entry was buried as {case.letter.letter_id}",
         )
     if case.result is None:
         looked_for = case.settled is None and case.never and not fate.old
         if (case.settled is False or looked_for) and not fate.unknown:
-            lost = case.finding("I4", f"it is {row.status}, and its result was never published", "publish")
+            lost = case.finding(
+                Invariant.ONE_RESULT,
+                f"it is {row.status}, and its result was never published",
+                Remedy.PUBLISH,
+            )
             yield replace(lost, looked_for=looked_for)
         elif case.visible or fate.unknown:
             why = "was published once and is gone" if fate.marked else "is not there, and nobody can know why"
             # Taken for published where it is not given out: the question is answered either way.
-            otherwise: Remedy | None = "mark" if fate.unmarked or fate.unknown else None
-            yield case.finding("I4", f"it is {row.status}, and its result {why}", "republish", otherwise)
+            otherwise: Remedy | None = Remedy.MARK if fate.unmarked or fate.unknown else None
+            yield case.finding(
+                Invariant.ONE_RESULT, f"it is {row.status}, and its result {why}", Remedy.REPUBLISH, otherwise
+            )
     elif fate.unknown:
-        yield case.finding("I4", "it is asked whether its result was published, which is there", "mark")
+        yield case.finding(
+            Invariant.ONE_RESULT, "it is asked whether its result was published, which is there", Remedy.MARK
+        )
     elif fate.unmarked:
-        yield case.finding("I4", "its settled mark is gone: another delivery would publish again", "mark")
+        yield case.finding(
+            Invariant.ONE_RESULT,
+            "its settled mark is gone: another delivery would publish again",
+            Remedy.MARK,
+        )
 
 
 def of_entry(
@@ -133,7 +159,7 @@ def of_entry(
         return _of_buried(entry_id, fate, letter)
     if fate.in_flight or (standing is not None and standing == decoded.fingerprint):
         return None
-    remedy: Remedy | None = None if fate.marked else "readopt"
+    remedy: Remedy | None = None if fate.marked else Remedy.READOPT
     if isinstance(decoded, Undecodable):
         what = f"it is {decoded.reason}, and has no dead letter"
     elif standing is not None:
@@ -142,20 +168,23 @@ def of_entry(
         what = "it came with the id of another entry, and has no dead letter"
     elif fate.marked:
         # Executed anew it gets its row back; the mark keeps a second result from going out.
-        what, remedy = "it was settled, but its row is gone", "readopt"
+        what, remedy = "it was settled, but its row is gone", Remedy.READOPT
     else:
         what = "it was acked without a row or a dead letter"
-    return Finding("I1", entry_id, decoded.order_id, what, remedy)
+    return Finding(Invariant.NO_ENTRY_LOST, entry_id, decoded.order_id, what, remedy)
 
 
 def _of_buried(entry_id: str, fate: Fate, letter: BuriedEntry) -> Finding | None:
     if letter.times > 1:
         return Finding(
-            "I2", entry_id, None, f"{letter.times} dead letters of it, the first is {letter.letter_id}"
+            Invariant.ROW_OR_LETTER,
+            entry_id,
+            None,
+            f"{letter.times} dead letters of it, the first is {letter.letter_id}",
         )
     if fate.unmarked and not fate.in_flight:
         return Finding(
-            "I2", entry_id, None, "its settled mark is gone: another delivery would bury it again", "mark",
+            Invariant.ROW_OR_LETTER, entry_id, None, "its settled mark is gone: another delivery would bury it again", Remedy.MARK,
             mark=letter.mark,
         )  # fmt: skip
     return None

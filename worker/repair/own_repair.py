@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 from msgspec import Struct
 
-from worker.domain.deliveries import Settlement, is_entry_id
+from worker.domain.deliveries import Restoration, is_entry_id
 from worker.domain.errors import ConfigurationError, Outage, OutOfMemory, Stopped, named
 from worker.domain.evidence import Fate, Owner, Repaired
 from worker.domain.orders import OrderRecord
@@ -14,7 +14,7 @@ from worker.domain.ports import Decoder, Monotonic, Renderer, Rounds, WallClock
 from worker.domain.times import utc_text
 from worker.repair.doubts import Doubts
 from worker.repair.ports import Mending, Rows, Streams
-from worker.repair.restorations import is_settled, settlement_of
+from worker.repair.restorations import is_settled, restoration_of, settlement_of
 from worker.source.unsourced import is_ours
 
 log = structlog.get_logger(__name__)
@@ -205,18 +205,18 @@ class Repair:
             if is_settled(row, fates[row.entry_id]) is None:
                 self.doubts.add(settlement)
             else:
-                lost.append((row, settlement))
+                lost.append((row, restoration_of(settlement)))
         self._publish(lost)
 
-    def _publish(self, lost: Sequence[tuple[OrderRecord, Settlement]]) -> None:
-        restored = self._mending.restore([settlement for _, settlement in lost]) if lost else []
-        for (row, settlement), done in zip(lost, restored, strict=True):
+    def _publish(self, lost: Sequence[tuple[OrderRecord, Restoration]]) -> None:
+        restored = self._mending.restore([restoration for _, restoration in lost]) if lost else []
+        for (row, restoration), done in zip(lost, restored, strict=True):
             if done:
                 log.warning(
-                    "repaired", action=settlement.action, entry_id=row.entry_id, order_id=row.order_id
+                    "repaired", action=restoration.action, entry_id=row.entry_id, order_id=row.order_id
                 )
-                self._done.published += settlement.action == "publish"
-                self._done.buried += settlement.action == "bury"
+                self._done.published += restoration.action == "publish"
+                self._done.buried += restoration.action == "bury"
             else:
                 self._done.left_alone += 1
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from worker.domain.deliveries import Settlement, Settling
+from worker.domain.deliveries import Restoration, Settlement, Settling
 from worker.domain.evidence import Buried, BuriedEntry, Fate, LostRow, Marked, Owner, PublishedResult
 from worker.domain.orders import OrderRecord
 from worker.domain.ports import Entry, Rounds
@@ -206,7 +206,7 @@ class Mending(Protocol):
     def go_on(self) -> None:
         """Announce that it is still at work."""
 
-    def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def restore(self, restorations: Sequence[Restoration]) -> list[bool]:
         """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands; return which were."""
 
     def readopt(self, entry_ids: Sequence[str]) -> list[str]:

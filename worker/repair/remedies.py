@@ -1,18 +1,16 @@
 """Does about findings what can be done: each finding is looked at once more in the very step that mends it."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from msgspec.structs import replace
 
-from worker.domain.deliveries import LOOKED_FOR, Settlement
-from worker.domain.evidence import Finding, Repaired
+from worker.domain.deliveries import LOOKED_FOR, Restoration
+from worker.domain.evidence import Finding, Remedy, Repaired
 from worker.domain.ports import Monotonic, Renderer
 from worker.repair.ports import Mending, Rows, Streams
-from worker.repair.restorations import settlement_of
+from worker.repair.restorations import restoration_of, settlement_of
 
 HEARD_OF_EVERY_S = 10.0
-AGAIN: dict[str, Literal["republish", "rebury"]] = {"publish": "republish", "bury": "rebury"}
 
 
 class Remedies:
@@ -55,7 +53,7 @@ class Remedies:
         wanted = {
             place: each.entry_id
             for place, each in enumerate(findings)
-            if each.remedy == "readopt" and each.entry_id is not None
+            if each.remedy is Remedy.READOPT and each.entry_id is not None
         }
         made = set(self._mending.readopt(list(wanted.values()))) if wanted else set()
         mended = {place for place, entry_id in wanted.items() if entry_id in made}
@@ -63,31 +61,31 @@ class Remedies:
         return mended
 
     def _restore(self, findings: Sequence[Finding]) -> set[int]:
-        settlements = dict(self._settlements(findings))
-        if not settlements:
+        restorations = dict(self._restorations(findings))
+        if not restorations:
             return set()
-        flags = self._mending.restore(list(settlements.values()))
-        mended = {place for place, done in zip(settlements, flags, strict=True) if done}
+        flags = self._mending.restore(list(restorations.values()))
+        mended = {place for place, done in zip(restorations, flags, strict=True) if done}
         for place in mended:
-            match settlements[place].action:
-                case "bury" | "rebury":
+            match restorations[place].action:
+                case "bury":
                     self.done.buried += 1
                 case "mark":
                     self.done.marked += 1
-                case _:
+                case "publish":
                     self.done.published += 1
         return mended
 
-    def _settlements(self, findings: Sequence[Finding]) -> Iterator[tuple[int, Settlement]]:
+    def _restorations(self, findings: Sequence[Finding]) -> Iterator[tuple[int, Restoration]]:
         wanted = {
             place: each
             for place, each in enumerate(findings)
-            if each.remedy_where(republish=self._republish) not in {None, "mark", "readopt"}
+            if each.remedy_where(republish=self._republish) not in {None, Remedy.MARK, Remedy.READOPT}
         }
         for place, finding in enumerate(findings):
             remedy = finding.remedy_where(republish=self._republish)
-            if remedy == "mark" and finding.entry_id is not None:
-                yield place, Settlement(finding.entry_id, "mark", mark=finding.mark)
+            if remedy is Remedy.MARK and finding.entry_id is not None:
+                yield place, Restoration(finding.entry_id, "mark", mark=finding.mark)
         if not wanted:
             return
         rows = self._rows.rows([each.order_id for each in wanted.values() if each.order_id is not None])
@@ -100,4 +98,4 @@ class Remedies:
             settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer)
             if finding.looked_for:
                 settlement = replace(settlement, stands_since_ms=LOOKED_FOR)
-            yield place, replace(settlement, action=AGAIN[settlement.action]) if finding.again else settlement
+            yield place, restoration_of(settlement, again=finding.again)

@@ -1,8 +1,10 @@
 """What a row with an outcome means on the streams, and whether that is there."""
 
+from typing import Literal
+
 from msgspec.structs import replace
 
-from worker.domain.deliveries import Delivery, Settlement
+from worker.domain.deliveries import Delivery, Restoration, Settlement
 from worker.domain.evidence import Fate
 from worker.domain.orders import OrderRecord, Status
 from worker.domain.ports import Renderer
@@ -17,6 +19,22 @@ def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Rendere
         reason, error = row.given_up_for
         settlement = renderer.letter(delivery, reason=reason, error=error, order_id=row.order_id)
     return replace(settlement, stands_since_ms=row.stands_since_ms)
+
+
+def restoration_of(settlement: Settlement, *, again: bool = False) -> Restoration:
+    """Return what gives back what a settlement of a row gives out; `again`: though it counts as settled."""
+    if settlement.action not in {"publish", "bury"}:
+        raise ValueError(f"{settlement.action} gives out nothing")
+    action: Literal["publish", "bury"] = "publish" if settlement.action == "publish" else "bury"
+    return Restoration(
+        settlement.entry_id,
+        action,
+        settlement.fields,
+        settlement.copy,
+        settlement.stands_since_ms,
+        settlement.mark,
+        again,
+    )
 
 
 def is_settled(row: OrderRecord, fate: Fate) -> bool | None:

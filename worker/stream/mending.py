@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from worker.domain.deliveries import Settlement
+from worker.domain.deliveries import Restoration
 from worker.domain.errors import Outage
 from worker.stream.clock import ServerClock
 from worker.stream.connection import REPAIR_CONSUMER, GroupLost, RedisLink, RedisNames, outages, text
@@ -54,18 +54,19 @@ class Mending:
             self._link.call("ZREM", self._names.repairs, self._token)
         self._token = ""
 
-    def restore(self, settlements: Sequence[Settlement]) -> list[bool]:
+    def restore(self, restorations: Sequence[Restoration]) -> list[bool]:
         """Publish, bury or mark what is not settled as far as Redis knows, and is in nobody's hands; ack nothing.
 
         Returns which were done. What may have been settled so long ago that its mark was dropped is left alone, but
-        for the actions `republish` and `rebury`, which ask for a repair that was announced before the results were read.
+        for what is to be given out `again`, which asks for a repair that was announced before the results were read.
         """
         names = self._names
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed]
         keys += [names.settled_before, names.unknown, names.repairs, names.published_again]
         with outages():
             restored = self._restore(
-                keys, [names.group, self._channel, self._token, self._clock.in_scripts(), packed(settlements)]
+                keys,
+                [names.group, self._channel, self._token, self._clock.in_scripts(), packed(restorations)],
             )
         if restored is None:
             raise _held_up()

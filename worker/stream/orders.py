@@ -14,6 +14,7 @@ from worker.domain.deliveries import (
     ClaimedPage,
     Delivery,
     Fetched,
+    Restoration,
     Settlement,
     Settling,
     Withheld,
@@ -397,7 +398,7 @@ def slices(settlements: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]:
     first = size = 0
     for place, each in enumerate(settlements):
         # Results are small.
-        if each.action not in {"bury", "rebury"}:
+        if each.action != "bury":
             continue
         letter = sum(map(len, each.fields))
         if size and size + letter > MOST_BYTES_AT_ONCE:
@@ -407,26 +408,27 @@ def slices(settlements: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]:
     yield settlements[first:]
 
 
-def packed(settlements: Sequence[Settlement]) -> bytes:
-    """Return settlements as the scripts read them."""
-    return _pack([_packable(each) for each in settlements])
+def packed(given: Sequence[Settlement] | Sequence[Restoration]) -> bytes:
+    """Return settlements, or restorations, as the scripts read them."""
+    return _pack([_packable(each) for each in given])
 
 
-def _packable(settlement: Settlement) -> tuple[object, ...]:
-    fields: Sequence[str | bytes | msgspec.Raw] = settlement.fields
+def _packable(given: Settlement | Restoration) -> tuple[object, ...]:
+    fields: Sequence[str | bytes | msgspec.Raw] = given.fields
     # A result is text; a letter keeps the bytes that came.
-    if settlement.action in {"bury", "rebury"}:
+    if given.action == "bury":
         # Lua's msgpack has no binary type; its strings hold any bytes.
         fields = [
             msgspec.Raw(_STRING_32 + len(part).to_bytes(4, "big") + part) if isinstance(part, bytes) else part
-            for part in settlement.fields
+            for part in given.fields
         ]
-    stands_since_ms, mark = settlement.stands_since_ms, settlement.mark
-    if stands_since_ms is None and not mark:
-        return settlement.entry_id, settlement.action, fields, settlement.copy
+    stands_since_ms, mark = given.stands_since_ms, given.mark
+    if isinstance(given, Settlement) and stands_since_ms is None and not mark:
+        return given.entry_id, given.action, fields, given.copy
     # For Lua, whose lists have no holes.
     since = False if stands_since_ms is None else stands_since_ms
-    return settlement.entry_id, settlement.action, fields, settlement.copy, since, mark
+    whole = (given.entry_id, given.action, fields, given.copy, since, mark)
+    return whole if isinstance(given, Settlement) else (*whole, given.again)
 
 
 def _to_be_fetched(entry_id: bytes, count: int) -> Delivery:

@@ -5,7 +5,7 @@ import time
 import msgspec
 import structlog
 
-from worker.domain.deliveries import BEGINNING, Settlement
+from worker.domain.deliveries import BEGINNING, Restoration, Settlement
 from worker.domain.errors import Outage
 from worker.domain.evidence import LostRow
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
@@ -120,14 +120,14 @@ class Rehearsal:
         self._marks.end_walk()
         self._token.token()
         self._token.results_token()
-        self._mending.restore([Settlement(LOST, "publish", ("type", "probe"), "")])
+        self._mending.restore([Restoration(LOST, "publish", ("type", "probe"))])
         self._mending.note({"how": "probe"})
         self._mending.begin()
         self._mending.go_on()
         with outages():
             self._link.call("XADD", self._names.orders, ADOPTED, "type", "probe")
         self._mending.readopt([ADOPTED])
-        self._mending.restore([Settlement(LOST, "republish", ("type", "probe"), "")])
+        self._mending.restore([Restoration(LOST, "publish", ("type", "probe"), again=True)])
         self._mending.end()
 
     def _look(self) -> None:

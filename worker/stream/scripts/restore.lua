@@ -2,15 +2,16 @@
 -- KEYS: orders, results, dead letters, settled marks, trimmed entries, marks of the version before, unknown, repairs,
 --   published again
 -- ARGV: group, channel (may be empty), token of the repair (may be empty), now in ms (empty: the server's),
---   packed list of {entry id, action, fields, copy, since when its row stands, mark (empty: its entry id)}
+--   packed list of {entry id, action, fields, copy, since when its row stands (false: not said), mark (empty: its entry id),
+--   whether again}
 -- Returns {1 for each that was done and 0 for each that was left alone, copies that could not be published, why}, or
 -- nothing where the repair was not heard of for too long.
 -- Actions: publish, bury: unless the entry is marked, or marks of its time are not complete (-1 for since when: it was
--- looked for, and never given out); mark: the mark alone, also where nobody can know, which is decided with it;
--- republish, rebury: though it counts as settled, once while any repair is at work.
+-- looked for, and never given out); mark: the mark alone, also where nobody can know, which is decided with it.
+-- Again: though it counts as settled, once while any repair is at work.
 local orders, results, letters, marks, trimmed, before, unknown, repairs, published_again = unpack(KEYS)
 local group, channel, token = ARGV[1], ARGV[2], ARGV[3]
-local settlements = cmsgpack.unpack(ARGV[5])
+local restorations = cmsgpack.unpack(ARGV[5])
 -- include: clock
 -- include: marks
 local asked_at = clock(ARGV[4])
@@ -23,21 +24,20 @@ local function in_flight(id)
 end
 
 if token ~= '' and tonumber(redis.call('ZSCORE', repairs, token) or 0) < asked_at then return nil end
-for _, settlement in ipairs(settlements) do
-  if #settlement[3] > 7000 then return redis.error_reply('ERR too many fields for one entry') end
+for _, restoration in ipairs(restorations) do
+  if #restoration[3] > 7000 then return redis.error_reply('ERR too many fields for one entry') end
 end
 
-local function told(settlement, asked)
-  if settlement[5] == -1 or (asked and settlement[2] == 'mark') then return true end
-  if milliseconds(settlement[1]) < horizon then return false end
-  return complete(settlement[2], settlement[5] or math.huge)
+local function told(restoration, asked)
+  if restoration[5] == -1 or (asked and restoration[2] == 'mark') then return true end
+  if milliseconds(restoration[1]) < horizon then return false end
+  return complete(restoration[2], restoration[5] or math.huge)
 end
 
 local done, unpublished, why = {}, 0, ''
-for i, settlement in ipairs(settlements) do
-  local id, action, name = settlement[1], settlement[2], mark_of(settlement)
+for i, restoration in ipairs(restorations) do
+  local id, action, name, again = restoration[1], restoration[2], mark_of(restoration), restoration[7]
   done[i] = 0
-  local again = string.sub(action, 1, 2) == 're'
   -- Scored by now: retention keeps it for as long as it keeps the mark of an entry that comes now, so that until then
   -- an unmarked entry can be told from one whose mark was dropped. Clocks may have been set back.
   local score = math.max(asked_at, milliseconds(id))
@@ -47,7 +47,7 @@ for i, settlement in ipairs(settlements) do
     free = not in_flight(id) and redis.call('ZADD', published_again, 'NX', score, id) == 1
   else
     local open = not marked(name) or (asked and action == 'mark')
-    free = told(settlement, asked) and open and not in_flight(id)
+    free = told(restoration, asked) and open and not in_flight(id)
   end
   if free then
     local new = not marked(name)
@@ -56,8 +56,8 @@ for i, settlement in ipairs(settlements) do
       in_marks('ZADD', 'NX', score, name)
     end
     if action ~= 'mark' then
-      local burying = action == 'bury' or action == 'rebury'
-      local added = redis.pcall('XADD', burying and letters or results, '*', unpack(settlement[3]))
+      local burying = action == 'bury'
+      local added = redis.pcall('XADD', burying and letters or results, '*', unpack(restoration[3]))
       if type(added) == 'table' and added.err then
         -- Scripts do not roll back: a mark without its result would swallow the result for ever.
         if again then redis.call('ZREM', published_again, id) end
@@ -65,7 +65,7 @@ for i, settlement in ipairs(settlements) do
         return redis.error_reply(added.err)
       end
       if not burying and channel ~= '' then
-        local copied = redis.pcall('PUBLISH', channel, settlement[4])
+        local copied = redis.pcall('PUBLISH', channel, restoration[4])
         if type(copied) == 'table' and copied.err then unpublished, why = unpublished + 1, copied.err end
       end
     end
