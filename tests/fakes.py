@@ -14,13 +14,13 @@ from tests.logs import FakeLog
 from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRounds, FakeRows
 from worker.consumer import (
     Chores,
-    DecodesAhead,
     Drain,
     Handling,
     Intake,
     Isolation,
     Lease,
     Pace,
+    PreparedDecoder,
     Retention,
     Settler,
     SignOfLife,
@@ -922,7 +922,7 @@ class Bench:
             self.orders,
             self.store,
             self.executor,
-            DecodesAhead(decoder()),
+            PreparedDecoder(decoder()),
             renderer,
             self.lease,
             max_deliveries=max_deliveries,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tests.builders import decoder, filled, flat, order, trade
 from tests.fakes import Bench, FakeStream, FakeTable, FakeVenue
-from worker.consumer import DecodesAhead
+from worker.consumer import PreparedDecoder
 from worker.domain.decimals import Digits
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Retry, Settled
 from worker.domain.errors import Outage, VenueUnavailable
@@ -259,7 +259,7 @@ def test_order_is_sent_as_its_row_says_when_limits_were_lowered_since() -> None:
         first.handle_next()
     first.executor.instead.clear()
     second = successor(first)
-    second.handling._decoder = DecodesAhead(decoder(digits=Digits(3, 3)))  # noqa: SLF001  limits are settings of the next start
+    second.handling._decoder = PreparedDecoder(decoder(digits=Digits(3, 3)))  # noqa: SLF001  limits are settings of the next start
 
     (outcome,) = second.handle_next()
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.builders import decoder, delivery, filled, flat
 from tests.fakes import Bench
-from worker.consumer import DecodesAhead
+from worker.consumer import PreparedDecoder
 from worker.domain.orders import Execution, Order, Undecodable
 
 LEASE_S = 30
@@ -130,7 +130,7 @@ def test_drain_hands_back_what_was_read_ahead_uncharged(bench: Bench, requests: 
 
 def test_what_is_decoded_ahead_is_decoded_once() -> None:
     inner = decoder()
-    ahead = DecodesAhead(inner)
+    ahead = PreparedDecoder(inner)
     entry = delivery("5-1", flat(order_id="a", unknown="x"))
 
     ahead.prepare([entry])
@@ -143,7 +143,7 @@ def test_what_is_decoded_ahead_is_decoded_once() -> None:
 
 def test_delivery_in_hand_is_decoded_and_looked_at_once_however_often_its_outcome_is_tried_for() -> None:
     inner, looked = decoder(), list[object]()
-    ahead = DecodesAhead(inner, looked.append)
+    ahead = PreparedDecoder(inner, looked.append)
     entry, next_entry = (delivery(f"5-{n}", flat(order_id="a", unknown="x")) for n in (1, 2))
 
     first = ahead.decode(entry)
@@ -160,7 +160,7 @@ def test_unknown_fields_are_counted_once_when_outages_and_failures_have_an_order
     bench: Bench,
 ) -> None:
     inner = decoder()
-    ahead = DecodesAhead(inner)
+    ahead = PreparedDecoder(inner)
     bench.handling._decoder = ahead  # noqa: SLF001  to count what it counts
     bench.store.faults.plant("record")
     bench.store.faults.plant("record")
@@ -183,7 +183,7 @@ def test_unknown_fields_are_counted_once_when_outages_and_failures_have_an_order
 
 
 def test_entry_with_the_id_of_one_that_was_lost_is_decoded_anew() -> None:
-    ahead = DecodesAhead(decoder())
+    ahead = PreparedDecoder(decoder())
     ahead.prepare([delivery("5-1", flat(order_id="a"))])
 
     order = ahead.decode(delivery("5-1", flat(order_id="b")))

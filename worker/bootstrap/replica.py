@@ -24,12 +24,12 @@ from worker.bootstrap.vitals import Reading, ReplicaVitals
 from worker.consumer import (
     Chores,
     Deadlines,
-    DecodesAhead,
     Drain,
     Handling,
     Intake,
     Isolation,
     Lease,
+    PreparedDecoder,
     Retention,
     Settler,
     SignOfLife,
@@ -170,7 +170,7 @@ def _assemble(
         drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
     )  # fmt: skip
     renderer = renderer_of(settings, names.consumer)
-    ahead = DecodesAhead(reading.decoder, reading.stamps.look)
+    ahead = PreparedDecoder(reading.decoder, reading.stamps.look)
     pace = pace_of(settings, executor, drain)
     intake = Intake(
         stream, lease, tally,

@@ -1,7 +1,6 @@
 """Decides: what to take next, what becomes of each delivery, and when to stop. Knows no server and no clock."""
 
 from worker.consumer.age import Stamps
-from worker.consumer.ahead import DecodesAhead
 from worker.consumer.chores import Chores
 from worker.consumer.deadlines import Deadlines
 from worker.consumer.drain import Drain
@@ -11,6 +10,7 @@ from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
 from worker.consumer.loop import Worker
 from worker.consumer.pace import Pace
+from worker.consumer.prepared_decoder import PreparedDecoder
 from worker.consumer.retention import Retention
 from worker.consumer.settling import Settler
 from worker.consumer.tally import SignOfLife, Tally
@@ -18,13 +18,13 @@ from worker.consumer.tally import SignOfLife, Tally
 __all__ = [
     "Chores",
     "Deadlines",
-    "DecodesAhead",
     "Drain",
     "Handling",
     "Intake",
     "Isolation",
     "Lease",
     "Pace",
+    "PreparedDecoder",
     "Retention",
     "Settler",
     "SignOfLife",

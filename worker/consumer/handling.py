@@ -4,13 +4,13 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from worker.consumer.execute_then_commit import ExecuteThenCommit
+from worker.consumer.intend_then_execute import IntendThenExecute
 from worker.consumer.lease import Lease
-from worker.consumer.outside import OutsideWay
 from worker.consumer.pace import Pace
 from worker.consumer.ports import DecodesOnce, Orders, Store
-from worker.consumer.pure import PureWay
 from worker.consumer.recording import Content, judge
-from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, Way
+from worker.consumer.tasks import AnyOrder, GivenUp, Limits, Procedure, Task
 from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Retry, Withheld, size_of
 from worker.domain.orders import (
     NO_LABELS,
@@ -53,9 +53,11 @@ class Handling:
         self._lease = lease
         # What was brought for the deliveries of the group that is being handled: by now it may be nowhere else.
         self._bodies: dict[int, tuple[bytes, ...] | Withheld] = {}
-        terms = Terms(max_deliveries, max_order_age_s, now, execute_timeout_s, executing, pace)
-        self._outside = OutsideWay(store, executor, lease, terms)
-        self._way: Way = PureWay(store, executor, lease, terms) if is_pure(executor) else self._outside
+        limits = Limits(max_deliveries, max_order_age_s, now, execute_timeout_s, executing, pace)
+        self._outside = IntendThenExecute(store, executor, lease, limits)
+        self._procedure: Procedure = (
+            ExecuteThenCommit(store, executor, lease, limits) if is_pure(executor) else self._outside
+        )
 
     def handle(
         self, deliveries: Sequence[Delivery], *, before_commit: Callable[[], None] = lambda: None
@@ -75,11 +77,11 @@ class Handling:
         tasks, buried = self._decode(ready, intents, before)
         tasks += hopeless
         outcomes = [*left, *answered, *buried]
-        if intents and self._way is not self._outside:
+        if intents and self._procedure is not self._outside:
             # Another executor submitted them, which was not pure.
             outcomes += self._outside.carry_out([task for task in tasks if task.submitted])
             tasks = [task for task in tasks if not task.submitted]
-        outcomes += self._way.carry_out(tasks, before_commit=before_commit)
+        outcomes += self._procedure.carry_out(tasks, before_commit=before_commit)
         again = {outcome.delivery.entry_id for outcome in outcomes if isinstance(outcome, Retry | Left)}
         self._decoder.forget(each.entry_id for each in deliveries if each.entry_id not in again)
         self._bodies.clear()

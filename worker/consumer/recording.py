@@ -48,7 +48,7 @@ class Content(Struct, frozen=True):
     fingerprint: bytes
 
 
-class Stands(Struct, frozen=True):
+class Standing(Struct, frozen=True):
     """An attempt and the row that stands for it now."""
 
     attempt: Attempt
@@ -88,20 +88,22 @@ class Recording:
 
     def record(
         self, attempts: Sequence[Attempt], *, before_commit: Callable[[], None] = lambda: None
-    ) -> list[Stands]:
+    ) -> list[Standing]:
         """Commit the rows of the attempts whose lease is not lost, and return what stands for each of these.
 
         In one transaction, or in several where one would outlast its time; `before_commit` is called before each.
         """
         at_once = int(min(self._at_once, len(attempts)))
-        standing = list[Stands]()
+        standing = list[Standing]()
         for first in range(0, len(attempts), at_once or 1):
             standing += self._record_in_time(attempts[first : first + at_once], before_commit)
         if at_once < len(attempts):
             self._at_once *= GROWTH
         return standing
 
-    def _record_in_time(self, attempts: Sequence[Attempt], before_commit: Callable[[], None]) -> list[Stands]:
+    def _record_in_time(
+        self, attempts: Sequence[Attempt], before_commit: Callable[[], None]
+    ) -> list[Standing]:
         try:
             return self._record_ours(attempts, before_commit)
         except TimedOut:
@@ -109,14 +111,14 @@ class Recording:
             log.warning("took too long, transactions get less", rows=len(attempts), next=self._at_once)
             raise
 
-    def _record_ours(self, attempts: Sequence[Attempt], before_commit: Callable[[], None]) -> list[Stands]:
+    def _record_ours(self, attempts: Sequence[Attempt], before_commit: Callable[[], None]) -> list[Standing]:
         lost = self._lease.lost(attempt.delivery for attempt in attempts)
         if lost:
             log.warning("lease lost, left to the new owner", entries=len(lost))
         before_commit()
         return self._record([attempt for attempt in attempts if attempt.delivery.entry_id not in lost])
 
-    def _record(self, attempts: Sequence[Attempt]) -> list[Stands]:
+    def _record(self, attempts: Sequence[Attempt]) -> list[Standing]:
         if not attempts:
             return []
         try:
@@ -132,9 +134,9 @@ class Recording:
                 # It is given up already, for having failed alone: less of it may be taken.
                 return self._record_refused(attempts[0], refused)
             raise
-        return [Stands(attempt, record) for attempt, record in zip(attempts, standing, strict=True)]
+        return [Standing(attempt, record) for attempt, record in zip(attempts, standing, strict=True)]
 
-    def _record_refused(self, attempt: Attempt, refused: Refused) -> list[Stands]:
+    def _record_refused(self, attempt: Attempt, refused: Refused) -> list[Standing]:
         why = GivenUp(DeadReason.DATABASE_REJECTED, f"{self._remark}{refused}")
         row = attempt.record
         if row.status is Status.DEAD and row.symbol is None:
@@ -151,7 +153,7 @@ class Recording:
         )
         return self._record([Attempt(attempt.delivery, bare)])
 
-    def _record_fitting(self, attempt: Attempt, why: GivenUp) -> list[Stands]:
+    def _record_fitting(self, attempt: Attempt, why: GivenUp) -> list[Standing]:
         """Write a DEAD row that says nothing but why, in characters that every database can hold."""
         row = attempt.record
         fitting = (row.error_message or "").encode("ascii", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""What the two ways of executing share: a task, who is watched while it is executed, who is still ours."""
+"""What the two procedures of executing share: a task, who is watched while it is executed, who is still ours."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar
@@ -50,15 +50,15 @@ def left(task: Task) -> Left:
     return Left(replace(task.delivery, count=task.delivery.count_before, charged=False))
 
 
-class Way(Protocol):
-    """A way of executing."""
+class Procedure(Protocol):
+    """A procedure by which orders are executed."""
 
     def carry_out(self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = ...) -> list[Outcome]:
         """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
 
 
-class Terms(Struct, frozen=True):
-    """On which terms orders are executed, whichever way."""
+class Limits(Struct, frozen=True):
+    """Within which limits orders are executed, by whichever procedure."""
 
     max_deliveries: int
     max_order_age_s: float

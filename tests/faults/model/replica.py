@@ -11,13 +11,13 @@ from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken
 from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
-    DecodesAhead,
     Drain,
     Handling,
     Intake,
     Isolation,
     Lease,
     Pace,
+    PreparedDecoder,
     Retention,
     Settler,
     SignOfLife,
@@ -152,7 +152,7 @@ def assemble(
         orders,
         rows,
         executor,
-        DecodesAhead(understands),
+        PreparedDecoder(understands),
         renderer,
         lease,
         max_deliveries=limits.max_deliveries,

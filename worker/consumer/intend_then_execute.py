@@ -9,7 +9,7 @@ from worker.consumer.lease import Lease
 from worker.consumer.ports import Store
 from worker.consumer.recording import Attempt, Recording, dead_record, parted
 from worker.consumer.sending import Sending
-from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, log, warn_of
+from worker.consumer.tasks import AnyOrder, GivenUp, Limits, Task, final, left, log, warn_of
 from worker.domain.deliveries import Delivery, Outcome, Retry
 from worker.domain.errors import Outage
 from worker.domain.orders import (
@@ -28,19 +28,19 @@ UNKNOWN = "its outcome at the venue is unknown"
 REFUSED_REMARK = "the venue may have executed it: "
 
 
-class OutsideWay:
+class IntendThenExecute:
     """Commits a SUBMITTED row for each order, then executes one at a time, then commits the outcomes.
 
     Whatever may have been sent before is asked for at the venue, and sent only where the venue doesn't know it.
     """
 
-    def __init__(self, store: Store, executor: Executor, lease: Lease, terms: Terms) -> None:
+    def __init__(self, store: Store, executor: Executor, lease: Lease, limits: Limits) -> None:
         self._executor = executor
         # Rows may stand SUBMITTED from another executor when this one is pure, and can't be asked.
         self._find: Callable[[str], Execution | None] = getattr(executor, "find", _can_not_tell)
         self._lease = lease
-        self._terms = terms
-        self._sending = Sending(store, lease, execute_timeout_s=terms.execute_timeout_s)
+        self._limits = limits
+        self._sending = Sending(store, lease, execute_timeout_s=limits.execute_timeout_s)
         self._intents = Recording(lease, store.record)
         self._results = Recording(lease, store.resolve, remark=REFUSED_REMARK)
         self._answers: dict[str, OrderRecord] = {}
@@ -63,15 +63,15 @@ class OutsideWay:
         submitted, outcomes = self._submit([task for task in tasks if not task.submitted])
         submitted = [task for task in tasks if task.submitted] + submitted
         made: list[Attempt | Outcome | None] = []
-        self._terms.pace.begin()
+        self._limits.pace.begin()
         try:
             for task in submitted:
                 # Who asks to leave waits for what was announced as about to be sent, unless that is slower than it was.
-                if self._terms.pace.must_end() and not self.has_answer(task.delivery.entry_id):
+                if self._limits.pace.must_end() and not self.has_answer(task.delivery.entry_id):
                     made.append(left(task))
                 else:
                     made.append(self._attempt(task, partial(self._outcome, task)))
-            self._terms.pace.end(len(submitted))
+            self._limits.pace.end(len(submitted))
         except Outage:
             # What the venue has said is committed now: should this process die or drain, nobody needs to ask again.
             self._results.record(parted(made)[0])
@@ -100,10 +100,10 @@ class OutsideWay:
 
     def _first_record(self, task: Task) -> OrderRecord:
         """Return the intent of an order, or the final row of one that is not going to be sent."""
-        order, now = task.order, self._terms.now()
+        order, now = task.order, self._limits.now()
         if isinstance(order, UnsoundOrder) and task.hopeless is not None:
             return dead_record(order, task.hopeless, now)
-        refusal = None if task.hopeless is not None else self._terms.refusal(order)
+        refusal = None if task.hopeless is not None else self._limits.refusal(order)
         if refusal is None:
             return record_execution(order, Execution(Status.SUBMITTED), now)
         # What it replays may have been sent when it still was acceptable.
@@ -121,7 +121,7 @@ class OutsideWay:
                 return self._later(task.delivery)
             if execution is None and task.hopeless is not None:
                 why = replace(task.hopeless, error=f"{task.hopeless.error}; the venue does not know it")
-                return dead_record(order, why, self._terms.now())
+                return dead_record(order, why, self._limits.now())
             if execution is None and self._others_own(task.delivery):
                 log.warning("lease lost before it was sent", order_id=order.order_id)
                 return None
@@ -142,7 +142,7 @@ class OutsideWay:
         why = warn_of(task.order, task.delivery, error)
         # Whoever is hopeless has not been charged on the stream: this failure is counted here alone.
         charges = task.delivery.count_before + 1
-        if charges < self._terms.max_deliveries:
+        if charges < self._limits.max_deliveries:
             return Retry(replace(task.delivery, count=charges, charged=False), why)
         # Whatever it raised, the order may have reached the venue.
         try:
@@ -155,7 +155,7 @@ class OutsideWay:
         except Exception as unanswered:  # noqa: BLE001  the letter says so
             warn_of(task.order, task.delivery, unanswered)
             why = f"{UNKNOWN}: {why}"
-        return dead_record(task.order, GivenUp(DeadReason.FAILED, why), self._terms.now())
+        return dead_record(task.order, GivenUp(DeadReason.FAILED, why), self._limits.now())
 
     def _later(self, delivery: Delivery) -> Retry:
         log.info("not sent yet", entry_id=delivery.entry_id, reason=ATTENDED)
@@ -164,10 +164,10 @@ class OutsideWay:
 
     def _others_own(self, delivery: Delivery) -> bool:
         # Ours has to be beyond doubt until the venue has answered: the next owner will ask it for the order.
-        return bool(self._lease.lost([delivery], for_s=self._terms.execute_timeout_s))
+        return bool(self._lease.lost([delivery], for_s=self._limits.execute_timeout_s))
 
     def _ask(self, order: AnyOrder) -> Execution | None:
-        found = self._terms.watched(order, lambda asked: self._find(asked.order_id))
+        found = self._limits.watched(order, lambda asked: self._find(asked.order_id))
         if found is not None:
             log.info("found at the venue", order_id=order.order_id, status=found.status)
         return None if found is None else final(found)
@@ -175,10 +175,10 @@ class OutsideWay:
     def _send(self, order: AnyOrder) -> Execution:
         if isinstance(order, UnsoundOrder):
             raise TypeError(f"order {order.order_id} is not sound")
-        return final(self._terms.watched(order, self._executor.execute))
+        return final(self._limits.watched(order, self._executor.execute))
 
     def _record(self, order: AnyOrder, execution: Execution) -> OrderRecord:
-        return record_execution(order, execution, self._terms.now())
+        return record_execution(order, execution, self._limits.now())
 
 
 def _can_not_tell(order_id: str) -> Execution | None:

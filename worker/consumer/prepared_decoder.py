@@ -10,7 +10,7 @@ from worker.domain.ports import Decoder
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 
 
-class DecodesAhead:
+class PreparedDecoder:
     """A decoder that may have decoded a batch before it is asked for. `look` is called with each delivery's order once."""
 
     def __init__(self, decoder: Decoder, look: Callable[[Decoded], None] = lambda _: None) -> None:

@@ -7,21 +7,21 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Store
 from worker.consumer.recording import Attempt, Recording, dead_record, parted
-from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, final, left, warn_of
+from worker.consumer.tasks import AnyOrder, GivenUp, Limits, Task, final, left, warn_of
 from worker.domain.deliveries import Outcome, Retry
 from worker.domain.errors import Outage
 from worker.domain.orders import DeadReason, Execution, OrderRecord, Status, UnsoundOrder, record_execution
 from worker.domain.ports import Executor
 
 
-class PureWay:
+class ExecuteThenCommit:
     """Executes, then records all of it with one insert: what a crash takes away comes out the same again."""
 
-    def __init__(self, store: Store, executor: Executor, lease: Lease, terms: Terms) -> None:
+    def __init__(self, store: Store, executor: Executor, lease: Lease, limits: Limits) -> None:
         self._store = store
         self._lease = lease
         self._executor = executor
-        self._terms = terms
+        self._limits = limits
         self._rows = Recording(lease, self._write)
 
     def carry_out(
@@ -30,7 +30,7 @@ class PureWay:
         """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
         attempts, outcomes = parted(self._execute([task for task in tasks if task.hopeless is None]))
         attempts += [
-            Attempt(task.delivery, dead_record(task.order, task.hopeless, self._terms.now()))
+            Attempt(task.delivery, dead_record(task.order, task.hopeless, self._limits.now()))
             for task in tasks
             if task.hopeless is not None
         ]
@@ -42,7 +42,7 @@ class PureWay:
 
     def _execute(self, tasks: Sequence[Task]) -> list[Attempt | Outcome]:
         """Return what is to be written, and the outcomes of what is not."""
-        at, pace = self._terms.now(), self._terms.pace
+        at, pace = self._limits.now(), self._limits.pace
         made: list[Attempt | Outcome] = []
         pace.begin()
         begun, failed_again = 0, False
@@ -67,14 +67,14 @@ class PureWay:
         return made
 
     def _execute_one(self, order: AnyOrder) -> Execution:
-        refusal = self._terms.refusal(order)
+        refusal = self._limits.refusal(order)
         if refusal is not None or isinstance(order, UnsoundOrder):
             return Execution(Status.REJECTED, error_message=refusal)
-        return final(self._terms.watched(order, self._executor.execute))
+        return final(self._limits.watched(order, self._executor.execute))
 
     def _after_failure(self, task: Task, error: Exception) -> Attempt | Retry:
         why = warn_of(task.order, task.delivery, error)
-        if task.delivery.count < self._terms.max_deliveries:
+        if task.delivery.count < self._limits.max_deliveries:
             return Retry(replace(task.delivery, charged=False), why)
         given_up = GivenUp(DeadReason.FAILED, why)
-        return Attempt(task.delivery, dead_record(task.order, given_up, self._terms.now()))
+        return Attempt(task.delivery, dead_record(task.order, given_up, self._limits.now()))
