@@ -3,7 +3,7 @@
 from alembic import context
 from alembic.util import CommandError
 
-from worker.bootstrap.connections import database_from_environment
+from worker.bootstrap.parts.connections import database_from_environment
 from worker.domain.errors import WorkerError
 from worker.store import migrations
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from worker.bootstrap.signals import end_when_asked_to_leave
+from worker.bootstrap.parts.signals import end_when_asked_to_leave
 
 # These go on until they are asked to leave, so they have done all they should; of others nobody must think so.
 UNTIL_ASKED = {"bridge", "run"}

@@ -10,8 +10,7 @@ from sqlalchemy import text
 from tests.acceptance.test_commands import worker
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
-from worker.bootstrap import auditing
-from worker.bootstrap.auditing import Wish
+from worker.bootstrap.audit import Wish, audit_of
 
 MIXED: list[dict[str, str]] = [
     *numbered_orders(30),
@@ -245,7 +244,7 @@ def keep_last_results(deployment: Deployment) -> None:
 def in_this_process(deployment: Deployment, progress: Callable[[str, int, int], None]) -> Any:
     """An audit of a deployment whose results are as many as retention keeps but one."""
     maxlen = deployment.redis.xlen(deployment.results) + 1
-    return auditing.auditor(deployment.settings(results_maxlen=maxlen), Wish(0, False, False), progress)
+    return audit_of(deployment.settings(results_maxlen=maxlen), Wish(0, False, False), progress)
 
 
 def test_results_trimmed_before_an_audit_could_read_them_are_out_of_range(settled: Deployment) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.harness import Deployment
-from worker.bootstrap.connections import redis_link
+from worker.bootstrap.parts.connections import redis_link
 from worker.domain.deliveries import FIRST_COUNT
 from worker.stream.paging import PAGE, PAGE_BYTES, pages
 

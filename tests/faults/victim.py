@@ -20,8 +20,8 @@ import redis
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event
 
+from worker.bootstrap.parts.signals import call_when_asked_to_leave
 from worker.bootstrap.replica import replica
-from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.cli import main as command_line
 from worker.consumer import Drain, retention
 from worker.domain.deliveries import ClaimedPage, Delivery, Settlement, Settling

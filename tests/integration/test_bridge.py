@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from local import LocalRedis
 from tests.harness import Deployment, Servers, eventually
-from worker.bootstrap.connections import redis_link
+from worker.bootstrap.parts.connections import redis_link
 from worker.bridge import Backlog, Bridge
 from worker.domain.channels import Batch
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage

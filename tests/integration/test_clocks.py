@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from tests.harness import Deployment, names_of, numbered_orders
 from tests.inprocess import running
 from tests.skips import Reason, skip
-from worker.bootstrap.clocks import warn_where_apart
+from worker.bootstrap.parts.clocks import warn_where_apart
 from worker.domain.deliveries import Settlement
 from worker.stream import OrderStream, RedisLink
 

@@ -11,7 +11,7 @@ import pytest
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 from tests.processes import workers
-from worker.bootstrap import beside, questions
+from worker.bootstrap.parts import beside, questions
 from worker.source import registration
 
 LEASE = {"lease_ms": 4000, "transaction_timeout_s": 2, "execute_timeout_s": 1}

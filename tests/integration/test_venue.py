@@ -8,7 +8,7 @@ from tests.faults.test_venue import TREATMENTS
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.inprocess import committing, running
 from tests.venue import venue
-from worker.bootstrap.execution import MOST_OUTSIDE
+from worker.bootstrap.parts.execution import MOST_OUTSIDE
 from worker.domain.orders import Status
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from worker.bootstrap import overview
-from worker.cli import main
+from worker.cli import main, status
 from worker.ops.summary import SHOWN_CONSUMERS
 from worker.settings import Settings
 
@@ -87,7 +86,7 @@ def found(**changes: Any) -> dict[str, Any]:
 
 
 def worker(monkeypatch: pytest.MonkeyPatch, snapshot: dict[str, Any], *arguments: str) -> Result:
-    monkeypatch.setattr(overview, "snapshot", lambda _settings: snapshot)
+    monkeypatch.setattr(status, "snapshot", lambda _settings: snapshot)
     return CliRunner(env=NOWHERE).invoke(main, ["status", *arguments])
 
 
@@ -266,7 +265,7 @@ def interrupted_after(
         return next(left)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(overview, "snapshot", snapshot)
+    monkeypatch.setattr(status, "snapshot", snapshot)
     return lambda *arguments: CliRunner(env=NOWHERE).invoke(main, ["status", *arguments]), slept
 
 

@@ -7,7 +7,7 @@ import pytest
 
 HEARD = """
 import os, signal, sys, threading, time
-from worker.bootstrap.signals import call_when_asked_to_leave
+from worker.bootstrap.parts.signals import call_when_asked_to_leave
 heard = threading.Event()
 """
 
@@ -85,7 +85,7 @@ sys.exit(0 if not early and heard.wait(10) else 1)
 
 def test_interrupt_stays_ignored_where_there_is_no_terminal() -> None:
     assert ends_well("""
-from worker.bootstrap.signals import take_up_interrupts
+from worker.bootstrap.parts.signals import take_up_interrupts
 os.setsid()
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 take_up_interrupts()
@@ -97,7 +97,7 @@ sys.exit(0 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else 1)
 def test_interrupt_is_taken_up_again_in_the_foreground_of_a_terminal(group: str, *, taken_up: bool) -> None:
     assert ends_well(f"""
 import pty
-from worker.bootstrap.signals import take_up_interrupts
+from worker.bootstrap.parts.signals import take_up_interrupts
 
 def inside():
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -8,15 +8,15 @@ from threading import Event
 from msgspec import Struct
 
 from worker import wire
-from worker.bootstrap.connections import (
+from worker.bootstrap.parts.connections import (
     MIGRATION_CONNECTIONS,
     answering_database,
     answering_redis,
     database,
     redis_names,
 )
-from worker.bootstrap.patience import Patience
-from worker.bootstrap.spelling import decoder_of
+from worker.bootstrap.parts.patience import Patience
+from worker.bootstrap.parts.spelling import decoder_of
 from worker.settings import Settings
 from worker.store import StoreInspector, require_fit
 from worker.store.schema import require_current, require_way, standing

@@ -11,16 +11,16 @@ import msgspec
 import structlog
 
 from worker import __version__
-from worker.bootstrap import clocks
-from worker.bootstrap.beside import Beside, beside_the_work
-from worker.bootstrap.connections import database, endpoint, redis_link, redis_names
-from worker.bootstrap.execution import close, executor_of, pace_of
-from worker.bootstrap.patience import Patience
-from worker.bootstrap.questions import Asking
-from worker.bootstrap.spelling import decoder_of, renderer_of
-from worker.bootstrap.starting import Start
-from worker.bootstrap.telling import telling
-from worker.bootstrap.vitals import Reading, ReplicaVitals
+from worker.bootstrap.parts import clocks
+from worker.bootstrap.parts.beside import Beside, beside_the_work
+from worker.bootstrap.parts.connections import database, endpoint, redis_link, redis_names
+from worker.bootstrap.parts.execution import close, executor_of, pace_of
+from worker.bootstrap.parts.patience import Patience
+from worker.bootstrap.parts.questions import Asking
+from worker.bootstrap.parts.spelling import decoder_of, renderer_of
+from worker.bootstrap.parts.starting import Start
+from worker.bootstrap.parts.telling import telling
+from worker.bootstrap.parts.vitals import Reading, ReplicaVitals
 from worker.consumer import (
     Chores,
     Deadlines,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from worker import __version__
-from worker.bootstrap.signals import take_up_interrupts
+from worker.bootstrap.parts.signals import take_up_interrupts
 from worker.cli.streams import open_what_is_closed, written
 
 # Each is in the file of its name.

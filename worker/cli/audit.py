@@ -11,8 +11,7 @@ import click
 import msgspec
 from rich.progress import TaskID
 
-from worker.bootstrap import auditing
-from worker.bootstrap.auditing import Auditor, Wish
+from worker.bootstrap.audit import Auditor, Wish, audit_of, told_apart_by_nothing
 from worker.cli.dead.selection import Ago, unix_ms
 from worker.cli.progress import progress_bar
 from worker.cli.shell import (
@@ -105,10 +104,10 @@ def carry_out(settings: Settings, wish: Wish, report: "Report") -> None:
     """Audit with a bar on standard error, and report on standard output."""
     with progress_bar() as bar:
         shown = Bar(bar.add_task("audit", total=None), bar.update)
-        with auditing.auditor(settings, wish, shown.show) as auditor:
+        with audit_of(settings, wish, shown.show) as auditor:
             shown.auditor = auditor
             if auditor.streams > 1:
-                say(f"warning: {auditing.told_apart_by_nothing(settings, auditor.streams)}")
+                say(f"warning: {told_apart_by_nothing(settings, auditor.streams)}")
             report.tell(auditor)
             auditor.finish()
     report.summarise(auditor)

@@ -5,7 +5,8 @@ import sys
 import click
 import structlog
 
-from worker.bootstrap import bridging, replica
+from worker.bootstrap import replica
+from worker.bootstrap.bridge import add_what_is_published
 from worker.cli.shell import settings_of_environment, translated
 from worker.domain.errors import WorkerError
 from worker.ops import configure_logs, escaped
@@ -48,7 +49,7 @@ def bridge(*, channel: str, memory_mb: int) -> None:
     settings = settings_of_environment()
     configure_logs(level=settings.log_level, form=settings.log_format)
     try:
-        bridging.bridge(settings, channel, most_bytes=memory_mb * MEGABYTE)
+        add_what_is_published(settings, channel, most_bytes=memory_mb * MEGABYTE)
     except WorkerError:
         raise
     except Exception:

@@ -5,7 +5,8 @@ import sys
 import click
 import structlog
 
-from worker.bootstrap import replica, running
+from worker.bootstrap import replica
+from worker.bootstrap.run import run_replica
 from worker.cli.shell import settings_of_environment, translated
 from worker.domain.errors import WorkerError
 from worker.ops import configure_logs
@@ -20,7 +21,7 @@ def run() -> None:
     settings = settings_of_environment()
     configure_logs(level=settings.log_level, form=settings.log_format)
     try:
-        running.run(settings)
+        run_replica(settings)
     except WorkerError:
         raise
     except Exception:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from worker.bootstrap import overview
+from worker.bootstrap.status import snapshot
 from worker.cli.shell import (
     EXIT_CONFIGURATION,
     EXIT_FOUND,
@@ -70,7 +70,7 @@ class Look:
     """What was found at one time, and what it means."""
 
     def __init__(self, settings: Settings) -> None:
-        self._found = overview.snapshot(settings)
+        self._found = snapshot(settings)
         self._conditions = judge(facts_of(self._found))
         self._sentence = sentence_of(self._conditions)
         self._lines = lines_of(self._found, self._conditions)

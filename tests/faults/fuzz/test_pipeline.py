@@ -16,7 +16,7 @@ from tests.faults.fuzz.seeds import SEED, case, drawn, numbers
 from tests.faults.reporting import record
 from tests.harness import Deployment, assert_invariants, eventually
 from tests.inprocess import running
-from worker.bootstrap.auditing import Wish, auditor
+from worker.bootstrap.audit import Wish, audit_of
 from worker.bootstrap.replica import Replica
 from worker.domain.orders import Undecodable
 
@@ -108,7 +108,7 @@ def test_every_generated_entry_ends_once_and_as_foretold_and_an_audit_finds_noth
         eventually(deployment.all_settled, within=100)
         eventually(lambda: pages(replica)["/ready"][0] == 200)
         shown = pages(replica)
-    with auditor(deployment.settings(), Wish(0, repair=False, republish=False), lambda *_: None) as opened:
+    with audit_of(deployment.settings(), Wish(0, repair=False, republish=False), lambda *_: None) as opened:
         findings = list(opened.audit.findings())
 
     ends = foretold(deployment, made)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.faults.forkserver import Forked, Forkserver
 from tests.faults.storm.steps import Crumbs, MarkedExecutor, MarkedStore, MarkedStream, Step, watch_commits
+from worker.bootstrap.parts.signals import call_when_asked_to_leave
 from worker.bootstrap.replica import EXIT_STOPPED, replica
-from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.domain.errors import ConfigurationError, Outage, Stopped
 from worker.ops import configure_logs
 from worker.settings import read_settings

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
-from worker.bootstrap import questions
+from worker.bootstrap.parts import questions
 
 MINUTE_MS = 60_000
 

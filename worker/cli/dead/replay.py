@@ -5,7 +5,8 @@ import time
 import click
 
 from worker import wire
-from worker.bootstrap import commands, spelling
+from worker.bootstrap import commands
+from worker.bootstrap.parts import spelling
 from worker.cli.dead.closing import Work, ask, close_all, now, refuse_unasked, who
 from worker.cli.dead.selection import Edit, changing, once_each, wanted_of
 from worker.cli.shell import settings_of_environment, translated

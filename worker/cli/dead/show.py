@@ -4,7 +4,8 @@ import json
 
 import click
 
-from worker.bootstrap import commands, spelling
+from worker.bootstrap import commands
+from worker.bootstrap.parts import spelling
 from worker.cli.dead.closing import GONE
 from worker.cli.dead.lines import described, originals, what_next
 from worker.cli.dead.selection import LetterId

@@ -7,8 +7,8 @@ from threading import Event
 import structlog
 
 from worker import __version__
+from worker.bootstrap.parts.signals import call_when_asked_to_leave
 from worker.bootstrap.replica import Replica, replica
-from worker.bootstrap.signals import call_when_asked_to_leave
 from worker.consumer import Drain
 from worker.domain.errors import Outage
 from worker.ops import host_and_port
@@ -43,7 +43,7 @@ class _Beginning:
         self._over.set()
 
 
-def run(settings: Settings) -> None:
+def run_replica(settings: Settings) -> None:
     """Run one replica until SIGTERM or SIGINT. Raises what `replica` raises, and Stopped."""
     drain = Drain()
     beginning = _Beginning(drain)

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from worker import wire
-from worker.bootstrap.connections import database, redis_link, redis_names
-from worker.bootstrap.questions import questions
+from worker.bootstrap.parts.connections import database, redis_link, redis_names
+from worker.bootstrap.parts.questions import questions
 from worker.domain.deliveries import size_of
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refused
 from worker.settings import Settings

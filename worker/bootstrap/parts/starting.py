@@ -7,8 +7,8 @@ from contextlib import suppress
 import structlog
 from msgspec import Struct
 
-from worker.bootstrap import clocks
-from worker.bootstrap.beside import Beside
+from worker.bootstrap.parts import clocks
+from worker.bootstrap.parts.beside import Beside
 from worker.consumer import Retention
 from worker.domain.errors import OutOfMemory
 from worker.settings import Settings

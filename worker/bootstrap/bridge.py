@@ -3,8 +3,8 @@
 import structlog
 
 from worker import __version__
-from worker.bootstrap.connections import redis_link
-from worker.bootstrap.signals import call_when_asked_to_leave
+from worker.bootstrap.parts.connections import redis_link
+from worker.bootstrap.parts.signals import call_when_asked_to_leave
 from worker.bridge import Backlog, Bridge
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
@@ -13,7 +13,7 @@ from worker.stream import Channel, demands
 log = structlog.get_logger(__name__)
 
 
-def bridge(settings: Settings, channel: str, *, most_bytes: int) -> None:
+def add_what_is_published(settings: Settings, channel: str, *, most_bytes: int) -> None:
     """Run the bridge until SIGTERM or SIGINT. Raises ConfigurationError, Outage at the start, and Stopped."""
     if channel == settings.results_channel:
         raise ConfigurationError("--channel: is WORKER_RESULTS_CHANNEL, where results go, not orders")

@@ -8,7 +8,7 @@ from functools import partial
 from msgspec import Struct
 
 from worker import wire
-from worker.bootstrap.spelling import decoder_of, renderer_of
+from worker.bootstrap.parts.spelling import decoder_of, renderer_of
 from worker.consumer.ports import Orders
 from worker.domain.fleets import FRESH_S
 from worker.repair import Doubts, LostRows, Repair

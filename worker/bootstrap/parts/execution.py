@@ -2,7 +2,7 @@
 
 import time
 
-from worker.bootstrap.connections import endpoint
+from worker.bootstrap.parts.connections import endpoint
 from worker.consumer import Drain, Pace
 from worker.domain.ports import Executor, is_pure
 from worker.execution import load

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from worker import wire
-from worker.bootstrap.connections import answering_database, answering_redis, redis_names
-from worker.bootstrap.spelling import decoder_of, renderer_of
+from worker.bootstrap.parts.connections import answering_database, answering_redis, redis_names
+from worker.bootstrap.parts.spelling import decoder_of, renderer_of
 from worker.domain.errors import ConfigurationError
 from worker.repair import Audit, Remedies, note_of
 from worker.settings import Settings
@@ -42,7 +42,7 @@ class Wish(Struct, frozen=True):
 
 
 @contextmanager
-def auditor(settings: Settings, wish: Wish, progress: Callable[[str, int, int], None]) -> Iterator[Auditor]:
+def audit_of(settings: Settings, wish: Wish, progress: Callable[[str, int, int], None]) -> Iterator[Auditor]:
     """Open what an audit looks at. Before a repair looks, others are told of it.
 
     Raises SchemaBehind, and ConfigurationError where a repair can't tell whose rows it sees.
