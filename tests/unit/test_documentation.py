@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import architecture
 from tests.documentation import PAGE, configuration
 from worker.domain.orders import DeadReason
 
@@ -17,6 +18,12 @@ def test_configuration_page_is_what_the_settings_say() -> None:
     written = PAGE.read_text(encoding="utf-8")
 
     assert written == configuration(), "run: python -m tests.documentation"
+
+
+def test_architecture_page_is_what_the_code_says() -> None:
+    written = architecture.PAGE.read_text(encoding="utf-8")
+
+    assert written == architecture.architecture(), "run: python -m tests.architecture"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

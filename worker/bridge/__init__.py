@@ -1,4 +1,4 @@
-"""Decides what of a Pub/Sub channel is added to the orders, and what has been; speaks to Redis through the channel of stream/."""
+"""Decides what of a Pub/Sub channel is added: each message once, however many bridges hear it."""
 
 from worker.bridge.backlog import Backlog
 from worker.bridge.bridge import Bridge

@@ -1,4 +1,4 @@
-"""The commands: parse, call, print.
+"""Runs the commands: each parses, calls and prints, in a file of its own name.
 
 Exit 0 done, 1 found something, 2 usage, 3 a server is away, 74 output could not be written, 78 configuration.
 """

@@ -1,4 +1,4 @@
-"""Decides what was lost, and what gives it back: the replica's own repair, the audit and its remedies, rows that are gone."""
+"""Decides what was lost: the replica's own repair, the audit and its remedies, and rows that are gone."""
 
 from worker.repair.audit import Audit, Seen
 from worker.repair.doubts import Doubts

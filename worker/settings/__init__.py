@@ -1,4 +1,4 @@
-"""Settings: read once, from the environment, before anything connects."""
+"""Reads the settings: once, from the environment, before anything connects."""
 
 from worker.settings.checks import Secret
 from worker.settings.reading import read_settings, unknown_names

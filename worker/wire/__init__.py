@@ -1,4 +1,4 @@
-"""The only place that knows field names on the streams: entries become orders, rows become results."""
+"""Knows the names of fields on the streams: entries become orders, rows become results."""
 
 from worker.wire.decoding import Decoder
 from worker.wire.letters import (
