@@ -452,10 +452,11 @@ class FakeOrders:
                 if each.action != "ack" and missing and self._left_to_others(each):
                     left.append(each.entry_id)
                     continue
-                if each.action == "unknown" and missing and each.entry_id not in stream.unknown:
+                unknowable = each.action == "unknown" or self.nobody_can_know(each)
+                if unknowable and missing and each.entry_id not in stream.unknown:
                     stream.unknown.append(each.entry_id)
                     unknown += 1
-                elif each.action in {"publish", "bury"} and missing:
+                elif not unknowable and each.action in {"publish", "bury"} and missing:
                     if self._in_doubt(each, since_ms):
                         stream.begin_marks()
                         in_doubt.append(each.entry_id)
@@ -569,6 +570,11 @@ class FakeOrders:
         if pending is not None:
             return pending.consumer != self._consumer
         return entry_id not in self.noted
+
+    def nobody_can_know(self, settlement: Settlement) -> bool:
+        """Whether it may have been published: it was trimmed while it was pending, and its mark may have been dropped."""
+        pending = self.group is not None and settlement.entry_id in self.group.pending
+        return settlement.action == "publish" and self.stream.is_old(settlement.entry_id) and not pending
 
     def _drop_marks(self) -> int:
         if any(self.stream.noted.get(group) for group in self.stream.groups):

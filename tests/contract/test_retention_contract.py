@@ -1,11 +1,14 @@
 """What every port to the orders stream lets go of, and what it keeps whatever its age."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.contract.conftest import Streams
 from tests.contract.test_settlement_contract import burial, publication
 from tests.skips import Reason, skip
 from worker.consumer.ports import Orders
+from worker.domain.deliveries import Settlement
 from worker.domain.retention import Lost, Retained
 
 KEEP_MS = 60_000
@@ -387,6 +390,33 @@ def test_trimmed_entry_that_was_noted_is_settled_however_old_it_is(streams: Stre
     second = one.settle([burial(trimmed)]).new
 
     assert (first, second) == (1, 0)
+
+
+@pytest.mark.parametrize(("settlement", "new", "unknown"), [(publication, 0, 1), (burial, 1, 0)])
+def test_nobody_can_know_whether_a_result_was_published_whose_note_is_all_that_is_left_below_the_horizon(
+    streams: Streams, settlement: Callable[[str], Settlement], new: int, unknown: int
+) -> None:
+    """Proves it for a stream that was made anew, with ids of before: its mark may have been dropped. A letter goes out."""
+    one = streams.consumer("one")
+    (first,) = settled_orders(streams, one, 1)
+    streams.pass_time(KEEP_MS)
+    settled_orders(streams, one, 1)
+    streams.trim_to(1)
+    one.retain(keep_ms=0, most_results=0)
+    streams.delete_stream()
+    one.ensure_group()
+    again = streams.add_under(first, b"symbol", b"B")
+    one.read(1, 1)
+    streams.delete(again)
+    one.fetch({again: 2})
+    results = len(streams.results())
+
+    settlings = [one.settle([settlement(again)]) for _ in range(2)]
+
+    assert [each.new for each in settlings] == [new, 0]
+    assert [each.unknown for each in settlings] == [unknown, 0]
+    assert (len(streams.results()), streams.unknown()) == (results, {again} if unknown else set())
+    assert one.trimmed(10) == []
 
 
 def test_notes_of_trimmed_entries_are_not_touched(streams: Streams) -> None:

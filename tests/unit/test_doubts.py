@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes import Bench
 from worker.domain.deliveries import Settlement
@@ -123,6 +124,17 @@ def test_doubt_is_settled_before_a_drain_ends(bench: Bench) -> None:
     bench.worker.hand_back()
 
     assert published(bench) == ["z", "a"]
+
+
+def test_result_of_which_nobody_can_know_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(bench, "a")
+    monkeypatch.setattr(bench.orders, "nobody_can_know", lambda _: True)
+
+    with capture_logs() as said:
+        bench.worker.work_through()
+
+    assert published(bench) == []
+    assert [line["orders"] for line in said if "nobody can know" in line["event"]] == [1]
 
 
 def test_ack_alone_leaves_no_doubt(bench: Bench) -> None:

@@ -22,10 +22,11 @@ from worker.domain.deliveries import (
     Retry,
     Settled,
     Settlement,
+    Settling,
     entry_milliseconds,
 )
 from worker.domain.ports import Renderer
-from worker.repair.doubts import Doubts
+from worker.repair import Doubts, tell_of_the_unknown
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +90,7 @@ class Settler:
         kinds = Counter(map(kind, done))
         self._tally.settle(kinds)
         self._tally.hand_back(len(in_hand) - len(outcomes) + released)
-        _report(done, kinds, left=settling.left)
+        _report(done, kinds, settling)
 
     def _release_what_has_no_room(self, outcomes: Sequence[Outcome]) -> tuple[list[Retry], int]:
         """Leave to the stream, at what they are charged with, those that too many others wait beside; return the rest, and how many."""
@@ -161,8 +162,11 @@ def _unbegun(in_hand: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[D
     return [left[each.entry_id] for each in in_hand if each.entry_id in left] if left else []
 
 
-def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int], *, left: Sequence[str]) -> None:
+def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int], settling: Settling) -> None:
+    left = settling.left
     log.info("batch settled", entries=len(outcomes), **kinds)
+    if settling.unknown:
+        tell_of_the_unknown(settling.unknown)
     if left:
         log.warning(
             "not settled, others have done that or will: this replica stood still for too long to tell",

@@ -270,8 +270,13 @@ def _tell(settling: Settling, decided: int) -> None:
         left=len(settling.left),
     )
     if settling.unknown:
-        log.error(
-            "nobody can know whether results were published: they were trimmed or deleted, and so were the marks",
-            orders=settling.unknown,
-            to_do="worker audit --repair --republish",
-        )
+        tell_of_the_unknown(settling.unknown)
+
+
+def tell_of_the_unknown(orders: int) -> None:
+    """Log that only a person can decide about these."""
+    log.error(
+        "nobody can know whether results were published: they were trimmed or deleted, and so were the marks",
+        orders=orders,
+        to_do="worker audit --repair --republish",
+    )

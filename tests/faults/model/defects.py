@@ -73,6 +73,10 @@ class _Sleepwalker(FakeOrders):
         del settlement
         return False
 
+    def nobody_can_know(self, settlement: Settlement) -> bool:
+        del settlement
+        return False
+
 
 class _FromNow(FakeStream):
     def make_group(self, name: str = "") -> Group:

@@ -8,7 +8,8 @@
 -- Repeatable: the mark makes it one result ever.
 -- Actions: publish, bury, ack; unknown: ack, and note that nobody can know whether it was published.
 -- An entry is in doubt where it has no mark and marks of its time are not complete; it is left to others where its mark may
--- have been dropped and it is not in the caller's hands any more. Nothing is done about either.
+-- have been dropped and it is not in the caller's hands any more. Nothing is done about either. What was trimmed while it was
+-- pending is no longer than its note: where its mark may have been dropped, nobody can know whether it was published.
 local orders, results, letters, marks, trimmed, before, unknown = unpack(KEYS)
 local group, consumer, channel = ARGV[1], ARGV[2], ARGV[3]
 local written_since, remembered = tonumber(ARGV[4]), ARGV[5]
@@ -46,13 +47,16 @@ local function in_doubt(settlement)
   return stands ~= -1 and not complete(settlement[2], stands)
 end
 
--- Below the horizon is what could not come again: others have settled it while the caller slept, and its mark is gone.
-local function left_to_others(id)
-  if milliseconds(id) >= horizon then return false end
+-- Whether an entry is left to others, and else whether nobody can know if it was published. Below the horizon is what could not
+-- come again: others have settled it while the caller slept, and its mark is gone.
+local function slept_through(id, action)
+  if milliseconds(id) >= horizon then return false, false end
   -- The group may be gone just now; then nothing is pending, and the batch must not fail for it.
   local pending = redis.pcall('XPENDING', orders, group, id, id, 1)
-  if not pending.err and #pending > 0 then return pending[1][2] ~= consumer end
-  return not redis.call('ZSCORE', trimmed, id)
+  if not pending.err and #pending > 0 then return pending[1][2] ~= consumer, false end
+  -- A note holds the marks, but not while its group is gone; a letter that comes twice costs a person a look.
+  if redis.call('ZSCORE', trimmed, id) then return false, action == 'publish' end
+  return true, false
 end
 
 -- Counted by hand: `#` looks for the end of a table anew each time.
@@ -62,10 +66,11 @@ for place, settlement in ipairs(settlements) do
   local id, action, name = settlement[1], settlement[2], names[place]
   local untouched = false
   if action ~= 'ack' and not settled[name] then
-    if left_to_others(id) then
+    local left_to_others, unknowable = slept_through(id, action)
+    if left_to_others then
       left[#left + 1] = id
       untouched = true
-    elseif action == 'unknown' then
+    elseif action == 'unknown' or unknowable then
       lost = lost + redis.call('ZADD', unknown, 'NX', now, id)
     elseif in_doubt(settlement) then
       doubted[#doubted + 1] = id
