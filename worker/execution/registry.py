@@ -1,23 +1,12 @@
 """Finds the executor that the settings name."""
 
 from importlib import import_module
-from typing import Protocol, cast
+from typing import cast
 
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
-from worker.domain.orders import Execution, Order
+from worker.domain.ports import Executor
 from worker.execution.paper import PaperExecutor
-
-
-class Executor(Protocol):
-    """What every executor offers; one that is not pure has `find(order_id)`, too."""
-
-    @property
-    def pure(self) -> bool:
-        """Whether the same order gives the same execution in any process."""
-
-    def execute(self, order: Order) -> Execution:
-        """Execute one order."""
 
 
 def load(
