@@ -6,34 +6,29 @@ then be where it belongs, so replicas at work cause no false alarm.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.domain.deliveries import (
     BEGINNING,
-    Delivery,
     entry_milliseconds,
     entry_order,
     is_entry_id,
-    mark_of_conflict,
 )
-from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, Remedy
+from worker.domain.evidence import Fate, Finding, Invariant, Remedy
 from worker.domain.orders import (
     WITH_RESULT,
-    Order,
     OrderRecord,
     Status,
-    Undecodable,
-    UnsoundOrder,
     quantity_of,
 )
 from worker.domain.ports import Decoder, Entry
 from worker.repair.doubts import CLOCKS_APART_MS
-from worker.repair.judgement import Case, of_entry, of_row, only_redone
-from worker.repair.ports import Extent, Memory, Rows, Spelling, Streams
-from worker.source.unsourced import answers_for, is_ours
+from worker.repair.entries import Entries
+from worker.repair.judgement import Case, of_row, only_redone
+from worker.repair.ports import Memory, Rows, Spelling, Streams
+from worker.repair.scope import Range, Seen
+from worker.source.unsourced import is_ours
 
 FOREIGN = (
     "{} rows name entries that no stream has given: whatever they are, they are no orders of this fleet; give them a source"
@@ -47,45 +42,6 @@ UNCLAIMED = (
 )
 
 Progress = Callable[[str, int, int], None]
-Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
-
-
-class Seen(Struct):
-    """What an audit has seen; what it could not see is named as such."""
-
-    orders: int = 0
-    in_flight: int = 0
-    duplicates: int = 0
-    rows: int = 0
-    trimmed: int = 0
-    results: int = 0
-    letters: int = 0
-    redone: int = 0
-    unsteady: int = 0
-    results_out_of_range: int = 0
-    unsourced: int = 0
-    foreign: int = 0
-    findings: int = 0
-
-
-class Range(Struct):
-    """From where on each store was seen. Ids compare by their milliseconds."""
-
-    since_ms: int
-    orders: Extent
-    results: Extent
-    letters: Extent
-    results_trimmed: bool
-
-    def holds(self, entry_id: str) -> bool:
-        """Whether an entry is not older than what is audited."""
-        return entry_milliseconds(entry_id) >= self.since_ms
-
-    def shows_result_of(self, entry_id: str) -> bool:
-        """Whether the result of an entry can't have been trimmed: it was published after the first that is there."""
-        if not self.results_trimmed:
-            return True
-        return entry_milliseconds(entry_id) > entry_milliseconds(self.results.first)
 
 
 class Audit:
@@ -111,6 +67,7 @@ class Audit:
         self._decoder = decoder
         self._progress = progress
         self._claimed = unsourced
+        self._entries = Entries(streams, rows, memory, decoder)
         self.seen = Seen()
         results = streams.results()
         trimmed = results.may_be_trimmed(results_maxlen)
@@ -183,60 +140,13 @@ class Audit:
         fates = self._streams.fates([each.entry_id for each in page])
         landed = [each for each in page if not fates[each.entry_id].in_flight]
         self.seen.in_flight += len(page) - len(landed)
-        owned = self._owned({each.entry_id: each.fields for each in landed})
+        owned = self._entries.owned({each.entry_id: each.fields for each in landed})
         unmarked = (each.entry_id for each in landed if fates[each.entry_id].unmarked)
         self._memory.suspect_orders(owned[each] for each in unmarked if each in owned)
         rest = {each.entry_id: each.fields for each in landed if each.entry_id not in owned}
-        judged = list(self._judge_entries(rest, fates))
+        judged = list(self._entries.judged(rest, fates))
         self.seen.duplicates += sum(finding is None for _, finding in judged)
         self._memory.suspect_entries(entry_id for entry_id, finding in judged if finding is not None)
-
-    def _owned(self, entries: Mapping[str, tuple[bytes, ...]]) -> dict[str, str]:
-        """Return the order ids of the rows that entries own, leaving out those of another order that came with their id."""
-        owned = self._rows.owned(list(entries)) if entries else {}
-        decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in owned}
-        unsure = [each for each, order in decoded.items() if order.order_id != owned[each]]
-        rows = self._rows.rows_of_entries(unsure) if unsure else {}
-        ours = {each for each, row in rows.items() if self._answers(row, decoded[each])}
-        return {each: owned[each] for each in decoded if each not in unsure or each in ours}
-
-    def _answers(self, row: OrderRecord, order: Order | UnsoundOrder | Undecodable) -> bool:
-        """Whether the row of an entry id answers for an entry that does not hold the very order id of the row."""
-        if row.unsourced:
-            return answers_for(row, order, self._decoder, alone=self._rows.alone)
-        return order.order_id is None
-
-    def _judge_entries(
-        self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate]
-    ) -> Iterator[tuple[str, Finding | None]]:
-        """Yield what is wrong with entries that own no row, leaving out those that are buried as they should be."""
-        if not entries:
-            return
-        letters = self._memory.letters(list(entries), conflicts=True)
-        decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in entries}
-        known = {each: order for each, order in decoded.items() if order.fingerprint}
-        wanted = [order.order_id for order in known.values() if order.order_id is not None]
-        standing = self._rows.fingerprints(wanted) if wanted else {}
-        marks = dict(self._other_marks(decoded, letters))
-        fates = {**fates, **(self._streams.fates(list(marks.values())) if marks else {})}
-        for entry_id, order in decoded.items():
-            of_order = standing.get(order.order_id or "") if entry_id in known else None
-            letter, mark = letters.get(entry_id), marks.get(entry_id, entry_id)
-            finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark)
-            if finding is not None or letter is None:
-                yield entry_id, finding
-
-    def _other_marks(
-        self, decoded: Mapping[str, Decoded], letters: Mapping[str, BuriedEntry]
-    ) -> Iterator[tuple[str, str]]:
-        """Yield entries and what they are marked as, where that is not their id: it came with the id of a row before."""
-        unburied = [each for each in decoded if each not in letters]
-        before = self._rows.owned(unburied) if unburied else {}
-        for entry_id, order in decoded.items():
-            if entry_id in letters:
-                yield entry_id, letters[entry_id].mark
-            elif entry_id in before and isinstance(order, Order):
-                yield entry_id, mark_of_conflict(entry_id, order.order_id, order.fingerprint)
 
     def _walk_rows(self) -> None:
         # Spelled with as many digits as ids have now; older ones are left out below.
@@ -296,10 +206,10 @@ class Audit:
     def _look_at_entries(self, entry_ids: Sequence[str]) -> Iterator[Finding]:
         fates = self._streams.fates(entry_ids)
         entries = self._streams.entries(entry_ids)
-        owned = self._owned(entries)
+        owned = self._entries.owned(entries)
         self._catch_up()
         rest = {each: fields for each, fields in entries.items() if each not in owned}
-        for _, finding in self._judge_entries(rest, fates):
+        for _, finding in self._entries.judged(rest, fates):
             if finding is not None:
                 yield finding
 

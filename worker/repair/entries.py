@@ -1,0 +1,71 @@
+"""What entries own, and what is wrong with those that own no row."""
+
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from worker.domain.deliveries import Delivery, mark_of_conflict
+from worker.domain.evidence import BuriedEntry, Fate, Finding
+from worker.domain.orders import Order, OrderRecord, Undecodable, UnsoundOrder
+from worker.domain.ports import Decoder
+from worker.repair.judgement import of_entry
+from worker.repair.ports import Memory, Rows, Streams
+from worker.source.unsourced import answers_for
+
+Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
+
+
+class Entries:
+    """Judges entries of the orders stream by the table, the marks and the dead letters that are remembered. Raises Outage."""
+
+    def __init__(self, streams: Streams, rows: Rows, memory: Memory, decoder: Decoder) -> None:
+        self._streams = streams
+        self._rows = rows
+        self._memory = memory
+        self._decoder = decoder
+
+    def owned(self, entries: Mapping[str, tuple[bytes, ...]]) -> dict[str, str]:
+        """Return the order ids of the rows that entries own, leaving out those of another order that came with their id."""
+        owned = self._rows.owned(list(entries)) if entries else {}
+        decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in owned}
+        unsure = [each for each, order in decoded.items() if order.order_id != owned[each]]
+        rows = self._rows.rows_of_entries(unsure) if unsure else {}
+        ours = {each for each, row in rows.items() if self._answers(row, decoded[each])}
+        return {each: owned[each] for each in decoded if each not in unsure or each in ours}
+
+    def _answers(self, row: OrderRecord, order: Order | UnsoundOrder | Undecodable) -> bool:
+        """Whether the row of an entry id answers for an entry that does not hold the very order id of the row."""
+        if row.unsourced:
+            return answers_for(row, order, self._decoder, alone=self._rows.alone)
+        return order.order_id is None
+
+    def judged(
+        self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate]
+    ) -> Iterator[tuple[str, Finding | None]]:
+        """Yield what is wrong with entries that own no row, each with its id, leaving out those that are buried as they should be."""
+        if not entries:
+            return
+        letters = self._memory.letters(list(entries), conflicts=True)
+        decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in entries}
+        known = {each: order for each, order in decoded.items() if order.fingerprint}
+        wanted = [order.order_id for order in known.values() if order.order_id is not None]
+        standing = self._rows.fingerprints(wanted) if wanted else {}
+        marks = dict(self._other_marks(decoded, letters))
+        fates = {**fates, **(self._streams.fates(list(marks.values())) if marks else {})}
+        for entry_id, order in decoded.items():
+            of_order = standing.get(order.order_id or "") if entry_id in known else None
+            letter, mark = letters.get(entry_id), marks.get(entry_id, entry_id)
+            finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark)
+            if finding is not None or letter is None:
+                yield entry_id, finding
+
+    def _other_marks(
+        self, decoded: Mapping[str, Decoded], letters: Mapping[str, BuriedEntry]
+    ) -> Iterator[tuple[str, str]]:
+        """Yield entries and what they are marked as, where that is not their id: it came with the id of a row before."""
+        unburied = [each for each in decoded if each not in letters]
+        before = self._rows.owned(unburied) if unburied else {}
+        for entry_id, order in decoded.items():
+            if entry_id in letters:
+                yield entry_id, letters[entry_id].mark
+            elif entry_id in before and isinstance(order, Order):
+                yield entry_id, mark_of_conflict(entry_id, order.order_id, order.fingerprint)
