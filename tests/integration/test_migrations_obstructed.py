@@ -13,9 +13,9 @@ from tests.commands import command
 from tests.harness import Deployment, Servers, eventually
 from tests.inprocess import running
 from tests.migrating import ask, execute, made_by_the_last_version, migrating, relations, watched
+from worker.domain.database_state import SchemaStanding, SchemaState
 from worker.local.directory import free_port
 from worker.store import migrations, schema
-from worker.store.schema import SchemaState
 
 ALEMBIC = "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)"
 OURS = "INSERT INTO alembic_version VALUES ('0001')"
@@ -191,7 +191,7 @@ def test_migration_that_goes_on_while_somebody_looks_is_in_nobodys_way(
     with watched("after", migrate):
         found = schema.standing(empty_database.database)
 
-    assert found == schema.Standing(SchemaState.CURRENT)
+    assert found == SchemaStanding(SchemaState.CURRENT)
 
 
 def test_schemas_behind_the_first_of_the_search_path_are_in_nobodys_way(empty_database: Deployment) -> None:

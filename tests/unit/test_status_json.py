@@ -12,15 +12,20 @@ from click.testing import CliRunner
 
 from worker.bootstrap import overview
 from worker.cli import main
+from worker.domain.database_state import Obstacle, Outcomes, SchemaStanding, SchemaState, StoreState
 from worker.domain.errors import AccessDenied, Outage
+from worker.domain.stream_state import (
+    ConsumerState,
+    Kept,
+    LastRepair,
+    OldestPending,
+    StreamState,
+    Survey,
+    Waiting,
+)
 from worker.store import Sources, StoreInspector, schema
-from worker.store.ground import Obstacle
-from worker.store.queries import Outcomes, StoreState
-from worker.store.schema import SchemaState, Standing
 from worker.stream import DeadLetters, LetterState, StoredLetter, StreamInspector
-from worker.stream.information import ConsumerState
-from worker.stream.inspection import StreamState
-from worker.stream.survey import Kept, LastRepair, OldestPending, Survey, Surveyor, Waiting
+from worker.stream.survey import Surveyor
 
 ENVIRONMENT = {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://127.0.0.1:1/nothing"}
 STREAMS = StreamState(
@@ -332,7 +337,7 @@ def printed() -> str:
 
 def test_json_of_two_servers_that_answer_is_this_key_for_key(servers: Servers) -> None:
     servers.redis()
-    servers.postgresql(Standing(SchemaState.NEWER))
+    servers.postgresql(SchemaStanding(SchemaState.NEWER))
 
     assert printed() == json.dumps(FULL, indent=2) + "\n"
 
@@ -340,7 +345,7 @@ def test_json_of_two_servers_that_answer_is_this_key_for_key(servers: Servers) -
 def test_json_of_servers_that_are_of_no_use_is_this_key_for_key(servers: Servers) -> None:
     servers.ping_redis(AccessDenied("redis", "WRONGPASS"))
     obstacle = Obstacle("schema public has table orders", "CREATE SCHEMA own")
-    servers.postgresql(Standing(SchemaState.OBSTRUCTED, obstacle))
+    servers.postgresql(SchemaStanding(SchemaState.OBSTRUCTED, obstacle))
 
     assert printed() == json.dumps(DEGRADED, indent=2) + "\n"
 
@@ -349,7 +354,7 @@ def test_orders_at_the_venue_are_told_though_redis_fails_after_it_has_named_what
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers.redis()
-    servers.postgresql(Standing(SchemaState.CURRENT))
+    servers.postgresql(SchemaStanding(SchemaState.CURRENT))
     asked: list[list[str]] = []
 
     def gone(*_: object) -> None:

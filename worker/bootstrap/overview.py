@@ -13,11 +13,11 @@ from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.questions import questions
 from worker.domain.deliveries import size_of
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refused
+from worker.domain.stream_state import ConsumerState, Survey
 from worker.settings import Settings
 from worker.store import Sources, StoreInspector, require_postgresql
 from worker.stream import DeadLetters, StreamInspector, require_redis
-from worker.stream.information import ConsumerState
-from worker.stream.survey import STUCK_LEASES, Survey, Surveyor
+from worker.stream.survey import STUCK_LEASES, Surveyor
 
 MOST_LETTERS = 20_000
 MOST_LETTER_BYTES = 33_554_432

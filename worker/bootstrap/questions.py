@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from worker.domain.database_state import SchemaState
 from worker.domain.errors import Outage
 from worker.ops.health import CHECK_EVERY_S
 from worker.store import Database, StoreInspector, schema
@@ -105,6 +106,6 @@ def _with_figures(standing: Mapping[str, Any], count: Question) -> Mapping[str, 
 
 def _has_tables(standing: Mapping[str, Any]) -> bool:
     return standing["schema"] not in {
-        schema.SchemaState.BEHIND.value,
-        schema.SchemaState.OBSTRUCTED.value,
+        SchemaState.BEHIND.value,
+        SchemaState.OBSTRUCTED.value,
     }

@@ -3,32 +3,12 @@
 from typing import Any
 
 import redis
-from msgspec import Struct
 
-from worker.stream.connection import REPAIR_CONSUMER, RedisLink, RedisNames, text
+from worker.domain.stream_state import ConsumerState
+from worker.stream.connection import RedisLink, RedisNames, text
 
 NOT_KNOWN = "not known"
 _YES_OR_NO = {"0": "no", "1": "yes", None: None}
-
-
-class ConsumerState(Struct, frozen=True):
-    """One consumer of the group: how much it holds, and how long ago it last asked for anything."""
-
-    name: str
-    pending: int
-    idle_ms: int
-
-    @property
-    def is_replica(self) -> bool:
-        """Whether it is a worker, or was: what a repair has made pending is held by nobody who works."""
-        return self.name != REPAIR_CONSUMER
-
-    def is_gone(self, *, lease_ms: int, block_ms: int) -> bool:
-        """Whether it was not heard of for longer than any that is at work: its process has ended, hangs, or is cut off.
-
-        At work it asks at every read, and every quarter of a lease, when it renews and scans.
-        """
-        return self.idle_ms > 2 * max(lease_ms, block_ms)
 
 
 class StreamInformation:

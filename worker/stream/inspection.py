@@ -3,42 +3,16 @@
 import time
 from typing import Any
 
-from msgspec import Struct
-
 from worker.domain.deliveries import entry_milliseconds
+from worker.domain.stream_state import StreamState
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.information import (
-    ConsumerState,
     StreamInformation,
     evicting_policy,
     known_lag,
     version,
     volatile,
 )
-
-
-class StreamState(Struct, frozen=True):
-    """The streams of one deployment.
-
-    `lag` is None where the server can't tell (before 7.0, after deletions, or where it counts below zero), `lost_unread` before 7.0,
-    `eviction`, the policy by which it may evict orders, and `volatile`, the setting by which it may lose them, where it may not be asked.
-    """
-
-    version: str
-    eviction: str | None
-    volatile: str | None
-    group_exists: bool
-    orders: int
-    lag: int | None
-    lost_unread: int | None
-    pending: int
-    oldest_pending_age_s: float | None
-    set_aside: int
-    a_set_aside: str | None
-    lost_rows: int
-    results: int
-    dead_letters: int
-    consumers: tuple[ConsumerState, ...]
 
 
 class StreamInspector:

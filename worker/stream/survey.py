@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
-from msgspec import Struct
 
 from worker.domain.deliveries import BEGINNING, entry_milliseconds, entry_order, following, size_of
+from worker.domain.stream_state import Kept, LastRepair, OldestPending, Survey, Waiting
 from worker.stream.clock import ServerClock
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation, known_lag
@@ -18,57 +18,6 @@ MOST_PENDING_LOOKED_AT = 1000
 # A replica claims what was untouched for one lease at its next scan. What was untouched for this many is stuck.
 STUCK_LEASES = 3
 MOST_SHOWN = 200
-
-
-class Waiting(Struct, frozen=True):
-    """Entries that nobody has taken yet; at least so many where the number is not `exact`."""
-
-    waiting: int = 0
-    waiting_exact: bool = True
-    oldest_waiting_age_s: float | None = None
-
-
-class OldestPending(Struct, frozen=True):
-    """The first pending entries by id: how many of them nobody has touched for several leases."""
-
-    entry_ids: tuple[str, ...] = ()
-    stuck: int = 0
-    longest_untouched_s: float | None = None
-
-
-class Kept(Struct, frozen=True):
-    """What retention has left; the horizon is the age below which settled marks are kept, None before any has gone."""
-
-    first_order_age_s: float | None
-    settled_marks: int
-    horizon_age_s: float | None
-    trimmed_pending: int
-
-
-class LastRepair(Struct, frozen=True):
-    """The last repair that came to its end, in its own words; empty where it did not say."""
-
-    at: str
-    by: str
-    how: str
-    looked_at: str
-    published: str
-    buried: str
-    made_pending: str
-    left_alone: str
-    skipped: str
-
-
-class Survey(Struct, frozen=True):
-    """The streams of one deployment, looked at for longer. Not of one instant."""
-
-    waiting: Waiting
-    oldest: OldestPending
-    lost_unnoticed: int
-    unknown_results: int
-    kept: Kept
-    repairs_running: int
-    last_repair: LastRepair | None
 
 
 class Surveyor:
