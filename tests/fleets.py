@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from tests.commands import command
 from tests.harness import Deployment, numbered_orders
-from worker.cli.overview import Look
+from worker.cli.status import Look
 
 # What is asked of a database that others keep busy may take longer than replicas under test are given.
 PATIENT: dict[str, Any] = {"lease_ms": 30_000, "transaction_timeout_s": 10}

@@ -8,7 +8,7 @@ import pytest
 from tests.faults.environment.trial import page
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import committing
-from worker.cli.overview import Look
+from worker.cli.status import Look
 from worker.stream.information import StreamInformation
 
 ORDERS, WAITING = 10, 8

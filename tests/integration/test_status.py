@@ -13,8 +13,8 @@ from tests.accounts import with_user
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 from tests.skips import Reason, skip
-from worker.bootstrap import overview
-from worker.cli.overview import Look
+from worker.bootstrap import status
+from worker.cli.status import Look
 from worker.domain.errors import Outage
 from worker.store import queries
 from worker.store.tables import orders
@@ -271,7 +271,7 @@ def test_dead_letters_are_told_by_state_and_reason(
         deployment.redis.hset(f"{deployment.dead_letters}:state", letter_id.decode(), kept)
 
     shown = look(deployment, **LONG_LEASE)
-    monkeypatch.setattr(overview, "MOST_LETTERS", 2)
+    monkeypatch.setattr(status, "MOST_LETTERS", 2)
     cut = look(deployment, **LONG_LEASE)
 
     letters = shown["redis"]["letters"]
@@ -290,7 +290,7 @@ def test_letters_that_are_large_are_looked_at_in_part(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(deployment, "failed", 50)
-    monkeypatch.setattr(overview, "MOST_LETTER_BYTES", 200)
+    monkeypatch.setattr(status, "MOST_LETTER_BYTES", 200)
 
     letters = look(deployment)["redis"]["letters"]
 
@@ -304,8 +304,8 @@ def test_any_number_of_made_up_reasons_is_few_lines(deployment: Deployment) -> N
 
     found = look(deployment)["redis"]["letters"]["open"]
 
-    assert len(found) == overview.MOST_REASONS + 1
-    assert found["other"] == 30 - overview.MOST_REASONS
+    assert len(found) == status.MOST_REASONS + 1
+    assert found["other"] == 30 - status.MOST_REASONS
 
 
 def test_order_at_the_venue_without_an_answer_is_told(deployment: Deployment) -> None:
@@ -491,7 +491,7 @@ def test_snapshot_of_a_server_that_fails_half_way_is_an_outage(
 
     monkeypatch.setattr(queries.StoreInspector, "outcomes", gone)
 
-    found = overview.snapshot(deployment.settings())
+    found = status.snapshot(deployment.settings())
 
     away = {"answers": True, "refused": False, "misconfigured": False}
     assert found["database"] == {"connected": False, "error": "gone", **away}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from worker.bootstrap import overview
 from worker.cli import main
-from worker.ops.summary import SHOWN_CONSUMERS
+from worker.cli import status as command
 from worker.settings import Settings
+from worker.status.lines import SHOWN_CONSUMERS
 
 NOWHERE = {
     "REDIS_URL": "redis://:hidden@127.0.0.1:1/0",
@@ -87,7 +87,7 @@ def found(**changes: Any) -> dict[str, Any]:
 
 
 def worker(monkeypatch: pytest.MonkeyPatch, snapshot: dict[str, Any], *arguments: str) -> Result:
-    monkeypatch.setattr(overview, "snapshot", lambda _settings: snapshot)
+    monkeypatch.setattr(command, "snapshot", lambda _settings: snapshot)
     return CliRunner(env=NOWHERE).invoke(main, ["status", *arguments])
 
 
@@ -266,7 +266,7 @@ def interrupted_after(
         return next(left)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(overview, "snapshot", snapshot)
+    monkeypatch.setattr(command, "snapshot", snapshot)
     return lambda *arguments: CliRunner(env=NOWHERE).invoke(main, ["status", *arguments]), slept
 
 

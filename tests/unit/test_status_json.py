@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from worker.bootstrap import overview
+from worker.bootstrap import status
 from worker.cli import main
 from worker.domain.database_state import Obstacle, Outcomes, SchemaStanding, SchemaState, StoreState
 from worker.domain.errors import AccessDenied, Outage
@@ -282,18 +282,18 @@ class Servers:
         def opened(*_: object) -> Iterator[object]:
             yield nothing
 
-        monkeypatch.setattr(overview, "redis_link", opened)
-        monkeypatch.setattr(overview, "database", opened)
+        monkeypatch.setattr(status, "redis_link", opened)
+        monkeypatch.setattr(status, "database", opened)
         monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
         monkeypatch.setattr(nothing, "require_writes", lambda: None, raising=False)
         self.ping_redis(None)
         self.ping_postgresql(None)
 
     def ping_redis(self, answer: object) -> None:
-        self._answer(overview, "require_redis", answer)
+        self._answer(status, "require_redis", answer)
 
     def ping_postgresql(self, answer: object) -> None:
-        self._answer(overview, "require_postgresql", answer)
+        self._answer(status, "require_postgresql", answer)
 
     def redis(self, state: object = STREAMS, survey: object = SURVEY) -> None:
         letters = [

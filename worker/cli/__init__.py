@@ -22,7 +22,7 @@ COMMANDS = {
     "replay": "replay",
     "run": "service",
     "show": "life",
-    "status": "overview",
+    "status": "status",
     "submit": "submission",
 }
 

@@ -8,7 +8,8 @@ import structlog
 from worker.bootstrap import bridging, replica
 from worker.cli.shell import settings_of_environment, translated
 from worker.domain.errors import WorkerError
-from worker.ops import configure_logs, escaped
+from worker.domain.texts import escaped
+from worker.ops import configure_logs
 
 log = structlog.get_logger(__name__)
 

@@ -28,8 +28,8 @@ from worker.cli.shell import (
 from worker.cli.streams import leave, say
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.errors import Outage
+from worker.domain.texts import escaped
 from worker.domain.times import utc_text, utc_text_of_ms
-from worker.ops import escaped
 from worker.stream import Closing, DeadLetters, LetterState, StoredLetter
 
 NAMED = 100

@@ -14,8 +14,8 @@ from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
 from worker.cli.streams import leave
 from worker.domain.deliveries import entry_milliseconds, is_entry_id
 from worker.domain.stream_state import ConsumerState
+from worker.domain.texts import escaped
 from worker.domain.times import utc_text_of_ms
-from worker.ops import escaped
 from worker.settings import Settings
 from worker.stream import PendingEntries, PendingEntry
 

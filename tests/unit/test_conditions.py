@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from worker.ops.judgement import Away, Facts, judge, span
+from worker.status.conditions import Away, Facts, judge
+from worker.status.wording import span
 
 WORKING = Facts(alive=2)
 GONE = Away("PostgreSQL", "OperationalError: connection refused")

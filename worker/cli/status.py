@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from worker.bootstrap import overview
+from worker.bootstrap.status import snapshot
 from worker.cli.shell import (
     EXIT_CONFIGURATION,
     EXIT_FOUND,
@@ -23,8 +23,8 @@ from worker.cli.shell import (
     translated,
 )
 from worker.domain.times import utc_text
-from worker.ops import Condition, facts_of, judge, lines_of, sentence_of
 from worker.settings import Settings
+from worker.status import Condition, facts_of, judge, lines_of, sentence_of
 
 EVERY_S = 2.0
 LEAST_S, MOST_S = 0.1, 3600.0
@@ -70,7 +70,7 @@ class Look:
     """What was found at one time, and what it means."""
 
     def __init__(self, settings: Settings) -> None:
-        self._found = overview.snapshot(settings)
+        self._found = snapshot(settings)
         self._conditions = judge(facts_of(self._found))
         self._sentence = sentence_of(self._conditions)
         self._lines = lines_of(self._found, self._conditions)

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
+from worker.status.wording import by_number, counted, span
+
 LOOK_AGAIN = "worker status --watch"
 # A replica that is idle takes what comes at once; Redis before 7.2 may not have heard of it for long.
 AT_ONCE_S = 5
@@ -226,25 +227,3 @@ def _work(facts: Facts) -> str:
         "" if facts.oldest_waiting_age_s is None else f" (the oldest for {span(facts.oldest_waiting_age_s)})"
     )
     return f"{least}{counted(facts.waiting, 'order')} {'waits' if facts.waiting == 1 else 'wait'}{age}"
-
-
-def by_number(counts: Mapping[str, int]) -> str:
-    """Return counts as people say them: 2 conflict, 1 poison."""
-    return ", ".join(f"{count:,} {name or '-'}" for name, count in counts.items())
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """Return a number with its noun."""
-    return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
-
-
-def span(seconds: float) -> str:
-    """Return a time span in no more than two units."""
-    whole = int(seconds)
-    if whole < MINUTE:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"  # noqa: PLR2004  one digit more for what is short
-    for unit, name, smaller, part in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min")):
-        if whole >= unit:
-            rest = whole % unit // smaller
-            return f"{whole // unit} {name} {rest} {part}" if rest else f"{whole // unit} {name}"
-    return f"{whole // MINUTE} min {whole % MINUTE} s" if whole % MINUTE else f"{whole // MINUTE} min"

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from worker.ops.judgement import Away, Condition, Facts, by_number, counted, span
-from worker.ops.logs import escaped
+from worker.domain.texts import escaped
+from worker.status.conditions import Away, Condition, Facts
+from worker.status.wording import by_number, counted, span
 
 SERVERS = {"redis": "Redis", "database": "PostgreSQL"}
 # In which way a server that does not help us is away.
