@@ -38,7 +38,7 @@ def test_lag_below_zero_is_not_known_to_pages_and_status_counts_what_waits(deplo
     assert (shown["connected"], shown["lag"]) == (True, None)
     assert "execution_stream_pending" in metrics
     assert "execution_stream_lag" not in metrics
-    found = look.everything["redis"]
+    found = json.loads(look.json())["redis"]
     assert (found["waiting"], found["waiting_exact"], found["lag"]) == (WAITING, True, None)
     assert "lag" not in look.text
     assert "-95" not in look.text

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from worker.bootstrap import status
 from worker.cli import main
-from worker.domain.database_state import Obstacle, Outcomes, SchemaStanding, SchemaState, StoreState
+from worker.domain.database_state import Obstacle, Outcomes, SchemaStanding, SchemaState, TablesState
 from worker.domain.errors import AccessDenied, Outage
 from worker.domain.stream_state import (
     ConsumerState,
@@ -43,7 +43,7 @@ SURVEY = Survey(
     repairs_running=1,
     last_repair=LastRepair("2026-11-22T20:41:13Z", "worker-a", "replica", "900", "3", "0", "1", "", "2"),
 )
-STORED = StoreState("17.4", "fsync off", 501, 463, True, ["trigger seen on orders"])
+STORED = TablesState("17.4", "fsync off", 501, 463, True, ("trigger seen on orders",))
 OUTCOMES = Outcomes({"FILLED": 463, "REJECTED": 38}, True, 1, 95.0, "order-7", 0.5)
 REPLAYED = LetterState(state="replayed", by="anna", at="2026-11-22T20:41:02Z")
 

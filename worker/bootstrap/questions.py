@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from worker.domain.database_state import SchemaState
+from worker.domain.database_state import DatabaseState, SchemaState, TablesState
 from worker.domain.errors import Outage
 from worker.ops.health import CHECK_EVERY_S
 from worker.store import Database, StoreInspector, schema
@@ -18,14 +18,6 @@ COUNTED_EVERY_S = 1.0
 IDLE_AFTER_S = 10.0
 
 Question: TypeAlias = Callable[[], Mapping[str, Any]]
-
-
-def questions(stream: StreamInspector, store: StoreInspector, opened: Database) -> dict[str, Question]:
-    """Return how each server is asked for all that there is to know. The questions raise Outage where it does not answer."""
-    return {
-        "redis": lambda: _counted(stream),
-        "database": lambda: _with_figures(_standing(opened), lambda: _counted(store)),
-    }
 
 
 class Asking:
@@ -83,6 +75,14 @@ class Asking:
                 raise
             # While it is away nothing is done that would change them.
             return self._database.known
+
+
+def database_state(opened: Database, count: Callable[[], TablesState | None]) -> DatabaseState:
+    """Return how the schema stands, and what is counted where there are tables. Raises Outage."""
+    # A primary of before answers whatever is only read.
+    opened.require_writes()
+    found = schema.standing(opened)
+    return DatabaseState(found, count() if found.is_usable else None)
 
 
 def _counted(inspector: StreamInspector | StoreInspector) -> Mapping[str, Any]:

@@ -33,9 +33,14 @@ class SchemaStanding(Struct, frozen=True):
     state: SchemaState
     obstacle: Obstacle | None = None
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether orders can be recorded in its tables."""
+        return self.state in {SchemaState.CURRENT, SchemaState.NEWER}
 
-class StoreState(Struct, frozen=True):
-    """The database of one deployment. Counts above 10,000 are PostgreSQL's own estimate.
+
+class TablesState(Struct, frozen=True):
+    """The tables of one deployment, and the server that holds them. Counts above 10,000 are PostgreSQL's own estimate.
 
     `may_change_rows` names what others have made that may store rows otherwise than they are written, or not at all;
     `volatile` the settings, and the unlogged tables, by which the server may lose what it has committed.
@@ -46,7 +51,14 @@ class StoreState(Struct, frozen=True):
     orders: int
     trades: int
     counts_exact: bool
-    may_change_rows: list[str] = []
+    may_change_rows: tuple[str, ...] = ()
+
+
+class DatabaseState(Struct, frozen=True):
+    """The database of one deployment; without a usable schema there are no tables to tell of."""
+
+    schema: SchemaStanding
+    tables: TablesState | None = None
 
 
 class Outcomes(Struct, frozen=True):

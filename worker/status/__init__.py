@@ -1,6 +1,32 @@
-"""All that is known of both servers at one moment, what it means, and how people read it."""
+"""All that is known of both servers at one moment, what it means, and how people and programs read it."""
 
-from worker.status.conditions import Condition, judge
-from worker.status.lines import facts_of, lines_of, sentence_of
+from worker.status.conditions import Condition, Verdict, judge
+from worker.status.document import Document, document_of, document_of_database, printed
+from worker.status.lines import lines_of
+from worker.status.snapshot import (
+    Away,
+    Consumer,
+    DatabaseSnapshot,
+    Letters,
+    RedisSnapshot,
+    Rules,
+    Snapshot,
+)
 
-__all__ = ["Condition", "facts_of", "judge", "lines_of", "sentence_of"]
+__all__ = [
+    "Away",
+    "Condition",
+    "Consumer",
+    "DatabaseSnapshot",
+    "Document",
+    "Letters",
+    "RedisSnapshot",
+    "Rules",
+    "Snapshot",
+    "Verdict",
+    "document_of",
+    "document_of_database",
+    "judge",
+    "lines_of",
+    "printed",
+]

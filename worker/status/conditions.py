@@ -1,73 +1,19 @@
-"""Whether anything needs a person, and what to do about it: facts in, conditions out, the worst first."""
+"""Whether anything needs a person, and what to do about it: a snapshot in, a verdict out, the worst first."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from msgspec import Struct
 
+from worker.domain.database_state import Outcomes, SchemaStanding, SchemaState
+from worker.domain.texts import escaped
+from worker.status.progress import Progress
+from worker.status.snapshot import Away, RedisSnapshot, Rules, Snapshot
 from worker.status.wording import by_number, counted, span
 
 LOOK_AGAIN = "worker status --watch"
-# A replica that is idle takes what comes at once; Redis before 7.2 may not have heard of it for long.
-AT_ONCE_S = 5
-_KEEPING = {
-    "Redis": "set appendonly yes, appendfsync everysec and no-appendfsync-on-rewrite no, or WORKER_ALLOW_VOLATILE=1 if that is meant",
-    "PostgreSQL": "set fsync and synchronous_commit on, for our role and database, too, and tables LOGGED, or WORKER_ALLOW_VOLATILE=1 if that is meant",
-}
-
-
-class Away(Struct, frozen=True):
-    """A server that can't be used: it does not answer, or `answers` and can't do what it is asked, or refuses us.
-
-    Or it is `misconfigured`: its URL is wrong.
-    """
-
-    server: str
-    reason: str
-    answers: bool = False
-    refused: bool = False
-    misconfigured: bool = False
-
-
-class Facts(Struct, frozen=True, kw_only=True):
-    """What is judged. Where a server is away, its facts are as if all were well."""
-
-    away: tuple[Away, ...] = ()
-    schema: str = "current"
-    # What is in the way of the tables, and the SQL that leads round it.
-    obstacle: str = ""
-    remedy: str | None = None
-    group: str = "execution"
-    group_exists: bool = True
-    entries: int = 0
-    waiting: int = 0
-    waiting_exact: bool = True
-    oldest_waiting_age_s: float | None = None
-    pending: int = 0
-    stuck: int = 0
-    longest_untouched_s: float | None = None
-    several_leases_s: float = 90
-    alive: int = 0
-    lost_unread: int = 0
-    unknown_results: int = 0
-    set_aside: int = 0
-    a_set_aside: str | None = None
-    lost_rows: int = 0
-    streams_of_source: int = 1
-    # What others have made that may store rows otherwise than they are written, or not at all.
-    may_change_rows: tuple[str, ...] = ()
-    open_letters: Mapping[str, int] = {}
-    all_letters: bool = True
-    submitted: int = 0
-    oldest_submitted_age_s: float | None = None
-    a_submitted: str | None = None
-    oldest_pending_age_s: float | None = None
-    last_recorded_age_s: float | None = None
-    repairs: int = 0
-    # The policy by which Redis may evict orders, where nobody has allowed that.
-    eviction: str = ""
-    # By server: the settings by which it may lose what it has acknowledged, where nobody has taken that as meant.
-    volatile: Mapping[str, str] = {}
+_REDIS_KEEPS = "set appendonly yes, appendfsync everysec and no-appendfsync-on-rewrite no"
+_POSTGRESQL_KEEPS = "set fsync and synchronous_commit on, for our role and database, too, and tables LOGGED"
 
 
 class Condition(Struct, frozen=True):
@@ -84,146 +30,170 @@ class Condition(Struct, frozen=True):
         return f"{self.text}: {self.command}" if self.command else f"{self.text.rstrip('.')}."
 
 
-def judge(facts: Facts) -> list[Condition]:
-    """Return every condition that holds, the worst first; at least one."""
-    return [*_servers(facts), *_nobody_gets_on(facts), *_people(facts), *_by_itself(facts)] or [_well(facts)]
+class Verdict(Struct, frozen=True):
+    """Every condition that holds, the worst first; at least one."""
+
+    conditions: tuple[Condition, ...]
+
+    @property
+    def worst(self) -> Condition:
+        """What is to be seen to first."""
+        return self.conditions[0]
+
+    @property
+    def sentence(self) -> str:
+        """The one sentence that a person reads first; nothing in it moves a terminal."""
+        said = self.worst.sentence
+        return escaped(f"Needs you: {said}" if self.worst.needs_person else said)
 
 
-def _servers(facts: Facts) -> Iterator[Condition]:
-    for each in sorted(facts.away, key=lambda away: away.refused or away.misconfigured):
-        if each.misconfigured:
-            name, what = "misconfigured", "can't be used as it is named"
-        elif each.refused:
-            name, what = "refused", "refuses access"
-        else:
-            name, what = "unreachable", "answers, but not as it should" if each.answers else "does not answer"
-        yield Condition(name, f"{each.server} {what}: {each.reason}")
-    if facts.schema == "behind":
+def judge(snapshot: Snapshot) -> Verdict:
+    """Return what holds. Of a server that can't be used nothing else is said."""
+    streams = snapshot.streams
+    if streams is None:
+        return Verdict((*_servers(snapshot), *_people(snapshot)))
+    progress = Progress(streams, snapshot.tables, snapshot.rules)
+    found = (
+        *_servers(snapshot),
+        *_nobody_gets_on(progress),
+        *_people(snapshot),
+        *_by_itself(progress),
+    )
+    return Verdict(found or (_well(progress),))
+
+
+def _servers(snapshot: Snapshot) -> Iterator[Condition]:
+    both = (("Redis", snapshot.redis), ("PostgreSQL", snapshot.database))
+    away = [(label, found) for label, found in both if isinstance(found, Away)]
+    for label, found in sorted(away, key=lambda each: each[1].refused or each[1].misconfigured):
+        yield _away(label, found)
+    if snapshot.tables is not None:
+        yield from _schema(snapshot.tables.state.schema)
+    streams = snapshot.streams
+    if streams is not None and streams.state.eviction and not snapshot.rules.allow_eviction:
+        may = f"Redis may evict orders that nobody has executed (maxmemory-policy {streams.state.eviction})"
+        yield Condition("eviction", f"{may}; set maxmemory-policy noeviction")
+
+
+def _away(label: str, away: Away) -> Condition:
+    if away.misconfigured:
+        return Condition("misconfigured", f"{label} can't be used as it is named: {away.error}")
+    if away.refused:
+        return Condition("refused", f"{label} refuses access: {away.error}")
+    what = "answers, but not as it should" if away.answers else "does not answer"
+    return Condition("unreachable", f"{label} {what}: {away.error}")
+
+
+def _schema(schema: SchemaStanding) -> Iterator[Condition]:
+    if schema.state is SchemaState.BEHIND:
         yield Condition("schema_behind", "The database schema is behind this version", "worker migrate")
-    if facts.schema == "obstructed":
-        yield Condition(
-            "schema_obstructed", f"The database can't be migrated: {facts.obstacle}", facts.remedy
-        )
-    if facts.eviction:
-        text = f"Redis may evict orders that nobody has executed (maxmemory-policy {facts.eviction}); set maxmemory-policy noeviction"
-        yield Condition("eviction", text)
+    if schema.obstacle is not None:
+        text = f"The database can't be migrated: {schema.obstacle.what}"
+        yield Condition("schema_obstructed", text, schema.obstacle.remedy)
 
 
-def _nobody_gets_on(facts: Facts) -> Iterator[Condition]:
-    if not facts.group_exists and facts.entries:
-        there = f"{counted(facts.entries, 'entry', 'entries')} on the orders stream"
-        text = f"Group {facts.group} is missing, nobody reads {there}; a replica makes it anew"
+def _nobody_gets_on(progress: Progress) -> Iterator[Condition]:
+    state = progress.redis.state
+    if not state.group_exists and state.orders:
+        there = f"{counted(state.orders, 'entry', 'entries')} on the orders stream"
+        text = f"Group {progress.rules.group} is missing, nobody reads {there}; a replica makes it anew"
         yield Condition("group_missing", text, "worker run")
-    elif _nobody_works(facts):
-        yield Condition("nobody_works", f"{_work(facts)} and nobody works, no replica is alive", "worker run")
-    elif _rows_are_not_stored(facts):
-        by = ", ".join(facts.may_change_rows)
-        text = f"{_work(facts)}, none is recorded, and {by} may change or swallow rows: what is stored otherwise is not published"
-        yield Condition("rows_not_stored", f"{text}; see which in the logs of the replicas and /ready")
-    elif (standstill := _standstill_s(facts)) is not None:
-        since = "ever" if standstill == math.inf else f"for {span(standstill)}"
-        text = f"{_work(facts)}, {_replicas(facts)}, and no order was recorded {since}; see why in their logs and /ready"
-        yield Condition("standstill", text)
+    elif progress.nobody_works:
+        text = f"{progress.work} and nobody works, no replica is alive"
+        yield Condition("nobody_works", text, "worker run")
+    elif progress.suspects:
+        by = ", ".join(progress.suspects)
+        may = f"{by} may change or swallow rows: what is stored otherwise is not published"
+        text = (
+            f"{progress.work}, none is recorded, and {may}; see which in the logs of the replicas and /ready"
+        )
+        yield Condition("rows_not_stored", text)
+    elif (still_s := progress.standstill_s) is not None:
+        since = "ever" if still_s == math.inf else f"for {span(still_s)}"
+        nothing = f"{progress.replicas}, and no order was recorded {since}"
+        yield Condition("standstill", f"{progress.work}, {nothing}; see why in their logs and /ready")
 
 
-def _people(facts: Facts) -> Iterator[Condition]:
-    if facts.lost_rows:
-        orders = counted(facts.lost_rows, "order")
-        text = f"PostgreSQL lost rows: results of {orders} went out, and their rows are gone"
+def _people(snapshot: Snapshot) -> Iterator[Condition]:
+    streams, tables, rules = snapshot.streams, snapshot.tables, snapshot.rules
+    if streams is not None:
+        yield from _lost(streams)
+    if tables is not None and tables.streams_of_source > 1:
+        text = f"{tables.streams_of_source} orders streams are worked on under one source"
+        yield Condition("shared_source", f"{text}: give each fleet a WORKER_SOURCE of its own")
+    if streams is not None:
+        yield from _kept_pending(streams, rules)
+        yield from _dead_letters(streams)
+    if tables is not None and tables.outcomes is not None:
+        yield from _submitted(tables.outcomes, rules)
+    if not rules.allow_volatile:
+        yield from _volatile(snapshot)
+
+
+def _lost(streams: RedisSnapshot) -> Iterator[Condition]:
+    if lost := streams.state.lost_rows:
+        text = f"PostgreSQL lost rows: results of {counted(lost, 'order')} went out, and their rows are gone"
         yield Condition("lost_rows", text, "worker audit --repair")
-    if facts.lost_unread:
-        were = "was" if facts.lost_unread == 1 else "were"
-        lost = (
-            f"{counted(facts.lost_unread, 'order')} {were} trimmed before anybody had read them, and are lost"
-        )
-        yield Condition("lost_unread", f"{lost}; ask the producers what they sent")
-    if facts.unknown_results:
-        text = f"Nobody can know whether {counted(facts.unknown_results, 'result')} went out: trimmed or deleted, and their marks lost"
+    if unread := (streams.state.lost_unread or 0) + streams.survey.lost_unnoticed:
+        were = f"{counted(unread, 'order')} {'was' if unread == 1 else 'were'} trimmed"
+        text = f"{were} before anybody had read them, and are lost; ask the producers what they sent"
+        yield Condition("lost_unread", text)
+    if unknown := streams.survey.unknown_results:
+        whether = f"Nobody can know whether {counted(unknown, 'result')} went out"
+        text = f"{whether}: trimmed or deleted, and their marks lost"
         yield Condition("unknown_results", text, "worker audit --repair --republish")
-    if facts.streams_of_source > 1:
-        text = f"{facts.streams_of_source} orders streams are worked on under one source: give each fleet a WORKER_SOURCE of its own"
-        yield Condition("shared_source", text)
-    yield from _kept_pending(facts)
-    if facts.open_letters:
-        least = "" if facts.all_letters else "at least "
-        count = f"{least}{counted(sum(facts.open_letters.values()), 'open dead letter')}"
-        yield Condition("dead_letters", f"{count} ({by_number(facts.open_letters)})", "worker dead list")
-    age_s = facts.oldest_submitted_age_s or 0
-    if facts.submitted and age_s > facts.several_leases_s:
-        orders = f"{counted(facts.submitted, 'order')} handed to the venue without an answer"
-        yield Condition("submitted", f"{orders}, for {span(age_s)}", f"worker show {facts.a_submitted}")
-    for server, settings in facts.volatile.items():
-        yield Condition(
-            "volatile", f"{server} may lose what it has acknowledged ({settings}); {_KEEPING[server]}"
-        )
 
 
-def _kept_pending(facts: Facts) -> Iterator[Condition]:
-    if facts.set_aside:
-        orders = f"{counted(facts.set_aside, 'order')} can be neither settled nor buried; see why in the logs"
-        yield Condition("set_aside", orders, f"worker show {facts.a_set_aside}")
-    if facts.stuck:
-        untouched = f"for {span(facts.longest_untouched_s or 0)}, the longest"
+def _kept_pending(streams: RedisSnapshot, rules: Rules) -> Iterator[Condition]:
+    if set_aside := streams.state.set_aside:
+        text = f"{counted(set_aside, 'order')} can be neither settled nor buried; see why in the logs"
+        yield Condition("set_aside", text, f"worker show {streams.state.a_set_aside}")
+    oldest = streams.survey.oldest
+    if oldest.stuck:
         stuck = (
-            f"{counted(facts.stuck, 'pending order')} untouched for more than {span(facts.several_leases_s)}"
+            f"{counted(oldest.stuck, 'pending order')} untouched for more than {span(rules.stuck_after_s)}"
         )
-        yield Condition("stuck", f"{stuck} ({untouched})", "worker pending")
+        text = f"{stuck} (for {span(oldest.longest_untouched_s or 0)}, the longest)"
+        yield Condition("stuck", text, "worker pending")
 
 
-def _by_itself(facts: Facts) -> Iterator[Condition]:
-    if facts.repairs:
-        text = "A repair is running" if facts.repairs == 1 else f"{facts.repairs} repairs are running"
-        yield Condition("repair_running", text, LOOK_AGAIN, needs_person=False)
-    if (
-        facts.waiting
-        and not (_nobody_works(facts) or _rows_are_not_stored(facts))
-        and _standstill_s(facts) is None
+def _dead_letters(streams: RedisSnapshot) -> Iterator[Condition]:
+    if found := streams.letters.open:
+        least = "" if streams.letters.all else "at least "
+        count = f"{least}{counted(sum(found.values()), 'open dead letter')}"
+        yield Condition("dead_letters", f"{count} ({by_number(found)})", "worker dead list")
+
+
+def _submitted(outcomes: Outcomes, rules: Rules) -> Iterator[Condition]:
+    age_s = outcomes.oldest_submitted_age_s or 0
+    if outcomes.submitted and age_s > rules.stuck_after_s:
+        orders = f"{counted(outcomes.submitted, 'order')} handed to the venue without an answer"
+        yield Condition("submitted", f"{orders}, for {span(age_s)}", f"worker show {outcomes.a_submitted}")
+
+
+def _volatile(snapshot: Snapshot) -> Iterator[Condition]:
+    streams = snapshot.streams
+    tables = None if snapshot.tables is None else snapshot.tables.state.tables
+    for label, setting, keeps in (
+        ("Redis", None if streams is None else streams.state.volatile, _REDIS_KEEPS),
+        ("PostgreSQL", None if tables is None else tables.volatile, _POSTGRESQL_KEEPS),
     ):
-        text = f"Backlog, being worked off: {_work(facts)}, {_replicas(facts)}"
+        if setting:
+            text = f"{label} may lose what it has acknowledged ({setting}); {keeps}"
+            yield Condition("volatile", f"{text}, or WORKER_ALLOW_VOLATILE=1 if that is meant")
+
+
+def _by_itself(progress: Progress) -> Iterator[Condition]:
+    if repairs := progress.redis.survey.repairs_running:
+        text = "A repair is running" if repairs == 1 else f"{repairs} repairs are running"
+        yield Condition("repair_running", text, LOOK_AGAIN, needs_person=False)
+    if progress.redis.survey.waiting.waiting and progress.gets_on:
+        text = f"Backlog, being worked off: {progress.work}, {progress.replicas}"
         yield Condition("backlog", text, LOOK_AGAIN, needs_person=False)
 
 
-def _well(facts: Facts) -> Condition:
-    pending = f", {facts.pending:,} pending" if facts.pending else ""
-    return Condition("well", f"All well: nothing is waiting{pending}, {_replicas(facts)}", needs_person=False)
-
-
-def _nobody_works(facts: Facts) -> bool:
-    if facts.alive:
-        return False
-    age_s = facts.oldest_waiting_age_s
-    return bool(facts.pending or (facts.waiting and (age_s is None or age_s > AT_ONCE_S)))
-
-
-def _standstill_s(facts: Facts) -> float | None:
-    """Return for how long replicas that are alive have recorded nothing while orders wait, None where they get on."""
-    waited_s = max(facts.oldest_waiting_age_s or 0, facts.oldest_pending_age_s or 0)
-    still_s = math.inf if facts.last_recorded_age_s is None else facts.last_recorded_age_s
-    too_long = min(waited_s, still_s) > facts.several_leases_s
-    return still_s if facts.alive and too_long and _could_record(facts) else None
-
-
-def _rows_are_not_stored(facts: Facts) -> bool:
-    """Whether others may be the reason that replicas which are alive have recorded nothing for some seconds."""
-    still_s = math.inf if facts.last_recorded_age_s is None else facts.last_recorded_age_s
-    pending_s = (facts.oldest_pending_age_s or 0) if facts.pending else 0
-    nothing = bool(facts.alive) and min(pending_s, still_s) > AT_ONCE_S
-    return nothing and bool(facts.may_change_rows) and _could_record(facts)
-
-
-def _could_record(facts: Facts) -> bool:
-    return not facts.away and facts.schema not in {"behind", "obstructed"}
-
-
-def _replicas(facts: Facts) -> str:
-    return f"{counted(facts.alive, 'replica')} alive" if facts.alive else "no replica was heard of lately"
-
-
-def _work(facts: Facts) -> str:
-    if not facts.waiting:
-        return f"{counted(facts.pending, 'order')} {'is' if facts.pending == 1 else 'are'} pending"
-    least = "" if facts.waiting_exact else "at least "
-    age = (
-        "" if facts.oldest_waiting_age_s is None else f" (the oldest for {span(facts.oldest_waiting_age_s)})"
-    )
-    return f"{least}{counted(facts.waiting, 'order')} {'waits' if facts.waiting == 1 else 'wait'}{age}"
+def _well(progress: Progress) -> Condition:
+    count = progress.redis.state.pending
+    pending = f", {count:,} pending" if count else ""
+    text = f"All well: nothing is waiting{pending}, {progress.replicas}"
+    return Condition("well", text, needs_person=False)

@@ -9,7 +9,7 @@ import structlog
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, func, select, text
 
-from worker.domain.database_state import Outcomes, StoreState
+from worker.domain.database_state import Outcomes, TablesState
 from worker.domain.errors import Refused
 from worker.domain.fleets import Fleet
 from worker.store.engine import Database
@@ -117,7 +117,7 @@ class StoreInspector:
                     return OrderRow(*found)
         return None
 
-    def state(self) -> StoreState:
+    def state(self) -> TablesState:
         """Return how many rows there are; bounded in cost however many that is."""
         with self._database.transaction() as connection:
             version, volatile = connection.execute(_SERVER).one()
@@ -132,7 +132,7 @@ class StoreInspector:
                 counts[table.name] = count
             suspects = suspects_on(connection)
         short = str(version).partition(" ")[0]
-        return StoreState(short, volatile, counts["orders"], counts["trades"], exact, suspects)
+        return TablesState(short, volatile, counts["orders"], counts["trades"], exact, tuple(suspects))
 
     def outcomes(self, pending: Sequence[str]) -> Outcomes:
         """Return what became of the orders of the last hour, and what stands of those whose entries are pending.
