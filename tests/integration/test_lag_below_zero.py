@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.environment.trial import page
 from tests.harness import Deployment, eventually, numbered_orders
-from tests.inprocess import committing
+from tests.inprocess import committing, seen
 from worker.cli.status import Look
 from worker.stream.information import StreamInformation
 
@@ -30,7 +30,7 @@ def test_lag_below_zero_is_not_known_to_pages_and_status_counts_what_waits(deplo
 
     with committing(deployment, batch_size=1) as (made, _):
         # One is committed, the next was read ahead.
-        eventually(lambda: made.checks.finding("redis").details.get("pending") == ORDERS - WAITING)
+        eventually(lambda: seen(made.checks.redis, lambda state: state.pending) == ORDERS - WAITING)
         shown = json.loads(page(made, "/status")[1])["redis"]
         metrics = page(made, "/metrics")[1]
         look = Look(deployment.settings())

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from tests.commands import command
 from tests.harness import Deployment, eventually, names_of, numbered_orders
-from tests.inprocess import running
+from tests.inprocess import running, seen
 from worker.consumer import registration
 from worker.consumer.lost_rows import look
 from worker.local import LocalPostgres
@@ -55,7 +55,7 @@ def test_lost_rows_are_told_until_they_are_mended(
         lose_rows(own_deployment, own_postgres, GONE)
 
         eventually(lambda: told(own_deployment) == set(GONE))
-        eventually(lambda: made.checks.finding("redis").details.get("lost_rows") == LOST)
+        eventually(lambda: seen(made.checks.redis, lambda state: state.lost_rows) == LOST)
         status = command(own_deployment, "status", "--json")
         repair = command(own_deployment, "audit", "--repair")
         eventually(lambda: not told(own_deployment), within=40)

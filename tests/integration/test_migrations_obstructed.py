@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from tests.commands import command
 from tests.harness import Deployment, Servers, eventually
-from tests.inprocess import running
+from tests.inprocess import running, seen
 from tests.migrating import ask, execute, made_by_the_last_version, migrating, relations, watched
 from worker.domain.database_state import SchemaStanding, SchemaState
 from worker.local.directory import free_port
@@ -151,7 +151,8 @@ def test_advice_leads_to_tables_of_the_workers_own(empty_database: Deployment) -
         assert all(" orders_worker." in each for each in made)
         assert any(" orders_worker.orders " in each for each in made)
         with running(unprivileged) as made_of_them:
-            eventually(lambda: made_of_them.checks.finding("database").details.get("schema") == "current")
+            database = made_of_them.checks.database
+            eventually(lambda: seen(database, lambda state: state.schema.state) is SchemaState.CURRENT)
 
 
 def test_record_that_may_not_be_read_is_in_the_way(empty_database: Deployment) -> None:

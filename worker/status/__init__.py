@@ -1,7 +1,7 @@
 """All that is known of both servers at one moment, what it means, and how people and programs read it."""
 
 from worker.status.conditions import Condition, Verdict, judge
-from worker.status.document import Document, document_of, document_of_database, printed
+from worker.status.document import Document, document_of, document_of_database, document_of_streams, printed
 from worker.status.lines import lines_of
 from worker.status.snapshot import (
     Away,
@@ -26,6 +26,7 @@ __all__ = [
     "Verdict",
     "document_of",
     "document_of_database",
+    "document_of_streams",
     "judge",
     "lines_of",
     "printed",

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from msgspec.structs import asdict
 
 from worker.domain.database_state import DatabaseState
+from worker.domain.stream_state import StreamState
 from worker.status.conditions import Verdict
 from worker.status.snapshot import Away, DatabaseSnapshot, RedisSnapshot, Rules, Snapshot
 
@@ -32,6 +33,11 @@ def document_of(snapshot: Snapshot, verdict: Verdict) -> Document:
     }
 
 
+def document_of_streams(state: StreamState) -> Document:
+    """Return what Redis told."""
+    return asdict(state)
+
+
 def document_of_database(state: DatabaseState) -> Document:
     """Return what PostgreSQL told."""
     tables = {} if state.tables is None else asdict(state.tables)
@@ -47,7 +53,7 @@ def _redis(redis: RedisSnapshot | Away, rules: Rules) -> Document:
     return {
         "connected": True,
         "ping_ms": redis.ping_ms,
-        **asdict(redis.state),
+        **document_of_streams(redis.state),
         "consumers": redis.consumers,
         "allow_volatile": rules.allow_volatile,
         "consumers_alive": redis.alive,
