@@ -11,7 +11,6 @@ from worker.bootstrap.connections import database, redis_link, redis_names
 from worker.bootstrap.questions import database_state
 from worker.domain.deliveries import size_of
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refused
-from worker.domain.stream_state import ConsumerState
 from worker.settings import Settings
 from worker.status import Away, Consumer, DatabaseSnapshot, Letters, RedisSnapshot, Rules, Snapshot
 from worker.store import Database, Sources, StoreInspector, require_postgresql
@@ -50,14 +49,18 @@ class _Servers:
         return _asked(partial(require_postgresql, self._opened), self._ask_database)
 
     def _ask_redis(self, ping_ms: float) -> RedisSnapshot:
+        settings = self._settings
         state = StreamInspector(self._link, self._names).state()
-        survey = Surveyor(self._link, self._names, lease_ms=self._settings.lease_ms).survey()
+        survey = Surveyor(self._link, self._names, lease_ms=settings.lease_ms).survey()
         self._pending = survey.oldest.entry_ids
         return RedisSnapshot(
             ping_ms=ping_ms,
             state=state,
             survey=survey,
-            consumers=tuple(_consumer(each, self._settings) for each in state.consumers),
+            consumers=tuple(
+                Consumer.of(each, lease_ms=settings.lease_ms, block_ms=settings.block_ms)
+                for each in state.consumers
+            ),
             letters=_letters(DeadLetters(self._link, self._names)),
         )
 
@@ -97,11 +100,6 @@ def _rules(settings: Settings) -> Rules:
         allow_eviction=settings.allow_eviction,
         allow_volatile=settings.allow_volatile,
     )
-
-
-def _consumer(state: ConsumerState, settings: Settings) -> Consumer:
-    gone = state.is_gone(lease_ms=settings.lease_ms, block_ms=settings.block_ms)
-    return Consumer(state.name, state.pending, state.idle_ms, gone)
 
 
 def _letters(letters: DeadLetters) -> Letters:

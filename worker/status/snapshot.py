@@ -25,6 +25,12 @@ class Consumer(ConsumerState, frozen=True):
 
     gone: bool
 
+    @classmethod
+    def of(cls, state: ConsumerState, *, lease_ms: int, block_ms: int) -> "Consumer":
+        """Return a consumer as it counts where replicas lease and wait for so long."""
+        gone = state.is_gone(lease_ms=lease_ms, block_ms=block_ms)
+        return cls(state.name, state.pending, state.idle_ms, gone)
+
 
 class Letters(Struct, frozen=True):
     """How many of the newest dead letters are in which state, by reason, and whether these are `all` of them.
