@@ -102,7 +102,7 @@ def group_is_through(deployment: Deployment) -> bool:
 def status(deployment: Deployment, **overrides: Any) -> tuple[int, Any]:
     """Return exit code and object of `worker status --json`, also beside a replica of this process, whose logs are in its way."""
     look = Look(deployment.settings(**overrides))
-    return look.exit_code, look.everything
+    return look.exit_code, json.loads(look.json())
 
 
 def has_repaired(deployment: Deployment, consumer: str, **overrides: Any) -> bool:

@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from local.directory import free_port
 from tests.harness import PATIENT_START, Deployment
 from worker.bootstrap.replica import Replica, replica
 from worker.domain.orders import OrderRecord
+from worker.ops import Check
+
+Told = TypeVar("Told")
+Value = TypeVar("Value")
 
 
 def _as_is(port: Any) -> Any:
@@ -41,6 +45,12 @@ def running(
             made.checks.stop()
             made.server.stop()
             assert not thread.is_alive()
+
+
+def seen(check: Check[Told], read: Callable[[Told], Value]) -> Value | None:
+    """Return what a server told a replica of one thing, None while it tells nothing."""
+    told = check.last.told
+    return None if told is None else read(told)
 
 
 class PausingStore:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, event
 
 from tests.harness import Deployment, Servers
 from tests.processes import ROOT
+from worker.domain.database_state import SchemaState
 from worker.store import Database, migrations, schema
 
 # Whoever migrates holds its turn, works, and says what it waits for.
@@ -91,7 +92,7 @@ def indexes(deployment: Deployment) -> list[str]:
 
 
 def is_current(deployment: Deployment) -> bool:
-    return schema.schema_state(deployment.database) is schema.SchemaState.CURRENT
+    return schema.schema_state(deployment.database) is SchemaState.CURRENT
 
 
 def relations(deployment: Deployment) -> set[str]:

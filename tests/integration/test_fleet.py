@@ -71,16 +71,16 @@ def test_replica_that_has_nothing_to_do_lets_postgresql_sleep_where_that_is_set(
         return at
 
     with running(deployment, idle_check_s=0, repair_window_s=0) as made:
-        eventually(lambda: made.checks.finding("database").connected)
+        eventually(lambda: made.checks.database.last.connected)
         eventually(lambda: made.worker.life.idle_s > 2)
         before, asked_redis = last_asked(), set[float]()
 
         def time_has_passed() -> bool:
-            asked_redis.add(made.checks.finding("redis").at)
+            asked_redis.add(made.checks.redis.last.at)
             return len(asked_redis) == 6
 
         eventually(time_has_passed, within=60)
-        meanwhile, connected = last_asked(), made.checks.finding("database").connected
+        meanwhile, connected = last_asked(), made.checks.database.last.connected
         deployment.submit(numbered_orders(1))
         eventually(deployment.all_settled)
 

@@ -1,15 +1,16 @@
 """A server that counts a lag below zero: nobody is told that number."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.faults.environment.trial import page
 from tests.harness import Deployment, eventually, numbered_orders
-from tests.inprocess import committing
+from tests.inprocess import committing, seen
 from worker.cli.status import Look
-from worker.stream.information import StreamInformation
+from worker.stream import information
 
 ORDERS, WAITING = 10, 8
 
@@ -17,12 +18,12 @@ ORDERS, WAITING = 10, 8
 @pytest.fixture(autouse=True)
 def _counts_below_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the server count as Redis 7.0 does once somebody has set a group to more entries read than there are."""
-    ask = StreamInformation.groups
+    read = information.group_details
 
-    def groups(information: StreamInformation) -> list[dict[str, Any]]:
-        return [each | {"lag": -95} for each in ask(information)]
+    def details(told: Mapping[str, Any]) -> information.GroupDetails:
+        return read({**told, "lag": -95})
 
-    monkeypatch.setattr(StreamInformation, "groups", groups)
+    monkeypatch.setattr(information, "group_details", details)
 
 
 def test_lag_below_zero_is_not_known_to_pages_and_status_counts_what_waits(deployment: Deployment) -> None:
@@ -30,7 +31,7 @@ def test_lag_below_zero_is_not_known_to_pages_and_status_counts_what_waits(deplo
 
     with committing(deployment, batch_size=1) as (made, _):
         # One is committed, the next was read ahead.
-        eventually(lambda: made.checks.finding("redis").details.get("pending") == ORDERS - WAITING)
+        eventually(lambda: seen(made.checks.redis, lambda state: state.pending) == ORDERS - WAITING)
         shown = json.loads(page(made, "/status")[1])["redis"]
         metrics = page(made, "/metrics")[1]
         look = Look(deployment.settings())
@@ -38,7 +39,7 @@ def test_lag_below_zero_is_not_known_to_pages_and_status_counts_what_waits(deplo
     assert (shown["connected"], shown["lag"]) == (True, None)
     assert "execution_stream_pending" in metrics
     assert "execution_stream_lag" not in metrics
-    found = look.everything["redis"]
+    found = json.loads(look.json())["redis"]
     assert (found["waiting"], found["waiting_exact"], found["lag"]) == (WAITING, True, None)
     assert "lag" not in look.text
     assert "-95" not in look.text

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from local import LocalPostgres
 from tests.commands import command
 from tests.harness import Deployment, eventually, names_of, numbered_orders
-from tests.inprocess import running
+from tests.inprocess import running, seen
 from worker.repair import lost_rows
 from worker.source import registration
 
@@ -55,7 +55,7 @@ def test_lost_rows_are_told_until_they_are_mended(
         lose_rows(own_deployment, own_postgres, GONE)
 
         eventually(lambda: told(own_deployment) == set(GONE))
-        eventually(lambda: made.checks.finding("redis").details.get("lost_rows") == LOST)
+        eventually(lambda: seen(made.checks.redis, lambda state: state.lost_rows) == LOST)
         status = command(own_deployment, "status", "--json")
         repair = command(own_deployment, "audit", "--repair")
         eventually(lambda: not told(own_deployment), within=40)

@@ -17,6 +17,7 @@ from tests.harness import Deployment
 from tests.migrating import ask, execute, made_by_the_last_version, relations
 from tests.processes import ROOT
 from worker.bootstrap import replica
+from worker.domain.database_state import SchemaState
 from worker.domain.errors import ConfigurationError, SchemaBehind
 from worker.store import Database, migrations, schema
 from worker.store.tables import metadata
@@ -42,7 +43,7 @@ def test_migrations_lead_from_nothing_to_the_tables_and_back(empty_database: Dep
     migrations.upgrade(empty_database.database)
 
     assert {"orders", "trades", "order_sources"} <= table_names(empty_database)
-    assert schema.schema_state(empty_database.database) is schema.SchemaState.CURRENT
+    assert schema.schema_state(empty_database.database) is SchemaState.CURRENT
 
     migrations.downgrade(empty_database.database, "base")
 
@@ -77,7 +78,7 @@ def test_downgrade_is_refused_and_changes_nothing_when_two_sources_share_an_entr
         migrations.downgrade(deployment.database, "0001")
 
     assert relations(deployment) == before
-    assert schema.schema_state(deployment.database) is schema.SchemaState.CURRENT
+    assert schema.schema_state(deployment.database) is SchemaState.CURRENT
     assert ask(deployment, "SELECT source FROM orders ORDER BY 1") == ["a", "b"]
 
 
@@ -151,7 +152,7 @@ def test_search_path_that_was_mended_is_seen_by_who_has_looked_before(deployment
         found.append(schema.schema_state(looking))
     looking.close()
 
-    assert found == [schema.SchemaState.BEHIND, schema.SchemaState.CURRENT]
+    assert found == [SchemaState.BEHIND, SchemaState.CURRENT]
 
 
 @pytest.mark.parametrize("arguments", [("show", "o1"), ("audit",), ("audit", "--repair")])
@@ -179,5 +180,5 @@ def test_newer_schema_is_accepted_and_left_alone(deployment: Deployment) -> None
 
     migrations.upgrade(deployment.database)
 
-    assert schema.require_current(deployment.database) is schema.SchemaState.NEWER
+    assert schema.require_current(deployment.database) is SchemaState.NEWER
     assert ask(deployment, "SELECT version_num FROM orders_worker_version") == ["from the future"]

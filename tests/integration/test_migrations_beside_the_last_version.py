@@ -17,9 +17,9 @@ from tests.migrating import (
     session,
     writing,
 )
+from worker.domain.database_state import SchemaState
 from worker.domain.errors import SchemaBehind
 from worker.store import migrations, schema
-from worker.store.schema import SchemaState
 
 # What the last version's `worker migrate` does where there is nothing to do, and how long it waits for others.
 LAST_VERSIONS_TURN = f"SELECT pg_advisory_xact_lock({0x6F726465727301})"

@@ -12,10 +12,10 @@ from sqlalchemy.engine import make_url
 from local.directory import free_port
 from tests.commands import command
 from tests.harness import Deployment, Servers, eventually
-from tests.inprocess import running
+from tests.inprocess import running, seen
 from tests.migrating import ask, execute, made_by_the_last_version, migrating, relations, watched
+from worker.domain.database_state import SchemaStanding, SchemaState
 from worker.store import migrations, schema
-from worker.store.schema import SchemaState
 
 ALEMBIC = "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)"
 OURS = "INSERT INTO alembic_version VALUES ('0001')"
@@ -151,7 +151,8 @@ def test_advice_leads_to_tables_of_the_workers_own(empty_database: Deployment) -
         assert all(" orders_worker." in each for each in made)
         assert any(" orders_worker.orders " in each for each in made)
         with running(unprivileged) as made_of_them:
-            eventually(lambda: made_of_them.checks.finding("database").details.get("schema") == "current")
+            database = made_of_them.checks.database
+            eventually(lambda: seen(database, lambda state: state.schema.state) is SchemaState.CURRENT)
 
 
 def test_record_that_may_not_be_read_is_in_the_way(empty_database: Deployment) -> None:
@@ -191,7 +192,7 @@ def test_migration_that_goes_on_while_somebody_looks_is_in_nobodys_way(
     with watched("after", migrate):
         found = schema.standing(empty_database.database)
 
-    assert found == schema.Standing(SchemaState.CURRENT)
+    assert found == SchemaStanding(SchemaState.CURRENT)
 
 
 def test_schemas_behind_the_first_of_the_search_path_are_in_nobodys_way(empty_database: Deployment) -> None:

@@ -12,9 +12,9 @@ from worker.bootstrap import commands
 from worker.cli import main
 from worker.cli.pending import PAGE_SIZE, SHOWN
 from worker.domain.errors import Outage
+from worker.domain.stream_state import ConsumerState
 from worker.settings import Settings
 from worker.stream import PendingEntry, Readied
-from worker.stream.information import ConsumerState
 
 NOWHERE = {
     "REDIS_URL": "redis://:hidden@127.0.0.1:1/0",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.stream.information import known_lag
+from worker.stream.information import group_details
 
 
 @pytest.mark.parametrize(
@@ -12,4 +12,6 @@ from worker.stream.information import known_lag
 def test_lag_is_not_known_when_a_server_does_not_tell_it_or_counts_below_zero(
     told: dict[str, int | None], known: int | None
 ) -> None:
-    assert known_lag(told) == known
+    group = {"name": b"execution", "pending": 0, "last-delivered-id": b"5-1"}
+
+    assert group_details(group | told).lag == known

@@ -26,8 +26,7 @@ from worker.ops.views import Page
 @pytest.fixture
 def shown() -> Shown:
     made = Shown()
-    for server in made.answers:
-        made.checks.ask(server)
+    made.ask()
     return made
 
 

@@ -4,16 +4,20 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from functools import partial
 from http import HTTPStatus
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.snapshots import BEHIND, OBSTRUCTED
+from worker.domain.database_state import DatabaseState, SchemaStanding, SchemaState, TablesState
 from worker.domain.errors import Outage
-from worker.ops import Checks, Identity, Views, health
+from worker.domain.stream_state import ConsumerState, StreamState
+from worker.ops import Check, Checks, Identity, Views, health
 
 COUNTS = {
     "received": 9,
@@ -33,17 +37,28 @@ COUNTS = {
     "unreadable_timestamps": 9,
     "unpublished_results": 10,
 }
-REDIS = {
-    "group_exists": True,
-    "orders": 12,
-    "lag": 0,
-    "lost_unread": 5,
-    "lost_rows": 3,
-    "pending": 2,
-    "oldest_pending_age_s": 1.5,
-    "results": 9,
-}
-DATABASE = {"schema": "current", "orders": 9, "trades": 4}
+REDIS = StreamState(
+    version="7.0.15", eviction="", volatile="", group_exists=True, orders=12, lag=0, lost_unread=5, pending=2,
+    oldest_pending_age_s=1.5, set_aside=0, a_set_aside=None, lost_rows=3, results=9, dead_letters=1,
+    consumers=(ConsumerState("c-1", 2, 300),),
+)  # fmt: skip
+TABLES = TablesState("17.4", "", orders=9, trades=4, counts_exact=True)
+DATABASE = DatabaseState(SchemaStanding(SchemaState.CURRENT), TABLES)
+
+Told = TypeVar("Told")
+
+
+class Recent(Struct):
+    """What the database tells of the orders recorded last."""
+
+    orders: list[dict[str, str]]
+    unreadable: int
+
+
+def told(answer: Told | Exception) -> Told:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 class Shown:
@@ -53,10 +68,13 @@ class Shown:
         self.vitals = SimpleNamespace(
             sign_of_life_age_s=0.5, state="running", outage=None, counts=lambda: COUNTS
         )
-        self.answers: dict[str, Mapping[str, Any] | Exception] = {"redis": REDIS, "database": DATABASE}
+        self.redis: StreamState | Exception = REDIS
+        self.database: DatabaseState | Exception = DATABASE
         self.asked_for: list[int] = []
-        self.recent: Mapping[str, Any] | Exception = {"orders": [{"order_id": "a"}], "unreadable": 0}
-        self.checks = Checks({server: partial(self._answer, server) for server in self.answers})
+        self.recent: Recent | Exception = Recent([{"order_id": "a"}], 0)
+        self.checks = Checks(
+            Check("redis", lambda: told(self.redis)), Check("database", lambda: told(self.database))
+        )
         self.views = Views(
             Identity(version="1.2.3", mode="paper", consumer="c-1", group="g"),
             self.vitals,
@@ -66,22 +84,18 @@ class Shown:
         )
 
     def page(self, path: str, query: str = "") -> tuple[int, Any]:
-        for server in self.answers:
-            self.checks.ask(server)
+        self.ask()
         page = self.views.routes[path](query)
         return page.status.value, json.loads(page.body)
 
-    def _answer(self, server: str) -> Mapping[str, Any]:
-        answer = self.answers[server]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def ask(self) -> None:
+        """Let both servers answer now."""
+        self.checks.redis.ask()
+        self.checks.database.ask()
 
-    def _recent(self, limit: int) -> Mapping[str, Any]:
+    def _recent(self, limit: int) -> Recent:
         self.asked_for.append(limit)
-        if isinstance(self.recent, Exception):
-            raise self.recent
-        return self.recent
+        return told(self.recent)
 
 
 @pytest.mark.parametrize(("age", "status"), [(0, 200), (32, 200), (32.1, 503), (9999, 503)])
@@ -96,7 +110,7 @@ def test_health_is_whether_the_loop_gave_a_sign_of_life_lately(age: float, statu
 
 def test_health_does_not_depend_on_the_servers() -> None:
     shown = Shown()
-    shown.answers = {"redis": Outage("redis", "down"), "database": Outage("postgresql", "down")}
+    shown.redis, shown.database = Outage("redis", "down"), Outage("postgresql", "down")
 
     assert shown.page("/health")[0] == HTTPStatus.OK
 
@@ -116,13 +130,13 @@ NOT_READY: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "redis down": ({"redis": Outage("redis", "refused")}, {}, ["redis: refused"]),
     "database down": ({"database": Outage("postgresql", "refused")}, {}, ["database: refused"]),
     "group missing": (
-        {"redis": {**REDIS, "group_exists": False}},
+        {"redis": replace(REDIS, group_exists=False)},
         {},
         ["redis: the consumer group is missing"],
     ),
-    "schema behind": ({"database": {"schema": "behind"}}, {}, ["database: the schema is behind"]),
+    "schema behind": ({"database": DatabaseState(BEHIND)}, {}, ["database: the schema is behind"]),
     "schema obstructed": (
-        {"database": {"schema": "obstructed"}},
+        {"database": DatabaseState(OBSTRUCTED)},
         {},
         ["database: the schema is behind, and something is in the way of migrating it"],
     ),
@@ -135,7 +149,7 @@ NOT_READY: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize(("answers", "vitals", "reasons"), NOT_READY.values(), ids=NOT_READY.keys())
 def test_not_ready_says_why(answers: dict[str, Any], vitals: dict[str, Any], reasons: list[str]) -> None:
     shown = Shown()
-    shown.answers |= answers
+    vars(shown).update(answers)
     vars(shown.vitals).update(vitals)
 
     assert shown.page("/ready") == (503, {"ready": False, "reasons": reasons})
@@ -143,7 +157,7 @@ def test_not_ready_says_why(answers: dict[str, Any], vitals: dict[str, Any], rea
 
 def test_newer_schema_is_ready() -> None:
     shown = Shown()
-    shown.answers["database"] = {**DATABASE, "schema": "newer"}
+    shown.database = DatabaseState(SchemaStanding(SchemaState.NEWER), TABLES)
 
     assert shown.page("/ready")[0] == HTTPStatus.OK
 
@@ -194,9 +208,40 @@ def test_status_shows_the_worker_its_counts_and_both_servers() -> None:
     assert (body["database"]["connected"], body["database"]["orders"]) == (True, 9)
 
 
+def test_status_shows_what_both_servers_told_key_for_key() -> None:
+    _, body = Shown().page("/status")
+
+    shown = {server: json.dumps(body[server]) for server in ("redis", "database")}
+    assert shown == {
+        "redis": (
+            '{"connected": true, "version": "7.0.15", "eviction": "", "volatile": "", "group_exists": true, '
+            '"orders": 12, "lag": 0, "lost_unread": 5, "pending": 2, "oldest_pending_age_s": 1.5, "set_aside": 0, '
+            '"a_set_aside": null, "lost_rows": 3, "results": 9, "dead_letters": 1, '
+            '"consumers": [{"name": "c-1", "pending": 2, "idle_ms": 300}]}'
+        ),
+        "database": (
+            '{"connected": true, "version": "17.4", "volatile": "", "orders": 9, "trades": 4, "counts_exact": true, '
+            '"may_change_rows": [], "schema": "current"}'
+        ),
+    }
+
+
+def test_status_shows_what_is_in_the_way_of_the_tables() -> None:
+    shown = Shown()
+    shown.database = DatabaseState(OBSTRUCTED)
+
+    _, body = shown.page("/status")
+
+    assert body["database"] == {
+        "connected": True,
+        "schema": "obstructed",
+        "obstacle": {"what": "schema public has table orders", "remedy": "CREATE SCHEMA own"},
+    }
+
+
 def test_status_shows_a_server_that_is_away_with_its_reason() -> None:
     shown = Shown()
-    shown.answers["database"] = Outage("postgresql", "refused")
+    shown.database = Outage("postgresql", "refused")
 
     _, body = shown.page("/status")
 
@@ -207,7 +252,7 @@ def test_status_shows_a_server_that_is_away_with_its_reason() -> None:
 def test_orders_are_limited(query: str, limit: int) -> None:
     shown = Shown()
 
-    assert shown.page("/orders", query) == (200, shown.recent)
+    assert shown.page("/orders", query) == (200, {"orders": [{"order_id": "a"}], "unreadable": 0})
     assert shown.asked_for == [limit]
 
 
@@ -237,7 +282,7 @@ def test_orders_with_a_bad_limit_are_a_bad_request(query: str) -> None:
 
 def test_orders_do_not_ask_a_database_that_is_away() -> None:
     shown = Shown()
-    shown.answers["database"] = Outage("postgresql", "refused")
+    shown.database = Outage("postgresql", "refused")
 
     assert shown.page("/orders") == (503, {"error": "the database does not answer"})
     assert shown.asked_for == []
@@ -251,8 +296,7 @@ def test_orders_hide_the_reason_of_an_outage() -> None:
 
 
 def metrics(shown: Shown) -> dict[str, list[tuple[Mapping[str, str], float]]]:
-    for server in shown.answers:
-        shown.checks.ask(server)
+    shown.ask()
     found: dict[str, list[tuple[Mapping[str, str], float]]] = {}
     for family in text_string_to_metric_families(shown.views.metrics().body.decode()):
         for sample in family.samples:
@@ -271,7 +315,7 @@ def test_metrics_keep_the_names_that_dashboards_use() -> None:
 
 def test_metrics_show_the_streams_and_which_server_answers() -> None:
     shown = Shown()
-    shown.answers["database"] = Outage("postgresql", "refused")
+    shown.database = Outage("postgresql", "refused")
 
     found = metrics(shown)
 
@@ -284,7 +328,7 @@ def test_metrics_show_the_streams_and_which_server_answers() -> None:
 
 def test_metrics_leave_out_what_redis_can_not_tell() -> None:
     shown = Shown()
-    shown.answers["redis"] = {**REDIS, "lag": None, "lost_unread": None}
+    shown.redis = replace(REDIS, lag=None, lost_unread=None)
 
     found = metrics(shown)
 
@@ -314,25 +358,21 @@ class Asked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, pace_s: float) -> None:
         self.clock, self.pace_s, self.times = Clock(monkeypatch), pace_s, 0
-        self.newer: Mapping[str, Any] = {}
-        self.checks = Checks(
-            {"database": self._answer},
-            paces={"database": lambda: self.pace_s},
-            figures={"database": lambda: self.newer},
-        )
-        self.checks.ask("database")
+        self.newest = DATABASE
+        self.check = Check("database", self._answer, pace_s=lambda: self.pace_s, newest=lambda _: self.newest)
+        self.check.ask()
 
     def pass_time(self, seconds: int) -> set[bool]:
         """Let time pass; return whether the server counted as connected meanwhile."""
         connected = set()
         for _ in range(seconds):
             self.clock.seconds += 1
-            connected.add(self.checks.finding("database").connected)
-            self.checks.look("database")
-            connected.add(self.checks.finding("database").connected)
+            connected.add(self.check.last.connected)
+            self.check.look()
+            connected.add(self.check.last.connected)
         return connected
 
-    def _answer(self) -> Mapping[str, Any]:
+    def _answer(self) -> DatabaseState:
         self.times += 1
         return DATABASE
 
@@ -374,26 +414,26 @@ def test_server_whose_answer_does_not_come_counts_as_cut_off_though_it_was_to_be
     # The thread hangs in its question.
     asked.clock.seconds += health.STALE_AFTER_S + 0.1
 
-    assert not asked.checks.finding("database").connected
+    assert not asked.check.last.connected
 
 
 def test_server_that_did_not_answer_is_asked_again_at_once_whatever_its_pace() -> None:
     times = 0
 
-    def away() -> Mapping[str, Any]:
+    def away() -> DatabaseState:
         nonlocal times
         times += 1
         raise Outage("postgresql", "down")
 
-    checks = Checks({"database": away}, paces={"database": lambda: math.inf})
+    check = Check("database", away, pace_s=lambda: math.inf)
     for _ in range(3):
-        checks.look("database")
+        check.look()
 
     assert times == 3
 
 
 def test_pages_show_what_others_have_counted_since(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(monkeypatch, math.inf)
-    asked.newer = {"orders": 77}
+    asked.newest = replace(DATABASE, tables=replace(TABLES, orders=77))
 
-    assert asked.checks.finding("database").details == {**DATABASE, "orders": 77}
+    assert asked.check.last.told == asked.newest

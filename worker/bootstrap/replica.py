@@ -19,7 +19,7 @@ from worker.bootstrap.parts.patience import Patience
 from worker.bootstrap.parts.questions import Asking
 from worker.bootstrap.parts.spelling import decoder_of, renderer_of
 from worker.bootstrap.parts.starting import Start
-from worker.bootstrap.parts.telling import telling
+from worker.bootstrap.parts.telling import telling_of_database, telling_of_redis
 from worker.bootstrap.parts.vitals import Reading, ReplicaVitals
 from worker.consumer import (
     Chores,
@@ -42,7 +42,7 @@ from worker.consumer.retention import TURN_S
 from worker.domain.deliveries import FIRST_COUNT
 from worker.domain.orders import Order, UnsoundOrder
 from worker.domain.ports import Executor
-from worker.ops import Checks, HttpServer, Identity, Views
+from worker.ops import Check, Checks, HttpServer, Identity, Views
 from worker.settings import Settings
 from worker.store import Database, OrderStore, StoreInspector
 from worker.stream import (
@@ -238,7 +238,10 @@ def _pages(
         link, names, StreamInspector(link, names), store, opened,
         idle_s=lambda: vitals.idle_s, idle_check_s=settings.idle_check_s,
     )  # fmt: skip
-    checks = Checks(telling(asking.questions), paces=asking.paces, figures=asking.figures)
+    checks = Checks(
+        Check("redis", telling_of_redis(asking.redis)),
+        Check("database", telling_of_database(asking.database), pace_s=asking.pace_s, newest=asking.newest),
+    )
     identity = Identity(
         version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
     )

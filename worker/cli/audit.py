@@ -25,8 +25,8 @@ from worker.cli.streams import leave, say
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.errors import Outage
 from worker.domain.evidence import Finding, Invariant, Remedy
+from worker.domain.texts import escaped
 from worker.domain.times import utc_text_of_ms
-from worker.ops import escaped
 from worker.settings import Settings
 
 MENDED_TOGETHER = 200

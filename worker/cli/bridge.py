@@ -9,7 +9,8 @@ from worker.bootstrap import replica
 from worker.bootstrap.bridge import add_what_is_published
 from worker.cli.shell import settings_of_environment, translated
 from worker.domain.errors import WorkerError
-from worker.ops import configure_logs, escaped
+from worker.domain.texts import escaped
+from worker.ops import configure_logs
 
 log = structlog.get_logger(__name__)
 

@@ -8,16 +8,17 @@ from typing import Any
 
 import click
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from worker.bootstrap import commands
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
 from worker.cli.streams import leave
 from worker.domain.deliveries import entry_milliseconds, is_entry_id
+from worker.domain.texts import escaped
 from worker.domain.times import utc_text_of_ms
-from worker.ops import escaped
 from worker.settings import Settings
+from worker.status import Consumer
 from worker.stream import PendingEntries, PendingEntry
-from worker.stream.information import ConsumerState
 
 PAGE_SIZE = 500
 SHOWN = 100
@@ -139,7 +140,10 @@ def pending(consumer: bytes | None, idle_ms: int | None, limit: int, *, as_json:
     settings = settings_of_environment()
     asked = Asked(consumer=consumer, idle_ms=idle_ms or 0, limit=limit + 1)
     with commands.pending_entries(settings) as source:
-        consumers = source.consumers()
+        consumers = [
+            Consumer.of(each, lease_ms=settings.lease_ms, block_ms=settings.block_ms)
+            for each in source.consumers()
+        ]
         if consumer is not None:
             consumers = [each for each in consumers if each.name == shown_name(consumer, plain=True)]
         if consumer is not None and not consumers:
@@ -187,10 +191,6 @@ def entries_of(count: int) -> str:
 HEADING = f"{'entry':<22} {'since':<24} {'idle':>12} {'times':>6}  consumer"
 
 
-def _is_gone(consumer: ConsumerState, settings: Settings) -> bool:
-    return consumer.is_gone(lease_ms=settings.lease_ms, block_ms=settings.block_ms)
-
-
 def _up_to(limit: int, pages: Iterator[list[PendingEntry]]) -> Iterator[PendingEntry | None]:
     """Yield so many entries, and None where there are more."""
     shown = 0
@@ -204,17 +204,9 @@ def _up_to(limit: int, pages: Iterator[list[PendingEntry]]) -> Iterator[PendingE
 
 
 def _print_json(
-    settings: Settings, consumers: Sequence[ConsumerState], entries: Iterator[PendingEntry | None]
+    settings: Settings, consumers: Sequence[Consumer], entries: Iterator[PendingEntry | None]
 ) -> None:
-    listed = [
-        {
-            "name": each.name,
-            "pending": each.pending,
-            "idle_ms": each.idle_ms,
-            "gone": _is_gone(each, settings),
-        }
-        for each in consumers
-    ]
+    listed = [asdict(each) for each in consumers]
     # By hand: what is pending need not fit into memory.
     click.echo(f'{{"consumers": {json.dumps(listed)},\n "entries": [', nl=False)
     more, separator = False, ""
@@ -228,14 +220,14 @@ def _print_json(
 
 
 def _print_text(
-    settings: Settings, consumers: Sequence[ConsumerState], entries: Iterator[PendingEntry | None]
+    settings: Settings, consumers: Sequence[Consumer], entries: Iterator[PendingEntry | None]
 ) -> None:
     if not consumers:
         click.echo(f"group {settings.group} on {settings.orders_stream} has no consumers, nothing is pending")
         return
     click.echo(f"{'pending':>8} {'last heard of':>15}  consumer")
     for each in consumers:
-        mark = "  GONE" if _is_gone(each, settings) else ""
+        mark = "  GONE" if each.gone else ""
         click.echo(f"{each.pending:>8} {each.idle_ms / 1000:>13.1f} s  {escaped(each.name)}{mark}")
     heading = f"\n{HEADING}"
     for entry in entries:

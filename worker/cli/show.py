@@ -19,8 +19,8 @@ from worker.cli.pending import shown_name, since
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
 from worker.domain.deliveries import Delivery, entry_milliseconds, is_entry_id
 from worker.domain.orders import Order, Undecodable, UnsoundOrder
+from worker.domain.texts import escaped
 from worker.domain.times import utc_text
-from worker.ops import escaped
 from worker.store import OrderRow
 from worker.stream import Found, StoredLetter
 from worker.stream.trail import MOST_SEARCHED

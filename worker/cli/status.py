@@ -1,11 +1,10 @@
 """`worker status`: the first thing that a person on call types."""
 
-import json
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 from rich.console import Console, Group
@@ -23,8 +22,8 @@ from worker.cli.shell import (
     translated,
 )
 from worker.domain.times import utc_text
-from worker.ops import Condition, facts_of, judge, lines_of, sentence_of
 from worker.settings import Settings
+from worker.status import document_of, judge, lines_of, printed
 
 EVERY_S = 2.0
 LEAST_S, MOST_S = 0.1, 3600.0
@@ -58,7 +57,7 @@ def status(*, every_s: float | None, as_json: bool) -> None:
         _watch(settings, every_s, as_json=as_json)
     look = Look(settings)
     if as_json:
-        click.echo(json.dumps(look.everything, indent=2))
+        click.echo(look.json(indent=2))
     elif sys.stdout.isatty():
         Console().print(look)
     else:
@@ -70,58 +69,42 @@ class Look:
     """What was found at one time, and what it means."""
 
     def __init__(self, settings: Settings) -> None:
-        self._found = snapshot(settings)
-        self._conditions = judge(facts_of(self._found))
-        self._sentence = sentence_of(self._conditions)
-        self._lines = lines_of(self._found, self._conditions)
+        found = snapshot(settings)
+        self._verdict = judge(found)
+        self._document = document_of(found, self._verdict)
+        self._lines = lines_of(found, self._verdict)
 
     @property
     def exit_code(self) -> int:
         """What the worst condition means to whoever called the command."""
-        worst = self._conditions[0]
+        worst = self._verdict.worst
         return _EXIT.get(worst.name, EXIT_FOUND) if worst.needs_person else 0
 
-    @property
-    def everything(self) -> dict[str, Any]:
+    def json(self, *, indent: int | None = None) -> str:
         """All of it, for programs."""
-        worst = self._conditions[0]
-        verdict = {
-            "sentence": self._sentence,
-            "needs_person": worst.needs_person,
-            "conditions": [_described(each) for each in self._conditions],
-        }
-        return {**self._found, "verdict": verdict}
+        return printed(self._document, indent=indent)
 
     @property
     def text(self) -> str:
         """All of it for people, where there is no terminal: one line each, however long."""
         lines = [f"{label:<14} {text}".rstrip() for label, text in self._lines]
-        return "\n".join([self._sentence, "", *lines])
+        return "\n".join([self._verdict.sentence, "", *lines])
 
     def __rich__(self) -> Group:
         """All of it for a terminal."""
-        style = "bold red" if self._conditions[0].needs_person else "bold green"
+        style = "bold red" if self._verdict.worst.needs_person else "bold green"
         table = Table.grid(padding=(0, 2))
         for label, text in self._lines:
             # Not as markup: brackets in a name are brackets.
             table.add_row(Text(label, style="dim"), Text(text, overflow="fold"))
-        return Group(Text(self._sentence, style=style), Text(), table)
-
-
-def _described(condition: Condition) -> dict[str, Any]:
-    return {
-        "name": condition.name,
-        "text": condition.text,
-        "command": condition.command,
-        "needs_person": condition.needs_person,
-    }
+        return Group(Text(self._verdict.sentence, style=style), Text(), table)
 
 
 def _watch(settings: Settings, every_s: float, *, as_json: bool) -> NoReturn:
     """Look until somebody interrupts; a server that is away is shown, and looked for again."""
     try:
         if as_json:
-            _repeat(every_s, lambda look: click.echo(json.dumps(look.everything)), settings)
+            _repeat(every_s, lambda look: click.echo(look.json()), settings)
         if not sys.stdout.isatty():
             _repeat(every_s, lambda look: click.echo(f"{_now()}\n{look.text}\n"), settings)
         with Live(auto_refresh=False) as live:

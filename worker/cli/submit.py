@@ -21,7 +21,7 @@ from worker.cli.shell import (
 )
 from worker.cli.streams import leave, say
 from worker.domain.errors import Outage
-from worker.ops import escaped
+from worker.domain.texts import escaped
 
 SUBMIT_CHUNK = 500
 MOST_LINE_BYTES = 16_777_216

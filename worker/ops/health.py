@@ -3,15 +3,19 @@
 import time
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from worker.domain.database_state import DatabaseState
 from worker.domain.errors import Outage, Refused
+from worker.domain.stream_state import StreamState
 
 log = structlog.get_logger(__name__)
+
+_Told = TypeVar("_Told")
 
 CHECK_EVERY_S = 1.0
 STALE_AFTER_S = 5.0
@@ -37,103 +41,133 @@ class Vitals(Protocol):
         """What has been done since start."""
 
 
-class Finding(Struct, frozen=True):
-    """The last answer of one server, or why there was none."""
+class LastAnswer(Struct, Generic[_Told], frozen=True):
+    """What one server told when it was asked last, or why that is nothing."""
 
-    connected: bool
     at: float
     # Until when it counts as the present.
     good_until: float = 0.0
-    details: Mapping[str, Any] = {}
+    told: _Told | None = None
     error: str | None = None
 
-
-NOT_ASKED = Finding(connected=False, at=0.0, error="not asked yet")
+    @property
+    def connected(self) -> bool:
+        """Whether it answers."""
+        return self.told is not None
 
 
 def _each_second() -> float:
     return CHECK_EVERY_S
 
 
-class Checks:
-    """Keeps one finding per server. The thread dies with the process; a stale finding counts as disconnected.
+def _as_it_was(told: _Told) -> _Told:
+    return told
 
-    A server that has answered is asked again once its pace has passed, in seconds, which may change meanwhile. Its figures may
-    be known from others before that.
+
+class Check(Generic[_Told]):
+    """Keeps what one server told last. Its thread dies with the process; a stale answer counts as none.
+
+    A server that has answered is asked again once its pace has passed, in seconds, which may change meanwhile. Something newer
+    may be known from others before that.
     """
 
     def __init__(
         self,
-        questions: Mapping[str, Callable[[], Mapping[str, Any]]],
+        server: str,
+        question: Callable[[], _Told],
         *,
-        paces: Mapping[str, Callable[[], float]] | None = None,
-        figures: Mapping[str, Callable[[], Mapping[str, Any]]] | None = None,
+        pace_s: Callable[[], float] = _each_second,
+        newest: Callable[[_Told], _Told] = _as_it_was,
     ) -> None:
-        self._questions = questions
-        self._figures = figures or {}
-        self._paces = dict.fromkeys(questions, _each_second) | dict(paces or {})
-        self._findings = dict.fromkeys(questions, NOT_ASKED)
+        self._server = server
+        self._question = question
+        self._pace_s = pace_s
+        self._newest = newest
+        self._last: LastAnswer[_Told] = LastAnswer(at=0.0, error="not asked yet")
         self._lock = Lock()
         self._over = Event()
-        self._threads = [
-            Thread(target=self._run, args=(server,), name=f"check {server}", daemon=True)
-            for server in questions
-        ]
+        self._thread = Thread(target=self._run, name=f"check {server}", daemon=True)
 
     def start(self) -> None:
-        """Begin to ask, unless that has begun; each server has its own thread, so that a silent one does not hide the other."""
-        for thread in self._threads:
-            if thread.ident is None:
-                thread.start()
+        """Begin to ask, unless that has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
 
-    def stop(self) -> None:
-        """Ask no more; return once the last answers are in, or take too long."""
-        if self._over.is_set():
-            return
+    def end(self) -> None:
+        """Ask no more."""
         self._over.set()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(timeout=LAST_ANSWER_S)
 
-    def finding(self, server: str) -> Finding:
-        """Return the last finding about a server."""
+    def wait(self) -> None:
+        """Return once the last answer is in, or takes too long."""
+        if self._thread.is_alive():
+            self._thread.join(timeout=LAST_ANSWER_S)
+
+    @property
+    def last(self) -> LastAnswer[_Told]:
+        """What it told last, or why that is nothing."""
         with self._lock:
-            found = self._findings[server]
-        if found.connected and time.monotonic() > found.good_until:
+            last = self._last
+        if last.told is None:
+            return last
+        if time.monotonic() > last.good_until:
             # Without its figures: they were true once.
-            return Finding(connected=False, at=found.at, error="has not answered lately")
-        newer = self._figures[server]() if found.connected and server in self._figures else {}
-        return replace(found, details={**found.details, **newer}) if newer else found
+            return LastAnswer(at=last.at, error="has not answered lately")
+        newest = self._newest(last.told)
+        return last if newest is last.told else replace(last, told=newest)
 
-    def ask(self, server: str) -> None:
-        """Ask one server now."""
+    def ask(self) -> None:
+        """Ask now."""
         try:
-            details = self._questions[server]()
+            told = self._question()
         except Outage as outage:
-            found = Finding(connected=False, at=time.monotonic(), error=outage.reason)
+            found = LastAnswer[_Told](at=time.monotonic(), error=outage.reason)
         except Refused as error:
-            found = Finding(connected=False, at=time.monotonic(), error=str(error))
+            found = LastAnswer(at=time.monotonic(), error=str(error))
         except Exception as error:  # noqa: BLE001  the thread must outlive whatever a check meets
-            log.warning("check failed", server=server, error=f"{type(error).__name__}: {error}")
-            found = Finding(connected=False, at=time.monotonic(), error=type(error).__name__)
+            log.warning("check failed", server=self._server, error=f"{type(error).__name__}: {error}")
+            found = LastAnswer(at=time.monotonic(), error=type(error).__name__)
         else:
             at = time.monotonic()
-            found = Finding(connected=True, at=at, good_until=at + STALE_AFTER_S, details=details)
+            found = LastAnswer(at=at, good_until=at + STALE_AFTER_S, told=told)
         with self._lock:
-            self._findings[server] = found
+            self._last = found
 
-    def _run(self, server: str) -> None:
-        self.ask(server)
-        while not self._over.wait(CHECK_EVERY_S):
-            self.look(server)
-
-    def look(self, server: str) -> None:
-        """Ask a server where that is due; else its last answer is that of the present, since it is left alone on purpose."""
+    def look(self) -> None:
+        """Ask where that is due; else its last answer is that of the present, since it is left alone on purpose."""
         now = time.monotonic()
         with self._lock:
-            found = self._findings[server]
-            due = not found.connected or now >= found.at + self._paces[server]()
+            last = self._last
+            due = not last.connected or now >= last.at + self._pace_s()
             if not due:
-                self._findings[server] = replace(found, good_until=now + STALE_AFTER_S)
+                self._last = replace(last, good_until=now + STALE_AFTER_S)
         if due:
-            self.ask(server)
+            self.ask()
+
+    def _run(self) -> None:
+        self.ask()
+        while not self._over.wait(CHECK_EVERY_S):
+            self.look()
+
+
+class Checks:
+    """Those of both servers; each has its own thread, so that a silent server does not hide the other."""
+
+    def __init__(self, redis: Check[StreamState], database: Check[DatabaseState]) -> None:
+        self.redis = redis
+        self.database = database
+        self._is_stopped = False
+
+    def start(self) -> None:
+        """Begin to ask, unless that has begun."""
+        self.redis.start()
+        self.database.start()
+
+    def stop(self) -> None:
+        """Ask no more; return once the last answers are in, or take too long. Asked again, do nothing."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        self.redis.end()
+        self.database.end()
+        self.redis.wait()
+        self.database.wait()

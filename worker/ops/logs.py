@@ -8,6 +8,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor
 
+from worker.domain.texts import escaped
 from worker.ops.output import LogOutput, standard_output
 
 # Without locals: they hold orders, and URLs with their passwords.
@@ -20,14 +21,6 @@ def _in_reading_order(_logger: object, _method: str, event: EventDict) -> EventD
     first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
     logger = event.pop("logger", None)
     return {**first, **event, "logger": logger}
-
-
-def escaped(text: str) -> str:
-    """Return a text without what a terminal would obey or take for the end of a line."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def _all_escaped(_logger: object, _method: str, event: EventDict) -> EventDict:

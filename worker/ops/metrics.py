@@ -1,13 +1,15 @@
 """Prometheus metrics, made at each scrape from the one tally; there is no second book to keep."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client.registry import Collector
 
-from worker.ops.health import Finding, Vitals
+from worker.domain.database_state import DatabaseState
+from worker.domain.stream_state import StreamState
+from worker.ops.health import LastAnswer, Vitals
 
 _COUNTERS = {
     "received": "Entries taken in hand",
@@ -25,25 +27,45 @@ _OTHER_COUNTERS = {
     "unreadable_timestamps": "Timestamps that can't be read, where WORKER_MAX_ORDER_AGE_S is set",
     "unpublished_results": "Results that could not be published on WORKER_RESULTS_CHANNEL",
 }
-_REDIS_GAUGES = {
-    "orders": "Entries in the orders stream",
-    "lag": "Entries nobody has taken yet",
-    "lost_unread": "Entries that were trimmed before the group read them",
-    "pending": "Entries taken and not acked, over all consumers",
-    "oldest_pending_age_s": "Age of the oldest pending entry in seconds",
-    "set_aside": "Entries that can be neither settled nor buried",
-    "lost_rows": "Orders whose results were published and whose rows PostgreSQL has lost",
-    "results": "Entries in the results stream",
-    "dead_letters": "Entries in the dead letter stream",
-}
+# None is what Redis can't tell: then the metric is missing.
+_STREAM_GAUGES: tuple[tuple[str, str, Callable[[StreamState], float | None]], ...] = (
+    ("orders", "Entries in the orders stream", lambda state: state.orders),
+    ("lag", "Entries nobody has taken yet", lambda state: state.lag),
+    ("lost_unread", "Entries that were trimmed before the group read them", lambda state: state.lost_unread),
+    ("pending", "Entries taken and not acked, over all consumers", lambda state: state.pending),
+    (
+        "oldest_pending_age_seconds", "Age of the oldest pending entry in seconds",
+        lambda state: state.oldest_pending_age_s,
+    ),
+    ("set_aside", "Entries that can be neither settled nor buried", lambda state: state.set_aside),
+    (
+        "lost_rows", "Orders whose results were published and whose rows PostgreSQL has lost",
+        lambda state: state.lost_rows,
+    ),
+    ("results", "Entries in the results stream", lambda state: state.results),
+    ("dead_letters", "Entries in the dead letter stream", lambda state: state.dead_letters),
+)  # fmt: skip
 
 __all__ = ["CONTENT_TYPE", "exposition"]
 
 
-def exposition(version: str, vitals: Vitals, findings: Mapping[str, Finding], *, uptime_s: float) -> bytes:
+def exposition(
+    version: str,
+    vitals: Vitals,
+    redis: LastAnswer[StreamState],
+    database: LastAnswer[DatabaseState],
+    *,
+    uptime_s: float,
+) -> bytes:
     """Return the metrics as text. No label ever holds what a producer sent."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once(list(_metrics(version, vitals, findings, uptime_s))))
+    connected = GaugeMetricFamily("execution_connected", "Whether a server answers", labels=["server"])
+    connected.add_metric(["redis"], float(redis.connected))
+    connected.add_metric(["database"], float(database.connected))
+    metrics = [*_of_worker(version, vitals, uptime_s), connected]
+    if redis.told is not None:
+        metrics += _of_streams(redis.told)
+    registry.register(_Once(metrics))
     return generate_latest(registry)
 
 
@@ -55,9 +77,7 @@ class _Once(Collector):
         return self._metrics
 
 
-def _metrics(
-    version: str, vitals: Vitals, findings: Mapping[str, Finding], uptime_s: float
-) -> Iterable[Metric]:
+def _of_worker(version: str, vitals: Vitals, uptime_s: float) -> Iterable[Metric]:
     counts = vitals.counts()
     for name, meaning in _COUNTERS.items():
         yield CounterMetricFamily(f"execution_orders_{name}", meaning, value=counts[name])
@@ -76,12 +96,10 @@ def _metrics(
         value=vitals.sign_of_life_age_s,
     )
     yield InfoMetricFamily("execution_worker", "The running version", value={"version": version})
-    connected = GaugeMetricFamily("execution_connected", "Whether a server answers", labels=["server"])
-    for server, finding in findings.items():
-        connected.add_metric([server], float(finding.connected))
-    yield connected
-    redis = findings["redis"].details
-    for name, meaning in _REDIS_GAUGES.items():
-        if redis.get(name) is not None:
-            metric = name.removesuffix("_s") + "_seconds" if name.endswith("_age_s") else name
-            yield GaugeMetricFamily(f"execution_stream_{metric}", meaning, value=redis[name])
+
+
+def _of_streams(state: StreamState) -> Iterable[Metric]:
+    for name, meaning, of in _STREAM_GAUGES:
+        value = of(state)
+        if value is not None:
+            yield GaugeMetricFamily(f"execution_stream_{name}", meaning, value=value)

@@ -1,11 +1,10 @@
 """The five pages: what each shows, and with which status."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -14,8 +13,9 @@ from msgspec import Struct
 
 from worker.domain.errors import Outage, Refused
 from worker.domain.times import utc_text
-from worker.ops.health import Checks, Vitals
+from worker.ops.health import Checks, LastAnswer, Vitals
 from worker.ops.metrics import CONTENT_TYPE, exposition
+from worker.status import Document, document_of_database, document_of_streams, printed
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +23,7 @@ SERVICE = "execution-worker"
 ORDERS_LIMIT = 100
 DEFAULT_ORDERS_LIMIT = 20
 _JSON = "application/json"
+_Told = TypeVar("_Told")
 # What is not counted in orders.
 _STATS = {
     name: name
@@ -64,7 +65,7 @@ class Views:
         checks: Checks,
         *,
         stale_after_s: float,
-        recent_orders: Callable[[int], Any],
+        recent_orders: Callable[[int], Struct],
     ) -> None:
         self._identity = identity
         self._vitals = vitals
@@ -90,18 +91,17 @@ class Views:
 
     def ready(self, _query: str = "") -> Page:
         """Whether orders are being worked on, and if not, why."""
-        reasons = []
-        for server in ("redis", "database"):
-            finding = self._checks.finding(server)
-            if not finding.connected:
-                reasons.append(f"{server}: {finding.error}")
-        redis = self._checks.finding("redis")
-        if redis.connected and not redis.details.get("group_exists"):
+        redis, database = self._checks.redis.last, self._checks.database.last
+        reasons = [
+            f"{server}: {error}"
+            for server, error in (("redis", redis.error), ("database", database.error))
+            if error is not None
+        ]
+        if redis.told is not None and not redis.told.group_exists:
             reasons.append("redis: the consumer group is missing")
-        schema = self._checks.finding("database").details.get("schema")
-        if schema in {"behind", "obstructed"}:
-            obstructed = ", and something is in the way of migrating it" if schema == "obstructed" else ""
-            reasons.append(f"database: the schema is behind{obstructed}")
+        if database.told is not None and not database.told.schema.is_usable:
+            way = ", and something is in the way of migrating it" if database.told.schema.obstacle else ""
+            reasons.append(f"database: the schema is behind{way}")
         if self._vitals.state != "running":
             reasons.append(self._vitals.outage or self._vitals.state)
         reasons = list(dict.fromkeys(reasons))
@@ -120,7 +120,8 @@ class Views:
                 "start_time": utc_text(self._started_at),
                 "uptime_seconds": round(self._uptime_s, 3),
             },
-            **{server: self._server(server) for server in ("redis", "database")},
+            "redis": _server(self._checks.redis.last, document_of_streams),
+            "database": _server(self._checks.database.last, document_of_database),
         }
         return _page(HTTPStatus.OK, body)
 
@@ -129,7 +130,8 @@ class Views:
         body = exposition(
             self._identity.version,
             self._vitals,
-            {server: self._checks.finding(server) for server in ("redis", "database")},
+            self._checks.redis.last,
+            self._checks.database.last,
             uptime_s=self._uptime_s,
         )
         return Page(HTTPStatus.OK, body, CONTENT_TYPE)
@@ -141,7 +143,7 @@ class Views:
             return _page(
                 HTTPStatus.BAD_REQUEST, {"error": f"limit must be a whole number from 1 to {ORDERS_LIMIT}"}
             )
-        if not self._checks.finding("database").connected:
+        if not self._checks.database.last.connected:
             return _page(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database does not answer"})
         try:
             found = self._recent_orders(limit)
@@ -157,14 +159,15 @@ class Views:
     def _uptime_s(self) -> float:
         return time.monotonic() - self._started
 
-    def _server(self, server: str) -> dict[str, Any]:
-        finding = self._checks.finding(server)
-        shown = {"connected": finding.connected, **finding.details}
-        return shown if finding.connected else {**shown, "error": finding.error}
+
+def _server(last: LastAnswer[_Told], document_of: Callable[[_Told], Document]) -> Document:
+    if last.told is None:
+        return {"connected": False, "error": last.error}
+    return {"connected": True, **document_of(last.told)}
 
 
-def _page(status: HTTPStatus, body: Mapping[str, Any]) -> Page:
-    return Page(status, json.dumps(body, indent=2).encode() + b"\n")
+def _page(status: HTTPStatus, body: Document) -> Page:
+    return Page(status, printed(body, indent=2).encode() + b"\n")
 
 
 def _stat(name: str) -> str:

@@ -7,6 +7,8 @@ record theirs. It is read here and never written: replicas of the last version g
 from msgspec import Struct
 from sqlalchemy import Connection, column, select, table, text
 
+from worker.domain.database_state import Obstacle
+
 VERSION_TABLE = "orders_worker_version"
 LAST_VERSION_TABLE = "alembic_version"
 _LAST_VERSION = ["0001"]
@@ -91,17 +93,6 @@ class _Ground(Struct, frozen=True):
             return [f"{LAST_VERSION_TABLE}, which can't be read"]
         said = " and ".join(map(repr, self.revisions))
         return [f"table {LAST_VERSION_TABLE} at revision {said}"] if said else []
-
-
-class Obstacle(Struct, frozen=True):
-    """What is in the way of the worker's tables, and the SQL that shows the worker a way round it."""
-
-    what: str
-    remedy: str
-
-    def __str__(self) -> str:
-        """Both in one line."""
-        return f"{self.what}: {self.remedy}"
 
 
 def is_built_on(connection: Connection) -> bool:

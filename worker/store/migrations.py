@@ -5,9 +5,10 @@ from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, PendingRollbackError
 
+from worker.domain.database_state import SchemaState
 from worker.store.engine import Database
 from worker.store.ground import LAST_VERSION_TABLE, VERSION_TABLE
-from worker.store.schema import SchemaState, location, require_way, schema_state, standing_on
+from worker.store.schema import location, require_way, schema_state, standing_on
 from worker.store.tables import metadata
 from worker.store.turns import Waiting, turn
 

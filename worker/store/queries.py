@@ -1,6 +1,6 @@
 """What people and pages ask the database; reads only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,6 +9,7 @@ import structlog
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, func, select, text
 
+from worker.domain.database_state import Outcomes, TablesState
 from worker.domain.errors import Refused
 from worker.domain.fleets import Fleet
 from worker.store.engine import Database
@@ -74,36 +75,6 @@ class OrderRow(Struct, frozen=True):
     source: str
 
 
-class StoreState(Struct, frozen=True):
-    """The database of one deployment. Counts above 10,000 are PostgreSQL's own estimate.
-
-    `may_change_rows` names what others have made that may store rows otherwise than they are written, or not at all;
-    `volatile` the settings, and the unlogged tables, by which the server may lose what it has committed.
-    """
-
-    version: str
-    volatile: str
-    orders: int
-    trades: int
-    counts_exact: bool
-    may_change_rows: list[str] = []
-
-
-class Outcomes(Struct, frozen=True):
-    """Rows by status, of the last hour, or of its newest 100,000 where these are not `all`; and those without an outcome.
-
-    `submitted` are the orders among those asked about that were handed to a venue which has not answered, one of
-    them by name.
-    """
-
-    last_hour: Mapping[str, int]
-    all: bool
-    submitted: int
-    oldest_submitted_age_s: float | None
-    a_submitted: str | None
-    last_recorded_age_s: float | None
-
-
 class StoreInspector:
     """Asks PostgreSQL about the rows. Raises Outage where it does not answer."""
 
@@ -146,7 +117,7 @@ class StoreInspector:
                     return OrderRow(*found)
         return None
 
-    def state(self) -> StoreState:
+    def state(self) -> TablesState:
         """Return how many rows there are; bounded in cost however many that is."""
         with self._database.transaction() as connection:
             version, volatile = connection.execute(_SERVER).one()
@@ -161,7 +132,7 @@ class StoreInspector:
                 counts[table.name] = count
             suspects = suspects_on(connection)
         short = str(version).partition(" ")[0]
-        return StoreState(short, volatile, counts["orders"], counts["trades"], exact, suspects)
+        return TablesState(short, volatile, counts["orders"], counts["trades"], exact, tuple(suspects))
 
     def outcomes(self, pending: Sequence[str]) -> Outcomes:
         """Return what became of the orders of the last hour, and what stands of those whose entries are pending.

@@ -1,37 +1,19 @@
 """Where a database stands against the revisions this version knows. Without alembic, which a replica never needs."""
 
-from enum import Enum
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from msgspec import Struct
 from sqlalchemy import Connection, column, func, select, table
 
+from worker.domain.database_state import SchemaStanding, SchemaState
 from worker.domain.errors import ConfigurationError, SchemaBehind
 from worker.store.engine import Database
-from worker.store.ground import VERSION_TABLE, Obstacle, obstacle
+from worker.store.ground import VERSION_TABLE, obstacle
 
 _versions = table(VERSION_TABLE, column("version_num"))
 _is_there = select(func.to_regclass(_versions.name).is_not(None))
 _heads = select(_versions.c.version_num)
-
-
-class SchemaState(Enum):
-    """Where a database stands against the revisions this version knows."""
-
-    CURRENT = "current"
-    BEHIND = "behind"
-    NEWER = "newer"
-    # It can't be migrated either before a person has mended it.
-    OBSTRUCTED = "obstructed"
-
-
-class Standing(Struct, frozen=True):
-    """The state of the schema, and where it is OBSTRUCTED, by what."""
-
-    state: SchemaState
-    obstacle: Obstacle | None = None
 
 
 @cache
@@ -52,7 +34,7 @@ def schema_state(database: Database) -> SchemaState:
     return standing(database).state
 
 
-def standing(database: Database) -> Standing:
+def standing(database: Database) -> SchemaStanding:
     """The same, with what is in the way."""
     with database.transaction() as connection:
         found = standing_on(connection)
@@ -62,17 +44,17 @@ def standing(database: Database) -> Standing:
     return found
 
 
-def standing_on(connection: Connection) -> Standing:
+def standing_on(connection: Connection) -> SchemaStanding:
     """The same, within a transaction."""
     here = _recorded(connection)
     state = _state(here)
     in_the_way = obstacle(connection, recorded=bool(here)) if state is SchemaState.BEHIND else None
     if in_the_way is None:
-        return Standing(state)
+        return SchemaStanding(state)
     if _recorded(connection) != here:
         # Somebody has migrated meanwhile: the tables that are in the way are ours.
         return standing_on(connection)
-    return Standing(SchemaState.OBSTRUCTED, in_the_way)
+    return SchemaStanding(SchemaState.OBSTRUCTED, in_the_way)
 
 
 def _recorded(connection: Connection) -> set[str]:
@@ -97,7 +79,7 @@ def require_current(database: Database) -> SchemaState:
     return found.state
 
 
-def require_way(found: Standing) -> None:
+def require_way(found: SchemaStanding) -> None:
     """Raise ConfigurationError where something is in the way of the tables."""
     if found.obstacle is not None:
         raise ConfigurationError(str(found.obstacle))

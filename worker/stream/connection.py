@@ -32,10 +32,6 @@ _LOST = ("NOGROUP", "UNBLOCKED the stream key no longer exists")
 _FULL = "OOM command not allowed"
 
 
-# Holds what a repair has made pending again, until a replica claims it.
-REPAIR_CONSUMER = "repair"
-
-
 class GroupLost(Exception):
     """The stream or its group is gone: make it anew at 0, the inbox absorbs what comes again."""
 

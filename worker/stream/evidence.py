@@ -94,22 +94,19 @@ class StreamEvidence:
         """Return the id that was given to a result last, `0-0` where there was none."""
         with outages():
             found = self._information.results()
-        return text(found["last-generated-id"]) if found else BEGINNING
+        return BEGINNING if found is None else found.last_id
 
     def results_lost_until_ms(self) -> int:
         """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
         with outages():
             found = self._information.results()
-        if not found:
+        if found is None:
             return 0
-        first, last = found.get("first-entry"), text(found["last-generated-id"])
-        kept_from = entry_milliseconds(text(first[0]) if first else last)
-        if "entries-added" not in found:
+        kept_from = entry_milliseconds(found.first_id or found.last_id)
+        if found.added is None or found.deleted_id is None:
             # Before 7.0 nobody counts.
             return kept_from
-        deleted = entry_milliseconds(text(found["max-deleted-entry-id"]))
-        nothing_gone = int(found["entries-added"]) == int(found["length"])
-        return 0 if nothing_gone else max(kept_from, deleted)
+        return 0 if found.added == found.length else max(kept_from, entry_milliseconds(found.deleted_id))
 
     def result(self, result_id: str) -> tuple[bytes, ...]:
         """Return the fields of one result, none where it is gone."""

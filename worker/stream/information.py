@@ -1,58 +1,64 @@
 """What XINFO says of the orders stream, its groups and consumers, and of the results, in whichever form the server sends it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import redis
 from msgspec import Struct
 
-from worker.stream.connection import REPAIR_CONSUMER, RedisLink, RedisNames, text
+from worker.domain.stream_state import ConsumerState
+from worker.stream.connection import RedisLink, RedisNames, text
 
 NOT_KNOWN = "not known"
 _YES_OR_NO = {"0": "no", "1": "yes", None: None}
 
 
-class ConsumerState(Struct, frozen=True):
-    """One consumer of the group: how much it holds, and how long ago it last asked for anything."""
+class StreamDetails(Struct, frozen=True):
+    """What is known of a stream, which may be empty. Before 7.0 nobody counts what was added, nor notes what was deleted last."""
+
+    length: int
+    first_id: str | None
+    last_id: str
+    added: int | None
+    deleted_id: str | None
+
+
+class GroupDetails(Struct, frozen=True):
+    """What is known of a group.
+
+    How many entries it has `read`, and its `lag`, those that it has not, are None where the server can't tell, or says less
+    than none.
+    """
 
     name: str
     pending: int
-    idle_ms: int
-
-    @property
-    def is_replica(self) -> bool:
-        """Whether it is a worker, or was: what a repair has made pending is held by nobody who works."""
-        return self.name != REPAIR_CONSUMER
-
-    def is_gone(self, *, lease_ms: int, block_ms: int) -> bool:
-        """Whether it was not heard of for longer than any that is at work: its process has ended, hangs, or is cut off.
-
-        At work it asks at every read, and every quarter of a lease, when it renews and scans.
-        """
-        return self.idle_ms > 2 * max(lease_ms, block_ms)
+    delivered_id: str
+    read: int | None
+    lag: int | None
 
 
 class StreamInformation:
-    """Asks XINFO. What does not exist, or is gone since it was asked for, is empty. Raises redis-py's errors."""
+    """Asks XINFO. What does not exist, or is gone since it was asked for, is None, or not among many. Raises redis-py's errors."""
 
     def __init__(self, link: RedisLink, names: RedisNames) -> None:
         self._link = link
         self._names = names
 
-    def stream(self) -> dict[str, Any]:
+    def stream(self) -> StreamDetails | None:
         """Return what is known of the stream."""
-        return _named(self._ask("STREAM", self._names.orders))
+        return _stream(_named(self._ask("STREAM", self._names.orders)))
 
-    def results(self) -> dict[str, Any]:
+    def results(self) -> StreamDetails | None:
         """Return what is known of the results."""
-        return _named(self._ask("STREAM", self._names.results))
+        return _stream(_named(self._ask("STREAM", self._names.results)))
 
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[GroupDetails]:
         """Return what is known of every group of the stream."""
-        return [_named(each) for each in self._ask("GROUPS", self._names.orders)]
+        return [group_details(_named(each)) for each in self._ask("GROUPS", self._names.orders)]
 
-    def group(self) -> dict[str, Any]:
+    def group(self) -> GroupDetails | None:
         """Return what is known of the group."""
-        return next((each for each in self.groups() if text(each["name"]) == self._names.group), {})
+        return next((each for each in self.groups() if each.name == self._names.group), None)
 
     def consumers(self) -> list[ConsumerState]:
         """Return the consumers of the group."""
@@ -68,10 +74,34 @@ class StreamInformation:
             raise
 
 
-def known_lag(group: dict[str, Any]) -> int | None:
-    """Return how many entries the group has not read; None where the server can't tell, or says less than none."""
-    lag = group.get("lag")
+def group_details(told: Mapping[str, Any]) -> GroupDetails:
+    """Return what a server has told of a group."""
+    read = told.get("entries-read")
+    return GroupDetails(
+        name=text(told["name"]),
+        pending=int(told["pending"]),
+        delivered_id=text(told["last-delivered-id"]),
+        read=None if read is None else int(read),
+        lag=_known_lag(told.get("lag")),
+    )
+
+
+def _known_lag(lag: int | None) -> int | None:
     return None if lag is None or int(lag) < 0 else int(lag)
+
+
+def _stream(told: Mapping[str, Any]) -> StreamDetails | None:
+    if not told:
+        return None
+    first = told.get("first-entry")
+    added, deleted_id = told.get("entries-added"), told.get("max-deleted-entry-id")
+    return StreamDetails(
+        length=int(told["length"]),
+        first_id=text(first[0]) if first else None,
+        last_id=text(told["last-generated-id"]),
+        added=None if added is None else int(added),
+        deleted_id=None if deleted_id is None else text(deleted_id),
+    )
 
 
 def information(link: RedisLink, section: str) -> dict[str, str]:

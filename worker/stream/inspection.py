@@ -3,42 +3,17 @@
 import time
 from typing import Any
 
-from msgspec import Struct
-
 from worker.domain.deliveries import entry_milliseconds
+from worker.domain.stream_state import StreamState
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.information import (
-    ConsumerState,
+    GroupDetails,
+    StreamDetails,
     StreamInformation,
     evicting_policy,
-    known_lag,
     version,
     volatile,
 )
-
-
-class StreamState(Struct, frozen=True):
-    """The streams of one deployment.
-
-    `lag` is None where the server can't tell (before 7.0, after deletions, or where it counts below zero), `lost_unread` before 7.0,
-    `eviction`, the policy by which it may evict orders, and `volatile`, the setting by which it may lose them, where it may not be asked.
-    """
-
-    version: str
-    eviction: str | None
-    volatile: str | None
-    group_exists: bool
-    orders: int
-    lag: int | None
-    lost_unread: int | None
-    pending: int
-    oldest_pending_age_s: float | None
-    set_aside: int
-    a_set_aside: str | None
-    lost_rows: int
-    results: int
-    dead_letters: int
-    consumers: tuple[ConsumerState, ...]
 
 
 class StreamInspector:
@@ -56,16 +31,15 @@ class StreamInspector:
             group = self._information.group()
             stream = self._information.stream()
             set_aside = self._call("ZREVRANGE", names.set_aside, "0", "0")
-            last_id = text(stream.get("last-generated-id", b""))
             return StreamState(
                 version=version(self._link),
                 eviction=evicting_policy(self._link),
                 volatile=volatile(self._link),
-                group_exists=bool(group),
+                group_exists=group is not None,
                 orders=self._length(names.orders),
-                lag=_lag(group, last_id) if group else None,
-                lost_unread=self._lost() if "entries-added" in stream else None,
-                pending=int(group["pending"]) if group else 0,
+                lag=_lag(group, stream) if group else None,
+                lost_unread=None if stream is None or stream.added is None else self._lost(),
+                pending=group.pending if group else 0,
                 oldest_pending_age_s=self._oldest_pending_age() if group else None,
                 set_aside=int(self._call("ZCARD", names.set_aside)),
                 a_set_aside=text(set_aside[0]) if set_aside else None,
@@ -93,7 +67,6 @@ class StreamInspector:
         return None if oldest is None else max(0.0, time.time() - entry_milliseconds(text(oldest)) / 1000)
 
 
-def _lag(group: dict[str, Any], last_id: str) -> int | None:
-    if text(group["last-delivered-id"]) == last_id:
-        return 0
-    return known_lag(group)
+def _lag(group: GroupDetails, stream: StreamDetails | None) -> int | None:
+    has_read_all = stream is not None and group.delivered_id == stream.last_id
+    return 0 if has_read_all else group.lag

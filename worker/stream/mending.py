@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from worker.domain.deliveries import Restoration
 from worker.domain.errors import Outage
+from worker.domain.stream_state import REPAIR_CONSUMER
 from worker.stream.clock import ServerClock
-from worker.stream.connection import REPAIR_CONSUMER, GroupLost, RedisLink, RedisNames, outages, text
+from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.orders import packed
 from worker.stream.scripts import source
 from worker.stream.unpublished import Unpublished

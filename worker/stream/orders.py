@@ -344,7 +344,7 @@ class OrderStream:
         limits: list[str | int] = [keep_from, most_results, MOST_LET_GO_AT_ONCE, self._marks_stay_ms]
         with outages():
             # A group that is made after this has nothing noted yet.
-            groups = {names.group, *(text(each["name"]) for each in self._information.groups())}
+            groups = {names.group, *(each.name for each in self._information.groups())}
             orders, marks, results, more = self._retain(
                 keys + [names.trimmed_of(group) for group in groups],
                 [names.group, *limits, self._clock.in_scripts()],

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from worker.domain.deliveries import following
+from worker.domain.stream_state import ConsumerState
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
-from worker.stream.information import ConsumerState, StreamInformation
+from worker.stream.information import StreamInformation
 from worker.stream.scripts import source
 
 

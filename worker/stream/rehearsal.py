@@ -2,12 +2,12 @@
 
 import time
 
-import msgspec
 import structlog
 
 from worker.domain.deliveries import BEGINNING, Restoration, Settlement
 from worker.domain.errors import Outage
 from worker.domain.evidence import LostRow
+from worker.domain.stream_state import StreamState
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
 from worker.stream.evidence import StreamEvidence
 from worker.stream.figures import Figures
@@ -99,9 +99,7 @@ class Rehearsal:
         names = self._names
         self._stage.retain(keep_ms=1, most_results=1)
         count = StreamInspector(self._link, names).state
-        figures = Figures(
-            self._link, names, _PROBE, lambda: msgspec.to_builtins(count()), every_s=lambda: 0.0
-        )
+        figures = Figures(self._link, names, _PROBE, StreamState, count, every_s=lambda: 0.0)
         for _ in range(2):
             figures.read()
         with outages():

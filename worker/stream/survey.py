@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
-from msgspec import Struct
 
 from worker.domain.deliveries import BEGINNING, entry_milliseconds, entry_order, following, size_of
+from worker.domain.stream_state import Kept, LastRepair, OldestPending, Survey, Waiting
 from worker.stream.clock import ServerClock
 from worker.stream.connection import RedisLink, RedisNames, outages, text
-from worker.stream.information import StreamInformation, known_lag
+from worker.stream.information import GroupDetails, StreamDetails, StreamInformation
 from worker.stream.paging import pages
 
 MOST_COUNTED = 20_000
@@ -18,57 +18,6 @@ MOST_PENDING_LOOKED_AT = 1000
 # A replica claims what was untouched for one lease at its next scan. What was untouched for this many is stuck.
 STUCK_LEASES = 3
 MOST_SHOWN = 200
-
-
-class Waiting(Struct, frozen=True):
-    """Entries that nobody has taken yet; at least so many where the number is not `exact`."""
-
-    waiting: int = 0
-    waiting_exact: bool = True
-    oldest_waiting_age_s: float | None = None
-
-
-class OldestPending(Struct, frozen=True):
-    """The first pending entries by id: how many of them nobody has touched for several leases."""
-
-    entry_ids: tuple[str, ...] = ()
-    stuck: int = 0
-    longest_untouched_s: float | None = None
-
-
-class Kept(Struct, frozen=True):
-    """What retention has left; the horizon is the age below which settled marks are kept, None before any has gone."""
-
-    first_order_age_s: float | None
-    settled_marks: int
-    horizon_age_s: float | None
-    trimmed_pending: int
-
-
-class LastRepair(Struct, frozen=True):
-    """The last repair that came to its end, in its own words; empty where it did not say."""
-
-    at: str
-    by: str
-    how: str
-    looked_at: str
-    published: str
-    buried: str
-    made_pending: str
-    left_alone: str
-    skipped: str
-
-
-class Survey(Struct, frozen=True):
-    """The streams of one deployment, looked at for longer. Not of one instant."""
-
-    waiting: Waiting
-    oldest: OldestPending
-    lost_unnoticed: int
-    unknown_results: int
-    kept: Kept
-    repairs_running: int
-    last_repair: LastRepair | None
 
 
 class Surveyor:
@@ -85,33 +34,31 @@ class Surveyor:
         with outages():
             now_ms = ServerClock(self._link).now_ms()
             stream = self._information.stream()
-            group = self._information.group() if stream else {}
+            group = self._information.group() if stream else None
             return Survey(
-                waiting=self._waiting(stream, group, now_ms) if group else Waiting(),
+                waiting=self._waiting(stream, group, now_ms) if stream and group else Waiting(),
                 oldest=self._oldest_pending() if group else OldestPending(),
-                lost_unnoticed=self._lost_unnoticed(stream, group) if group else 0,
+                lost_unnoticed=self._lost_unnoticed(stream, group) if stream and group else 0,
                 unknown_results=int(self._link.call("ZCARD", self._names.unknown)),
                 kept=self._kept(stream, now_ms),
                 repairs_running=int(self._link.call("ZCOUNT", self._names.repairs, now_ms, "+inf")),
                 last_repair=self._last_repair(),
             )
 
-    def _waiting(self, stream: dict[str, Any], group: dict[str, Any], now_ms: int) -> Waiting:
-        delivered, length = text(group["last-delivered-id"]), int(stream["length"])
-        if delivered == text(stream["last-generated-id"]):
+    def _waiting(self, stream: StreamDetails, group: GroupDetails, now_ms: int) -> Waiting:
+        if group.delivered_id == stream.last_id:
             return Waiting()
-        after = following(delivered)
+        after = following(group.delivered_id)
         if after is None:
             return Waiting()
         oldest = self._link.call("XRANGE", self._names.orders, after, "+", "COUNT", 1)
         if not oldest:
             return Waiting()
         age_s = _age_s(now_ms, text(oldest[0][0]))
-        if entry_order(text(stream["first-entry"][0])) > entry_order(delivered):
-            return Waiting(length, True, age_s)
-        lag = known_lag(group)
-        if lag is not None:
-            return Waiting(min(lag, length), True, age_s)
+        if not _has_read_into(stream, group):
+            return Waiting(stream.length, True, age_s)
+        if group.lag is not None:
+            return Waiting(min(group.lag, stream.length), True, age_s)
         return Waiting(*self._counted(after), age_s)
 
     def _counted(self, after: str) -> tuple[int, bool]:
@@ -142,31 +89,28 @@ class Surveyor:
             longest_untouched_s=max(idle) / 1000 if idle else None,
         )
 
-    def _kept(self, stream: dict[str, Any], now_ms: int) -> Kept:
-        first, settled = stream.get("first-entry"), self._names.settled
+    def _kept(self, stream: StreamDetails | None, now_ms: int) -> Kept:
+        first_id, settled = None if stream is None else stream.first_id, self._names.settled
         facts = map(text, self._link.call("ZRANGEBYSCORE", settled, "+inf", "+inf"))
         horizon = dict(fact.split("=", 1) for fact in facts if "=" in fact).get("horizon")
         return Kept(
-            first_order_age_s=_age_s(now_ms, text(first[0])) if first else None,
+            first_order_age_s=None if first_id is None else _age_s(now_ms, first_id),
             settled_marks=int(self._link.call("ZCOUNT", settled, "-inf", "(+inf")),
             horizon_age_s=None if horizon is None else max(0.0, now_ms - float(horizon)) / 1000,
             trimmed_pending=int(self._link.call("ZCARD", self._names.trimmed)),
         )
 
-    def _lost_unnoticed(self, stream: dict[str, Any], group: dict[str, Any]) -> int:
+    def _lost_unnoticed(self, stream: StreamDetails, group: GroupDetails) -> int:
         """Return how many entries were trimmed unread since a replica last counted them, as lost.lua will count."""
-        read, first = group.get("entries-read"), stream["first-entry"]
-        delivered = text(group["last-delivered-id"])
-        if "entries-added" not in stream:
+        if stream.added is None or _has_read_into(stream, group):
             return 0
-        if first and entry_order(text(first[0])) <= entry_order(delivered):
-            return 0
-        if read is None and delivered == BEGINNING and not self._anything_settled():
+        read = group.read
+        if read is None and group.delivered_id == BEGINNING and not self._anything_settled():
             read = 0
         if read is None:
             return 0
-        unread = 0 if delivered == text(stream["last-generated-id"]) else int(stream["length"])
-        return max(0, int(stream["entries-added"]) - unread - int(read))
+        unread = 0 if group.delivered_id == stream.last_id else stream.length
+        return max(0, stream.added - unread - read)
 
     def _anything_settled(self) -> bool:
         names = self._names
@@ -179,6 +123,11 @@ class Surveyor:
         if not any(said):
             return None
         return LastRepair(*("" if each is None else text(each)[:MOST_SHOWN] for each in said))
+
+
+def _has_read_into(stream: StreamDetails, group: GroupDetails) -> bool:
+    """Whether the first entry that is there has been read."""
+    return stream.first_id is not None and entry_order(stream.first_id) <= entry_order(group.delivered_id)
 
 
 def _age_s(now_ms: int, entry_id: str) -> float:

@@ -1,7 +1,7 @@
 """Servers that may lose what they have acknowledged: told in the log, by `status` and on /status, and no reason to leave."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from tests.commands import command
 from tests.faults.environment.site import Site
 from tests.faults.environment.trial import page
 from tests.harness import Deployment, Servers, eventually, numbered_orders
-from tests.inprocess import running
+from tests.inprocess import running, seen
 from worker.bootstrap.commands import migrate
+from worker.bootstrap.replica import Replica
 
 TOLD = {
     "redis": "redis may lose what it has acknowledged",
@@ -41,17 +42,25 @@ def without_fsync(site: Site, tmp_path: Path) -> Iterator[Deployment]:
     server.stop()
 
 
+VOLATILE: dict[str, Callable[[Replica], str | None]] = {
+    "redis": lambda made: seen(made.checks.redis, lambda state: state.volatile),
+    "database": lambda made: seen(
+        made.checks.database, lambda state: None if state.tables is None else state.tables.volatile
+    ),
+}
+
+
 def assert_told(deployment: Deployment, server: str, setting: str) -> None:
     """Assert that a replica works and tells of a setting, everywhere and once."""
     deployment.submit(numbered_orders(1))
     with capture_logs() as logged, running(deployment) as made:
         eventually(deployment.all_settled)
-        eventually(lambda: made.checks.finding(server).details.get("volatile") == setting)
+        eventually(lambda: VOLATILE[server](made) == setting)
         status, body = page(made, "/status")
         assert json.loads(body)[server]["volatile"] == setting
         eventually(lambda: page(made, "/ready")[0] == 200)
-        looked = made.checks.finding(server)
-        eventually(lambda: made.checks.finding(server) is not looked)
+        asked_at = last_asked(made, server)
+        eventually(lambda: last_asked(made, server) > asked_at)
 
     shown = command(deployment, "status")
     assert status == 200
@@ -59,6 +68,10 @@ def assert_told(deployment: Deployment, server: str, setting: str) -> None:
     assert shown.exit_code == 1
     assert shown.stdout.startswith("Needs you: ")
     assert f"may lose what it has acknowledged ({setting})" in shown.stdout.splitlines()[0]
+
+
+def last_asked(made: Replica, server: str) -> float:
+    return (made.checks.redis if server == "redis" else made.checks.database).last.at
 
 
 @pytest.mark.parametrize("setting", ["appendonly no", "appendfsync no", "no-appendfsync-on-rewrite yes"])
@@ -111,8 +124,8 @@ def test_tables_that_a_crash_of_postgresql_empties_are_told_of(
 
 
 def test_what_changes_while_a_replica_works_is_told_each_time(site: Site) -> None:
-    def volatile() -> Any:
-        return made.checks.finding("redis").details.get("volatile")
+    def volatile() -> str | None:
+        return VOLATILE["redis"](made)
 
     with capture_logs() as logged, running(site.workers) as made:
         for _ in range(2):
@@ -130,8 +143,8 @@ def test_redis_that_nobody_may_ask_is_not_known_to_keep_orders_and_all_is_well(
     site.acl(*(f"-{each}" for each in denied))
 
     with running(site.workers) as made:
-        eventually(lambda: made.checks.finding("redis").connected)
-        assert made.checks.finding("redis").details["volatile"] is None
+        eventually(lambda: made.checks.redis.last.connected)
+        assert seen(made.checks.redis, lambda state: [state.volatile]) == [None]
         eventually(lambda: page(made, "/ready")[0] == 200)
         shown = command(site.workers, "status")
 

@@ -53,9 +53,10 @@ def test_command_that_only_tells_of_the_server_is_not_needed(site: Site, command
     site.deployment.submit(numbered_orders(1))
 
     with running(site.workers) as made:
-        made.checks.ask("redis")
-        finding = made.checks.finding("redis")
+        made.checks.redis.ask()
+        last = made.checks.redis.last
 
-    assert (finding.connected, finding.error) == (True, None)
+    assert last.told is not None
+    assert last.error is None
     if command == "info":
-        assert finding.details["version"] == "not known"
+        assert last.told.version == "not known"

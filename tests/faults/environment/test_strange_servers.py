@@ -17,7 +17,7 @@ from local.redis import find_redis
 from tests.faults.environment.site import Site
 from tests.faults.environment.test_start import CONFIGURATION, start
 from tests.harness import Deployment, Servers, eventually
-from tests.inprocess import running
+from tests.inprocess import running, seen
 from tests.skips import Reason, skip
 from worker.bootstrap.commands import migrate
 from worker.domain.errors import ConfigurationError, Outage
@@ -120,9 +120,9 @@ def test_redis_that_comes_to_evict_orders_is_told_of_and_no_reason_to_leave(site
         running(site.workers) as made,
         site.configured(maxmemory_policy="allkeys-lru", maxmemory=1_000_000_000),
     ):
-        eventually(lambda: made.checks.finding("redis").details.get("eviction") == "allkeys-lru")
+        eventually(lambda: seen(made.checks.redis, lambda state: state.eviction) == "allkeys-lru")
 
-        assert made.checks.finding("redis").connected
+        assert made.checks.redis.last.connected
         assert not made.worker.drain.requested
 
 
@@ -131,9 +131,10 @@ def test_policy_that_nobody_may_ask_for_is_no_reason_to_leave(site: Site, denied
     site.acl(*(f"-{command}" for command in denied))
 
     with running(site.workers) as made:
-        eventually(lambda: made.checks.finding("redis").connected)
+        eventually(lambda: made.checks.redis.last.connected)
 
-        assert made.checks.finding("redis").details["eviction"] == ("" if len(denied) == 1 else None)
+        policy = seen(made.checks.redis, lambda state: [state.eviction])
+        assert policy == ["" if len(denied) == 1 else None]
 
 
 def test_standby_is_refused(tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,14 +35,8 @@ FLAT_BYTES = 300_000
 @pytest.fixture
 def shown() -> Shown:
     made = Shown()
-    answered(made)
+    made.ask()
     return made
-
-
-def answered(shown: Shown) -> None:
-    """Let both servers have answered just now."""
-    for server in shown.answers:
-        shown.checks.ask(server)
 
 
 @pytest.fixture
@@ -76,7 +70,7 @@ def test_no_bytes_bring_a_page_that_fails_or_keep_the_server_from_the_next_clien
     try:
         for first in range(0, len(every), TOGETHER):
             wave = every[first : first + TOGETHER]
-            answered(shown)
+            shown.ask()
             raws = [request(drawn("request", number)) for number in wave]
             for number, raw, client in zip(wave, raws, exchange(server.port, raws), strict=True):
                 with case(number, raw):
@@ -103,12 +97,12 @@ def test_pages_of_a_worker_in_trouble_answer_503_where_documented_and_nothing_wo
     server: HttpServer, shown: Shown
 ) -> None:
     shown.vitals.sign_of_life_age_s = 1e6
-    shown.answers["database"] = Outage("postgresql", "gone")
+    shown.database = Outage("postgresql", "gone")
     shown.recent = Outage("postgresql", "gone")
     seen = Counter[int]()
     for first in range(0, len(numbers(REQUESTS // 5)), TOGETHER):
         wave = list(numbers(REQUESTS // 5))[first : first + TOGETHER]
-        answered(shown)
+        shown.ask()
         raws = [request(drawn("trouble", number)) for number in wave]
         for number, raw, client in zip(wave, raws, exchange(server.port, raws), strict=True):
             with case(number, raw):

@@ -86,12 +86,12 @@ def test_loop_and_checks_give_up_a_transaction_after_the_time_that_is_set(
     longer: dict[str, Any] = {"execute_timeout_s": 45, "drain_timeout_s": 46, "lease_ms": 50_000}
 
     with running(deployment, **longer, **tried) as made:
-        eventually(lambda: made.checks.finding("database").connected)
+        eventually(lambda: made.checks.database.last.connected)
         with psycopg.connect(deployment.database_url) as locking:
             locking.execute("LOCK TABLE orders, trades IN ACCESS EXCLUSIVE MODE")
             deployment.submit(numbered_orders(1))
             eventually(lambda: made.worker.outage is not None, within=5)
-            eventually(lambda: not made.checks.finding("database").connected, within=5)
+            eventually(lambda: not made.checks.database.last.connected, within=5)
         eventually(deployment.all_settled)
 
 
@@ -156,16 +156,16 @@ def test_replica_that_has_nothing_to_do_asks_postgresql_as_seldom_as_is_set(
 ) -> None:
     monkeypatch.setattr(questions, "IDLE_AFTER_S", 0.5)
     with running(deployment, **tried) as made:
-        eventually(lambda: made.checks.finding("database").connected)
+        eventually(lambda: made.checks.database.last.connected)
         eventually(lambda: made.worker.life.idle_s > 1)
-        asked: dict[str, set[float]] = {"redis": set(), "database": set()}
+        asked_redis, asked_database = set[float](), set[float]()
 
         def looked_on() -> bool:
-            for server, times in asked.items():
-                times.add(made.checks.finding(server).at)
-            return len(asked["redis"]) == 16
+            asked_redis.add(made.checks.redis.last.at)
+            asked_database.add(made.checks.database.last.at)
+            return len(asked_redis) == 16
 
         eventually(looked_on, within=60)
 
     # Redis is asked each second; ten seconds are the default.
-    assert 4 <= len(asked["database"]) <= 7
+    assert 4 <= len(asked_database) <= 7

@@ -1,12 +1,13 @@
 """How each server is asked how it is: by whom, how often, and what."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
 
-import msgspec
+from msgspec.structs import replace
 
+from worker.domain.database_state import DatabaseState, TablesState
 from worker.domain.errors import Outage
+from worker.domain.stream_state import StreamState
 from worker.ops.health import CHECK_EVERY_S
 from worker.store import Database, StoreInspector, schema
 from worker.stream import Figures, RedisLink, RedisNames, StreamInspector
@@ -15,16 +16,6 @@ from worker.stream import Figures, RedisLink, RedisNames, StreamInspector
 COUNTED_EVERY_S = 1.0
 # What was done last is to be among the figures.
 IDLE_AFTER_S = 10.0
-
-Question: TypeAlias = Callable[[], Mapping[str, Any]]
-
-
-def questions(stream: StreamInspector, store: StoreInspector, opened: Database) -> dict[str, Question]:
-    """Return how each server is asked for all that there is to know. The questions raise Outage where it does not answer."""
-    return {
-        "redis": lambda: _counted(stream),
-        "database": lambda: _with_figures(_standing(opened), lambda: _counted(store)),
-    }
 
 
 class Asking:
@@ -44,67 +35,45 @@ class Asking:
         self._opened = opened
         self._idle_s = idle_s
         self._idle_check_s = idle_check_s or math.inf
-        self._redis = Figures(link, names, "redis", lambda: _counted(stream), every_s=lambda: COUNTED_EVERY_S)
-        self._database = Figures(
-            link,
-            names,
-            "database",
-            lambda: _counted(store),
-            every_s=lambda: max(COUNTED_EVERY_S, self.pace_s()),
+        self._streams = Figures(
+            link, names, "redis", StreamState, stream.state, every_s=lambda: COUNTED_EVERY_S
         )
-        self.questions: Mapping[str, Question] = {"redis": self._ask_redis, "database": self._ask_database}
-        self.paces: Mapping[str, Callable[[], float]] = {"database": self.pace_s}
-        # Others may be at work while we have nothing to do.
-        self.figures: Mapping[str, Question] = {"database": self._known_of_database}
-        self._has_tables = False
+        self._tables = Figures(
+            link, names, "database", TablesState, store.state,
+            every_s=lambda: max(COUNTED_EVERY_S, self.pace_s()),
+        )  # fmt: skip
 
     def pace_s(self) -> float:
         """Return how long to leave PostgreSQL alone: a serverless one sleeps while nobody asks it anything."""
         return CHECK_EVERY_S if self._idle_s() < IDLE_AFTER_S else self._idle_check_s
 
-    def _ask_redis(self) -> Mapping[str, Any]:
-        self._database.look()
-        return self._redis.read()
+    def redis(self) -> StreamState:
+        """Return what is on the streams. Raises Outage."""
+        self._tables.look()
+        return self._streams.read()
 
-    def _ask_database(self) -> Mapping[str, Any]:
-        standing = _standing(self._opened)
-        self._has_tables = _has_tables(standing)
-        return _with_figures(standing, self._figures_of_database)
+    def database(self) -> DatabaseState:
+        """Return how the database stands, and what is in its tables where that is known. Raises Outage."""
+        return database_state(self._opened, self._counted_tables)
 
-    def _known_of_database(self) -> Mapping[str, Any]:
-        return self._database.known if self._has_tables else {}
+    def newest(self, state: DatabaseState) -> DatabaseState:
+        """Return what was told before with what was counted since: others may be at work while we have nothing to do."""
+        known = self._tables.known
+        return state if known is None or not state.schema.is_usable else replace(state, tables=known)
 
-    def _figures_of_database(self) -> Mapping[str, Any]:
+    def _counted_tables(self) -> TablesState | None:
         try:
-            return self._database.read()
+            return self._tables.read()
         except Outage as outage:
             if outage.server != "redis":
                 raise
             # While it is away nothing is done that would change them.
-            return self._database.known
+            return self._tables.known
 
 
-def _counted(inspector: StreamInspector | StoreInspector) -> Mapping[str, Any]:
-    counted: Mapping[str, Any] = msgspec.to_builtins(inspector.state())
-    return counted
-
-
-def _standing(opened: Database) -> dict[str, Any]:
+def database_state(opened: Database, count: Callable[[], TablesState | None]) -> DatabaseState:
+    """Return how the schema stands, and what is counted where there are tables. Raises Outage."""
     # A primary of before answers whatever is only read.
     opened.require_writes()
     found = schema.standing(opened)
-    standing: dict[str, Any] = {"schema": found.state.value}
-    if found.obstacle is not None:
-        standing["obstacle"] = msgspec.to_builtins(found.obstacle)
-    return standing
-
-
-def _with_figures(standing: Mapping[str, Any], count: Question) -> Mapping[str, Any]:
-    return {**count(), **standing} if _has_tables(standing) else standing
-
-
-def _has_tables(standing: Mapping[str, Any]) -> bool:
-    return standing["schema"] not in {
-        schema.SchemaState.BEHIND.value,
-        schema.SchemaState.OBSTRUCTED.value,
-    }
+    return DatabaseState(found, count() if found.is_usable else None)

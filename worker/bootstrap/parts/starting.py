@@ -10,6 +10,7 @@ from msgspec import Struct
 from worker.bootstrap.parts import clocks
 from worker.bootstrap.parts.beside import Beside
 from worker.consumer import Retention
+from worker.domain.database_state import SchemaState
 from worker.domain.errors import OutOfMemory
 from worker.settings import Settings
 from worker.store import Database, OrderStore, rehearse, require_fit, schema
@@ -36,7 +37,7 @@ class Start(Struct, frozen=True):
     def prepare(self) -> None:
         """Find out whether everything is there and allowed, and make the group; may be repeated. Raises what a start raises."""
         require_fit(self.database)
-        if schema.require_current(self.database) is schema.SchemaState.NEWER:
+        if schema.require_current(self.database) is SchemaState.NEWER:
             log.warning("the database schema is newer than this version knows")
         encoding = self.database.partial_encoding()
         if encoding is not None:

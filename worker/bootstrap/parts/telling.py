@@ -1,47 +1,59 @@
 """What the log of a replica says of servers that may lose what they were given: at its start, and whenever that changes."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 
+from worker.domain.database_state import DatabaseState
+from worker.domain.stream_state import StreamState
+
 log = structlog.get_logger(__name__)
 
-# By server and what was found: what is said where it is so, and where nobody may ask. Nobody is better off without this replica.
-_SAID = {
-    "redis": {
-        "eviction": (
-            "redis may evict orders that nobody has executed",
-            "whether redis may evict orders is not known",
-        ),
-        "volatile": (
-            "redis may lose what it has acknowledged",
-            "whether redis keeps what it acknowledges is not known",
-        ),
-    },
-    "database": {"volatile": ("postgresql may lose what it has committed", "")},
-}
-Question = Callable[[], Mapping[str, Any]]
+
+class _Setting:
+    """Tells of one setting where it is not as it should be, and where nobody may ask. Nobody is better off without this replica."""
+
+    def __init__(self, so: str, not_known: str = "") -> None:
+        self._so = so
+        self._not_known = not_known
+        self._before: str | None = ""
+
+    def tell(self, now: str | None) -> None:
+        if now == self._before:
+            return
+        self._before = now
+        if now:
+            log.warning(self._so, setting=now)
+        elif now is None:
+            log.info(self._not_known, why="INFO and CONFIG are denied")
 
 
-def telling(questions: Mapping[str, Question]) -> dict[str, Question]:
-    """Return questions that tell the log of what they have found."""
-    return {server: _telling(question, _SAID[server]) for server, question in questions.items()}
+def telling_of_redis(question: Callable[[], StreamState]) -> Callable[[], StreamState]:
+    """Return a question that tells the log of what it has found."""
+    eviction = _Setting(
+        "redis may evict orders that nobody has executed", "whether redis may evict orders is not known"
+    )
+    volatile = _Setting(
+        "redis may lose what it has acknowledged", "whether redis keeps what it acknowledges is not known"
+    )
 
-
-def _telling(question: Question, said: Mapping[str, tuple[str, str]]) -> Question:
-    before: dict[str, str | None] = dict.fromkeys(said, "")
-
-    def ask_and_tell() -> Mapping[str, Any]:
+    def ask_and_tell() -> StreamState:
         found = question()
-        for name, (so, not_known) in said.items():
-            now = found.get(name, before[name])
-            if now != before[name]:
-                before[name] = now
-                if now:
-                    log.warning(so, setting=now)
-                elif now is None:
-                    log.info(not_known, why="INFO and CONFIG are denied")
+        eviction.tell(found.eviction)
+        volatile.tell(found.volatile)
+        return found
+
+    return ask_and_tell
+
+
+def telling_of_database(question: Callable[[], DatabaseState]) -> Callable[[], DatabaseState]:
+    """Return a question that tells the log of what it has found."""
+    volatile = _Setting("postgresql may lose what it has committed")
+
+    def ask_and_tell() -> DatabaseState:
+        found = question()
+        if found.tables is not None:
+            volatile.tell(found.tables.volatile)
         return found
 
     return ask_and_tell

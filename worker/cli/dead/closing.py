@@ -17,8 +17,8 @@ from worker.cli.progress import progress_bar
 from worker.cli.shell import EXIT_FOUND, EXIT_INTERRUPTED, leave_for
 from worker.cli.streams import leave, say
 from worker.domain.errors import Outage
+from worker.domain.texts import escaped
 from worker.domain.times import utc_text
-from worker.ops import escaped
 from worker.stream import Closing, DeadLetters, StoredLetter
 
 GONE = "there is no such dead letter"

@@ -7,8 +7,8 @@ import msgspec
 
 from worker import wire
 from worker.domain.deliveries import entry_milliseconds
+from worker.domain.texts import escaped
 from worker.domain.times import utc_text_of_ms
-from worker.ops import escaped
 from worker.stream import LetterState, StoredLetter
 
 NAMED = 100

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from worker import wire
 from worker.domain.deliveries import entry_order, is_entry_id
-from worker.ops import escaped
+from worker.domain.texts import escaped
 from worker.stream import DeadLetters, StoredLetter
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

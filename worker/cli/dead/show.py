@@ -11,7 +11,7 @@ from worker.cli.dead.lines import described, originals, what_next
 from worker.cli.dead.selection import LetterId
 from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
 from worker.cli.streams import leave
-from worker.ops import escaped
+from worker.domain.texts import escaped
 
 
 @click.command()
