@@ -14,7 +14,6 @@ from worker.consumer.tasks import AnyOrder, GivenUp, Task, Terms, Way
 from worker.consumer.unsourced import answers_for
 from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Retry, Withheld, size_of
 from worker.domain.orders import (
-    NO_LABELS,
     DeadReason,
     Order,
     OrderRecord,
@@ -197,7 +196,7 @@ class Handling:
 
     def _nameless(self, delivery: Delivery) -> UnsoundOrder:
         order_id = self._renderer.derived_order_id(delivery.entry_id)
-        return UnsoundOrder(order_id, delivery.entry_id, b"", "", None, None, None, None, None, NO_LABELS)
+        return UnsoundOrder(order_id=order_id, entry_id=delivery.entry_id, fingerprint=b"", why="")
 
     def _decode(
         self,

@@ -6,9 +6,10 @@ from collections.abc import Container, Mapping
 from msgspec import Struct
 
 from worker.domain.fleets import ORDER_ID_LETTERS
+from worker.domain.orders import Labels
 
 # Kept as sent.
-LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
+LABELS = Labels.__struct_fields__
 # Those that tell one order from another of the same id.
 TELLING_LABELS = ("strategy_id", "bot_id", "client_id")
 # What is executed.
