@@ -27,12 +27,7 @@ orders = st.fixed_dictionaries(
         "quantity": texts | st.decimals(allow_nan=False, allow_infinity=False, places=6).map(str),
         "price": texts | st.decimals(min_value=0, max_value=10**6, places=3).map(str),
         "stop_loss_pct": st.decimals(min_value=-5, max_value=105, places=2).map(str),
-        "timestamp": texts,
-        "signal_id": texts,
-        "reason": texts,
-        "strategy_id": texts,
-        "bot_id": texts,
-        "client_id": texts,
+        **dict.fromkeys(Labels.__struct_fields__, texts),
     },
 )
 
@@ -79,7 +74,14 @@ def test_sound_order_is_understood_in_every_wire_form(form: str) -> None:
     assert (order.order_id, order.entry_id, order.symbol, order.side) == ("a-1", "5-1", "PEPE/USDT", Side.BUY)
     assert (order.quantity, order.price) == (Decimal("34727465.10480124"), Decimal("0.000007198913"))
     assert order.stop_loss_pct == Decimal("0.02")
-    assert order.labels == Labels("s", "r", "2026-01-01T00:00:00Z", "st", "b", "c")
+    assert order.labels == Labels(
+        signal_id="s",
+        reason="r",
+        timestamp="2026-01-01T00:00:00Z",
+        strategy_id="st",
+        bot_id="b",
+        client_id="c",
+    )
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ class Labels(Struct, frozen=True):
     """What an order says about itself; kept as sent, and never a reason to execute it differently.
 
     Strategy, bot and client tell it from another order of the same id, though: they are in its fingerprint. The timestamp says
-    how old it is where WORKER_MAX_ORDER_AGE_S rejects orders for their age. On the streams and in the table each label has the
-    name that it has here.
+    how old it is where WORKER_MAX_ORDER_AGE_S rejects orders for their age. Each label is called on the streams, and in the table,
+    what it is called here.
     """
 
     signal_id: str | None = None

@@ -8,7 +8,7 @@ from msgspec import Struct
 from worker.domain.fleets import ORDER_ID_LETTERS
 from worker.domain.orders import Labels
 
-# Kept as sent.
+# Kept as sent; under the names that the domain has for them.
 LABELS = Labels.__struct_fields__
 # Those that tell one order from another of the same id.
 TELLING_LABELS = ("strategy_id", "bot_id", "client_id")

@@ -6,6 +6,8 @@ import time
 import tracemalloc
 from collections import Counter
 
+from msgspec.structs import asdict
+
 from tests.builders import decoder, delivery
 from tests.faults.fuzz.entries import Entry, entry
 from tests.faults.fuzz.reference import IN_ORDER_ID, Expected, expected
@@ -38,9 +40,8 @@ def told(found: Decoded) -> Expected:
     if isinstance(found, Undecodable):
         return Expected(found.reason)
     side = None if found.side is None else found.side.value
-    texts = (getattr(found.labels, name) for name in found.labels.__struct_fields__)
     return Expected(
-        None, found.order_id, found.symbol, side, found.quantity, found.price, found.stop_loss_pct, tuple(texts),
+        None, found.order_id, found.symbol, side, found.quantity, found.price, found.stop_loss_pct, asdict(found.labels),
         isinstance(found, Order),
     )  # fmt: skip
 
@@ -76,7 +77,7 @@ def _assert_storable(found: Decoded) -> None:
     texts = [
         found.symbol,
         found.replay_of,
-        *(getattr(found.labels, each) for each in found.labels.__struct_fields__),
+        *asdict(found.labels).values(),
     ]
     assert {type(text) for text in texts} <= {str, type(None)}
     assert len(found.fingerprint) == 33
