@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from worker.domain.deliveries import BEGINNING, entry_milliseconds, entry_order, following, size_of
 from worker.stream.clock import ServerClock
+from worker.stream.codes import code_of
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation, known_lag
 from worker.stream.paging import pages
@@ -132,7 +133,7 @@ class Surveyor:
                 "XPENDING", names.orders, names.group, "-", "+", MOST_PENDING_LOOKED_AT
             )
         except redis.ResponseError as error:
-            if "NOGROUP" in str(error):
+            if code_of(error) == "NOGROUP":
                 return OldestPending()
             raise
         idle = [int(idle_ms) for _, _, idle_ms, _ in page]
