@@ -92,7 +92,16 @@ def order(
     labels: Labels = NO_LABELS,
 ) -> Order:
     """Return a sound order."""
-    return Order(order_id, entry_id, FINGERPRINT, symbol, side, quantity, price, None, labels)
+    return Order(
+        order_id=order_id,
+        entry_id=entry_id,
+        fingerprint=FINGERPRINT,
+        symbol=symbol,
+        side=side,
+        quantity=quantity,
+        price=price,
+        labels=labels,
+    )
 
 
 def trade(

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from worker.domain.orders import Labels
+
 # Stands for an order id that the test chooses; no order id may hold it.
 ID = "@ORDER-ID@"
 
@@ -95,7 +97,7 @@ def _amounts(draw: st.DrawFn, *, below: int = 10**20) -> str:
 
 amounts = _amounts()
 symbols = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,31}", fullmatch=True)
-_labels = dict.fromkeys(("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id"), texts)
+_labels = dict.fromkeys(Labels.__struct_fields__, texts)
 _contents: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "order_id": st.just(ID),

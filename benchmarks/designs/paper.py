@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from worker.domain.decimals import plain
-from worker.domain.orders import NO_LABELS, Execution, Order, Side
+from worker.domain.orders import Execution, Order, Side
 from worker.execution.paper import PaperExecutor
 
 _executor = PaperExecutor()
@@ -44,15 +44,14 @@ def execute(order: ReadOrder) -> Execution:
     """Execute an order by the worker's own executor, so that every design does the same sums."""
     return _executor.execute(
         Order(
-            order.order_id,
-            "",
-            b"",
-            order.symbol,
-            order.side,
-            order.quantity,
-            order.price,
-            order.stop_loss_pct,
-            NO_LABELS,
+            order_id=order.order_id,
+            entry_id="",
+            fingerprint=b"",
+            symbol=order.symbol,
+            side=order.side,
+            quantity=order.quantity,
+            price=order.price,
+            stop_loss_pct=order.stop_loss_pct,
         )
     )
 

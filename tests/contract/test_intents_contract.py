@@ -52,7 +52,13 @@ def test_bare_dead_outcome_leaves_the_content_of_the_order_in_its_row(stores: St
     store = stores.store()
     store.record([intent()])
     bare = replace(
-        OrderRecord("a", "1-1", intent().fingerprint, Status.DEAD, AT),
+        OrderRecord(
+            order_id="a",
+            entry_id="1-1",
+            fingerprint=intent().fingerprint,
+            status=Status.DEAD,
+            executed_at=AT,
+        ),
         error_message="failed: x",
         dead_reason="failed",
     )

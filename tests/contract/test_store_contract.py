@@ -130,7 +130,13 @@ def test_labels_survive_as_sent(stores: Stores) -> None:
 def test_rejected_row_keeps_what_is_usable(stores: Stores) -> None:
     store = stores.store()
     rejected = OrderRecord(
-        "a", "1-1", b"\x01x", Status.REJECTED, AT, symbol="A", error_message="side is missing"
+        order_id="a",
+        entry_id="1-1",
+        fingerprint=b"\x01x",
+        status=Status.REJECTED,
+        executed_at=AT,
+        symbol="A",
+        error_message="side is missing",
     )
 
     store.record([rejected])

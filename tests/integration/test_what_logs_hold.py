@@ -12,12 +12,13 @@ from tests.faults.executors import NOTES
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 from tests.venue import venue
+from worker.domain.orders import Labels
 from worker.ops import configure_logs
 
 SAID = "kilroy"
 QUANTITY, PRICE = "7319.44556677", "9182.73645546"
 SECRETS = (SAID, QUANTITY, PRICE, "KILROY")
-LABELS = {name: f"{name}-{SAID}" for name in ("signal_id", "reason", "strategy_id", "bot_id", "timestamp")}
+LABELS = {name: f"{name}-{SAID}" for name in Labels.__struct_fields__ if name != "client_id"}
 
 
 def sound(order_id: str, **changes: str) -> dict[str, str]:

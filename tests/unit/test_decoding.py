@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.builders import decoder, delivery, flat
 from tests.harness import SAMPLE_FILE
+from worker.domain.decimals import STORED, Digits
 from worker.domain.orders import Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire.layouts import LONGEST_REMEMBERED, REMEMBERED
 from worker.wire.names import ORDER_FIELDS, PAYLOAD_FIELDS, REPLAY_OF
@@ -26,12 +27,7 @@ orders = st.fixed_dictionaries(
         "quantity": texts | st.decimals(allow_nan=False, allow_infinity=False, places=6).map(str),
         "price": texts | st.decimals(min_value=0, max_value=10**6, places=3).map(str),
         "stop_loss_pct": st.decimals(min_value=-5, max_value=105, places=2).map(str),
-        "timestamp": texts,
-        "signal_id": texts,
-        "reason": texts,
-        "strategy_id": texts,
-        "bot_id": texts,
-        "client_id": texts,
+        **dict.fromkeys(Labels.__struct_fields__, texts),
     },
 )
 
@@ -78,7 +74,14 @@ def test_sound_order_is_understood_in_every_wire_form(form: str) -> None:
     assert (order.order_id, order.entry_id, order.symbol, order.side) == ("a-1", "5-1", "PEPE/USDT", Side.BUY)
     assert (order.quantity, order.price) == (Decimal("34727465.10480124"), Decimal("0.000007198913"))
     assert order.stop_loss_pct == Decimal("0.02")
-    assert order.labels == Labels("s", "r", "2026-01-01T00:00:00Z", "st", "b", "c")
+    assert order.labels == Labels(
+        signal_id="s",
+        reason="r",
+        timestamp="2026-01-01T00:00:00Z",
+        strategy_id="st",
+        bot_id="b",
+        client_id="c",
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,7 +243,7 @@ def test_other_content_has_another_fingerprint(change: dict[str, str]) -> None:
 
 AMOUNTS = (
     "0", "0.5", "0.0", "1", "007", "10.25", "1.50", "1.", ".5", "-1", "+1", "1e2", " 1", "", "\N{ARABIC-INDIC DIGIT ONE}",
-    "99.9", "100", "100.5", "101", "115", "07", "9" * 20, "9" * 21, f"0.{'0' * 29}1", f"0.{'0' * 30}1", f"{'9' * 20}.{'0' * 29}1",
+    "99.9", "100", "100.5", "101", "110", "115", "07", "9" * 20, "9" * 21, f"0.{'0' * 29}1", f"0.{'0' * 30}1", f"{'9' * 20}.{'0' * 29}1",
 )  # fmt: skip
 CHANGES = [
     *((name, value) for name in ("quantity", "price", "stop_loss_pct") for value in AMOUNTS),
@@ -252,33 +255,57 @@ CHANGES = [
 
 @pytest.mark.parametrize("side", ["BUY", "buy", "\N{LATIN SMALL LETTER LONG S}ell", ""])
 @pytest.mark.parametrize(("name", "value"), CHANGES)
-def test_flat_order_reads_at_once_like_field_by_field(name: str, value: str, side: str) -> None:
+def test_flat_order_is_read_the_fast_way_as_the_careful_way_and_as_a_payload(
+    name: str, value: str, side: str
+) -> None:
     order = {"order_id": "a-1", "symbol": "BTCUSDT", "side": side, "quantity": "1.5", name: value}
 
-    assert decode(raw(order)) == decode(payload(order))
+    found = decode(raw(order))
+
+    assert found == decoder().careful.read(delivery("5-1", raw(order)))
+    assert found == decode(payload(order))
+
+
+@given(
+    order=orders,
+    others=st.dictionaries(texts.filter(lambda name: name not in BESIDE), texts, max_size=2),
+    replayed=st.sampled_from([{}, {"type": "order"}, {REPLAY_OF: "1-1"}, {"type": "cancel"}]),
+    order_id_field=st.sampled_from(["order_id", "client_id", "payload"]),
+    digits=st.sampled_from([STORED, Digits(3, 1), Digits(2, 8), Digits(20, 0)]),
+)
+def test_any_flat_order_is_read_the_fast_way_as_the_careful_way_or_left_to_it(
+    order: dict[str, str],
+    others: dict[str, str],
+    replayed: dict[str, str],
+    order_id_field: str,
+    digits: Digits,
+) -> None:
+    reader = decoder(order_id_field=order_id_field, digits=digits)
+    entry = delivery("5-1", raw({**others, **order, **replayed}))
+
+    fast, careful = reader.flat.read(entry), reader.careful.read(entry)
+
+    if fast is not None:
+        assert fast == careful
+        assert reader.flat.unknown_fields == reader.careful.unknown_fields
 
 
 @given(order=orders, others=st.dictionaries(texts.filter(lambda name: name not in BESIDE), texts, max_size=2))
-def test_any_flat_order_reads_at_once_like_field_by_field(
-    order: dict[str, str], others: dict[str, str]
-) -> None:
+def test_any_flat_order_reads_like_its_payload(order: dict[str, str], others: dict[str, str]) -> None:
     flat_reader, payload_reader = decoder(), decoder()
 
-    at_once = flat_reader.decode(delivery("5-1", raw({**others, **order})))
+    found = flat_reader.decode(delivery("5-1", raw({**others, **order})))
 
-    assert at_once == payload_reader.decode(delivery("5-1", payload({**others, **order})))
+    assert found == payload_reader.decode(delivery("5-1", payload({**others, **order})))
     assert flat_reader.unknown_fields == payload_reader.unknown_fields
 
 
 @pytest.mark.parametrize("unknown", [{}, {"exchange": "x"}])
-def test_no_sample_order_has_to_be_read_field_by_field(
-    monkeypatch: pytest.MonkeyPatch, unknown: dict[str, str]
-) -> None:
-    monkeypatch.delattr("worker.wire.fields.FieldReader.symbol")
+def test_every_sample_order_is_read_the_fast_way(unknown: dict[str, str]) -> None:
     reader = decoder()
 
     for line in SAMPLES:
-        assert isinstance(reader.decode(delivery("5-1", raw(json.loads(line) | unknown))), Order)
+        assert reader.flat.read(delivery("5-1", raw(json.loads(line) | unknown))) is not None
 
     assert reader.unknown_fields == len(SAMPLES) * len(unknown)
 
@@ -292,8 +319,8 @@ def test_names_are_remembered_where_they_are_few_and_short() -> None:
         assert reader.decode(delivery("5-1", entry)) == reader.decode(delivery("5-1", flat(order_id="a")))
 
     assert reader.unknown_fields == len(orders_of_names) + 1
-    assert len(reader._layouts._seen) == REMEMBERED  # noqa: SLF001  what it holds is the promise
-    assert long[::2] not in reader._layouts._seen  # noqa: SLF001
+    assert len(reader.flat._layouts._seen) == REMEMBERED  # noqa: SLF001  what it holds is the promise
+    assert long[::2] not in reader.flat._layouts._seen  # noqa: SLF001
 
 
 def test_names_of_what_is_no_order_are_not_remembered() -> None:
@@ -302,7 +329,7 @@ def test_names_of_what_is_no_order_are_not_remembered() -> None:
     for number in range(REMEMBERED):
         assert isinstance(reader.decode(delivery("5-1", (b"f%d" % number, b"x"))), Undecodable)
 
-    assert reader._layouts._seen == {}  # noqa: SLF001  what it holds is the promise
+    assert reader.flat._layouts._seen == {}  # noqa: SLF001  what it holds is the promise
 
 
 @pytest.mark.parametrize("field", ["data", "payload"])

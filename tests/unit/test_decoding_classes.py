@@ -7,11 +7,12 @@ from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import asdict
 
 from tests.builders import decoder, delivery, flat
 from tests.strategies import Case, cases, sound, unsound
 from worker.domain.decimals import Digits
-from worker.domain.orders import DeadReason, Order, Undecodable, UnsoundOrder
+from worker.domain.orders import DeadReason, Labels, Order, Undecodable, UnsoundOrder
 
 
 def response(fields: tuple[bytes, ...]) -> str:
@@ -35,8 +36,7 @@ def test_sound_order_of_any_spelling_is_kept_exactly(case: Case) -> None:
 
     assert isinstance(found, Order)
     assert Fraction(found.quantity) == Fraction(str(case.content["quantity"]))
-    for name in ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id"):
-        assert getattr(found.labels, name) == case.content.get(name)
+    assert asdict(found.labels) == {name: case.content.get(name) for name in Labels.__struct_fields__}
 
 
 @given(case=sound() | unsound())

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 import pytest
 
 from tests.builders import decoder, delivery, flat
-from worker.domain.orders import Order
+from worker.domain.orders import Labels, Order
 from worker.wire.nearly import REMEMBERED
 
-LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
 TELLING = ("strategy_id", "bot_id", "client_id")
 NO_TEXT = [["a"], {"a": 1}, True, False, []]
 
@@ -26,7 +25,7 @@ def decode(fields: tuple[bytes, ...]) -> Order:
 
 
 @pytest.mark.parametrize("value", NO_TEXT)
-@pytest.mark.parametrize("name", LABELS)
+@pytest.mark.parametrize("name", Labels.__struct_fields__)
 def test_label_that_is_no_text_is_dropped_and_counted(name: str, value: object) -> None:
     reader = decoder()
 
@@ -61,7 +60,7 @@ def test_dropped_label_tells_orders_apart_by_its_raw_text(name: str, value: obje
     assert dropped != decode(payload(**{name: ["b"]})).fingerprint
 
 
-@pytest.mark.parametrize("name", [name for name in LABELS if name not in TELLING])
+@pytest.mark.parametrize("name", [name for name in Labels.__struct_fields__ if name not in TELLING])
 def test_dropped_label_that_tells_nothing_is_not_in_the_fingerprint(name: str) -> None:
     assert decode(payload(**{name: ["a"]})).fingerprint == decode(payload()).fingerprint
 
@@ -105,7 +104,12 @@ def test_names_that_are_ours_or_nothing_like_it_are_not_warned_of() -> None:
     warned: list[Mapping[str, str]] = []
     reader = decoder(warn=warned.append)
 
-    for fields in (flat(colour="x", **dict.fromkeys(LABELS, "x")), payload(colour="x"), payload(), flat()):
+    for fields in (
+        flat(colour="x", **dict.fromkeys(Labels.__struct_fields__, "x")),
+        payload(colour="x"),
+        payload(),
+        flat(),
+    ):
         reader.decode(delivery("5-1", fields))
 
     assert warned == []

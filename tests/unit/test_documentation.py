@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests import architecture
+from tests.builders import pairs, record
 from tests.documentation import PAGE, configuration
-from worker.domain.orders import DeadReason
+from worker.domain.orders import DeadReason, Labels
+from worker.wire import result_fields
+from worker.wire.names import ORDER_FIELDS
 
 ROOT = PAGE.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -60,6 +63,17 @@ def test_pages_name_each_reason_of_a_dead_letter() -> None:
 
     assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(DeadReason)
     assert sorted(listed.split(", ")) == sorted(DeadReason)
+
+
+def test_first_page_names_each_field_of_an_order_and_of_a_result() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    order = page.partition("### `orders`, in\n")[2].partition("Or one field")[0]
+    result = page.partition("### `order_results`, out\n")[2].partition("With `")[0]
+    said = Labels(**dict.fromkeys(Labels.__struct_fields__, "x"))
+    row = record("a", labels=said, error_message="x")
+
+    assert set(re.findall(r"`(\w+)`", order)) - {"order"} == ORDER_FIELDS
+    assert set(re.findall(r"`(\w+)[`=]", result)) == pairs(result_fields(row)).keys()
 
 
 def test_pages_count_the_conditions_and_the_planted_bugs_that_there_are() -> None:

@@ -1,6 +1,7 @@
 """What the last version took for an order, and this one does not: answered from its row, never executed or buried again."""
 
 import json
+from hashlib import sha256
 
 import pytest
 
@@ -8,15 +9,15 @@ from tests.builders import decoder, delivery, record
 from tests.fakes import Bench
 from worker.domain.deliveries import Dead, Retry, Settled
 from worker.domain.evidence import Fate
-from worker.domain.orders import OrderRecord, Status, Undecodable, UnsoundOrder
+from worker.domain.orders import Order, OrderRecord, Status, Undecodable, UnsoundOrder
 from worker.repair.judgement import of_entry
-from worker.wire.fields import fingerprint_of, spelled
+from worker.wire.fingerprints import fingerprint_of
 
 # The last version executed it as symbol "1".
 CONTENT = json.dumps(
     {"order_id": "a", "symbol": 1, "side": "BUY", "quantity": "0.5", "price": "100"}
 ).encode()
-FINGERPRINT = fingerprint_of(spelled(("1", "BUY", "0.5", "100", None, None, None, None)))
+FINGERPRINT = fingerprint_of({"symbol": "1", "side": "BUY", "quantity": "0.5", "price": "100"})
 
 
 def with_row_of_last_version(**changes: object) -> tuple[Bench, OrderRecord]:
@@ -96,5 +97,28 @@ def test_fingerprint_of_what_decides_stays_as_the_last_version_made_it() -> None
 
     assert isinstance(found, UnsoundOrder)
     assert found.fingerprint == fingerprint_of(
-        spelled(("A", "BUY", '["1", "1.5"]', "1", None, None, None, None))
+        {"symbol": "A", "side": "BUY", "quantity": '["1", "1.5"]', "price": "1"}
     )
+
+
+def test_fingerprint_is_made_of_what_decides_and_of_three_labels_as_the_last_version_made_it() -> None:
+    content = {
+        "type": "order",
+        "order_id": "a",
+        "symbol": "A/B",
+        "side": "sell",
+        "quantity": "0.50",
+        "price": "1e2",
+        "stop_loss_pct": "2",
+        "signal_id": "signal",
+        "reason": "why",
+        "timestamp": "now",
+        "strategy_id": "s",
+        "bot_id": "",
+    }
+
+    found = decoder().decode(delivery("7-0", (b"payload", json.dumps(content).encode())))
+
+    spelling = b"=A/B\0=SELL\0=0.5\0=100\0=2\0=s\0=\0-"
+    assert isinstance(found, Order)
+    assert found.fingerprint == b"\x01" + sha256(spelling).digest()

@@ -82,7 +82,14 @@ def test_result_of_a_fill_names_everything_known() -> None:
 
 
 def test_result_leaves_out_what_is_not_known() -> None:
-    row = OrderRecord("a", "5-1", b"", Status.REJECTED, AT, error_message="symbol is missing")
+    row = OrderRecord(
+        order_id="a",
+        entry_id="5-1",
+        fingerprint=b"",
+        status=Status.REJECTED,
+        executed_at=AT,
+        error_message="symbol is missing",
+    )
 
     fields = pairs(wire.result_fields(row))
 

@@ -13,7 +13,6 @@ from worker.consumer.recording import Content, judge
 from worker.consumer.tasks import AnyOrder, GivenUp, Limits, Procedure, Task
 from worker.domain.deliveries import Dead, Delivery, Left, Outcome, Retry, Withheld, size_of
 from worker.domain.orders import (
-    NO_LABELS,
     DeadReason,
     Order,
     OrderRecord,
@@ -200,7 +199,7 @@ class Handling:
 
     def _nameless(self, delivery: Delivery) -> UnsoundOrder:
         order_id = self._renderer.derived_order_id(delivery.entry_id)
-        return UnsoundOrder(order_id, delivery.entry_id, b"", "", None, None, None, None, None, NO_LABELS)
+        return UnsoundOrder(order_id=order_id, entry_id=delivery.entry_id, fingerprint=b"", why="")
 
     def _decode(
         self,

@@ -142,11 +142,11 @@ class Recording:
         if row.status is Status.DEAD and row.symbol is None:
             return self._record_fitting(attempt, why)
         bare = OrderRecord(
-            row.order_id,
-            row.entry_id,
-            row.fingerprint,
-            Status.DEAD,
-            row.executed_at,
+            order_id=row.order_id,
+            entry_id=row.entry_id,
+            fingerprint=row.fingerprint,
+            status=Status.DEAD,
+            executed_at=row.executed_at,
             error_message=str(why),
             dead_reason=why.reason,
             replay_of=row.replay_of,

@@ -50,7 +50,12 @@ WITH_RESULT = frozenset({Status.FILLED, Status.REJECTED, Status.ERROR})
 
 
 class Labels(Struct, frozen=True):
-    """What an order says about itself that no decision depends on; kept as sent."""
+    """What an order says about itself; kept as sent, and never a reason to execute it differently.
+
+    Strategy, bot and client tell it from another order of the same id, though: they are in its fingerprint. The timestamp says
+    how old it is where WORKER_MAX_ORDER_AGE_S rejects orders for their age. Each label is called on the streams, and in the table,
+    what it is called here.
+    """
 
     signal_id: str | None = None
     reason: str | None = None
@@ -63,38 +68,36 @@ class Labels(Struct, frozen=True):
 NO_LABELS = Labels()
 
 
-class Order(Struct, frozen=True):
-    """An order that can be executed. Amounts are exact, finite and greater than zero.
+class OrderFields(Struct, frozen=True, kw_only=True):
+    """What an order is known by, and what it says; what it does not say, or what is junk in it, is None.
 
-    `replay_of` is the entry that was buried and that this one stands for.
+    `replay_of` is the entry that was buried and that its entry stands for.
     """
 
     order_id: str
     entry_id: str
     fingerprint: bytes
+    symbol: str | None = None
+    side: Side | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    stop_loss_pct: Decimal | None = None
+    labels: Labels = NO_LABELS
+    replay_of: str | None = None
+
+
+class Order(OrderFields, frozen=True, kw_only=True):
+    """An order that can be executed. Amounts are exact, finite and greater than zero."""
+
     symbol: str
     side: Side
     quantity: Decimal
-    price: Decimal | None
-    stop_loss_pct: Decimal | None
-    labels: Labels
-    replay_of: str | None = None
 
 
-class UnsoundOrder(Struct, frozen=True):
-    """An intelligible order that breaks a business rule; what is junk in it is None."""
+class UnsoundOrder(OrderFields, frozen=True, kw_only=True):
+    """An intelligible order that breaks a business rule."""
 
-    order_id: str
-    entry_id: str
-    fingerprint: bytes
     why: str
-    symbol: str | None
-    side: Side | None
-    quantity: Decimal | None
-    price: Decimal | None
-    stop_loss_pct: Decimal | None
-    labels: Labels
-    replay_of: str | None = None
 
 
 class Undecodable(Struct, frozen=True):
@@ -136,20 +139,14 @@ class Execution(Struct, frozen=True):
     error_message: str | None = None
 
 
-class OrderRecord(Struct, frozen=True):
-    """The row of an order and its trades: at once inbox (who owns the order) and outbox (its result)."""
+class OrderRecord(OrderFields, frozen=True, kw_only=True):
+    """The row of an order and its trades: at once inbox (who owns the order) and outbox (its result).
 
-    order_id: str
-    entry_id: str
-    fingerprint: bytes
+    `replay_of`, whose DEAD row it may take over, is not stored.
+    """
+
     status: Status
     executed_at: datetime
-    symbol: str | None = None
-    side: Side | None = None
-    quantity: Decimal | None = None
-    price: Decimal | None = None
-    stop_loss_pct: Decimal | None = None
-    labels: Labels = NO_LABELS
     filled_quantity: Decimal = ZERO
     average_price: Decimal | None = None
     error_message: str | None = None
@@ -157,8 +154,6 @@ class OrderRecord(Struct, frozen=True):
     # Why the row is DEAD; that also stands in front of the error message. A row that was found may say what only another
     # version knows.
     dead_reason: DeadReason | str | None = None
-    # The entry whose DEAD row this one may take over; not stored.
-    replay_of: str | None = None
     # Of a row that was found: whether it is of before there were sources, or of another source than ours.
     unsourced: bool = False
     stranger: Stranger | None = None

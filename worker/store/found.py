@@ -15,14 +15,11 @@ from worker.domain.orders import Labels, OrderRecord, Side, Status, Trade
 from worker.store.tables import UNSOURCED, orders, trades
 
 _LABELS = Labels.__struct_fields__
-_FILL = ("trade_id", "trade_quantity", "trade_price", "trade_commission")
+# Orders have columns of the same names.
+_FILL = {name: f"fill_{name}" for name in Trade.__struct_fields__}
 # In one statement: whoever is asked once answers of one instant.
 _with_fills = (
-    select(
-        orders,
-        trades.c.trade_id,
-        *(trades.c[name].label(f"trade_{name}") for name in ("quantity", "price", "commission")),
-    )
+    select(orders, *(trades.c[name].label(label) for name, label in _FILL.items()))
     .outerjoin_from(orders, trades)
     .order_by(orders.c.order_id, trades.c.trade_id)
 )
@@ -72,13 +69,15 @@ def _record(fills: Sequence[Any]) -> OrderRecord:
         quantity=row["quantity"],
         price=row["price"],
         stop_loss_pct=row["stop_loss_pct"],
-        labels=Labels(*(row[name] for name in _LABELS)),
+        labels=Labels(**{name: row[name] for name in _LABELS}),
         filled_quantity=row["filled_quantity"],
         average_price=row["average_price"],
         error_message=row["error_message"],
         dead_reason=row["dead_reason"],
         unsourced=row["source"] == UNSOURCED,
         trades=tuple(
-            Trade(*(fill[name] for name in _FILL)) for fill in fills if fill["trade_id"] is not None
+            Trade(**{name: fill[label] for name, label in _FILL.items()})
+            for fill in fills
+            if fill["fill_trade_id"] is not None
         ),
     )

@@ -13,20 +13,20 @@ from psycopg.conninfo import make_conninfo
 from psycopg.errors import ConnectionTimeout
 from psycopg.pq import PGconn, PollingStatus
 
-# One of these words, or one of these codes: whoever asks for a connection, or a statement, may not have it.
+# One of these codes: whoever asks for a connection, or a statement, may not have it.
 _CODES = ("28", "42501")
+# While connecting no code is handed on. PgBouncer has one for everything, besides; of the others these words save one more
+# attempt where the server speaks English, and tell where there is no trace to look into.
 _WORDS = (
     "password authentication failed",
-    # PgBouncer, which has one code for everything.
     "SASL authentication failed",
-    "no password supplied",
     "no pg_hba.conf entry",
     "permission denied",
 )
 # What was asked for is not known, or no value of what it is for.
 _CODES_OF_OPTIONS = ("22", "42", "0A")
-# Where no code says so: TLS, in the words of OpenSSL and libpq, since who has closed the connection can't be told there; and
-# PgBouncer.
+# Where there is no code at all: TLS, in the words of OpenSSL and libpq, since who has closed the connection can't be told
+# there; and PgBouncer, of which it says nothing.
 _WORDS_OF_OPTIONS = (
     "certificate verify failed",
     " alert ",
@@ -59,9 +59,9 @@ def is_refusal(error: BaseException | None) -> bool:
         return False
     if error.sqlstate is not None:
         return error.sqlstate.startswith(_CODES)
-    if any(words in str(error) for words in _WORDS):
-        return True
     if error.pgconn is not None and error.pgconn.needs_password:
+        return True
+    if any(words in str(error) for words in _WORDS):
         return True
     return (_ending(error).code or "").startswith(_CODES)
 

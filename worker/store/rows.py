@@ -1,22 +1,25 @@
-"""Rows on their way in: lines to copy, or one parameter of JSON text in which names are short and NULL is left out."""
+"""Rows on their way in: lines to copy, or one parameter of JSON text in which NULL is left out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
-from string import ascii_letters
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 from sqlalchemy import ColumnElement, DateTime, LargeBinary, Numeric, Text, bindparam, cast, column, func
 from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.types import TypeEngine
 
 from worker.domain.errors import RowRefused
-from worker.domain.orders import Labels, OrderRecord
+from worker.domain.orders import Labels, OrderRecord, Trade
 from worker.store.engine import copying
 from worker.store.tables import orders, trades
 
 Row: TypeAlias = tuple[Any, ...]
+Columns: TypeAlias = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -41,13 +44,15 @@ _TAKEN = {
 _take = attrgetter(*_TAKEN.values())
 # What is written; the others of the table write themselves.
 ORDER_COLUMNS = (*_TAKEN, "fingerprint", "source")
-TRADE_COLUMNS = ("order_id", "trade_id", "quantity", "price", "commission", "executed_at")
+# Of a trade, what its order says and what it says itself.
+_OF_ITS_ORDER = ("order_id", "executed_at")
+_take_of_its_order = attrgetter(*_OF_ITS_ORDER)
+TRADE_COLUMNS = (*_OF_ITS_ORDER, *Trade.__struct_fields__)
 
 
 def _struct(name: str, columns: Sequence[str]) -> type[msgspec.Struct]:
-    """Return what becomes a row of these columns; each has one letter for its name, and NULL is left out."""
-    short = dict(zip(columns, ascii_letters, strict=False))
-    return msgspec.defstruct(name, [(each, Any, None) for each in columns], rename=short, omit_defaults=True)
+    """Return what becomes a row of these columns, in JSON under their names."""
+    return msgspec.defstruct(name, [(each, Any, None) for each in columns], omit_defaults=True)
 
 
 # Which row a replay may take over is asked for, and not stored.
@@ -60,13 +65,13 @@ COPY_ORDERS = copying(orders, ORDER_COLUMNS)
 COPY_TRADES = copying(trades, TRADE_COLUMNS)
 
 
-def incoming_orders(name: str) -> dict[str, ColumnElement[object]]:
+def incoming_orders(name: str) -> Columns:
     """Return the columns of the rows that a parameter holds, by the names of orders."""
     # Whom a replay stands for is spelled like the entry it names.
     return _incoming(name, _IncomingOrder, {**orders.c, "replay_of": orders.c.entry_id})
 
 
-def incoming_trades(name: str) -> dict[str, ColumnElement[object]]:
+def incoming_trades(name: str) -> Columns:
     """Return the columns of the rows that a parameter holds, by the names of trades."""
     return _incoming(name, _IncomingTrade, dict(trades.c))
 
@@ -94,10 +99,7 @@ def trade_lines(records: Iterable[OrderRecord]) -> bytes | None:
     return _lines(list(_trades(records)))
 
 
-def _incoming(
-    name: str, rows: type[msgspec.Struct], likes: Mapping[str, ColumnElement[object]]
-) -> dict[str, ColumnElement[object]]:
-    keys = dict(zip(rows.__struct_fields__, rows.__struct_encode_fields__, strict=True))
+def _incoming(name: str, rows: type[msgspec.Struct], likes: Mapping[str, ColumnElement[object]]) -> Columns:
     # One parameter of JSON text: one statement, one plan, and no escaping of our own.
     plain_types: dict[type, TypeEngine[Any]] = {
         Text: Text(),
@@ -105,12 +107,13 @@ def _incoming(
         DateTime: DateTime(timezone=True),
         LargeBinary: LargeBinary(),
     }
-    table = (
+    columns = [column(each, plain_types[type(likes[each].type)]) for each in rows.__struct_fields__]
+    return (
         func.json_to_recordset(cast(bindparam(name, type_=Text()), JSON))
-        .table_valued(*(column(key, plain_types[type(likes[field].type)]) for field, key in keys.items()))
+        .table_valued(*columns)
         .render_derived(name=name, with_types=True)
+        .c
     )
-    return {field: table.c[key] for field, key in keys.items()}
 
 
 def _lines(rows: Sequence[Row], *, backslashes: int = 0) -> bytes | None:
@@ -147,11 +150,4 @@ def _trades(records: Iterable[OrderRecord]) -> Iterator[Row]:
     """Yield what stands in TRADE_COLUMNS, for each trade."""
     for record in records:
         for trade in record.trades:
-            yield (
-                record.order_id,
-                trade.trade_id,
-                trade.quantity,
-                trade.price,
-                trade.commission,
-                record.executed_at,
-            )
+            yield (*_take_of_its_order(record), *astuple(trade))

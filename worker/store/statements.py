@@ -65,7 +65,7 @@ not_resolved = select(orders.c.order_id).where(*_TO_RESOLVE).limit(1)
 _new_trades = incoming_trades("new_trades")
 insert_trades = (
     insert(trades)
-    .from_select(TRADE_COLUMNS, select(*_new_trades.values()))
+    .from_select(TRADE_COLUMNS, select(*(_new_trades[name] for name in TRADE_COLUMNS)))
     .execution_options(preserve_rowcount=True)
 )
 owners = select(orders.c.order_id).where(

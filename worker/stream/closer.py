@@ -48,6 +48,7 @@ def _objection(place: tuple[str, int], context: ssl.SSLContext) -> str | None:
             with context.wrap_socket(plain, server_hostname=place[0]) as encrypted:
                 encrypted.recv(1)
         except ssl.SSLError as error:
+            # Its name in OpenSSL, which is a code in words.
             if "ALERT" in (error.reason or ""):
                 return f"REDIS_URL: the server refuses TLS with us, {error.reason}; it may want a certificate (ssl_certfile, ssl_keyfile)"
     return None

@@ -14,22 +14,16 @@ from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, OutOfMemory
 from worker.stream.clients import Clients, client
 from worker.stream.closer import look_closer
+from worker.stream.codes import code_of
 from worker.stream.denials import DENIED_IN_SCRIPTS, naming_commands, naming_keys
 
 ANSWER_TIMEOUT_S = 5.0
 
-# Said by a server that is no primary, not one any more, or not one yet; scripts of 6.2 have it in the middle of their error.
-_NO_PRIMARY = ("READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "UNBLOCKED force unblock")
-_NO_PRIMARY_KINDS = (
-    redis.ReadOnlyError,
-    redis.exceptions.MasterDownError,
-    redis.BusyLoadingError,
-    redis.AuthenticationError,
-)
-# A stream or a group that is gone. A read is also unblocked when its server is demoted, or because somebody asked for it.
-_LOST = ("NOGROUP", "UNBLOCKED the stream key no longer exists")
-# As scripts hand it on; the library knows the plain error by its code.
-_FULL = "OOM command not allowed"
+# The codes of a server that is no primary, not one any more, or not one yet.
+_NO_PRIMARY = {"READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS"}
+# Why a read was unblocked has one code: its server was demoted, the stream is gone, or somebody asked for it.
+_UNBLOCKED_BY_A_DEMOTION = "UNBLOCKED force unblock"
+_UNBLOCKED_WITHOUT_A_STREAM = "UNBLOCKED the stream key no longer exists"
 
 
 class GroupLost(Exception):
@@ -226,7 +220,7 @@ class RedisLink:
         try:
             yield
         except redis.RedisError as error:
-            if isinstance(error, _NO_PRIMARY_KINDS) or any(sign in str(error) for sign in _NO_PRIMARY):
+            if _is_no_primary(error):
                 self._endpoint.leave(clients.departures)
             raise
         finally:
@@ -367,6 +361,15 @@ def _reply_or_error(connection: Any) -> Any:  # noqa: ANN401  redis-py is half t
         return error
 
 
+def _is_no_primary(error: redis.RedisError) -> bool:
+    """Whether the server says that it is not what we need, or that it does not know us."""
+    return (
+        isinstance(error, redis.AuthenticationError)
+        or code_of(error) in _NO_PRIMARY
+        or _UNBLOCKED_BY_A_DEMOTION in str(error)
+    )
+
+
 @contextmanager
 def outages() -> Iterator[None]:
     """Translate whatever Redis or the way to it does wrong: GroupLost where the group is gone, else Outage."""
@@ -375,11 +378,11 @@ def outages() -> Iterator[None]:
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
         raise AccessDenied("redis", _reason(error)) from error
     except redis.ResponseError as error:
-        if any(sign in str(error) for sign in _LOST):
+        if code_of(error) == "NOGROUP" or _UNBLOCKED_WITHOUT_A_STREAM in str(error):
             raise GroupLost(str(error)) from error
         if any(sign in str(error) for sign in DENIED_IN_SCRIPTS):
             raise AccessDenied("redis", _reason(error)) from error
-        if isinstance(error, redis.exceptions.OutOfMemoryError) or _FULL in str(error):
+        if code_of(error) == "OOM":
             raise OutOfMemory("redis", _reason(error)) from error
         raise Outage("redis", _reason(error)) from error
     except (redis.RedisError, OSError) as error:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import redis
 
 from worker.domain.errors import ConfigurationError, Outage
+from worker.stream.codes import code_of
 from worker.stream.connection import RedisLink, outages
 from worker.stream.information import evicting_policy, information
 
@@ -21,7 +22,7 @@ _TOO_OLD = (
     "REDIS_URL: the server lacks a command that the worker needs; name a Redis from 6.2 on, or a Valkey"
 )
 _NO_SUCH_DATABASE = "REDIS_URL: the server has no database of this number"
-# What a server says of SELECT. It has one code, ERR, for everything.
+# What a server says of SELECT, with the code of any error.
 _OF_SELECT = ("DB index", "SELECT is not allowed")
 # The server, or somebody on the way, has gone away in the middle of the handshake.
 _CUT = (
@@ -67,10 +68,8 @@ def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
 
 
 def _way_out(error: BaseException | None) -> str | None:
-    if isinstance(error, redis.exceptions.MovedError | redis.exceptions.ClusterCrossSlotError):
-        return _CLUSTER
     if isinstance(error, redis.ResponseError):
-        return _answered(str(error))
+        return _answered(error)
     below = _of_tls(error)
     if isinstance(below, ssl.SSLCertVerificationError):
         return (
@@ -82,9 +81,10 @@ def _way_out(error: BaseException | None) -> str | None:
     return f"REDIS_URL: TLS can't be agreed on with the server: {getattr(below, 'reason', None) or below}"
 
 
-def _answered(said: str) -> str | None:
-    # Within a script it is part of another error.
-    if "CROSSSLOT" in said or "MOVED" in said or "non local key" in said:
+def _answered(error: redis.ResponseError) -> str | None:
+    said = str(error)
+    # Of a key of another node a script is told with ERR, the code of any error, as is whatever follows.
+    if code_of(error) in {"CROSSSLOT", "MOVED"} or "non local key" in said:
         return _CLUSTER
     if any(words in said for words in _OF_SELECT):
         return _NO_SUCH_DATABASE

@@ -7,6 +7,7 @@ import redis
 from msgspec import Struct
 
 from worker.domain.stream_state import ConsumerState
+from worker.stream.codes import code_of
 from worker.stream.connection import RedisLink, RedisNames, text
 
 NOT_KNOWN = "not known"
@@ -69,7 +70,8 @@ class StreamInformation:
         try:
             return self._link.call("XINFO", what, *arguments)
         except redis.ResponseError as error:
-            if any(word in str(error) for word in ("no such key", "NOGROUP")):
+            # Of a key that is not there the code is ERR.
+            if code_of(error) == "NOGROUP" or "no such key" in str(error):
                 return []
             raise
 
@@ -161,6 +163,7 @@ def _told(link: RedisLink, *command: str) -> Any:  # noqa: ANN401  replies are u
     except redis.exceptions.NoPermissionError:
         return None
     except redis.ResponseError as error:
+        # The code is ERR, as that of any error.
         if "unknown command" in str(error).lower():
             return None
         raise

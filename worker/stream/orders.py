@@ -22,6 +22,7 @@ from worker.domain.deliveries import (
 )
 from worker.domain.retention import Lost, Retained
 from worker.stream.clock import ServerClock
+from worker.stream.codes import code_of
 from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
 from worker.stream.information import StreamInformation
 from worker.stream.scripts import source
@@ -101,7 +102,7 @@ class OrderStream:
             try:
                 self._link.call("XGROUP", "CREATE", names.orders, names.group, BEGINNING, "MKSTREAM")
             except redis.ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):
+                if code_of(error) != "BUSYGROUP":
                     raise
             else:
                 log.warning("group made", stream=names.orders, group=names.group, reads_from=BEGINNING)

@@ -8,6 +8,7 @@ import redis
 from worker.domain.deliveries import BEGINNING, entry_milliseconds, entry_order, following, size_of
 from worker.domain.stream_state import Kept, LastRepair, OldestPending, Survey, Waiting
 from worker.stream.clock import ServerClock
+from worker.stream.codes import code_of
 from worker.stream.connection import RedisLink, RedisNames, outages, text
 from worker.stream.information import GroupDetails, StreamDetails, StreamInformation
 from worker.stream.paging import pages
@@ -79,7 +80,7 @@ class Surveyor:
                 "XPENDING", names.orders, names.group, "-", "+", MOST_PENDING_LOOKED_AT
             )
         except redis.ResponseError as error:
-            if "NOGROUP" in str(error):
+            if code_of(error) == "NOGROUP":
                 return OldestPending()
             raise
         idle = [int(idle_ms) for _, _, idle_ms, _ in page]

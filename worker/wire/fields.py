@@ -1,14 +1,11 @@
 """The business rules of an order's fields: which values are usable, and the one spelling of each."""
 
 import re
-from collections.abc import Iterable, Mapping
-from hashlib import sha256
+from collections.abc import Mapping
 
 from worker.domain.decimals import NO_NUMBER, Digits, NotExact, canonical
 
-FINGERPRINT_VERSION = b"\x01"
-
-_SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,31}", re.ASCII)
+SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,31}", re.ASCII)
 _SIDES = {"BUY": "BUY", "SELL": "SELL"}
 _MISSING = "is missing"
 # What a producer reads of the order that was rejected: the rule, since that is what mends it.
@@ -20,7 +17,7 @@ _LEFT_OUT = {
     "stop_loss_pct": "; an order without a stop loss has none: leave it out",
 }
 _HUNDRED_PERCENT = 100
-_INTEGER_DIGITS_OF_PERCENT = 3
+INTEGER_DIGITS_OF_PERCENT = 3
 
 
 class Junk(str):
@@ -44,78 +41,39 @@ class Whole(str):
 NO_TEXT = (Junk, Fraction, Whole)
 
 
-def sound_order(digits: Digits) -> re.Pattern[str]:
-    """Return what the spelling of an order matches in which nothing is wrong and each part is in its one spelling.
-
-    An order whose spelling does not match may still be sound: it was sent in another spelling, or these limits are too
-    narrow for a pattern.
-    """
-    if digits.integer < _INTEGER_DIGITS_OF_PERCENT or digits.fraction < 1:
-        return re.compile("(?!)")
-    fraction = rf"\.[0-9]{{0,{digits.fraction - 1}}}[1-9]"
-    amount = rf"=(?:[1-9][0-9]{{0,{digits.integer - 1}}}(?:{fraction})?|0{fraction})"
-    percentage = rf"=(?:100|[1-9]?[0-9](?:{fraction})?)"
-    parts = [f"={_SYMBOL.pattern}", "=(?:BUY|SELL)", amount, f"(?:-|{amount})", f"(?:-|{percentage})"]
-    return re.compile("\0".join([*parts, r"[^\0]*"]) + r"\0[^\0]*" * 2, re.ASCII)
-
-
-def spelled(canonical_parts: Iterable[str | None]) -> str:
-    """Return what decides about an order as one text.
-
-    NUL never occurs in a part, so no two orders share a spelling; absent and empty differ.
-    """
-    return "\0".join(["-" if part is None else "=" + part for part in canonical_parts])
-
-
-def respelled(
-    side: str, quantity: str, price: str | None, stop_loss_pct: str | None, digits: Digits
-) -> tuple[str, str, str | None, str | None]:
-    """Return each in its one spelling, whether it is usable or not. Raises NotExact where an amount is no number."""
-    return (
-        _folded(side),
-        canonical(quantity, digits),
-        price if price is None else canonical(price, digits),
-        stop_loss_pct if stop_loss_pct is None else canonical(stop_loss_pct, digits),
-    )
-
-
-def _folded(side: str) -> str:
+def folded(side: str) -> str:
+    """Return a side in its one spelling, whether it is usable or not."""
     # Only ASCII is folded: a long s would become an S.
     return side.upper() if side.isascii() else side
 
 
-def fingerprint_of(spelling: str) -> bytes:
-    """Return what tells an order from others of the same id."""
-    return FINGERPRINT_VERSION + sha256(spelling.encode()).digest()
-
-
 class FieldReader:
-    """Reads the fields that decide about an order, in a fixed order, and notes what is wrong with each.
+    """Reads the fields that decide about an order, and notes what is wrong with each, in the order of being read.
 
-    `canonical` grows with every read: the value's one spelling, the raw text where it is unusable, None
-    where it is absent. The fingerprint is made of it.
+    `canonical` has of each that was read its one spelling, the raw text where it is unusable, None where it is absent. The
+    fingerprint is made of it.
     """
 
     def __init__(self, fields: Mapping[str, str], digits: Digits) -> None:
         self._fields = fields
         self._digits = digits
-        self.canonical: list[str | None] = []
+        self.canonical: dict[str, str | None] = {}
         self.faults: list[str] = []
 
     def symbol(self) -> str | None:
         """Return the symbol as sent, or None where it is unusable."""
         value = self._fields.get("symbol")
-        if value is not None and _SYMBOL.fullmatch(value):
-            return self._usable(value)
+        if value is not None and SYMBOL.fullmatch(value):
+            return self._usable("symbol", value)
         self._unusable("symbol", value, _NO_SYMBOL)
         return None
 
     def side(self) -> str | None:
         """Return BUY or SELL, or None where it is neither."""
         value = self._fields.get("side")
-        side = None if value is None else _SIDES.get(_folded(value))
+        side = None if value is None else _SIDES.get(folded(value))
         if side is not None:
-            return self._usable(side)
+            return self._usable("side", side)
         self._unusable("side", value, "is neither BUY nor SELL")
         return None
 
@@ -123,13 +81,13 @@ class FieldReader:
         """Return a decimal greater than zero in its canonical spelling, or None."""
         value = self._fields.get(name)
         if value is None and not required:
-            self.canonical.append(None)
+            self.canonical[name] = None
             return None
         text, fault = _exact(value, self._digits)
         if text is not None and (text == "0" or text.startswith("-")):
             text, fault = None, _NOT_GREATER
         if text is not None:
-            return self._usable(text)
+            return self._usable(name, text)
         self._unusable(name, value, fault)
         return None
 
@@ -137,22 +95,22 @@ class FieldReader:
         """Return a decimal from 0 to 100 in its canonical spelling, or None."""
         value = self._fields.get(name)
         if value is None:
-            self.canonical.append(None)
+            self.canonical[name] = None
             return None
         text, fault = _exact(value, self._digits)
         if text is not None and not _within_hundred(text):
             text, fault = None, "is not between 0 and 100"
         if text is not None:
-            return self._usable(text)
+            return self._usable(name, text)
         self._unusable(name, value, fault)
         return None
 
-    def _usable(self, text: str) -> str:
-        self.canonical.append(text)
+    def _usable(self, name: str, text: str) -> str:
+        self.canonical[name] = text
         return text
 
     def _unusable(self, name: str, value: str | None, fault: str) -> None:
-        self.canonical.append(value)
+        self.canonical[name] = value
         if fault in {NO_NUMBER, _NOT_GREATER}:
             fault += _LEFT_OUT.get(name, "")
         self.faults.append(f"{name} {fault if value is not None else _MISSING}")

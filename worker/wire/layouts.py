@@ -9,29 +9,42 @@ from msgspec import Struct
 from worker.wire import names
 from worker.wire.nearly import NearNames
 
-# Of an entry, in this order; None where it has no such field.
-PARTS = ("type", names.REPLAY_OF, *names.DECISIVE, *names.LABELS)
-Parts: TypeAlias = tuple[str | None, ...]
+Picked: TypeAlias = Callable[[Sequence[str | None]], tuple[str | None, ...]]
 
 # A producer has as many as it has ways of leaving fields out. Those of more, or longer, names are found anew each time.
 REMEMBERED = 64
 LONGEST_REMEMBERED = 1024
 
+# The place of a field that is not there: the None behind the values.
+_NOWHERE = -1
+
 
 class Layout(Struct, frozen=True):
-    """The names of a flat entry, each of which stands there once.
+    """The names of a flat entry, each of which stands there once: the places of their values, and what picks several.
 
-    `unknown` of them are no field of an order. `size` is what they add to the size of their values where these are joined by
-    one byte. `pick` takes the values and a None behind them, and returns the order id and PARTS.
+    `unknown` of the `count` names are no field of an order. `size` is what they add to the size of their values where these are
+    joined by one byte. `labels` picks those of an order, `fingerprinted` what its fingerprint is made of.
     """
 
     count: int
     unknown: int
     size: int
-    pick: Callable[[Sequence[str | None]], Parts]
+    type: int
+    order_id: int
+    replay_of: int
+    symbol: int
+    side: int
+    quantity: int
+    price: int
+    stop_loss_pct: int
+    labels: Picked
+    fingerprinted: Picked
 
-    def parts(self, values: Sequence[bytes], max_bytes: int) -> Parts | None:
-        """Return the order id and PARTS; None where the entry is larger than that, or not all of it is text without NUL."""
+    def texts(self, values: Sequence[bytes], max_bytes: int) -> list[str | None] | None:
+        """Return the values as text, and a None behind them.
+
+        None where the entry is larger than that, or not all of it is text without NUL.
+        """
         joined = b"\0".join(values)
         if self.size + len(joined) > max_bytes:
             return None
@@ -39,7 +52,7 @@ class Layout(Struct, frozen=True):
             texts: list[str | None] = [*joined.decode().split("\0"), None]
         except UnicodeDecodeError:
             return None
-        return self.pick(texts) if len(texts) == self.count + 1 else None
+        return texts if len(texts) == self.count + 1 else None
 
 
 class Layouts:
@@ -69,10 +82,18 @@ class Layouts:
             return None
         if len(places) < len(entry):
             self._nearly.look_at(entry)
-        wanted = (self._names.identity(places), *PARTS)
+
+        def place(name: str) -> int:
+            return places.get(name, _NOWHERE)
+
         return Layout(
             count=len(entry),
             unknown=len(entry) - len(places),
             size=sum(map(len, entry)) - (len(entry) - 1),
-            pick=itemgetter(*(places.get(name, -1) for name in wanted)),
+            type=place("type"),
+            order_id=place(self._names.identity(places)),
+            replay_of=place(names.REPLAY_OF),
+            **{name: place(name) for name in names.DECISIVE},
+            labels=itemgetter(*map(place, names.LABELS)),
+            fingerprinted=itemgetter(*map(place, names.FINGERPRINTED)),
         )

@@ -6,13 +6,16 @@ from collections.abc import Container, Mapping
 from msgspec import Struct
 
 from worker.domain.fleets import ORDER_ID_LETTERS
+from worker.domain.orders import Labels
 
-# Kept as sent; no decision depends on them.
-LABELS = ("signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id")
+# Kept as sent; under the names that the domain has for them.
+LABELS = Labels.__struct_fields__
 # Those that tell one order from another of the same id.
 TELLING_LABELS = ("strategy_id", "bot_id", "client_id")
 # What is executed.
 DECISIVE = ("symbol", "side", "quantity", "price", "stop_loss_pct")
+# What a fingerprint is made of, in this order: with another, no order would be that of its row any more.
+FINGERPRINTED = (*DECISIVE, *TELLING_LABELS)
 ORDER_FIELDS = frozenset({"type", "order_id", *DECISIVE, *LABELS})
 
 # Either name carries the other wire form: one JSON object with the fields of an order.
@@ -26,6 +29,13 @@ ORDER_ID = re.compile(f"[{ORDER_ID_LETTERS}]{{1,128}}", re.ASCII)
 def derived_order_id(source: str, entry_id: str) -> str:
     """Return the identity of an order that was sent without one: where it stands, and in which source."""
     return f"{source}:{entry_id}"
+
+
+def order_id_of(source: str, sent_id: str | None, entry_id: str) -> str | None:
+    """Return the order's identity, derived from where it stands if it was sent without; None if that is none."""
+    if sent_id is None:
+        return derived_order_id(source, entry_id)
+    return sent_id if ORDER_ID.fullmatch(sent_id) else None
 
 
 class FieldNames(Struct, frozen=True):

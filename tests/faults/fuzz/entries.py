@@ -4,14 +4,12 @@ import json
 import random
 from collections.abc import Callable, Sequence
 
+from tests.faults.fuzz.reference import LABELS
 from tests.harness import sample_orders
 
 SAMPLES = sample_orders()
 LIMIT = 65_536
-FIELDS = (
-    "type", "symbol", "side", "quantity", "order_id", "price", "stop_loss_pct", "signal_id", "reason", "timestamp",
-    "strategy_id", "bot_id", "client_id",
-)  # fmt: skip
+FIELDS = ("type", "symbol", "side", "quantity", "order_id", "price", "stop_loss_pct", *LABELS)
 NAMES = (
     *FIELDS,
     "payload",

@@ -5,7 +5,9 @@ and an exponent of `Decimal.as_tuple`, which no context rounds.
 """
 
 import json
+from collections.abc import Mapping
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -38,7 +40,7 @@ class Expected(NamedTuple):
     quantity: Decimal | None = None
     price: Decimal | None = None
     stop_loss_pct: Decimal | None = None
-    labels: tuple[str | None, ...] = ()
+    labels: Mapping[str, str | None] = MappingProxyType({})
     sound: bool = False
     dropped: bool = False
 
@@ -163,8 +165,8 @@ def _order(said: dict[str, object], order_id: object) -> Expected:
         raise _Dead("undecodable")
     if any(said.get(name) is not None and not isinstance(said[name], str) for name in TEXT):
         raise _Dead("undecodable")
-    labels = [value if isinstance(value := said.get(name), str) else None for name in LABELS]
-    dropped = any(name in said and label is None for name, label in zip(LABELS, labels, strict=True))
+    labels = {name: value if isinstance(value := said.get(name), str) else None for name in LABELS}
+    dropped = any(name in said and label is None for name, label in labels.items())
     symbol, side = _symbol(said.get("symbol")), _side(said.get("side"))
     read = {name: amount(said.get(name)) for name in ("quantity", "price", "stop_loss_pct")}
     quantity, price = (
@@ -175,7 +177,7 @@ def _order(said: dict[str, object], order_id: object) -> Expected:
         stop = None
     broken = ("price" in said and price is None) or ("stop_loss_pct" in said and stop is None)
     sound = None not in {symbol, side, quantity} and not broken
-    return Expected(None, order_id, symbol, side, quantity, price, stop, tuple(labels), sound, dropped)
+    return Expected(None, order_id, symbol, side, quantity, price, stop, labels, sound, dropped)
 
 
 def _symbol(value: object) -> str | None:

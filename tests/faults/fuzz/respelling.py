@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 from tests.faults.fuzz.entries import Chance, Entry
-from tests.faults.fuzz.reference import LABELS, Expected
+from tests.faults.fuzz.reference import Expected
 
 AMOUNTS = ("quantity", "price", "stop_loss_pct")
 NOT_IN_FINGERPRINT = frozenset({"signal_id", "reason", "timestamp"})
@@ -16,7 +16,7 @@ def content_of(order: Expected) -> dict[str, str] | None:
         return None
     said = {"symbol": order.symbol, "side": order.side, "order_id": order.order_id}
     said |= {name: f"{value:f}" for name in AMOUNTS if (value := getattr(order, name)) is not None}
-    said |= {name: value for name, value in zip(LABELS, order.labels, strict=True) if value is not None}
+    said |= {name: value for name, value in order.labels.items() if value is not None}
     return said
 
 

@@ -36,7 +36,9 @@ def row(chance: Chance) -> OrderRecord:
         side=chance.choice((Side.BUY, Side.SELL, None)),
         quantity=chance.choice((quantity, quantity, None)),
         price=chance.choice((price, None)),
-        labels=Labels(*(chance.choice((_text(chance), None, "")) for _ in range(6))),
+        labels=Labels(
+            **{name: chance.choice((_text(chance), None, "")) for name in Labels.__struct_fields__}
+        ),
         filled_quantity=quantity if filled else Decimal(chance.choice(("0", "0E-30", "-0", "0.000"))),
         average_price=price if filled else None,
         error_message=None if filled else _text(chance),
