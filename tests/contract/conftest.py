@@ -18,7 +18,7 @@ from worker.stream import LostRowsBook, OrderStream, RedisLink, RedisNames, Stre
 from worker.stream import Marks as RedisMarks
 from worker.stream import Mending as RedisMending
 from worker.stream.clock import ServerClock
-from worker.stream.connection import text
+from worker.stream.link.outages import text
 
 LEASE_MS = 30_000
 

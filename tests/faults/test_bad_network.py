@@ -10,7 +10,7 @@ from tests.faults.reporting import record
 from tests.faults.trials import SERVERS, SHORT_LEASES, Trials, in_turn
 from tests.harness import Deployment
 from worker.consumer import loop
-from worker.stream import connection
+from worker.stream.link import connection
 
 LEASE_S = 0.25
 LEAST = {"REDIS_URL": 16, "DATABASE_URL": 24}

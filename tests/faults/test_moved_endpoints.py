@@ -14,7 +14,7 @@ from tests.harness import Deployment, assert_invariants, eventually
 from tests.processes import WorkerProcess, workers
 from worker.consumer import loop
 from worker.store import engine
-from worker.stream import clients
+from worker.stream.link import clients
 
 MOVES = 10 if CHAOS else 2
 # What one recovery may have to wait for and another not: a back-off that has just begun, and a connection that nobody takes.

@@ -10,7 +10,7 @@ from tests.faults.environment.trial import page
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import committing, seen
 from worker.cli.status import Look
-from worker.stream import information
+from worker.stream import xinfo
 
 ORDERS, WAITING = 10, 8
 
@@ -18,12 +18,12 @@ ORDERS, WAITING = 10, 8
 @pytest.fixture(autouse=True)
 def _counts_below_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the server count as Redis 7.0 does once somebody has set a group to more entries read than there are."""
-    read = information.group_details
+    read = xinfo.group_details
 
-    def details(told: Mapping[str, Any]) -> information.GroupDetails:
+    def details(told: Mapping[str, Any]) -> xinfo.GroupDetails:
         return read({**told, "lag": -95})
 
-    monkeypatch.setattr(information, "group_details", details)
+    monkeypatch.setattr(xinfo, "group_details", details)
 
 
 def test_lag_below_zero_is_not_known_to_pages_and_status_counts_what_waits(deployment: Deployment) -> None:

@@ -19,7 +19,7 @@ from worker.domain.errors import Outage
 from worker.status import Away
 from worker.store import queries
 from worker.store.tables import orders
-from worker.stream import RedisLink, survey
+from worker.stream import RedisLink, status_survey
 
 LONG_LEASE: dict[str, Any] = {"lease_ms": 600_000}
 
@@ -143,7 +143,7 @@ def test_waiting_is_right_in_the_middle_of_the_stream_and_after_deletions(
     middle = look(deployment)["redis"]
     deployment.redis.xdel(deployment.orders, *ids[600:700])
     deleted = look(deployment)["redis"]
-    monkeypatch.setattr(survey, "MOST_COUNTED", 500)
+    monkeypatch.setattr(status_survey, "MOST_COUNTED", 500)
     bounded = look(deployment)
 
     assert (middle["waiting"], middle["waiting_exact"]) == (1100, True)

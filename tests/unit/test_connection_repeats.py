@@ -8,7 +8,7 @@ import pytest
 from tests.faults.framing import Resp
 from worker.domain.errors import Outage
 from worker.stream import RedisLink
-from worker.stream.connection import outages
+from worker.stream.link.outages import outages
 
 HELLO = b"%1\r\n$5\r\nproto\r\n:3\r\n"
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from worker.domain.errors import ConfigurationError, Outage
 from worker.store import demands as of_postgresql
 from worker.stream import demands as of_redis
-from worker.stream.connection import outages
+from worker.stream.link.outages import outages
 
 CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed")
 CERTIFICATE.verify_message = "unable to get local issuer certificate"

@@ -12,7 +12,7 @@ from tests.harness import eventually
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, Outage
 from worker.stream import RedisLink
-from worker.stream.connection import GroupLost, outages
+from worker.stream.link.outages import GroupLost, outages
 
 HELLO = b"%1\r\n$5\r\nproto\r\n:3\r\n"
 READONLY = "-READONLY You can't write against a read only replica."

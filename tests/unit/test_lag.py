@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.stream.information import group_details
+from worker.stream.xinfo import group_details
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from worker.domain.errors import ConfigurationError
 from worker.domain.fleets import Foreign
 from worker.domain.orders import Order
 from worker.source.moved import FIRST_ORDERS, refuse_what_others_executed
-from worker.stream.trail import Found
+from worker.stream.order_trail import Found
 
 A_PAGE = 16
 

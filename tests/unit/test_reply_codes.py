@@ -6,7 +6,7 @@ import pytest
 import redis
 from redis._parsers.base import BaseParser
 
-from worker.stream.codes import code_of
+from worker.stream.link.codes import code_of
 
 # It makes an error of what a server replies, and of some takes the code away.
 as_the_library_says_it: Callable[[str], redis.RedisError] = BaseParser.parse_error

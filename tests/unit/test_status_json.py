@@ -25,7 +25,7 @@ from worker.domain.stream_state import (
 )
 from worker.store import Sources, StoreInspector, schema
 from worker.stream import DeadLetters, LetterState, StoredLetter, StreamInspector
-from worker.stream.survey import Surveyor
+from worker.stream.status_survey import Surveyor
 
 ENVIRONMENT = {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://127.0.0.1:1/nothing"}
 STREAMS = StreamState(

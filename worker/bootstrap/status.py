@@ -15,7 +15,7 @@ from worker.settings import Settings
 from worker.status import Away, Consumer, DatabaseSnapshot, Letters, RedisSnapshot, Rules, Snapshot
 from worker.store import Database, Sources, StoreInspector, require_postgresql
 from worker.stream import DeadLetters, RedisLink, StreamInspector, require_redis
-from worker.stream.survey import STUCK_LEASES, Surveyor
+from worker.stream.status_survey import STUCK_LEASES, Surveyor
 
 MOST_LETTERS = 20_000
 MOST_LETTER_BYTES = 33_554_432

@@ -23,7 +23,7 @@ from worker.domain.texts import escaped
 from worker.domain.times import utc_text
 from worker.store import OrderRow
 from worker.stream import Found, StoredLetter
-from worker.stream.trail import MOST_SEARCHED
+from worker.stream.order_trail import MOST_SEARCHED
 from worker.wire.names import ORDER_ID
 
 # How far the clock of a replica may be ahead of that of Redis for its result to be found.

@@ -1,8 +1,8 @@
 """Speaks SQL: the rows of orders and trades, the inbox, the schema."""
 
+from worker.store.audit_pages import StoreEvidence
 from worker.store.demands import require_fit, require_postgresql
 from worker.store.engine import Database
-from worker.store.evidence import StoreEvidence
 from worker.store.orders import OrderStore
 from worker.store.queries import OrderRow, StoreInspector
 from worker.store.rehearsal import rehearse

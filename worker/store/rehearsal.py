@@ -13,8 +13,8 @@ from worker.domain.errors import AccessDenied, Outage, Refused
 from worker.domain.evidence import Owner
 from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Side, Status, Trade
+from worker.store.audit_pages import StoreEvidence
 from worker.store.engine import Database
-from worker.store.evidence import StoreEvidence
 from worker.store.failures import outages
 from worker.store.orders import OrderStore
 from worker.store.queries import StoreInspector

@@ -10,8 +10,9 @@ import structlog
 
 from worker.domain.channels import Batch, Heard
 from worker.domain.errors import ConfigurationError, Outage
-from worker.stream.connection import ANSWER_TIMEOUT_S, RedisLink, outages, text
-from worker.stream.permission import not_known_whether_allowed
+from worker.stream.link.connection import ANSWER_TIMEOUT_S, RedisLink
+from worker.stream.link.outages import outages, text
+from worker.stream.link.permission import not_known_whether_allowed
 from worker.stream.scripts import source
 
 log = structlog.get_logger(__name__)

@@ -1,6 +1,7 @@
 """What time it is: by the clock of Redis, which all replicas share, whatever their own say."""
 
-from worker.stream.connection import RedisLink, outages
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages
 
 
 class ServerClock:

@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
+from worker.stream.names import RedisNames
 from worker.stream.paging import pages
 from worker.stream.scripts import source
 

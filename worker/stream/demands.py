@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import redis
 
 from worker.domain.errors import ConfigurationError, Outage
-from worker.stream.codes import code_of
-from worker.stream.connection import RedisLink, outages
-from worker.stream.information import evicting_policy, information
+from worker.stream.link.codes import code_of
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages
+from worker.stream.xinfo import evicting_policy, information
 
 _CLUSTER = (
     "REDIS_URL: leads to a Redis Cluster that has the worker's keys on several nodes, which it can't work with yet; name a Redis"

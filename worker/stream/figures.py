@@ -8,7 +8,9 @@ from typing import Generic, TypeVar
 import msgspec
 
 from worker.domain.errors import OutOfMemory
-from worker.stream.connection import RedisLink, RedisNames, outages
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages
+from worker.stream.names import RedisNames
 from worker.stream.turn import Turn
 
 # As old as pages may be, where nobody counts any more.

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.evidence import LostRow
-from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
+from worker.stream.names import RedisNames
 from worker.stream.turn import Rounds, Turn
 
 PAGE = 500

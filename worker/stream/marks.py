@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from worker.domain.evidence import Marked
-from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
+from worker.stream.names import RedisNames
 from worker.stream.scripts import source
 from worker.stream.turn import Turn
 

@@ -6,7 +6,9 @@ from worker.domain.deliveries import Restoration
 from worker.domain.errors import Outage
 from worker.domain.stream_state import REPAIR_CONSUMER
 from worker.stream.clock import ServerClock
-from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import GroupLost, outages, text
+from worker.stream.names import RedisNames
 from worker.stream.orders import packed
 from worker.stream.scripts import source
 from worker.stream.unpublished import Unpublished

@@ -22,12 +22,14 @@ from worker.domain.deliveries import (
 )
 from worker.domain.retention import Lost, Retained
 from worker.stream.clock import ServerClock
-from worker.stream.codes import code_of
-from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
-from worker.stream.information import StreamInformation
+from worker.stream.link.codes import code_of
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import GroupLost, outages, text
+from worker.stream.names import RedisNames
 from worker.stream.scripts import source
 from worker.stream.turn import Turn
 from worker.stream.unpublished import Unpublished
+from worker.stream.xinfo import StreamInformation
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from worker.domain.deliveries import FIRST_COUNT, following, next_count, size_of
-from worker.stream.connection import RedisLink, outages, text
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
 
 PAGE = 500
 # More than results and most letters take; what anybody may add takes any number.

@@ -6,9 +6,11 @@ from msgspec import Struct
 
 from worker.domain.deliveries import following
 from worker.domain.stream_state import ConsumerState
-from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
-from worker.stream.information import StreamInformation
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import GroupLost, outages, text
+from worker.stream.names import RedisNames
 from worker.stream.scripts import source
+from worker.stream.xinfo import StreamInformation
 
 
 class PendingEntry(Struct, frozen=True):

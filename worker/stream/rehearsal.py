@@ -8,15 +8,17 @@ from worker.domain.deliveries import BEGINNING, Restoration, Settlement
 from worker.domain.errors import Outage
 from worker.domain.evidence import LostRow
 from worker.domain.stream_state import StreamState
-from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages
-from worker.stream.evidence import StreamEvidence
+from worker.stream.audit_pages import StreamEvidence
 from worker.stream.figures import Figures
-from worker.stream.inspection import StreamInspector
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import GroupLost, outages
+from worker.stream.link.permission import require_publishing
 from worker.stream.lost_rows import LostRowsBook
 from worker.stream.marks import Marks
 from worker.stream.mending import Mending
+from worker.stream.names import RedisNames
 from worker.stream.orders import OrderStream
-from worker.stream.permission import require_publishing
+from worker.stream.page_state import StreamInspector
 from worker.stream.scripts import source
 from worker.stream.token import StreamToken
 

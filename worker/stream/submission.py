@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from worker.stream.connection import RedisLink, outages, text
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
 
 
 class Submitter:

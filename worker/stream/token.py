@@ -3,7 +3,9 @@
 import secrets
 
 from worker.domain.errors import Outage
-from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
+from worker.stream.names import RedisNames
 
 # Somebody may delete it between the two steps; whoever goes on doing so keeps us from being known.
 TRIES = 5

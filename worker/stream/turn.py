@@ -1,7 +1,8 @@
 """What one replica of the fleet does at a time: a turn, and rounds of work that are done in turn."""
 
 from worker.domain.errors import OutOfMemory
-from worker.stream.connection import RedisLink, outages
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages
 
 # Somebody's turn may end between two steps.
 TRIES = 3

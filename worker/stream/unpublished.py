@@ -2,7 +2,7 @@
 
 import structlog
 
-from worker.stream.connection import text
+from worker.stream.link.outages import text
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from tests.faults.reporting import record
 from tests.harness import assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
 from worker.bootstrap.replica import Replica
-from worker.stream import connection
+from worker.stream.link import connection
 
 ORDERS = 40
 # Whatever is left to its lease is not settled in time.

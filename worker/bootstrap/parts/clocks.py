@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from worker.stream import RedisLink
-from worker.stream.connection import outages
+from worker.stream.link.outages import outages
 
 log = structlog.get_logger(__name__)
 

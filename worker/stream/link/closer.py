@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from worker.stream.options import tls_of
+from worker.stream.link.options import tls_of
 
 _PATIENCE_S = 1.0
 _TLS_THERE = "REDIS_URL: the port answers with TLS alone; write rediss://"

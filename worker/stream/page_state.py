@@ -5,8 +5,10 @@ from typing import Any
 
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.stream_state import StreamState
-from worker.stream.connection import GroupLost, RedisLink, RedisNames, outages, text
-from worker.stream.information import (
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import GroupLost, outages, text
+from worker.stream.names import RedisNames
+from worker.stream.xinfo import (
     GroupDetails,
     StreamDetails,
     StreamInformation,

@@ -1,4 +1,4 @@
-"""Connections that never retry by themselves, and the names of every key in use."""
+"""Connections that never retry by themselves."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,174 +7,16 @@ from threading import Lock
 from typing import Any
 
 import redis
-from msgspec import Struct
 from redis.connection import SSLConnection
 
 from worker.domain.endpoints import Endpoint
-from worker.domain.errors import AccessDenied, ConfigurationError, Outage, OutOfMemory
-from worker.stream.clients import Clients, client
-from worker.stream.closer import look_closer
-from worker.stream.codes import code_of
-from worker.stream.denials import DENIED_IN_SCRIPTS, naming_commands, naming_keys
+from worker.domain.errors import ConfigurationError
+from worker.stream.link.clients import Clients, client
+from worker.stream.link.closer import look_closer
+from worker.stream.link.denials import naming_commands, naming_keys
+from worker.stream.link.outages import is_no_primary, outages
 
 ANSWER_TIMEOUT_S = 5.0
-
-# The codes of a server that is no primary, not one any more, or not one yet.
-_NO_PRIMARY = {"READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS"}
-# Why a read was unblocked has one code: its server was demoted, the stream is gone, or somebody asked for it.
-_UNBLOCKED_BY_A_DEMOTION = "UNBLOCKED force unblock"
-_UNBLOCKED_WITHOUT_A_STREAM = "UNBLOCKED the stream key no longer exists"
-
-
-class GroupLost(Exception):
-    """The stream or its group is gone: make it anew at 0, the inbox absorbs what comes again."""
-
-
-class RedisNames(Struct, frozen=True):
-    """The keys of one deployment, and who this replica is among its group."""
-
-    orders: str
-    results: str
-    dead_letters: str
-    source: str
-    group: str
-    consumer: str
-
-    @property
-    def settled(self) -> str:
-        """The settled marks: a sorted set of entry ids, and of what is known of all of them (see marks.lua).
-
-        They belong to where results go and to whose entries they are, whichever group has read these.
-        """
-        return f"{self.results}:settled:{self.source}"
-
-    @property
-    def settled_before(self) -> str:
-        """The settled marks as replicas of the version before make them, by group."""
-        return f"{self.orders}:settled:{self.group}"
-
-    @property
-    def unknown(self) -> str:
-        """Entries of which nobody can know whether their results were published: a sorted set of their ids."""
-        return f"{self.results}:unknown:{self.source}"
-
-    @property
-    def walk(self) -> str:
-        """Who reads the results to make the marks anew."""
-        return f"{self.results}:walk:{self.source}"
-
-    @property
-    def lost_rows(self) -> str:
-        """Orders whose results were published and whose rows PostgreSQL has lost: a sorted set, scored by the time of the result."""
-        return f"{self.results}:lost:{self.source}"
-
-    @property
-    def accepted_rows(self) -> str:
-        """Those of them that a person has accepted: they are not told again."""
-        return f"{self.results}:accepted:{self.source}"
-
-    @property
-    def look(self) -> str:
-        """Who compares the results with the table."""
-        return f"{self.results}:look:{self.source}"
-
-    @property
-    def looks(self) -> str:
-        """How often that was begun, and which was the last to end: a hash."""
-        return f"{self.results}:looks:{self.source}"
-
-    @property
-    def token(self) -> str:
-        """What this orders stream is known by, wherever its name is used again."""
-        return f"{self.orders}:token"
-
-    @property
-    def results_token(self) -> str:
-        """What this results stream is known by: another server may have one of the same name."""
-        return f"{self.results}:token"
-
-    @property
-    def trimmed(self) -> str:
-        """Entries that were trimmed while pending, until somebody has asked the inbox about them."""
-        return self.trimmed_of(self.group)
-
-    def trimmed_of(self, group: str) -> str:
-        """The same of any group of the stream."""
-        return f"{self.orders}:trimmed:{group}"
-
-    @property
-    def looking(self) -> str:
-        """Who has looked for abandoned entries lately."""
-        return f"{self.orders}:looking:{self.group}"
-
-    @property
-    def repairing(self) -> str:
-        """Whose turn it is to repair what was committed lately."""
-        return f"{self.orders}:repairing:{self.group}"
-
-    @property
-    def rounds(self) -> str:
-        """How often that was begun, and which round was the last to end: a hash."""
-        return f"{self.orders}:rounds:{self.group}"
-
-    @property
-    def tidying(self) -> str:
-        """Who tidies up."""
-        return f"{self.orders}:tidying:{self.group}"
-
-    @property
-    def registering(self) -> str:
-        """Who keeps the line of the stream in the book of sources."""
-        return f"{self.orders}:registering:{self.group}"
-
-    def figures(self, server: str) -> str:
-        """What was counted lately, for all replicas of the group."""
-        return f"{self.orders}:figures:{self.group}:{server}"
-
-    def counting(self, server: str) -> str:
-        """Who counts that."""
-        return f"{self.orders}:counting:{self.group}:{server}"
-
-    @property
-    def set_aside(self) -> str:
-        """Entries that can be neither settled nor buried: a sorted set, scored by when that was noted."""
-        return f"{self.orders}:aside:{self.group}"
-
-    @property
-    def lost(self) -> str:
-        """How many entries were trimmed before the group read them: a hash of `total`, and of the last `new` ones."""
-        return f"{self.orders}:lost:{self.group}"
-
-    @property
-    def repairs(self) -> str:
-        """Repairs at work: a sorted set of their tokens, scored by when each must have been heard of again, in ms."""
-        return f"{self.results}:repairs:{self.source}"
-
-    @property
-    def published_again(self) -> str:
-        """What repairs at work have published though a mark said it had been: a sorted set of entry ids."""
-        return f"{self.results}:again:{self.source}"
-
-    @property
-    def repaired(self) -> str:
-        """The last repair that came to its end: a hash of what it did, for people."""
-        return f"{self.orders}:repaired:{self.group}"
-
-    @property
-    def letter_states(self) -> str:
-        """How each dead letter that is closed was closed: a hash of letter ids and JSON."""
-        return f"{self.dead_letters}:state"
-
-    def scratch(self, token: str) -> "RedisNames":
-        """Return names for a rehearsal that touches no real key but matches the same patterns."""
-        return RedisNames(
-            orders=f"{self.orders}:probe:{token}",
-            results=f"{self.results}:probe:{token}",
-            dead_letters=f"{self.dead_letters}:probe:{token}",
-            source=self.source,
-            group=self.group,
-            consumer=self.consumer,
-        )
 
 
 class RedisLink:
@@ -220,7 +62,7 @@ class RedisLink:
         try:
             yield
         except redis.RedisError as error:
-            if _is_no_primary(error):
+            if is_no_primary(error):
                 self._endpoint.leave(clients.departures)
             raise
         finally:
@@ -359,40 +201,3 @@ def _reply_or_error(connection: Any) -> Any:  # noqa: ANN401  redis-py is half t
         return connection.read_response()
     except redis.ResponseError as error:
         return error
-
-
-def _is_no_primary(error: redis.RedisError) -> bool:
-    """Whether the server says that it is not what we need, or that it does not know us."""
-    return (
-        isinstance(error, redis.AuthenticationError)
-        or code_of(error) in _NO_PRIMARY
-        or _UNBLOCKED_BY_A_DEMOTION in str(error)
-    )
-
-
-@contextmanager
-def outages() -> Iterator[None]:
-    """Translate whatever Redis or the way to it does wrong: GroupLost where the group is gone, else Outage."""
-    try:
-        yield
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        raise AccessDenied("redis", _reason(error)) from error
-    except redis.ResponseError as error:
-        if code_of(error) == "NOGROUP" or _UNBLOCKED_WITHOUT_A_STREAM in str(error):
-            raise GroupLost(str(error)) from error
-        if any(sign in str(error) for sign in DENIED_IN_SCRIPTS):
-            raise AccessDenied("redis", _reason(error)) from error
-        if code_of(error) == "OOM":
-            raise OutOfMemory("redis", _reason(error)) from error
-        raise Outage("redis", _reason(error)) from error
-    except (redis.RedisError, OSError) as error:
-        raise Outage("redis", _reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
-
-
-def text(value: Any) -> str:  # noqa: ANN401  replies are untyped
-    """Return a reply's bytes as text; ids and names are ASCII or come from our own settings."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

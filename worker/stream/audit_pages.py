@@ -6,11 +6,13 @@ from msgspec import Struct
 
 from worker.domain.deliveries import BEGINNING, FIRST_COUNT, entry_milliseconds
 from worker.domain.evidence import Fate, Marked
-from worker.stream.connection import RedisLink, RedisNames, outages, text
-from worker.stream.information import StreamInformation
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
+from worker.stream.names import RedisNames
+from worker.stream.order_trail import Found
 from worker.stream.paging import PAGE, pages
 from worker.stream.scripts import source
-from worker.stream.trail import Found
+from worker.stream.xinfo import StreamInformation
 
 
 class Extent(Struct, frozen=True):

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
-from worker.stream.options import options_of
+from worker.stream.link.options import options_of
 
 log = structlog.get_logger(__name__)
 

@@ -8,10 +8,12 @@ import redis
 from worker.domain.deliveries import BEGINNING, entry_milliseconds, entry_order, following, size_of
 from worker.domain.stream_state import Kept, LastRepair, OldestPending, Survey, Waiting
 from worker.stream.clock import ServerClock
-from worker.stream.codes import code_of
-from worker.stream.connection import RedisLink, RedisNames, outages, text
-from worker.stream.information import GroupDetails, StreamDetails, StreamInformation
+from worker.stream.link.codes import code_of
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
+from worker.stream.names import RedisNames
 from worker.stream.paging import pages
+from worker.stream.xinfo import GroupDetails, StreamDetails, StreamInformation
 
 MOST_COUNTED = 20_000
 MOST_BYTES = 8_388_608

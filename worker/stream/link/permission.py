@@ -5,8 +5,9 @@ from typing import Any
 import structlog
 
 from worker.domain.errors import AccessDenied
-from worker.stream.connection import RedisLink, outages
-from worker.stream.denials import naming_keys
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.denials import naming_keys
+from worker.stream.link.outages import outages
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from worker.stream.connection import RedisLink, RedisNames, outages, text
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
+from worker.stream.names import RedisNames
 from worker.stream.paging import pages
 
 MOST_SEARCHED = 20_000

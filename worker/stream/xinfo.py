@@ -7,8 +7,10 @@ import redis
 from msgspec import Struct
 
 from worker.domain.stream_state import ConsumerState
-from worker.stream.codes import code_of
-from worker.stream.connection import RedisLink, RedisNames, text
+from worker.stream.link.codes import code_of
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import text
+from worker.stream.names import RedisNames
 
 NOT_KNOWN = "not known"
 _YES_OR_NO = {"0": "no", "1": "yes", None: None}

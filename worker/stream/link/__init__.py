@@ -1,0 +1,1 @@
+"""The way to Redis: connections by what REDIS_URL says, and what is wrong with it, told apart by what the worker does about it."""
