@@ -4,7 +4,8 @@ import sys
 
 from worker.bootstrap.parts.signals import end_when_asked_to_leave
 
-# These go on until they are asked to leave, so they have done all they should; of others nobody must think so.
+# These go on until they are asked to leave, so they have done all they should; of others nobody must think
+# so.
 UNTIL_ASKED = {"bridge", "run"}
 EXIT_DONE = 0
 EXIT_TERMINATED = 143

@@ -111,9 +111,9 @@ def replica(
 ) -> Iterator[Replica]:
     """Connect, check everything a start depends on, and put a replica together.
 
-    Servers that are away are waited for; where it is to be shown, pages say so meanwhile. The first read takes `first_count`
-    entries, whatever they hold. The wraps let a test stand between the loop and its ports. Raises ConfigurationError, SchemaBehind,
-    or Outage where a server does not answer in time.
+    Servers that are away are waited for; where it is to be shown, pages say so meanwhile. The first read
+    takes `first_count` entries, whatever they hold. The wraps let a test stand between the loop and its
+    ports. Raises ConfigurationError, SchemaBehind, or Outage where a server does not answer in time.
     """
     drain = drain or Drain()
     executor, names = wrap_executor(executor_of(settings)), redis_names(settings)

@@ -78,8 +78,8 @@ def _run(settings: Settings, running: Replica) -> None:
 
 
 def _collect_rarely() -> None:
-    # What a batch leaves behind is freed by its reference counts, all that was imported stays for ever: looking through
-    # both many times a batch took a fifth of the processor time and found nothing.
+    # What a batch leaves behind is freed by its reference counts, all that was imported stays for ever:
+    # looking through both many times a batch took a fifth of the processor time and found nothing.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_LOOKED_FOR_AFTER)

@@ -18,9 +18,10 @@ _MILESTONE = re.compile(rb"[0-9a-f]{32}")
 class Backlog:
     """One thread takes, another adds.
 
-    A message is known by its stretch, which a milestone in the channel's order begins, and its number in it. Every
-    bridge that hears a stretch hears it from its beginning and without holes, up to where it hears no more of it;
-    so all bridges give a message the same number. Whoever misses one must not number those after it: `end`.
+    A message is known by its stretch, which a milestone in the channel's order begins, and its number in it.
+    Every bridge that hears a stretch hears it from its beginning and without holes, up to where it hears no
+    more of it; so all bridges give a message the same number. Whoever misses one must not number those after
+    it: `end`.
     """
 
     def __init__(self, most_bytes: int) -> None:

@@ -95,7 +95,8 @@ class Ear:
     def _hear(self) -> None:
         self._take(self._hearing.read(WAIT_S))
         if not self._backlog.numbering and self._backlog.has_room:
-            # After an overflow: what is taken from the next milestone on has the same numbers for every bridge again.
+            # After an overflow: what is taken from the next milestone on has the same numbers for every
+            # bridge again.
             self._set_milestone()
 
     def _join(self) -> Hearing:

@@ -74,17 +74,18 @@ def audit(
 ) -> None:  # fmt: skip
     """Prove for all that can still be seen that no order was lost, doubled or altered.
 
-    Walks through the results, the dead letters, the orders and the rows, and names each order or entry that breaks an
-    invariant. Orders that are being worked on are left out, so it may run beside replicas at any time. Memory stays
-    as it is however much there is; what must be remembered goes to a file in TMPDIR.
+    Walks through the results, the dead letters, the orders and the rows, and names each order or entry that
+    breaks an invariant. Orders that are being worked on are left out, so it may run beside replicas at any
+    time. Memory stays as it is however much there is; what must be remembered goes to a file in TMPDIR.
 
-    With --repair it publishes results that were committed and never published, buries what has a row but no dead
-    letter, sets lost marks, and makes entries pending again that are in no store. It never adds an order under a new
-    id, and takes nothing out of a replica's hands. Results that were published once and are gone since (deleted, or
-    lost with a part of Redis) go out again only with --republish: readers may have read them.
+    With --repair it publishes results that were committed and never published, buries what has a row but no
+    dead letter, sets lost marks, and makes entries pending again that are in no store. It never adds an order
+    under a new id, and takes nothing out of a replica's hands. Results that were published once and are gone
+    since (deleted, or lost with a part of Redis) go out again only with --republish: readers may have read
+    them.
 
-    Safe to interrupt, to repeat, and to run several times at once. Exit 0: nothing is wrong, or all was mended; 1:
-    something is left for a person.
+    Safe to interrupt, to repeat, and to run several times at once. Exit 0: nothing is wrong, or all was
+    mended; 1: something is left for a person.
     """
     if (republish or dry_run) and not repair:
         raise click.UsageError("--republish and --dry-run go with --repair")

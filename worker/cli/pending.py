@@ -133,9 +133,9 @@ def pending(consumer: bytes | None, idle_ms: int | None, limit: int, *, as_json:
 
     A consumer that is at work is heard of every quarter of WORKER_LEASE_MS, when it renews what it holds and
     looks for abandoned entries, and mostly with every read. One that was not heard of for two leases, or two
-    times WORKER_BLOCK_MS if that is longer, is marked GONE: its process has ended, hangs, or can't reach Redis.
-    What it holds is claimable once it was untouched for a lease; `worker replay` makes it claimable now, which
-    counts as hearing of its consumer.
+    times WORKER_BLOCK_MS if that is longer, is marked GONE: its process has ended, hangs, or can't reach
+    Redis. What it holds is claimable once it was untouched for a lease; `worker replay` makes it claimable
+    now, which counts as hearing of its consumer.
     """
     settings = settings_of_environment()
     asked = Asked(consumer=consumer, idle_ms=idle_ms or 0, limit=limit + 1)

@@ -54,14 +54,14 @@ def replay(
 ) -> None:  # fmt: skip
     """Make stuck pending entries claimable now, instead of a lease after they were last touched.
 
-    Chosen by id, by --consumer, by --idle, or --all. Each stays with its consumer and keeps its delivery count;
-    any replica takes it at its next scan: at its start, then every quarter of WORKER_LEASE_MS. Run this with the
-    WORKER_LEASE_MS of the replicas.
+    Chosen by id, by --consumer, by --idle, or --all. Each stays with its consumer and keeps its delivery
+    count; any replica takes it at its next scan: at its start, then every quarter of WORKER_LEASE_MS. Run
+    this with the WORKER_LEASE_MS of the replicas.
 
-    Safe while the owner may still be alive: what was renewed, claimed or settled since it was shown is left alone,
-    and an owner at work renews and so keeps what it holds. If another replica claims an entry first, both may
-    execute it; the table of orders takes one row, and the settled mark lets one result out. Safe to interrupt,
-    and to run again.
+    Safe while the owner may still be alive: what was renewed, claimed or settled since it was shown is left
+    alone, and an owner at work renews and so keeps what it holds. If another replica claims an entry first,
+    both may execute it; the table of orders takes one row, and the settled mark lets one result out. Safe to
+    interrupt, and to run again.
     """
     if everything and (entry_ids or consumer is not None):
         raise click.UsageError("--all goes with neither entry ids nor --consumer")

@@ -47,8 +47,8 @@ def show(identifier: str, *, as_json: bool) -> None:
     """Show the life of one order: entered, committed, result or dead letter; then how it stands now.
 
     An order without a row is looked for among the last entries of the orders stream, its result among those
-    published since it was executed, its dead letter among those buried since it entered: 20,000 entries of each
-    at the most. Not found there is not proof that there is none.
+    published since it was executed, its dead letter among those buried since it entered: 20,000 entries of
+    each at the most. Not found there is not proof that there is none.
     """
     if not ORDER_ID.fullmatch(identifier):
         raise click.BadParameter("an order id is 1 to 128 characters of A-Z a-z 0-9 . _ : / -")

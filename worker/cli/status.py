@@ -46,11 +46,11 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, given: float 
 def status(*, every_s: float | None, as_json: bool) -> None:
     """Say whether anything needs a person, and what to run next; then show how everything stands.
 
-    Changes nothing, and costs the servers the same however much is stored: what is looked at only in part says so.
-    A consumer counts as gone by the rule of `worker pending`.
+    Changes nothing, and costs the servers the same however much is stored: what is looked at only in part
+    says so. A consumer counts as gone by the rule of `worker pending`.
 
-    Exit codes: 0 nothing needs a person, 1 something does, 3 a server is unreachable, 78 a setting is bad or a
-    server refuses access; with --watch 130, when it is ended by Ctrl-C.
+    Exit codes: 0 nothing needs a person, 1 something does, 3 a server is unreachable, 78 a setting is bad or
+    a server refuses access; with --watch 130, when it is ended by Ctrl-C.
     """
     settings = settings_of_environment()
     if every_s is not None:

@@ -18,7 +18,8 @@ _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?(?:[eE]\+?[0-9]{1,2})?", re.
 _ISO_8601 = re.compile(
     r"[0-9]{4}[0-9W-]{3,6}[T ][0-9:]{2,8}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9:]{2,8})?", re.ASCII
 )
-# Eleven digits of seconds reach the year 5138, and so do three more of each smaller unit, which begin in 1973.
+# Eleven digits of seconds reach the year 5138, and so do three more of each smaller unit, which begin in
+# 1973.
 _UNITS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (1e20, 1e-9))
 
 
@@ -41,9 +42,9 @@ def unix_seconds(stamp: str) -> float | None:
 def out_of_time(order: Order, now: datetime, max_age_s: float) -> str | None:
     """Return why an order may not be executed at this time, or None where it may.
 
-    Its age is that of its timestamp or of its entry id, whichever is older: a producer that stamps an order and
-    then hangs, and an entry that has waited in the stream, are both too late. A timestamp that can't be read
-    says nothing.
+    Its age is that of its timestamp or of its entry id, whichever is older: a producer that stamps an order
+    and then hangs, and an entry that has waited in the stream, are both too late. A timestamp that can't be
+    read says nothing.
     """
     age_s = now.timestamp() - entry_milliseconds(order.entry_id) / 1000
     stamp = order.labels.timestamp

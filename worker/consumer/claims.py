@@ -63,8 +63,9 @@ class Claims:
     def _arrived_unseen(self) -> list[Delivery]:
         found = self._stream.own_pending(self._pace.at_once, known=self._lease.held)
         if not self._unseen.claimed:
-            # The read that was never seen charged 1 for an execution that never began. Where a claim was not seen
-            # either, 1 may as well be what its last owner began, and stays: rather that than one execution too many.
+            # The read that was never seen charged 1 for an execution that never began. Where a claim was not
+            # seen either, 1 may as well be what its last owner began, and stays: rather that than one
+            # execution too many.
             found = [replace(each, count=0) if each.count == 1 else each for each in found]
         if len(found) < self._pace.at_once:
             self._unseen.read = self._unseen.claimed = False

@@ -50,7 +50,8 @@ class Handling:
         self._renderer = renderer
         self._max_deliveries = max_deliveries
         self._lease = lease
-        # What was brought for the deliveries of the group that is being handled: by now it may be nowhere else.
+        # What was brought for the deliveries of the group that is being handled: by now it may be nowhere
+        # else.
         self._bodies: dict[int, tuple[bytes, ...] | Withheld] = {}
         limits = Limits(max_deliveries, max_order_age_s, now, execute_timeout_s, executing, pace)
         self._outside = IntendThenExecute(store, executor, lease, limits)
@@ -63,7 +64,8 @@ class Handling:
     ) -> list[Outcome]:
         """Return an outcome for each delivery that is still ours; results among them are committed. Raises Outage.
 
-        `before_commit` is called once everything is executed: what it asks Redis for comes while PostgreSQL is at work.
+        `before_commit` is called once everything is executed: what it asks Redis for comes while PostgreSQL
+        is at work.
         """
         deliveries = self.as_brought(deliveries)
         self._outside.keep_answers_of(deliveries)
@@ -99,8 +101,9 @@ class Handling:
 
     def _rows_of(self, deliveries: Sequence[Delivery]) -> Mapping[str, OrderRecord]:
         """Return the rows that entries own, by entry id."""
-        # Only what was taken before can own a row; for a new entry its insert is the question. Where the source was renamed,
-        # the row of before that it owns may have an order id that the insert does not meet.
+        # Only what was taken before can own a row; for a new entry its insert is the question. Where the
+        # source was renamed, the row of before that it owns may have an order id that the insert does not
+        # meet.
         everything = self._decoder.renamed
         again = [delivery.entry_id for delivery in deliveries if everything or not delivery.charged]
         return self._store.find(again) if again else {}
@@ -110,8 +113,8 @@ class Handling:
     ) -> tuple[list[Delivery], list[Left]]:
         """Return what is here, with what was claimed brought here, and what is left since it is beyond a batch's bytes.
 
-        What is about to run is charged before it is brought: so whatever takes the process down by its size alone is charged
-        for it like any other.
+        What is about to run is charged before it is brought: so whatever takes the process down by its size
+        alone is charged for it like any other.
         """
         charges = {each.entry_id: self._charge(each, rows) for each in deliveries if not each.fetched}
         if not charges:

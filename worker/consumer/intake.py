@@ -89,8 +89,9 @@ class Intake:
         # First of all: it must not be taken for something that arrived unseen.
         self.arrive()
         if not self._waiting:
-            # The least charged first: many at a time, then those that must run alone, last of all what takes the process down
-            # again and again: each time it does, whoever is behind it waits for another lease.
+            # The least charged first: many at a time, then those that must run alone, last of all what takes
+            # the process down again and again: each time it does, whoever is behind it waits for another
+            # lease.
             self._waiting.extend(sorted(self._hold(self._claims.take()), key=lambda delivery: delivery.count))
         new = self._new()
         self._was_new = bool(new)

@@ -31,7 +31,8 @@ REFUSED_REMARK = "the venue may have executed it: "
 class IntendThenExecute:
     """Commits a SUBMITTED row for each order, then executes one at a time, then commits the outcomes.
 
-    Whatever may have been sent before is asked for at the venue, and sent only where the venue doesn't know it.
+    Whatever may have been sent before is asked for at the venue, and sent only where the venue doesn't know
+    it.
     """
 
     def __init__(self, store: Store, executor: Executor, lease: Lease, limits: Limits) -> None:
@@ -66,14 +67,16 @@ class IntendThenExecute:
         self._limits.pace.begin()
         try:
             for task in submitted:
-                # Who asks to leave waits for what was announced as about to be sent, unless that is slower than it was.
+                # Who asks to leave waits for what was announced as about to be sent, unless that is slower
+                # than it was.
                 if self._limits.pace.must_end() and not self.has_answer(task.delivery.entry_id):
                     made.append(left(task))
                 else:
                     made.append(self._attempt(task, partial(self._outcome, task)))
             self._limits.pace.end(len(submitted))
         except Outage:
-            # What the venue has said is committed now: should this process die or drain, nobody needs to ask again.
+            # What the venue has said is committed now: should this process die or drain, nobody needs to ask
+            # again.
             self._results.record(parted(made)[0])
             raise
         attempts, others = parted(made)

@@ -19,10 +19,10 @@ log = structlog.get_logger(__name__)
 class Isolation:
     """Charges an unexpected error to those that were being handled, and hands them out again in groups that shrink.
 
-    So the one that causes it ends up alone, and is buried once it has been charged too often. An error that strikes
-    different deliveries, with no success in between, is nobody's fault: an outage. Then charges are taken back that
-    groups were given since the last success, until the next one nobody is charged, and one delivery is tried at a
-    time, another one each time.
+    So the one that causes it ends up alone, and is buried once it has been charged too often. An error that
+    strikes different deliveries, with no success in between, is nobody's fault: an outage. Then charges are
+    taken back that groups were given since the last success, until the next one nobody is charged, and one
+    delivery is tried at a time, another one each time.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class Isolation:
             and len(deliveries) == 1
             and deliveries[0].count_before >= self._max_deliveries
         ):
-            # Not even its letter can be written. Once it can, it has one more chance: that may have been the fault of all.
+            # Not even its letter can be written. Once it can, it has one more chance: that may have been the
+            # fault of all.
             once_more = replace(deliveries[0], count=self._max_deliveries - 1, charged=False)
             self._stream.charge({once_more.entry_id: once_more.count})
             self.set_aside([(once_more, error)])

@@ -116,7 +116,8 @@ class Lease:
             raise
         with self._lock:
             for entry_id in lost:
-                # What the loop let go meanwhile is settled, not lost, and what came again since is not what was asked about.
+                # What the loop let go meanwhile is settled, not lost, and what came again since is not what
+                # was asked about.
                 if self._held.get(entry_id) == held[entry_id]:
                     self._lost.add(self._held.pop(entry_id))
         self._renewed_at = asked_at

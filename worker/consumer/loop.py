@@ -144,7 +144,8 @@ class Worker:
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Settle what is in hand; until it has worked it stays there, to be settled again."""
         self.life.give()
-        # Where a settle was begun before, its reply may be all that was lost; where a lease ran out, others may have settled.
+        # Where a settle was begun before, its reply may be all that was lost; where a lease ran out, others
+        # may have settled.
         alone = not self.settle_begun and self.lease.times_run_out == self.leases_run_out
         self.settle_begun = True
         self.settler.settle(self.in_hand, outcomes, alone=alone, meanwhile=self.intake.arrive)

@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 from worker.domain.ports import Monotonic
 
-# Between two groups a loop hears of a drain, claims, lets retention have its turn. Of an executor that takes a
-# millisecond and less the largest batch takes no longer.
+# Between two groups a loop hears of a drain, claims, lets retention have its turn. Of an executor that takes
+# a millisecond and less the largest batch takes no longer.
 GROUP_S = 1.0
 
 
 class Pace:
     """Measures groups, and says of the one that is being worked through whether it should go on.
 
-    `at_once` is the size of the next group: it falls as soon as executions take longer, and at most doubles with each
-    group that was quick. It begins at `most`, which it never exceeds, and which is also as many as wait in hand to be tried again.
+    `at_once` is the size of the next group: it falls as soon as executions take longer, and at most doubles
+    with each group that was quick. It begins at `most`, which it never exceeds, and which is also as many as
+    wait in hand to be tried again.
     """
 
     def __init__(self, *, most: int, clock: Monotonic, leaving: Callable[[], bool]) -> None:

@@ -56,7 +56,8 @@ class Orders(Protocol):
     def fetch(self, charges: Mapping[str, int | None], *, beside: int = ...) -> Fetched:
         """Return what entries hold, each charged with so many before it goes out (None: as it is), and leased anew.
 
-        As many as a batch may have bytes, less those of what is in hand `beside` them; at least one where that is none.
+        As many as a batch may have bytes, less those of what is in hand `beside` them; at least one where
+        that is none.
         """
 
     def trimmed(self, count: int) -> list[str]:
@@ -83,7 +84,8 @@ class Orders(Protocol):
     ) -> Settling:
         """Publish, bury and ack in one step, but for what is in doubt.
 
-        Rows written just now stand since `written_since_ms`; `meanwhile` may be called while the server is at it.
+        Rows written just now stand since `written_since_ms`; `meanwhile` may be called while the server is at
+        it.
         """
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:

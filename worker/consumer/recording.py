@@ -91,7 +91,8 @@ class Recording:
     ) -> list[Standing]:
         """Commit the rows of the attempts whose lease is not lost, and return what stands for each of these.
 
-        In one transaction, or in several where one would outlast its time; `before_commit` is called before each.
+        In one transaction, or in several where one would outlast its time; `before_commit` is called before
+        each.
         """
         at_once = int(min(self._at_once, len(attempts)))
         standing = list[Standing]()
@@ -201,7 +202,8 @@ def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead
     ):
         why = f"it was executed as an order of source {stranger.source!r}: this stream was that source before, or is it"
         return Dead(delivery, DeadReason.CONFLICT, why, record.order_id)
-    # Where nothing is known of the content (trimmed, undecodable), now or when the row was written, it stands for its entry.
+    # Where nothing is known of the content (trimmed, undecodable), now or when the row was written, it stands
+    # for its entry.
     if not content.fingerprint or (owns and not record.fingerprint):
         return None
     if content.order_id != record.order_id:

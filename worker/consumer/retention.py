@@ -12,8 +12,8 @@ EVERY_S = 10.0
 # So it may be anybody's whose next round is due then.
 TURN_S = 8.0
 
-# A consumer that lives asks at least once per read, which blocks for a minute at most; in an outage it may be silent
-# for longer. Removing one that comes back costs nothing, since it holds nothing: Redis makes it anew.
+# A consumer that lives asks at least once per read, which blocks for a minute at most; in an outage it may be
+# silent for longer. Removing one that comes back costs nothing, since it holds nothing: Redis makes it anew.
 DEAD_AFTER_LEASES = 10
 DEAD_AFTER_AT_LEAST_S = 600
 
@@ -46,7 +46,8 @@ class Retention:
         """
         if self._clock() < self._due:
             return False
-        # Before it is tried: what fails for good (a right that was taken away) must not keep the loop from its orders.
+        # Before it is tried: what fails for good (a right that was taken away) must not keep the loop from
+        # its orders.
         self._due = self._clock() + EVERY_S
         if not self._turn.take():
             if self._stream.lost_by_reads:

@@ -7,7 +7,8 @@ from worker.consumer.ports import Store
 class Sending:
     """Knows for how long we alone may begin to send the order of a SUBMITTED row: a lease from its commit, or from taking it up.
 
-    The lease of Redis does not tell: a second group, or one that was made anew, hands out what is in somebody's hands.
+    The lease of Redis does not tell: a second group, or one that was made anew, hands out what is in
+    somebody's hands.
     """
 
     def __init__(self, store: Store, lease: Lease, *, execute_timeout_s: float) -> None:

@@ -62,7 +62,8 @@ class Settler:
     ) -> None:
         """Publish or bury, and ack, in one step; let go of all but what is to be tried again. Raises Outage.
 
-        `alone`: nobody can have settled any of these since their rows were written. `meanwhile` is called while Redis is at it.
+        `alone`: nobody can have settled any of these since their rows were written. `meanwhile` is called
+        while Redis is at it.
         """
         # Before anything is settled: should this fail, all of it is done once more.
         retries, released = self._release_what_has_no_room(outcomes)

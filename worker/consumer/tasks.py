@@ -34,8 +34,8 @@ class GivenUp(Struct, frozen=True):
 class Task(Struct, frozen=True):
     """A delivery that has to come to an outcome.
 
-    `hopeless` says why it is given up instead of being executed. `begun`: an earlier execution may have come to
-    some effect. `submitted`: its own row stands with status SUBMITTED, and the order is made of that.
+    `hopeless` says why it is given up instead of being executed. `begun`: an earlier execution may have come
+    to some effect. `submitted`: its own row stands with status SUBMITTED, and the order is made of that.
     """
 
     delivery: Delivery

@@ -23,11 +23,12 @@ class Withheld(Struct, frozen=True):
 class Delivery(Struct, frozen=True):
     """One handing-over of an entry.
 
-    `fields` alternates names and values as the stream holds them, repeats kept; it is empty where the entry was
-    trimmed while it was pending, was not `fetched` yet, or is `withheld`. `count` is how many
-    executions the entry has been charged with; while `charged` is false the coming one is not among them. `failure` is
-    the unexpected error in which the last one ended, where this process has seen it. `hold` tells it from other
-    deliveries of the entry to this process: it may have lost the entry to others, and have got it back since.
+    `fields` alternates names and values as the stream holds them, repeats kept; it is empty where the entry
+    was trimmed while it was pending, was not `fetched` yet, or is `withheld`. `count` is how many executions
+    the entry has been charged with; while `charged` is false the coming one is not among them. `failure` is
+    the unexpected error in which the last one ended, where this process has seen it. `hold` tells it from
+    other deliveries of the entry to this process: it may have lost the entry to others, and have got it back
+    since.
     """
 
     entry_id: str
@@ -115,9 +116,10 @@ Outcome: TypeAlias = Settled | Duplicate | Dead | Retry | Left
 class Settlement(Struct, frozen=True):
     """One entry's part of a settle: publish or bury these fields unless the entry is settled already; ack.
 
-    `unknown` is acked, and noted as one of which nobody can know whether its result was published. `stands_since_ms` is the unix time before
-    which nothing can have been given out for it; None: its row was written by this process just now; LOOKED_FOR: it
-    was looked for and never given out. `mark` is what it is marked as where that is not its entry id.
+    `unknown` is acked, and noted as one of which nobody can know whether its result was published.
+    `stands_since_ms` is the unix time before which nothing can have been given out for it; None: its row was
+    written by this process just now; LOOKED_FOR: it was looked for and never given out. `mark` is what it is
+    marked as where that is not its entry id.
     """
 
     entry_id: str
@@ -149,9 +151,9 @@ class Restoration(Struct, frozen=True):
 class Settling(Struct, frozen=True):
     """What a settle did: how many entries were not settled before, which are in doubt, and which are left to others.
 
-    What is in doubt has no mark, and marks of its time are not complete: Redis has lost what it knew. What is left has none
-    since its mark may have been dropped, and is not in our hands any more: this process slept meanwhile. Nothing was done
-    about either.
+    What is in doubt has no mark, and marks of its time are not complete: Redis has lost what it knew. What is
+    left has none since its mark may have been dropped, and is not in our hands any more: this process slept
+    meanwhile. Nothing was done about either.
     """
 
     new: int = 0
@@ -177,8 +179,9 @@ FIRST_COUNT = 16
 def next_count(count: int, sizes: Iterable[int], *, most: int, most_bytes: int) -> int:
     """Return how many entries to ask for after `count`, of which some came, so large.
 
-    As many as would take `most_bytes` if all were as large as the largest of those: fewer at once, and more by a
-    quarter each time. Only a wall of large entries behind small ones is met at the count that these allowed.
+    As many as would take `most_bytes` if all were as large as the largest of those: fewer at once, and more
+    by a quarter each time. Only a wall of large entries behind small ones is met at the count that these
+    allowed.
     """
     largest = max(sizes, default=0)
     if not largest:

@@ -17,8 +17,9 @@ def named_option(name: str, url: str) -> str:
 class Endpoint:
     """A URL that is read anew for each connection, and how often this place was left.
 
-    A connection that was made before the place was left for the last time is not used again: a name may lead to another
-    server by now, while connections to the one that was there live on, and take no writes for ever.
+    A connection that was made before the place was left for the last time is not used again: a name may lead
+    to another server by now, while connections to the one that was there live on, and take no writes for
+    ever.
     """
 
     def __init__(self, url: Callable[[], str]) -> None:
@@ -43,8 +44,8 @@ class Endpoint:
     def leave(self, since: int | None = None) -> None:
         """Have every connection made anew before it is used again; those at work finish what they do.
 
-        `since`: the departures when the connection that gives the reason was made or taken. Where others have left since,
-        that was enough.
+        `since`: the departures when the connection that gives the reason was made or taken. Where others have
+        left since, that was enough.
         """
         with self._lock:
             if since is None or since == self._departures:

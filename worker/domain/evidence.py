@@ -35,8 +35,9 @@ class Remedy(StrEnum):
 class Marked(Struct, frozen=True):
     """What is known of all settled marks; times in unix milliseconds, None where nothing is said.
 
-    `made` tells these marks from others that took their place. What was published, or buried, since a time has its mark,
-    unless it is below the horizon. All that is on the streams since `walked_since_ms` was looked through.
+    `made` tells these marks from others that took their place. What was published, or buried, since a time
+    has its mark, unless it is below the horizon. All that is on the streams since `walked_since_ms` was
+    looked through.
     """
 
     made: str = ""
@@ -51,9 +52,10 @@ NOTHING_LOST = Marked(results_since_ms=0, letters_since_ms=0)
 class Fate(Struct, frozen=True):
     """How an entry stands on the orders stream, at one instant.
 
-    `waiting` is to be delivered, `noted` was trimmed while it was pending and is still to be asked about, `marked` is
-    settled; of an entry that is `old` nobody knows, since marks of its age have been dropped, and nobody knows of what
-    may have been given out before the `marks` were complete. Where it is `unknown` that was asked, and can't be known.
+    `waiting` is to be delivered, `noted` was trimmed while it was pending and is still to be asked about,
+    `marked` is settled; of an entry that is `old` nobody knows, since marks of its age have been dropped, and
+    nobody knows of what may have been given out before the `marks` were complete. Where it is `unknown` that
+    was asked, and can't be known.
     """
 
     pending: bool = False
@@ -113,8 +115,8 @@ class Buried(Struct, frozen=True):
 class Finding(Struct, frozen=True):
     """One invariant that one order or entry breaks, in words; `remedy` is what a repair does about it, if anything.
 
-    `otherwise` is what it does where nothing is to be given out that may have been given out before. `looked_for` says that
-    marks can't tell, and that everything that was given out was read instead.
+    `otherwise` is what it does where nothing is to be given out that may have been given out before.
+    `looked_for` says that marks can't tell, and that everything that was given out was read instead.
     """
 
     invariant: Invariant

@@ -7,7 +7,8 @@ from msgspec import Struct
 # What an order id may hold, and so a source, as a class of characters.
 ORDER_ID_LETTERS = "A-Za-z0-9._:/-"
 LONGEST_SOURCE = 80
-# A stream that was not worked on for so long is not worked on any more: several times as often as replicas say so.
+# A stream that was not worked on for so long is not worked on any more: several times as often as replicas
+# say so.
 FRESH_S = 60
 _NOT_IN_SOURCE = re.compile(f"[^{ORDER_ID_LETTERS}]+")
 

@@ -52,9 +52,9 @@ WITH_RESULT = frozenset({Status.FILLED, Status.REJECTED, Status.ERROR})
 class Labels(Struct, frozen=True):
     """What an order says about itself; kept as sent, and never a reason to execute it differently.
 
-    Strategy, bot and client tell it from another order of the same id, though: they are in its fingerprint. The timestamp says
-    how old it is where WORKER_MAX_ORDER_AGE_S rejects orders for their age. Each label is called on the streams, and in the table,
-    what it is called here.
+    Strategy, bot and client tell it from another order of the same id, though: they are in its fingerprint.
+    The timestamp says how old it is where WORKER_MAX_ORDER_AGE_S rejects orders for their age. Each label is
+    called on the streams, and in the table, what it is called here.
     """
 
     signal_id: str | None = None
@@ -151,8 +151,8 @@ class OrderRecord(OrderFields, frozen=True, kw_only=True):
     average_price: Decimal | None = None
     error_message: str | None = None
     trades: tuple[Trade, ...] = ()
-    # Why the row is DEAD; that also stands in front of the error message. A row that was found may say what only another
-    # version knows.
+    # Why the row is DEAD; that also stands in front of the error message. A row that was found may say what
+    # only another version knows.
     dead_reason: DeadReason | str | None = None
     # Of a row that was found: whether it is of before there were sources, or of another source than ours.
     unsourced: bool = False

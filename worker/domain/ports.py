@@ -58,8 +58,9 @@ class Rounds(Protocol):
 class Executor(Protocol):
     """Turns an order into an execution.
 
-    Either it declares `pure = True`: the same order gives the same execution in any process, so that executing again
-    is invisible. Or its effects lie outside the worker's transaction, and it is an `OutsideExecutor`, too.
+    Either it declares `pure = True`: the same order gives the same execution in any process, so that
+    executing again is invisible. Or its effects lie outside the worker's transaction, and it is an
+    `OutsideExecutor`, too.
     """
 
     @property

@@ -29,8 +29,9 @@ class ConsumerState(Struct, frozen=True):
 class StreamState(Struct, frozen=True):
     """The streams of one deployment.
 
-    `lag` is None where the server can't tell (before 7.0, after deletions, or where it counts below zero), `lost_unread` before 7.0,
-    `eviction`, the policy by which it may evict orders, and `volatile`, the setting by which it may lose them, where it may not be asked.
+    `lag` is None where the server can't tell (before 7.0, after deletions, or where it counts below zero),
+    `lost_unread` before 7.0, `eviction`, the policy by which it may evict orders, and `volatile`, the setting
+    by which it may lose them, where it may not be asked.
     """
 
     version: str

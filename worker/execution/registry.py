@@ -19,8 +19,8 @@ def load(
 ) -> Executor:
     """Return the executor called `paper` or `venue`, or make one of `package.module:Name`, called without arguments.
 
-    Raises ConfigurationError where there is none, or where it neither declares `pure = True` nor offers `find`: an
-    order may have been sent before a crash, and somebody must be able to tell.
+    Raises ConfigurationError where there is none, or where it neither declares `pure = True` nor offers
+    `find`: an order may have been sent before a crash, and somebody must be able to tell.
     """
     if name == "paper":
         return PaperExecutor(success_rate=paper_success_rate, latency_s=paper_latency_s)

@@ -18,8 +18,8 @@ from worker.domain.errors import VenueUnavailable
 from worker.domain.orders import Execution, Order, Status
 from worker.execution.answers import MalformedAnswer, order_text, read_execution, read_reason
 
-# Of the time an execution may take. All of them together end before the worker's own deadline ends the process: an
-# answer is waited for as long as can be, for one that comes late the next delivery asks.
+# Of the time an execution may take. All of them together end before the worker's own deadline ends the
+# process: an answer is waited for as long as can be, for one that comes late the next delivery asks.
 READ_SHARE, CONNECT_SHARE, WRITE_SHARE, WHOLE_SHARE = 0.8, 1 / 16, 1 / 50, 0.97
 FIND_ATTEMPTS = 3
 FIRST_WAIT_S = 0.05

@@ -67,8 +67,8 @@ def _as_it_was(told: _Told) -> _Told:
 class Check(Generic[_Told]):
     """Keeps what one server told last. Its thread dies with the process; a stale answer counts as none.
 
-    A server that has answered is asked again once its pace has passed, in seconds, which may change meanwhile. Something newer
-    may be known from others before that.
+    A server that has answered is asked again once its pace has passed, in seconds, which may change
+    meanwhile. Something newer may be known from others before that.
     """
 
     def __init__(

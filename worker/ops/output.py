@@ -6,7 +6,8 @@ import stat
 import sys
 from typing import TextIO
 
-# How long a line waits for its reader; where one has waited in vain, those after it do not wait until there is room again.
+# How long a line waits for its reader; where one has waited in vain, those after it do not wait until there
+# is room again.
 PATIENCE_MS = 1000
 # What a pipe that can be written to is sure to take at once.
 PART = select.PIPE_BUF
@@ -19,8 +20,8 @@ class Unwritten(OSError):
 class LogOutput:
     """What a log handler writes to. A line that can't be written is dropped, and none is kept to be tried again.
 
-    A buffered stream keeps it, and the interpreter, which can't write it in the end either, exits with 120. A pipe that
-    nobody empties, or a terminal that is halted, holds up whoever writes, and with it the loop.
+    A buffered stream keeps it, and the interpreter, which can't write it in the end either, exits with 120. A
+    pipe that nobody empties, or a terminal that is halted, holds up whoever writes, and with it the loop.
     """
 
     def __init__(self, descriptor: int) -> None:

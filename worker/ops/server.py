@@ -22,7 +22,8 @@ from worker.ops.views import Page, Views
 log = structlog.get_logger(__name__)
 
 IDLE_CLIENT_TIMEOUT_S = 5
-# More than scrape at once: a client that keeps its connection open holds it until it has been idle for too long.
+# More than scrape at once: a client that keeps its connection open holds it until it has been idle for too
+# long.
 MOST_CONNECTIONS = 256
 MOST_HEADER_BYTES = 16_384
 ANY_IPV6, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104  where somebody has asked for it
@@ -45,8 +46,8 @@ class _Channel(HTTPChannel):
         try:
             return bool(super().received(data))
         except (ValueError, ParsingError):
-            # A URL that the library can't take apart, like http://[::1/, or headers that are too long, with a length that
-            # is none. It would log where in its code that was.
+            # A URL that the library can't take apart, like http://[::1/, or headers that are too long, with a
+            # length that is none. It would log where in its code that was.
             self.handle_close()
             return False
 

@@ -1,8 +1,8 @@
 """Walks through orders, table, results and dead letters, and names what breaks an invariant.
 
-Whatever looks wrong at first is only suspected. What is suspected is looked at again in the direction of the flow: who
-holds the entry, then its row, then results and letters up to their present end. Whatever nobody held before must by
-then be where it belongs, so replicas at work cause no false alarm.
+Whatever looks wrong at first is only suspected. What is suspected is looked at again in the direction of the
+flow: who holds the entry, then its row, then results and letters up to their present end. Whatever nobody
+held before must by then be where it belongs, so replicas at work cause no false alarm.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -222,7 +222,8 @@ class Audit:
             before = {each: before[each] for each in unsteady if each in before}
             fates = self._streams.fates([row.entry_id for row in before.values()]) if before else {}
             self._catch_up()
-            # A result is published after its row is written, so where one shows up its row must be looked at again.
+            # A result is published after its row is written, so where one shows up its row must be looked at
+            # again.
             after = self._rows.rows(unsteady)
             steady = [each for each in unsteady if before.get(each) == after.get(each)]
             yield from self._judge_orders(steady, after, fates)

@@ -15,7 +15,8 @@ from worker.source.unsourced import is_ours
 
 log = structlog.get_logger(__name__)
 
-# How far clocks may be apart: that of a replica, which dates rows, and that of Redis, which dates what is given out.
+# How far clocks may be apart: that of a replica, which dates rows, and that of Redis, which dates what is
+# given out.
 CLOCKS_APART_MS = 60_000
 # Beyond this many nothing new is taken: each holds what it would publish.
 MOST_OPEN = 5000
@@ -35,8 +36,8 @@ class Doubt(Struct, frozen=True):
 
     settlement: Settlement
     delivery: Delivery | None = None
-    # Whether its row was written here, under a lease that held, and is settled for the first time: nobody can have
-    # published it before marks were lost.
+    # Whether its row was written here, under a lease that held, and is settled for the first time: nobody can
+    # have published it before marks were lost.
     written: bool = False
 
     @property
@@ -53,8 +54,8 @@ class Doubt(Struct, frozen=True):
 class Doubts:
     """Tells apart what others have given out and what nobody has, and settles it.
 
-    What is on the streams is marked on the way, so that no other replica has to read them; what may have been trimmed from
-    them, or deleted, is not published: only people can know whether its readers have it.
+    What is on the streams is marked on the way, so that no other replica has to read them; what may have been
+    trimmed from them, or deleted, is not published: only people can know whether its readers have it.
     """
 
     def __init__(
@@ -226,8 +227,8 @@ class Found:
     def marks_of_letters(self, page: Sequence[Entry]) -> list[str]:
         """Return what entries were marked as, of the letters that say that they are ours.
 
-        One of the version before doesn't say it. A letter that comes twice costs a person a look; one of another fleet,
-        taken for ours, an order.
+        One of the version before doesn't say it. A letter that comes twice costs a person a look; one of
+        another fleet, taken for ours, an order.
         """
         said = [self._spelling.buried(each.fields) for each in page]
         return [each.mark for each in said if each is not None and each.sourced]
@@ -248,7 +249,8 @@ def _decided(doubt: Doubt, fate: Fate) -> Settlement | None:
     """Return what is to be done about a doubt, if that is known."""
     settlement, since_ms = doubt.settlement, doubt.since_ms
     buries = settlement.action == "bury"
-    # What came under the id of another entry has a mark of its own; and what is old is nobody's who doesn't hold it: settle tells.
+    # What came under the id of another entry has a mark of its own; and what is old is nobody's who doesn't
+    # hold it: settle tells.
     fate = replace(fate, marked=fate.marked and not settlement.mark, old=False)
     if fate.settled(since_ms, buried=buries) is not None:
         return settlement

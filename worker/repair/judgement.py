@@ -21,8 +21,9 @@ from worker.repair.restorations import is_settled
 class Case(Struct, frozen=True):
     """A row with all that is known of it. `differs` names the fields in which its result is not the row's.
 
-    `in_range` is false where its entry is older than what is audited, `visible` where its result may have been trimmed,
-    `there` where its entry is gone from the stream; `never` is true where a result of it can't have been, if none is there.
+    `in_range` is false where its entry is older than what is audited, `visible` where its result may have
+    been trimmed, `there` where its entry is gone from the stream; `never` is true where a result of it can't
+    have been, if none is there.
     """
 
     row: OrderRecord

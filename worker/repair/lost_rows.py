@@ -23,7 +23,8 @@ ASKED_EVERY_S = 0.5
 class Look(Struct):
     """One look at the results from a time on, up to the last.
 
-    `newest` is the last that is known to have been published before PostgreSQL was away. `looks`: how many had begun then.
+    `newest` is the last that is known to have been published before PostgreSQL was away. `looks`: how many
+    had begun then.
     """
 
     from_ms: int
@@ -32,8 +33,8 @@ class Look(Struct):
     looks: int
     after: str
     number: int | None = None
-    # A result without a row is told once an earlier one has its row: rows that somebody deletes for their age are the first of
-    # all. Where none has, all are lost, and the look begins once more.
+    # A result without a row is told once an earlier one has its row: rows that somebody deletes for their age
+    # are the first of all. Where none has, all are lost, and the look begins once more.
     tells: bool = False
     passed_over: bool = False
 
@@ -41,8 +42,9 @@ class Look(Struct):
 class LostRows:
     """Compares what was published lately with the table: page by page, beside the work, once for the whole fleet if possible.
 
-    It begins with the replica, and anew whenever that had to connect to PostgreSQL again. A result is published after its
-    row is committed and is read before the row is asked for, so a row that is not there was lost.
+    It begins with the replica, and anew whenever that had to connect to PostgreSQL again. A result is
+    published after its row is committed and is read before the row is asked for, so a row that is not there
+    was lost.
     """
 
     def __init__(

@@ -25,7 +25,8 @@ PAGE = 1000
 IDLE_STRETCH_S = 0.25
 # How long to wait where another replica repairs.
 ASKED_EVERY_S = 0.5
-# Far longer than a page takes. A replica whose batches take longer leaves the rest to one that has less to do.
+# Far longer than a page takes. A replica whose batches take longer leaves the rest to one that has less to
+# do.
 TURN_S = 5.0
 
 
@@ -49,8 +50,8 @@ class Walk(Struct):
 class Repair:
     """Publishes what was committed lately and is not settled as far as Redis knows: page by page, beside the work.
 
-    It is wanted when the replica starts, and anew whenever Redis was away or has lost the group. One replica walks for all
-    that want it; the mark makes it harmless should several.
+    It is wanted when the replica starts, and anew whenever Redis was away or has lost the group. One replica
+    walks for all that want it; the mark makes it harmless should several.
     """
 
     def __init__(

@@ -26,8 +26,8 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return the settings in an environment.
 
-    A URL may stand in the file that REDIS_URL_FILE, DATABASE_URL_FILE or WORKER_VENUE_URL_FILE names. Raises ConfigurationError with
-    one line per bad variable, all at once, no secret in any of them.
+    A URL may stand in the file that REDIS_URL_FILE, DATABASE_URL_FILE or WORKER_VENUE_URL_FILE names. Raises
+    ConfigurationError with one line per bad variable, all at once, no secret in any of them.
     """
     faults = {}
     # Of a bad value the default stands in, so that the good ones are compared with each other all the same.

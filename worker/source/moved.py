@@ -16,8 +16,8 @@ FIRST_ORDERS = 500
 def refuse_what_others_executed(token: Token, entries: Entries, sources: Sources, decoder: Decoder) -> None:
     """Raise ConfigurationError where a stream without a token begins with entries that another source has executed.
 
-    Under a new source what was executed there, and not settled yet, would be executed again. Call it before the stream
-    gets a token. Raises Outage.
+    Under a new source what was executed there, and not settled yet, would be executed again. Call it before
+    the stream gets a token. Raises Outage.
     """
     if token.is_known():
         return
@@ -36,8 +36,8 @@ def _refuse_what_is_among(page: Sequence[Entry], sources: Sources, decoder: Deco
         if isinstance(order, Undecodable) or order.fingerprint != row.fingerprint:
             # Another stream has an entry of that id.
             continue
-        # Where it publishes elsewhere it may be another fleet that had the same order; its row is met, and is a conflict. An order
-        # without an id meets no row.
+        # Where it publishes elsewhere it may be another fleet that had the same order; its row is met, and is
+        # a conflict. An order without an id meets no row.
         unmet = row.same_results or row.order_id != order.order_id
         if unmet and row.order_id == decoder.called_by(row.source, order.order_id, row.entry_id):
             raise ConfigurationError(

@@ -11,15 +11,16 @@ from worker.source.ports import Sources, Token
 log = structlog.get_logger(__name__)
 
 EVERY_S = 10.0
-# Others take a stream for gone that was silent for twenty seconds: should the one who had it die, the next asks within fifteen.
+# Others take a stream for gone that was silent for twenty seconds: should the one who had it die, the next
+# asks within fifteen.
 TURN_S = 5.0
 
 
 class Registration:
     """The line of our stream in the book, which one replica keeps for all. Raises Outage.
 
-    Others take our rows for their own where we were silent for long, and only those that are younger than their repair
-    window: once nothing was done for `fresh_s` it is kept every `idle_every_s` (0: not at all).
+    Others take our rows for their own where we were silent for long, and only those that are younger than
+    their repair window: once nothing was done for `fresh_s` it is kept every `idle_every_s` (0: not at all).
     """
 
     def __init__(
@@ -72,7 +73,8 @@ class Registration:
             self._sources.gone(self._token or "")
         other = self._sources.seen(token, self._stream.results_token())
         if other is not None:
-            # Its rows are that source's: orders that were executed but not settled yet would not be found as ours.
+            # Its rows are that source's: orders that were executed but not settled yet would not be found as
+            # ours.
             raise ConfigurationError(
                 f"WORKER_SOURCE: this orders stream is the source {other!r}, and stays it: set WORKER_SOURCE={other};"
                 f" if it never was, end the replicas of {other!r} and take the line with the token {token}"

@@ -16,8 +16,8 @@ def answers_for(
 ) -> bool:
     """Whether a row without a source is that of our entry of its id, which holds an order.
 
-    An entry that names no order, trimmed or not to be decoded, could be the row's whoever that belongs to: it is taken
-    for ours where no other source was ever seen.
+    An entry that names no order, trimmed or not to be decoded, could be the row's whoever that belongs to: it
+    is taken for ours where no other source was ever seen.
     """
     if order.order_id is None:
         return alone()
@@ -34,8 +34,8 @@ def is_ours(
 ) -> bool:
     """Whether a row is of our stream: `fields` are those of our entry of its id.
 
-    Without that entry nobody can tell: a fleet of the version before, whose row it may be, is in no book. It is ours where
-    a person has `claimed` such rows.
+    Without that entry nobody can tell: a fleet of the version before, whose row it may be, is in no book. It
+    is ours where a person has `claimed` such rows.
     """
     if not row.unsourced:
         return True

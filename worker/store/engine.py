@@ -24,20 +24,22 @@ _READ_ONLY = "25006"
 # READ COMMITTED: after ON CONFLICT has waited for another's row, the next statement must see it.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
-# None of the first three runs while the server waits for the rest of what a vanished sender had begun to send: it would hold
-# the locks on its rows until TCP gives up, hours later. So TCP gets a limit, and from 17 on the whole transaction, which
-# helps where the sender's machine is still there. Against rows that are awaited by COPY only `end_stalled_copies` does.
-# Seqscan: every statement has an index for its rows. The check of a foreign key keeps its plan as long as the session lives;
-# one made while the table was small would read all of it for each trade, until somebody analyzes the table again.
-# Jit: before 18 whatever has no index (a catalogue's few rows) counts as dear then, and is compiled for a second first.
+# None of the first three runs while the server waits for the rest of what a vanished sender had begun to
+# send: it would hold the locks on its rows until TCP gives up, hours later. So TCP gets a limit, and from 17
+# on the whole transaction, which helps where the sender's machine is still there. Against rows that are
+# awaited by COPY only `end_stalled_copies` does. Seqscan: every statement has an index for its rows. The
+# check of a foreign key keeps its plan as long as the session lives; one made while the table was small would
+# read all of it for each trade, until somebody analyzes the table again. Jit: before 18 whatever has no index
+# (a catalogue's few rows) counts as dear then, and is compiled for a second first.
 _SETTINGS = (
     "SET LOCAL statement_timeout = {limit_ms}; SET LOCAL lock_timeout = {limit_ms};"
     " SET LOCAL idle_in_transaction_session_timeout = {limit_ms}; SET LOCAL tcp_user_timeout = {limit_ms};"
     " SET LOCAL tcp_keepalives_idle = {silence_s}; SET LOCAL tcp_keepalives_interval = {silence_s};"
     " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
 )
-# What text, numbers, times and backslashes mean, in both directions. A role, a database, a pooler or the environment of the
-# process may say otherwise; the driver can't read times but in ISO, and hands them out in the session's zone.
+# What text, numbers, times and backslashes mean, in both directions. A role, a database, a pooler or the
+# environment of the process may say otherwise; the driver can't read times but in ISO, and hands them out in
+# the session's zone.
 _MEANING = (
     "SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL timezone = 'UTC';"
     " SET LOCAL bytea_output = 'hex'; SET LOCAL standard_conforming_strings = on; SET LOCAL extra_float_digits = 1"
@@ -45,9 +47,11 @@ _MEANING = (
 _SETTINGS_FROM_17_ON = f"{_SETTINGS}; SET LOCAL transaction_timeout = {{limit_ms}}"
 _WITH_TRANSACTION_TIMEOUT = 170_000
 
-# A migration asks for its lock again and again instead of waiting for it: whoever comes later waits behind one that waits.
+# A migration asks for its lock again and again instead of waiting for it: whoever comes later waits behind
+# one that waits.
 LOCK_WAIT_MS = 200
-# Its sender may vanish, or be stopped, with a lock in its hands. Time limits that a role or database has set are not for it.
+# Its sender may vanish, or be stopped, with a lock in its hands. Time limits that a role or database has set
+# are not for it.
 _MIGRATION_SETTINGS = (
     "SET LOCAL lock_timeout = {lock_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms};"
     " SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3;"
@@ -55,7 +59,8 @@ _MIGRATION_SETTINGS = (
     " WHERE name IN ('statement_timeout', 'transaction_timeout')"
 )
 
-# The second takes whatever bytes it is sent, and gives them back: those of UTF-8, as long as nobody else writes others.
+# The second takes whatever bytes it is sent, and gives them back: those of UTF-8, as long as nobody else
+# writes others.
 _HOLD_ALL_TEXT = {"UTF8", "SQL_ASCII"}
 
 # As much of a statement as any server shows of it.
@@ -88,16 +93,17 @@ class Database:
         ours = {
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": application_name,
-            # With the start of the session, since the driver has to know it; a pooler keeps it for its client. A database
-            # in another encoding converts, and refuses what it can't hold.
+            # With the start of the session, since the driver has to know it; a pooler keeps it for its
+            # client. A database in another encoding converts, and refuses what it can't hold.
             "client_encoding": "UTF8",
-            # A plan that is kept stays what it was when the tables were small: the inbox would be read from end to
-            # end for each batch. And a pooler may have given the plan to somebody else.
+            # A plan that is kept stays what it was when the tables were small: the inbox would be read from
+            # end to end for each batch. And a pooler may have given the plan to somebody else.
             "prepare_threshold": None,
         }
         self._engine = create_engine(
             address(self._endpoint.url()),
-            # The driver is to begin nothing by itself: it would take a round trip of its own for each transaction.
+            # The driver is to begin nothing by itself: it would take a round trip of its own for each
+            # transaction.
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=0,
@@ -118,9 +124,10 @@ class Database:
     def transaction(self, *, guard: str | None = None) -> Iterator[Connection]:
         """Run the block in one transaction, committed at its end, within the transaction timeout.
 
-        What the server is told for it is told inside of it, where no pooler can lose it; the guard ends it from
-        here. After an Outage its effect is unknown: the connection may have died while it was being committed.
-        `guard` is a statement of `fidelity` that has its turn right before the commit, and may prevent it: Suspected.
+        What the server is told for it is told inside of it, where no pooler can lose it; the guard ends it
+        from here. After an Outage its effect is unknown: the connection may have died while it was being
+        committed. `guard` is a statement of `fidelity` that has its turn right before the commit, and may
+        prevent it: Suspected.
         """
         with (
             self._leaving(),
@@ -143,8 +150,8 @@ class Database:
     def end_stalled_copies(self, statements: Iterable[str]) -> int:
         """End the sessions that have awaited rows of these statements for longer than a transaction may take.
 
-        Return how many. Their senders were stopped in the middle of a copy, or have vanished; the rows of theirs that are
-        there already would keep everybody waiting who is to write the same.
+        Return how many. Their senders were stopped in the middle of a copy, or have vanished; the rows of
+        theirs that are there already would keep everybody waiting who is to write the same.
         """
         beginnings = [statement[:_SHOWN] for statement in statements]
         with self.transaction() as connection:
@@ -157,8 +164,9 @@ class Database:
     def session(self, *, idle_limit_ms: int) -> Iterator[Connection]:
         """Yield a connection for migrations, which begin and end their transactions by themselves.
 
-        None of these waits longer than LOCK_WAIT_MS for a lock: it may be one that everybody has to wait behind. Nor may one
-        pause for longer than `idle_limit_ms`, 0 for ever. All else takes the time it takes.
+        None of these waits longer than LOCK_WAIT_MS for a lock: it may be one that everybody has to wait
+        behind. Nor may one pause for longer than `idle_limit_ms`, 0 for ever. All else takes the time it
+        takes.
         """
         with self._leaving(), outages(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="READ COMMITTED")
@@ -229,7 +237,8 @@ def copy(connection: Connection, statement: str, lines: bytes) -> int:
 
 
 def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:  # noqa: ANN401  the driver's
-    # Within SQLAlchemy, and so within its way to tell errors apart, to notice lost connections, to show statements.
+    # Within SQLAlchemy, and so within its way to tell errors apart, to notice lost connections, to show
+    # statements.
     if not statement.startswith("COPY "):
         return False
     with cursor.copy(statement) as rows:
@@ -238,7 +247,8 @@ def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> boo
 
 
 def _commit(connection: Connection, guard: str) -> None:
-    # In one exchange, past SQLAlchemy, which takes four times as long for it. The commit that it does next finds nothing open.
+    # In one exchange, past SQLAlchemy, which takes four times as long for it. The commit that it does next
+    # finds nothing open.
     driver = _driver(connection)
     try:
         with guarded():
@@ -256,8 +266,8 @@ def _given_up_in_an_outage(connection: Connection) -> Iterator[None]:
     except SQLAlchemyError as error:
         if is_of_the_rows(error):
             raise
-        # A session keeps what its role or database had set when it began: one that began while the database was
-        # read-only stays so, and one of a primary that was demoted stays there.
+        # A session keeps what its role or database had set when it began: one that began while the database
+        # was read-only stays so, and one of a primary that was demoted stays there.
         connection.invalidate()
         raise
 

@@ -12,9 +12,9 @@ from worker.store.refusals import is_refusal
 _LIMIT_EXCEEDED = "54"
 # Of a statement, or from 17 on of the whole transaction. Who waits for a lock has another code.
 _TIME_IS_OVER = ("57014", "25P04")
-# Classes of what passes, or has to be mended on the server: connections, transactions that can't go on, names and passwords,
-# databases and schemas that are not there, serialization, tables that are not as they were made, lack of resources, states of
-# objects (locks), operators, the system around it.
+# Classes of what passes, or has to be mended on the server: connections, transactions that can't go on, names
+# and passwords, databases and schemas that are not there, serialization, tables that are not as they were
+# made, lack of resources, states of objects (locks), operators, the system around it.
 _OF_THE_SERVER = ("08", "25", "26", "28", "3D", "3F", "40", "42", "53", "55", "57", "58")
 
 

@@ -26,8 +26,9 @@ _TRIGGERS = (
     "FROM pg_trigger WHERE tgrelid = ANY('{orders,trades}'::regclass[]) AND NOT tgisinternal AND tgenabled <> 'D'"
     " AND tgtype & 20 <> 0"
 )
-# A statement that fails where there is a trigger for inserts or updates, and costs no exchange of its own: it is sent with the
-# COMMIT. By then our rows are written, and nobody can make a trigger until they are committed.
+# A statement that fails where there is a trigger for inserts or updates, and costs no exchange of its own: it
+# is sent with the COMMIT. By then our rows are written, and nobody can make a trigger until they are
+# committed.
 GUARD = f"SELECT 1 / (tgtype * 0) {_TRIGGERS}"
 
 _TYPES = {Text: "text", Numeric: "numeric", DateTime: "timestamp with time zone", LargeBinary: "bytea"}

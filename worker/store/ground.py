@@ -1,7 +1,8 @@
 """What stands where the tables are to be made: nothing, what the last version has made, or what is in the way.
 
-The last version records its revision in the table that alembic makes unless told otherwise, where others who use alembic
-record theirs. It is read here and never written: replicas of the last version go on looking there.
+The last version records its revision in the table that alembic makes unless told otherwise, where others who
+use alembic record theirs. It is read here and never written: replicas of the last version go on looking
+there.
 """
 
 from msgspec import Struct

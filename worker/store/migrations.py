@@ -22,8 +22,9 @@ _PAUSE_LIMIT_MS = 5_000
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the schema to a revision; of several callers at once one works while the others wait.
 
-    Takes as long as others have the tables locked, and may be interrupted and repeated at any point. A schema that is newer
-    than this version knows stays as it is. Raises ConfigurationError where something is in the way of the tables.
+    Takes as long as others have the tables locked, and may be interrupted and repeated at any point. A schema
+    that is newer than this version knows stays as it is. Raises ConfigurationError where something is in the
+    way of the tables.
     """
     if schema_state(database) not in {SchemaState.CURRENT, SchemaState.NEWER}:
         command.upgrade(_config(database=database), revision)

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.exc import IntegrityError
 
-# For the session, as there is no transaction: behind a pooler it may be somebody else's next, so only what has to be.
+# For the session, as there is no transaction: behind a pooler it may be somebody else's next, so only what
+# has to be.
 _LIMITS = "name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout')"
 _LIFT = f"SELECT set_config(name, '0', false) FROM pg_settings WHERE {_LIMITS} AND setting <> '0'"  # noqa: S608  ours
 _RESTORE = (
@@ -28,15 +29,16 @@ def add_missing_columns(table: str, *columns: sa.Column[str]) -> None:
 def build_unique_index(name: str, table: str, columns: Sequence[str]) -> None:
     """Have a unique index while others write to the table; commits what was done before.
 
-    It ends once every transaction has that was open on its way. Raises IntegrityError where rows are not unique; then there is
-    no index.
+    It ends once every transaction has that was open on its way. Raises IntegrityError where rows are not
+    unique; then there is no index.
     """
     with _outside_of_transactions():
         valid = op.get_bind().scalar(_is_valid, {"name": name})
         if valid:
             return
         if valid is not None:
-            # What an interrupted build has left: each write to the table keeps it up, and no query may use it.
+            # What an interrupted build has left: each write to the table keeps it up, and no query may use
+            # it.
             _drop_index(name, table)
         try:
             op.create_index(name, table, columns, unique=True, postgresql_concurrently=True)

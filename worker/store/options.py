@@ -53,7 +53,8 @@ def _require_numeric(addresses: Sequence[str], hosts: str | None) -> None:
 def _refusal(options: Mapping[str, Any]) -> str | None:
     """Return what libpq says of options with which it won't even begin.
 
-    It tells by no code whether that is why an attempt failed. Towards a listener of our own nothing else fails at once.
+    It tells by no code whether that is why an attempt failed. Towards a listener of our own nothing else
+    fails at once.
     """
     try:
         with socket.create_server(("127.0.0.1", 0)) as listener:

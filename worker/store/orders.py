@@ -70,18 +70,20 @@ class OrderStore:
         """Write the rows in one transaction and return, in the same places, the row that stands for each.
 
         That is the record itself (the same object) where it was written, else what stood there before: the
-        row of its entry where that is of the same order, else the row of its order, whichever source that is of,
-        else the row of its entry. Waits for a transaction of another replica that is writing the
-        same order. A replay takes over the row of its order where that is DEAD and belongs to what it replays.
-        What was not stored as it is, because of others' triggers or types, is an Outage, and nothing was written.
+        row of its entry where that is of the same order, else the row of its order, whichever source that is
+        of, else the row of its entry. Waits for a transaction of another replica that is writing the same
+        order. A replay takes over the row of its order where that is DEAD and belongs to what it replays.
+        What was not stored as it is, because of others' triggers or types, is an Outage, and nothing was
+        written.
         """
         return self._faithfully(self._record, records)
 
     def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         """Write the outcomes of orders in one transaction and return, in the same places, the row that stands for each.
 
-        Only a row that says SUBMITTED and belongs to the same entry gets its outcome (status, time, amounts, error,
-        trades; the rest of it stays). That returns the very record; any other row stands as it is and is returned.
+        Only a row that says SUBMITTED and belongs to the same entry gets its outcome (status, time, amounts,
+        error, trades; the rest of it stays). That returns the very record; any other row stands as it is and
+        is returned.
         """
         return self._faithfully(self._resolve, records)
 
@@ -130,7 +132,8 @@ class OrderStore:
 
     def _resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         with self._database.transaction(guard=self._fidelity.guard) as connection:
-            # Locked in one order everywhere, since an update joins its rows in any: no deadlocks between replicas.
+            # Locked in one order everywhere, since an update joins its rows in any: no deadlocks between
+            # replicas.
             named = orders.c.order_id.in_([record.order_id for record in records])
             connection.execute(
                 select(orders.c.order_id).where(named).order_by(orders.c.order_id).with_for_update()
@@ -144,7 +147,8 @@ class OrderStore:
     def take_up(self, entry_id: str, *, after_s: float) -> bool:
         """Note in the SUBMITTED row of an entry that it is in our hands from now on; return whether it is.
 
-        It is not where the row was made, or taken up, less than `after_s` seconds ago, or has an outcome by now.
+        It is not where the row was made, or taken up, less than `after_s` seconds ago, or has an outcome by
+        now.
         """
         asked = {"entry": entry_id, "of_source": self._fleet.source, "after": timedelta(seconds=after_s)}
         with self._database.transaction() as connection:
@@ -153,8 +157,8 @@ class OrderStore:
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Ask the inbox: return the rows that these entries own, by entry id.
 
-        A row of before there were sources is among them where our source has none; whether it is ours its order id
-        tells, since another fleet may have had an entry of that id.
+        A row of before there were sources is among them where our source has none; whether it is ours its
+        order id tells, since another fleet may have had an entry of that id.
         """
         with self._database.transaction() as connection:
             # Most of what is asked about owns none, and whole rows, trades beside them, take longer to plan.
@@ -187,7 +191,8 @@ class OrderStore:
         return [standing.get(id(record), record) for record in records]
 
     def _taken_over(self, connection: Connection, replays: Sequence[OrderRecord]) -> set[str]:
-        # One row can change once in a statement: of several replays in a batch the first on the stream gets it.
+        # One row can change once in a statement: of several replays in a batch the first on the stream gets
+        # it.
         first: dict[str, OrderRecord] = {}
         for record in replays:
             first.setdefault(record.order_id, record)

@@ -22,12 +22,14 @@ log = structlog.get_logger(__name__)
 EXACT_COUNT_LIMIT = 10_000
 # Of the last hour so many rows are counted, the newest: one range of the index on recorded_at.
 MOST_OUTCOMES = 100_000
-# The first follows every insert and is lost in a crash, the second is as old as the last analyze and survives it.
+# The first follows every insert and is lost in a crash, the second is as old as the last analyze and survives
+# it.
 _LIVE_ROWS = text(
     "SELECT greatest(s.n_live_tup, c.reltuples::bigint) FROM pg_class c"
     " JOIN pg_stat_user_tables s ON s.relid = c.oid WHERE c.oid = to_regclass(:name)"
 )
-# Settings also as a role, a database or a pooler has set them for our sessions. A crash of the server empties an unlogged table.
+# Settings also as a role, a database or a pooler has set them for our sessions. A crash of the server empties
+# an unlogged table.
 _tables = ", ".join(f"to_regclass('{table.name}')" for table in metadata.sorted_tables)
 _SERVER = text(
     "SELECT current_setting('server_version'), coalesce(string_agg(what, ', ' ORDER BY what), '') FROM ("  # noqa: S608  names of ours

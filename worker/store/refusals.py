@@ -15,8 +15,8 @@ from psycopg.pq import PGconn, PollingStatus
 
 # One of these codes: whoever asks for a connection, or a statement, may not have it.
 _CODES = ("28", "42501")
-# While connecting no code is handed on. PgBouncer has one for everything, besides; of the others these words save one more
-# attempt where the server speaks English, and tell where there is no trace to look into.
+# While connecting no code is handed on. PgBouncer has one for everything, besides; of the others these words
+# save one more attempt where the server speaks English, and tell where there is no trace to look into.
 _WORDS = (
     "password authentication failed",
     "SASL authentication failed",
@@ -25,8 +25,8 @@ _WORDS = (
 )
 # What was asked for is not known, or no value of what it is for.
 _CODES_OF_OPTIONS = ("22", "42", "0A")
-# Where there is no code at all: TLS, in the words of OpenSSL and libpq, since who has closed the connection can't be told
-# there; and PgBouncer, of which it says nothing.
+# Where there is no code at all: TLS, in the words of OpenSSL and libpq, since who has closed the connection
+# can't be told there; and PgBouncer, of which it says nothing.
 _WORDS_OF_OPTIONS = (
     "certificate verify failed",
     " alert ",

@@ -45,8 +45,8 @@ class _Stage(Database):
 def rehearse(database: Database, fleet: Fleet, token: str) -> None:
     """Raise AccessDenied where a right is missing, Outage where PostgreSQL does not answer.
 
-    The token makes the rows those of nobody else. Whatever else is refused is left for the work to meet: it may be for the
-    content of the rows.
+    The token makes the rows those of nobody else. Whatever else is refused is left for the work to meet: it
+    may be for the content of the rows.
     """
     for read in _reading(database, fleet, token):
         try:

@@ -24,7 +24,8 @@ Columns: TypeAlias = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 
-# Of each column that is written as it is, where a record has it. A new label is one of Labels, and of the table.
+# Of each column that is written as it is, where a record has it. A new label is one of Labels, and of the
+# table.
 _TAKEN = {
     "order_id": "order_id",
     "entry_id": "entry_id",
@@ -119,7 +120,8 @@ def _incoming(name: str, rows: type[msgspec.Struct], likes: Mapping[str, ColumnE
 def _lines(rows: Sequence[Row], *, backslashes: int = 0) -> bytes | None:
     with _refused():
         lines = _encode_lines(rows)
-    # An array of JSON is a line of CSV between brackets, but for the escapes that JSON knows and CSV does not.
+    # An array of JSON is a line of CSV between brackets, but for the escapes that JSON knows and CSV does
+    # not.
     if lines.count(b"\\") != backslashes * len(rows):
         return None
     # A line can't end inside of a text: there its end would be an escape.

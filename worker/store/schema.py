@@ -39,7 +39,8 @@ def standing(database: Database) -> SchemaStanding:
     with database.transaction() as connection:
         found = standing_on(connection)
         if found.state is not SchemaState.CURRENT:
-            # A session keeps the search path that its role had when it began: whoever looks again needs another one.
+            # A session keeps the search path that its role had when it began: whoever looks again needs
+            # another one.
             connection.detach()
     return found
 

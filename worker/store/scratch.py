@@ -145,7 +145,8 @@ def scratch() -> Iterator[Scratch]:
         connection.execute("BEGIN")
         yield kept
     except sqlite3.Error as error:
-        # What fits into the cache needs no file; the rest needs a folder that can be written to, with room in it.
+        # What fits into the cache needs no file; the rest needs a folder that can be written to, with room in
+        # it.
         raise ConfigurationError(f"TMPDIR: what was seen can't be kept on disk: {error}") from error
     finally:
         connection.close()

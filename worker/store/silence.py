@@ -19,8 +19,8 @@ class GivenUp(SQLAlchemyError):
 class SilenceGuard:
     """Shuts a socket down when its deadline passes, so that whoever waits on it gets an error.
 
-    Whether the server did what it was asked is unknown then. One thread watches any number of sockets, from the
-    first until the guard is closed.
+    Whether the server did what it was asked is unknown then. One thread watches any number of sockets, from
+    the first until the guard is closed.
     """
 
     def __init__(self, limit_s: float) -> None:

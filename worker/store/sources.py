@@ -78,8 +78,8 @@ class Sources:
     def streams_lately(self) -> int:
         """Return how many streams were worked on as our source lately, and may still be.
 
-        Who works on one has that said every ten to fifteen seconds: one that was silent for twenty, since the newest came, has
-        gone.
+        Who works on one has that said every ten to fifteen seconds: one that was silent for twenty, since the
+        newest came, has gone.
         """
         newest = select(func.max(_book.since)).where(self._lately).scalar_subquery()
         may_be = or_(_book.last_seen >= newest, newest > func.now() - _SETTLED_IN)

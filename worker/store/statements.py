@@ -14,8 +14,8 @@ insert_aloud = upsert(orders).from_select(
 insert_orders = insert_aloud.on_conflict_do_nothing().returning(orders.c.entry_id)
 _replays = incoming_orders("replays")
 _owned = orders.alias("owned")
-# Of two replays of one entry, or a replay and its own repetition, only the first finds the row still dead and owned by
-# what was buried; the other waits for it, and then matches nothing.
+# Of two replays of one entry, or a replay and its own repetition, only the first finds the row still dead and
+# owned by what was buried; the other waits for it, and then matches nothing.
 _TO_TAKE_OVER = (
     orders.c.order_id == _replays["order_id"],
     orders.c.entry_id == _replays["replay_of"],

@@ -59,7 +59,8 @@ orders = Table(
     Column("error_message", Text),
     Column("executed_at", DateTime(timezone=True), nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    # Whose entry it is: an entry id is unique in one stream of one server. Rows of before there were sources have none.
+    # Whose entry it is: an entry id is unique in one stream of one server. Rows of before there were sources
+    # have none.
     Column("source", Identifier, nullable=False, server_default=UNSOURCED),
     # Why it is DEAD, as a code; rows of before have it in front of their error message alone.
     Column("dead_reason", Text),
@@ -107,8 +108,9 @@ trades = Table(
     CheckConstraint("commission >= 0 AND commission < 'Infinity'", name="commission"),
 )
 
-# Which streams the sources of this database are, and since when they publish where they do. Tokens are minted beside the
-# streams, so that those of one name on two servers are told apart; a stream is one source and no other.
+# Which streams the sources of this database are, and since when they publish where they do. Tokens are minted
+# beside the streams, so that those of one name on two servers are told apart; a stream is one source and no
+# other.
 order_sources = Table(
     "order_sources",
     metadata,

@@ -15,9 +15,10 @@ from worker.store.engine import Database
 
 log = structlog.get_logger(__name__)
 
-# Any constants, the same in all versions to come. The last version waits for its own within a statement. Building an index
-# beside the work waits for all statements: nobody may hold that one meanwhile, or both would wait for ever, and the server would
-# see nothing wrong, since the holder is a transaction that waits for nobody.
+# Any constants, the same in all versions to come. The last version waits for its own within a statement.
+# Building an index beside the work waits for all statements: nobody may hold that one meanwhile, or both
+# would wait for ever, and the server would see nothing wrong, since the holder is a transaction that waits
+# for nobody.
 TURN = 0x6F726465727302
 TURN_OF_THE_LAST_VERSION = 0x6F726465727301
 
@@ -25,7 +26,8 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 SAY_EVERY_S = 10.0
 LAST_WORD_S = 1.0
 
-# Sent without parameters: with any, the driver would leave behind an open portal, whose snapshot an index waits for.
+# Sent without parameters: with any, the driver would leave behind an open portal, whose snapshot an index
+# waits for.
 _TRY_TURN = f"SELECT pg_try_advisory_xact_lock({TURN})"
 _oldest = text(
     "SELECT pid, application_name, state, extract(epoch FROM clock_timestamp() - xact_start)::int AS open_for_s"
@@ -83,8 +85,9 @@ class Waiting:
 def turn(database: Database, waiting: Waiting) -> Iterator[None]:
     """Run the block while no other migration runs.
 
-    The turn ends with its transaction, and so with the process. It is asked for again and again: a statement that waits would
-    be waited for in its turn, by the index that the other migration is building, until one of the two is ended.
+    The turn ends with its transaction, and so with the process. It is asked for again and again: a statement
+    that waits would be waited for in its turn, by the index that the other migration is building, until one
+    of the two is ended.
     """
     with database.session(idle_limit_ms=0) as connection:
 

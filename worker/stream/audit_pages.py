@@ -118,7 +118,8 @@ class StreamEvidence:
 
     def _extent(self, key: str) -> Extent:
         with outages():
-            # In one go: the ends of a stream that is trimmed meanwhile are both real, the length is for people.
+            # In one go: the ends of a stream that is trimmed meanwhile are both real, the length is for
+            # people.
             first, last, length = self._link.call_all(
                 [
                     ["XRANGE", key, "-", "+", "COUNT", "1"],

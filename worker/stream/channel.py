@@ -51,8 +51,8 @@ class Subscription:
             if not found:
                 self._ask_whether_it_lives()
         except Outage as outage:
-            # What came before the cut is heard: it must not go with it. Nor may this connection be read again, the
-            # library would connect anew without a word.
+            # What came before the cut is heard: it must not go with it. Nor may this connection be read
+            # again, the library would connect anew without a word.
             self._failure = outage
             if not found:
                 raise

@@ -19,7 +19,8 @@ OPEN = "open"
 class LetterState(Struct, frozen=True, omit_defaults=True):
     """How a letter was closed: `state` is replayed or discarded; a letter that is open has none.
 
-    `changed` maps the fields that a replay edited to what they were before (None: absent) and what they became.
+    `changed` maps the fields that a replay edited to what they were before (None: absent) and what they
+    became.
     """
 
     state: str

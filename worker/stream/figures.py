@@ -25,7 +25,8 @@ _Counted = TypeVar("_Counted")
 class Figures(Generic[_Counted]):
     """The figures of one server. Raises Outage where Redis does not answer, and what counting raises.
 
-    `every_s` says how often they are to be counted now. What was counted last is `known`, whoever has counted it.
+    `every_s` says how often they are to be counted now. What was counted last is `known`, whoever has counted
+    it.
     """
 
     def __init__(

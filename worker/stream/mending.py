@@ -60,8 +60,9 @@ class Mending:
     def restore(self, restorations: Sequence[Restoration]) -> list[bool]:
         """Publish, bury or mark what is not settled as far as Redis knows, and is in nobody's hands; ack nothing.
 
-        Returns which were done. What may have been settled so long ago that its mark was dropped is left alone, but
-        for what is to be given out `again`, which asks for a repair that was announced before the results were read.
+        Returns which were done. What may have been settled so long ago that its mark was dropped is left
+        alone, but for what is to be given out `again`, which asks for a repair that was announced before the
+        results were read.
         """
         names = self._names
         keys = [names.orders, names.results, names.dead_letters, names.settled, names.trimmed]

@@ -37,11 +37,11 @@ _LEAVE_COUNT = -1
 _LAST_ID = "18446744073709551615-0"
 # A replica asks for its turn four times a lease.
 LOOKS_A_LEASE = 5
-# Redis does nothing else meanwhile: a few milliseconds at the most. Above the entries of any usual stream node, since
-# a node that is larger than the limit would never go.
+# Redis does nothing else meanwhile: a few milliseconds at the most. Above the entries of any usual stream
+# node, since a node that is larger than the limit would never go.
 MOST_LET_GO_AT_ONCE = 5000
-# Of entries that can't come back. Whoever is at work on one that nobody knows to be in hand any more, since the group was
-# lost, settles it within that time.
+# Of entries that can't come back. Whoever is at work on one that nobody knows to be in hand any more, since
+# the group was lost, settles it within that time.
 MARKS_STAY_MS = 600_000
 # A replica tries those it has set aside more often, and notes them again.
 SET_ASIDE_STANDS_MS = 60_000
@@ -174,8 +174,8 @@ class OrderStream:
     def begin_look(self) -> bool:
         """Take the turn to look for abandoned entries from the beginning on; False where another one looked lately."""
         names = self._names
-        # Before 7.2 neither an empty claim nor a read that waits in vain is hearing of a consumer, and pages would call
-        # it gone. Reading its own history from an end where there is none is.
+        # Before 7.2 neither an empty claim nor a read that waits in vain is hearing of a consumer, and pages
+        # would call it gone. Reading its own history from an end where there is none is.
         group = ("XREADGROUP", "GROUP", names.group, names.consumer)
         self._run(self._link.call, *group, "COUNT", 1, "STREAMS", names.orders, _LAST_ID)
         return self._looking.take()
@@ -214,7 +214,8 @@ class OrderStream:
     def fetch(self, charges: Mapping[str, int | None], *, beside: int = 0) -> Fetched:
         """Return what entries hold that are ours, each charged with so many before it goes out (None: as it is).
 
-        As many as BATCH_BYTES allows, less `beside` of what is in hand already; at least one where that is nothing.
+        As many as BATCH_BYTES allows, less `beside` of what is in hand already; at least one where that is
+        nothing.
         """
         names, pairs = self._names, list[str | int]()
         for entry_id, count in charges.items():
@@ -285,11 +286,13 @@ class OrderStream:
     ) -> Settling:
         """Publish or bury each that is not settled yet and ack it, in one step, but for what is in doubt or left to others.
 
-        The rows that were written just now stand since `written_since_ms`. `meanwhile` is called while Redis is at it. Large
-        dead letters are settled in several calls, so that nobody else has to wait for all of them.
+        The rows that were written just now stand since `written_since_ms`. `meanwhile` is called while Redis
+        is at it. Large dead letters are settled in several calls, so that nobody else has to wait for all of
+        them.
         """
         new, in_doubt, left, unknown = 0, list[str](), list[str](), 0
-        # The same for all parts: marks that the first one makes tell nothing of rows that were written before.
+        # The same for all parts: marks that the first one makes tell nothing of rows that were written
+        # before.
         remembered = self.marks_made
         for part in slices(settlements):
             settling = self._settle_slice(part, written_since_ms, remembered, meanwhile)
@@ -337,9 +340,9 @@ class OrderStream:
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
         """Trim orders older than `keep_ms` that every group has acked, results beyond `most_results`, and marks.
 
-        0 keeps all orders, or all results. Marks of entries that can't come back go in either case, after a while. What any group
-        has pending or has not read stays, however old, and so do all marks while any group has yet to ask the inbox
-        about an entry that was trimmed. Without our group nothing is touched.
+        0 keeps all orders, or all results. Marks of entries that can't come back go in either case, after a
+        while. What any group has pending or has not read stays, however old, and so do all marks while any
+        group has yet to ask the inbox about an entry that was trimmed. Without our group nothing is touched.
         """
         names = self._names
         keep_from = f"{max(self._clock.now_ms() - keep_ms, 0)}-0" if keep_ms else ""
@@ -357,8 +360,8 @@ class OrderStream:
     def lost_unread(self) -> Lost | None:
         """Count entries that were trimmed before the group read them, each once over all replicas.
 
-        None where the server can't tell (before 7.0). Those that were found by the reads since the last call are among
-        the new ones: each read counts first, so that no gap is read past uncounted.
+        None where the server can't tell (before 7.0). Those that were found by the reads since the last call
+        are among the new ones: each read counts first, so that no gap is read past uncounted.
         """
         with outages():
             found = self._lost(*self._losing)

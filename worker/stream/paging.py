@@ -17,8 +17,8 @@ def pages(
 ) -> Iterator[Any]:
     """Yield raw entries between two ids, both among them; one with `(` before it is left out. Raises Outage.
 
-    A page has at most PAGE entries, `count` at first, and fewer where entries are large, so that no page is as large as a
-    stream. Backwards the newest come first.
+    A page has at most PAGE entries, `count` at first, and fewer where entries are large, so that no page is
+    as large as a stream. Backwards the newest come first.
     """
     place: str | None = last if backwards else first
     if not backwards and first.startswith("("):

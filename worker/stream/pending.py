@@ -86,8 +86,8 @@ class PendingEntries:
     def make_claimable(self, entries: Sequence[PendingEntry]) -> Readied:
         """Let any replica's next scan take these, unless they have been touched since they were listed.
 
-        One atomic step. Who holds an entry and how often it was delivered does not change. One that is trimmed
-        stays as it is: its lease decides.
+        One atomic step. Who holds an entry and how often it was delivered does not change. One that is
+        trimmed stays as it is: its lease decides.
         """
         names = self._names
         listed = (part for each in entries for part in (each.entry_id, each.consumer, each.idle_ms))

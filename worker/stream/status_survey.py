@@ -18,7 +18,8 @@ from worker.stream.xinfo import GroupDetails, StreamDetails, StreamInformation
 MOST_COUNTED = 20_000
 MOST_BYTES = 8_388_608
 MOST_PENDING_LOOKED_AT = 1000
-# A replica claims what was untouched for one lease at its next scan. What was untouched for this many is stuck.
+# A replica claims what was untouched for one lease at its next scan. What was untouched for this many is
+# stuck.
 STUCK_LEASES = 3
 MOST_SHOWN = 200
 

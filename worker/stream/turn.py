@@ -13,7 +13,8 @@ REMEMBERED_MS = 86_400_000
 class Turn:
     """Every step is repeatable. Raises Outage. Who was not heard of for a lease has it no more, and another one may.
 
-    Where Redis takes nothing more it is everyone's: nobody can note whose it is, and what makes room must not wait for that.
+    Where Redis takes nothing more it is everyone's: nobody can note whose it is, and what makes room must not
+    wait for that.
     """
 
     def __init__(self, link: RedisLink, key: str, consumer: str, *, lease_ms: int) -> None:
@@ -25,7 +26,8 @@ class Turn:
     def take(self, *, lasting_s: float | None = None) -> bool:
         """Become the one whose turn it is, or stay it; False where it is another replica's.
 
-        It lasts for a lease, unless said otherwise. Who wants it for less than it is another's still does not wait for that.
+        It lasts for a lease, unless said otherwise. Who wants it for less than it is another's still does not
+        wait for that.
         """
         lease_ms = self._lease_ms if lasting_s is None else round(lasting_s * 1000)
         try:
@@ -49,8 +51,9 @@ class Turn:
                 return True
             if 0 <= int(left_ms) <= lease_ms:
                 return False
-            # The clock of the server was set back, or another server's is behind, and it would last for as long; somebody who
-            # has less to do took it for longer; or whatever moved the keys has forgotten that it ends.
+            # The clock of the server was set back, or another server's is behind, and it would last for as
+            # long; somebody who has less to do took it for longer; or whatever moved the keys has forgotten
+            # that it ends.
             self._link.call("DEL", self._key)
         return False
 

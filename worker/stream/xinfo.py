@@ -29,8 +29,8 @@ class StreamDetails(Struct, frozen=True):
 class GroupDetails(Struct, frozen=True):
     """What is known of a group.
 
-    How many entries it has `read`, and its `lag`, those that it has not, are None where the server can't tell, or says less
-    than none.
+    How many entries it has `read`, and its `lag`, those that it has not, are None where the server can't
+    tell, or says less than none.
     """
 
     name: str
@@ -153,7 +153,8 @@ def volatile(link: RedisLink) -> str | None:
     if fsync == "no":
         return "appendfsync no"
     if enabled and known.get("no-appendfsync-on-rewrite") == "yes":
-        # While a child rewrites the file or writes a snapshot, for minutes perhaps, that is appendfsync no, whatever else is set.
+        # While a child rewrites the file or writes a snapshot, for minutes perhaps, that is appendfsync no,
+        # whatever else is set.
         return "no-appendfsync-on-rewrite yes"
     return "" if enabled and fsync else None
 

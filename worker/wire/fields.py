@@ -11,7 +11,8 @@ _MISSING = "is missing"
 # What a producer reads of the order that was rejected: the rule, since that is what mends it.
 _NO_SYMBOL = "is not 1 to 32 characters of A-Z a-z 0-9 . _ : / - with a letter or figure first"
 _NOT_GREATER = "is not greater than zero"
-# What is sent where there is none, such as an empty text, 0 or `null`, is never taken for that: it may be a fault.
+# What is sent where there is none, such as an empty text, 0 or `null`, is never taken for that: it may be a
+# fault.
 _LEFT_OUT = {
     "price": "; a market order has no price: leave it out",
     "stop_loss_pct": "; an order without a stop loss has none: leave it out",
@@ -50,8 +51,8 @@ def folded(side: str) -> str:
 class FieldReader:
     """Reads the fields that decide about an order, and notes what is wrong with each, in the order of being read.
 
-    `canonical` has of each that was read its one spelling, the raw text where it is unusable, None where it is absent. The
-    fingerprint is made of it.
+    `canonical` has of each that was read its one spelling, the raw text where it is unusable, None where it
+    is absent. The fingerprint is made of it.
     """
 
     def __init__(self, fields: Mapping[str, str], digits: Digits) -> None:

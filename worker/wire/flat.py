@@ -19,9 +19,10 @@ _SIDES = {side.value: side for side in Side}
 class FlatReader:
     """Reads what is flat and sound by one match of a pattern, and leaves everything else to the careful reader.
 
-    It replaces `CarefulReader.read` for such entries, and takes 0.27 of its time (the 500 sample orders, median of 41 turns
-    of both in one process): with it an order costs 32 us of processor time in all, without it about 47. Nothing needs it:
-    tests of generated entries hold it equal to the careful one (tests/unit/test_decoding.py, tests/faults/fuzz/test_decoder.py).
+    It replaces `CarefulReader.read` for such entries, and takes 0.27 of its time (the 500 sample orders,
+    median of 41 turns of both in one process): with it an order costs 32 us of processor time in all, without
+    it about 47. Nothing needs it: tests of generated entries hold it equal to the careful one
+    (tests/unit/test_decoding.py, tests/faults/fuzz/test_decoder.py).
     """
 
     def __init__(
@@ -90,8 +91,8 @@ class FlatReader:
 def _sound_order(digits: Digits) -> re.Pattern[str]:
     """Return what the spelling of an order matches in which nothing is wrong and each part is in its one spelling.
 
-    An order whose spelling does not match may still be sound: it was sent in another spelling, or these limits are too
-    narrow for a pattern.
+    An order whose spelling does not match may still be sound: it was sent in another spelling, or these
+    limits are too narrow for a pattern.
     """
     if digits.integer < INTEGER_DIGITS_OF_PERCENT or digits.fraction < 1:
         return re.compile("(?!)")

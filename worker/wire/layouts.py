@@ -11,7 +11,8 @@ from worker.wire.nearly import NearNames
 
 Picked: TypeAlias = Callable[[Sequence[str | None]], tuple[str | None, ...]]
 
-# A producer has as many as it has ways of leaving fields out. Those of more, or longer, names are found anew each time.
+# A producer has as many as it has ways of leaving fields out. Those of more, or longer, names are found anew
+# each time.
 REMEMBERED = 64
 LONGEST_REMEMBERED = 1024
 
@@ -22,8 +23,9 @@ _NOWHERE = -1
 class Layout(Struct, frozen=True):
     """The names of a flat entry, each of which stands there once: the places of their values, and what picks several.
 
-    `unknown` of the `count` names are no field of an order. `size` is what they add to the size of their values where these are
-    joined by one byte. `labels` picks those of an order, `fingerprinted` what its fingerprint is made of.
+    `unknown` of the `count` names are no field of an order. `size` is what they add to the size of their
+    values where these are joined by one byte. `labels` picks those of an order, `fingerprinted` what its
+    fingerprint is made of.
     """
 
     count: int

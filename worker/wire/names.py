@@ -41,8 +41,8 @@ def order_id_of(source: str, sent_id: str | None, entry_id: str) -> str | None:
 class FieldNames(Struct, frozen=True):
     """What the fields of an entry are called, where producers name an order in `order_id`.
 
-    `known` are all that mean something, `keys` the same by their bytes. An entry with none of `business` is no order;
-    `carriers` hold a payload.
+    `known` are all that mean something, `keys` the same by their bytes. An entry with none of `business` is
+    no order; `carriers` hold a payload.
     """
 
     order_id: str

@@ -30,7 +30,8 @@ LONGEST_REMEMBERED = 1024
 class NearNames:
     """Warns of each layout once, with what is ignored in it and the name that is read instead.
 
-    Layouts beyond the first so many, and longer ones, are not looked at: nobody can fill the memory or the log with them.
+    Layouts beyond the first so many, and longer ones, are not looked at: nobody can fill the memory or the
+    log with them.
     """
 
     def __init__(self, names: FieldNames, warn: Callable[[Mapping[str, str]], None]) -> None:
@@ -41,7 +42,8 @@ class NearNames:
             self._meant |= {other: meant[name] for other in others if other not in self._meant}
         self._known = names.known | {carrier.decode() for carrier in names.carriers}
         self._warn = warn
-        # By their hashes: of two that share one the second is not looked at, and the names of neither are kept.
+        # By their hashes: of two that share one the second is not looked at, and the names of neither are
+        # kept.
         self._seen: set[int] = set()
 
     def look_at(self, entry: Iterable[bytes]) -> None:

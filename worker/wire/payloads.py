@@ -40,7 +40,8 @@ class Refused(Exception):
 def parsed(raw: bytes, *, fraction: Callable[[str], str] = str, whole: Callable[[str], str] = str) -> object:
     """Return what a JSON text says, its numbers as text: integers as `whole`, others as `fraction` makes them.
 
-    Raises RepeatedKey, NoNumber, UnicodeDecodeError, ValueError where it is no JSON, RecursionError where it is too deep.
+    Raises RepeatedKey, NoNumber, UnicodeDecodeError, ValueError where it is no JSON, RecursionError where it
+    is too deep.
     """
     # Numbers stay text: a float would round an amount, an int of 5,000 digits would raise.
     value: object = json.loads(

@@ -41,7 +41,8 @@ def result_fields(record: OrderRecord) -> list[str]:
     return fields
 
 
-# Orders that were executed together have the same time. The two sides of a change of the clocks are told apart by `fold` alone.
+# Orders that were executed together have the same time. The two sides of a change of the clocks are told
+# apart by `fold` alone.
 @lru_cache(maxsize=1)
 def _seconds(at: datetime, fold: int) -> str:  # noqa: ARG001  part of the key
     return str(int(at.timestamp()))
@@ -94,9 +95,9 @@ class Renderer:
     ) -> Settlement:
         """Return the settlement that buries a delivery: metadata first, then the original fields.
 
-        A field keeps its place, its repeats and its bytes behind the prefix `orig:`. Of an entry that is
-        too large, whyever it is buried, only the size, the SHA-256 of all names and values, and the first KiB are kept;
-        of one that was too large to be fetched there is no SHA-256.
+        A field keeps its place, its repeats and its bytes behind the prefix `orig:`. Of an entry that is too
+        large, whyever it is buried, only the size, the SHA-256 of all names and values, and the first KiB are
+        kept; of one that was too large to be fetched there is no SHA-256.
         """
         letter: list[str | bytes] = ["entry_id", delivery.entry_id, "reason", reason]
         if order_id is not None:
@@ -134,8 +135,8 @@ def _originals(delivery: Delivery) -> list[str | bytes]:
 def order_fields(line: bytes) -> dict[str, str]:
     """Return the flat fields of a submitted line of JSON; null means absent, numbers keep their digits.
 
-    Raises ValueError where it is no object, says a key twice, holds what no flat field can carry, or nothing at all;
-    RecursionError where it is nested too deeply.
+    Raises ValueError where it is no object, says a key twice, holds what no flat field can carry, or nothing
+    at all; RecursionError where it is nested too deeply.
     """
     order = parsed(line, fraction=Fraction, whole=Whole)
     fields: dict[str, str] = {}

@@ -10,7 +10,8 @@ from worker.stream.link.outages import outages
 
 log = structlog.get_logger(__name__)
 
-# Times of rows are of this host, times of marks and results of Redis: they are compared with a minute between them.
+# Times of rows are of this host, times of marks and results of Redis: they are compared with a minute between
+# them.
 APART_S = 30
 
 

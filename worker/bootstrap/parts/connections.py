@@ -66,7 +66,8 @@ def redis_link(settings: Settings, purpose: str, place: Endpoint | None = None) 
 def answering_redis(settings: Settings, purpose: str) -> Iterator[RedisLink]:
     """Open connections to a Redis that answers now.
 
-    Raises Outage where it does not, and ConfigurationError, with the way out, where no waiting would end that.
+    Raises Outage where it does not, and ConfigurationError, with the way out, where no waiting would end
+    that.
     """
     with redis_link(settings, purpose) as link:
         require_redis(link)
@@ -94,7 +95,8 @@ def database(
 def answering_database(settings: Settings, purpose: str) -> Iterator[Database]:
     """Open a connection to a PostgreSQL that answers now.
 
-    Raises Outage where it does not, and ConfigurationError, with the way out, where no waiting would end that.
+    Raises Outage where it does not, and ConfigurationError, with the way out, where no waiting would end
+    that.
     """
     with database(settings, purpose) as opened:
         require_postgresql(opened)

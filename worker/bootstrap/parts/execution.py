@@ -8,8 +8,9 @@ from worker.domain.ports import Executor, is_pure
 from worker.execution import load
 from worker.settings import Settings
 
-# Orders with outside effects are announced in the database as a group, and go out one at a time: somebody else who finds
-# one announced waits before it sends it. So few are announced, even before it is known how long a venue takes.
+# Orders with outside effects are announced in the database as a group, and go out one at a time: somebody
+# else who finds one announced waits before it sends it. So few are announced, even before it is known how
+# long a venue takes.
 MOST_OUTSIDE = 32
 
 

@@ -12,8 +12,9 @@ LEAVE = (signal.SIGTERM, signal.SIGINT)
 def take_up_interrupts() -> None:
     """Hear SIGINT again where it is ignored from the start, and a Ctrl-C is meant for this process all the same.
 
-    A shell without job control has what it starts in the background ignore SIGINT, and that is inherited; but it leaves it
-    in its own process group, which may be the one in the foreground of a terminal. Elsewhere it stays ignored.
+    A shell without job control has what it starts in the background ignore SIGINT, and that is inherited; but
+    it leaves it in its own process group, which may be the one in the foreground of a terminal. Elsewhere it
+    stays ignored.
     """
     if _is_ignored(signal.SIGINT) and _is_in_the_foreground():
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -39,8 +40,9 @@ def _is_in_the_foreground() -> bool:
 class _Listener:
     """Calls the latest wish, from a thread of its own, for each signal that is meant.
 
-    Python would call it on the main thread, once that comes back to it. One that was just about to block never would; and
-    one that is about to wait for an event, which takes a lock, would wait for itself when the event is to be set.
+    Python would call it on the main thread, once that comes back to it. One that was just about to block
+    never would; and one that is about to wait for an event, which takes a lock, would wait for itself when
+    the event is to be set.
     """
 
     def __init__(self) -> None:

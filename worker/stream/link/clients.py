@@ -90,5 +90,6 @@ def _connect(client_name: str, connection: Any) -> None:  # noqa: ANN401  redis-
     try:
         connection.read_response()
     except redis.ResponseError as refused:
-        # The name is for people who look at the list of clients; the library's own way has no connection without it.
+        # The name is for people who look at the list of clients; the library's own way has no connection
+        # without it.
         log.debug("connections to redis have no name", reason=str(refused))

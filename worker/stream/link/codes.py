@@ -14,7 +14,8 @@ _KINDS: dict[type[redis.RedisError], str] = {
     redis.exceptions.OutOfMemoryError: "OOM",
     redis.exceptions.NoPermissionError: "NOPERM",
 }
-# redis-py puts the command before an error within a pipeline, and servers before 7.0 the place before one within a script.
+# redis-py puts the command before an error within a pipeline, and servers before 7.0 the place before one
+# within a script.
 _BEFORE_THE_CODE = re.compile(
     r"(?:Command # \d+ \(.*?\) of pipeline caused error: )?"
     r"(?:Error running script \(call to \w+\): )?(?:@user_script: ?\d+: )*-?",

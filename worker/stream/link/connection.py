@@ -91,8 +91,8 @@ class RedisLink:
     ) -> Callable[[], list[Any]]:
         """Send a call of a script and a command right behind it; return what waits for both replies, to be called once.
 
-        What the script fails with is returned in the place of its reply, and does not keep from the command. A command
-        that blocks keeps nothing else waiting.
+        What the script fails with is returned in the place of its reply, and does not keep from the command.
+        A command that blocks keeps nothing else waiting.
         """
         clients = self._present()
         pool = (clients.reading if blocks else clients.commands).connection_pool

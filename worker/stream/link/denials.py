@@ -9,7 +9,8 @@ import redis
 # Of a command that a script may not run: before 7.0, and from then on. The code is ERR, as that of any error.
 DENIED_IN_SCRIPTS = ("executing the script can't run this command", "ACL failure in script")
 
-# Where in a script its server met an error, and what stands there. 7.0 does not say it of what was caught and handed on.
+# Where in a script its server met an error, and what stands there. 7.0 does not say it of what was caught and
+# handed on.
 _AT_LINE = re.compile(r"user_script: ?(\d+)")
 _CALLED = re.compile(r"call\('([A-Z]+)'")
 _CAUGHT = re.compile(r"pcall\('([A-Z]+)'")
@@ -35,7 +36,8 @@ def naming_keys(names: Iterable[str | int | bytes]) -> Iterator[None]:
     try:
         yield
     except redis.exceptions.NoPermissionError as denied:
-        # One code, NOPERM, for commands, which are named, and for keys and channels, which may not be accessed.
+        # One code, NOPERM, for commands, which are named, and for keys and channels, which may not be
+        # accessed.
         if "access" not in str(denied):
             raise
         raise redis.exceptions.NoPermissionError(f"{denied}: {', '.join(map(str, names))}") from denied

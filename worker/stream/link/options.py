@@ -12,7 +12,8 @@ from redis.connection import SSLConnection, parse_url
 from worker.domain.endpoints import named_option
 from worker.domain.errors import ConfigurationError
 
-# The library takes whatever its connections do, and most of that is no text, or would change what the worker relies on.
+# The library takes whatever its connections do, and most of that is no text, or would change what the worker
+# relies on.
 _PLAIN = {"db", "username", "password"}
 _TLS = {
     "ssl_ca_certs",

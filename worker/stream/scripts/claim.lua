@@ -1,7 +1,8 @@
 -- Claims one page of abandoned entries without charging them, and notes those that were trimmed meanwhile.
 -- KEYS: orders, trimmed entries
 -- ARGV: group, consumer, minimum idle ms, cursor, page size, now in ms (empty: the server's)
--- Returns {next cursor, {{entry id, count}, ...}}. Before 7.0 some of them may be trimmed; fetching them tells.
+-- Returns {next cursor, {{entry id, count}, ...}}. Before 7.0 some of them may be trimmed; fetching them
+-- tells.
 -- include: clock
 local group, consumer, now = ARGV[1], ARGV[2], clock(ARGV[6])
 local reply = redis.call('XAUTOCLAIM', KEYS[1], group, consumer, ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')

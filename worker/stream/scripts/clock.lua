@@ -1,4 +1,5 @@
--- Returns the time in ms: the one that is given, or where that is empty this server's, whatever clock the caller has.
+-- Returns the time in ms: the one that is given, or where that is empty this server's, whatever clock the
+-- caller has.
 local function clock(given)
   if given ~= '' then return tonumber(given) end
   local time = redis.call('TIME')

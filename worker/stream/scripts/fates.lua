@@ -1,9 +1,9 @@
 -- Tells how entries stand, all at one instant.
 -- KEYS: orders, results, dead letters, settled marks, trimmed entries, marks of the version before, unknown
 -- ARGV: group, then marks: entry ids, maybe with `:` and content behind them
--- Returns {since when marks of results are complete, those of letters, since when both were looked through (may be
--- empty), one word for each: p pending, w waiting to be delivered, n trimmed while it was pending, m marked as settled,
--- h older than any mark that is kept, u nobody can know whether its result was published}
+-- Returns {since when marks of results are complete, those of letters, since when both were looked through
+-- (may be empty), one word for each: p pending, w waiting to be delivered, n trimmed while it was pending, m
+-- marked as settled, h older than any mark that is kept, u nobody can know whether its result was published}
 local orders, results, letters, marks, trimmed, before, unknown = unpack(KEYS)
 -- include: marks
 -- include: named

@@ -1,9 +1,12 @@
--- Fetches what entries hold that are pending for this consumer, and charges them before it goes out, up to a number of bytes.
+-- Fetches what entries hold that are pending for this consumer, and charges them before it goes out, up to a
+-- number of bytes.
 -- KEYS: orders, trimmed entries
--- ARGV: group, consumer, now in ms (empty: the server's), most bytes, bytes in hand beside them, bytes kept of what is larger than the most,
+-- ARGV: group, consumer, now in ms (empty: the server's), most bytes, bytes in hand beside them, bytes kept
+-- of what is larger than the most,
 --   then pairs of entry id and count (-1: leave it)
--- Returns {{{entry id, names and values}, ...}, {ids beyond the bytes, uncharged}}; of what is larger {entry id, {names and values
--- counted, the first bytes}, size}. In neither: what somebody else holds or has settled, or what was trimmed, which is noted.
+-- Returns {{{entry id, names and values}, ...}, {ids beyond the bytes, uncharged}}; of what is larger {entry
+-- id, {names and values counted, the first bytes}, size}. In neither: what somebody else holds or has
+-- settled, or what was trimmed, which is noted.
 -- include: clock
 local group, consumer, now = ARGV[1], ARGV[2], clock(ARGV[3])
 local most, bytes, kept = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])

@@ -1,4 +1,5 @@
--- Whether one entry id comes before another. As text: the parts of an id go beyond what a Lua number holds exactly.
+-- Whether one entry id comes before another. As text: the parts of an id go beyond what a Lua number holds
+-- exactly.
 local function less(one, other)
   if #one ~= #other then return #one < #other end
   return one < other

@@ -1,5 +1,5 @@
--- Counts entries that were trimmed before the group read them, and moves the group's read counter past them, so that
--- none is counted twice, by whichever replica, and lag is right again.
+-- Counts entries that were trimmed before the group read them, and moves the group's read counter past them,
+-- so that none is counted twice, by whichever replica, and lag is right again.
 -- KEYS: orders, lost entries, results, dead letters, settled marks, marks of the version before
 -- ARGV: group
 -- Returns {newly lost, lost in all}, or nothing where it can't be known (before 7.0, without the group).
@@ -25,7 +25,8 @@ else
   return {0, total}
 end
 
--- Whether anything may have been settled before this group was made: then what is gone may have been read by another.
+-- Whether anything may have been settled before this group was made: then what is gone may have been read by
+-- another.
 local function anything_settled()
   return redis.call('XLEN', KEYS[3]) + redis.call('XLEN', KEYS[4]) + redis.call('ZCOUNT', KEYS[5], '-inf', '(+inf')
     + redis.call('ZCOUNT', KEYS[6], '-inf', '(+inf') > 0

@@ -1,4 +1,5 @@
--- Makes stuck entries claimable now: each stays with its consumer, at its delivery count, and looks idle for a lease.
+-- Makes stuck entries claimable now: each stays with its consumer, at its delivery count, and looks idle for
+-- a lease.
 -- KEYS: orders
 -- ARGV: group, lease ms, then threes of entry id, consumer it was listed for, least idle ms
 -- Returns {made claimable, claimable already, left alone, trimmed}. Repeatable.
@@ -13,8 +14,8 @@ for i = 3, #ARGV, 3 do
   elseif held[3] >= lease then
     already = already + 1
   elseif #redis.call('XRANGE', KEYS[1], id, id) == 0 then
-    -- From 7.0 on XCLAIM would take it off the pending list. Claiming after its lease notes it; that can't be hurried,
-    -- since an owner that is alive may still commit it.
+    -- From 7.0 on XCLAIM would take it off the pending list. Claiming after its lease notes it; that can't be
+    -- hurried, since an owner that is alive may still commit it.
     trimmed = trimmed + 1
   else
     redis.call('XCLAIM', KEYS[1], group, consumer, 0, id, 'IDLE', lease, 'JUSTID')

@@ -1,10 +1,11 @@
--- Expects the keys: marks; before, where replicas of the version before mark, by group; results, letters.
--- A mark is an entry id, or one with `:` and content behind it, scored by the milliseconds of the entry, or by when it was
--- made if that was later. What is known of all of them stands among them, scored +inf, so that it is lost with them:
--- `made`, when the first was made; `results` and `letters`, from when on what was given out has left a mark; `walked`,
--- from when on all that is there was looked through; `horizon`, below which marks were dropped, and what it will be: `rising`, where it was when that was
--- `noted`. Times are in ms by the clock of the server, but for `made`, in microseconds, so that no two are the same. `with=` and the key of a group says
--- that what was marked there belongs to what is known; it holds `begun` in turn.
+-- Expects the keys: marks; before, where replicas of the version before mark, by group; results, letters. A
+-- mark is an entry id, or one with `:` and content behind it, scored by the milliseconds of the entry, or by
+-- when it was made if that was later. What is known of all of them stands among them, scored +inf, so that it
+-- is lost with them: `made`, when the first was made; `results` and `letters`, from when on what was given
+-- out has left a mark; `walked`, from when on all that is there was looked through; `horizon`, below which
+-- marks were dropped, and what it will be: `rising`, where it was when that was `noted`. Times are in ms by
+-- the clock of the server, but for `made`, in microseconds, so that no two are the same. `with=` and the key
+-- of a group says that what was marked there belongs to what is known; it holds `begun` in turn.
 local seconds, micros = unpack(redis.call('TIME'))
 local now = seconds * 1000 + math.floor(micros / 1000)
 local born = seconds * 1000000 + micros
@@ -15,8 +16,8 @@ for _, fact in ipairs(facts) do
   if name then kept[name] = tonumber(value) end
   if fact == with then joined = true end
 end
--- What replicas of the version before have settled has its mark in their key alone: where that was lost, marks tell of
--- nothing up to now any more.
+-- What replicas of the version before have settled has its mark in their key alone: where that was lost,
+-- marks tell of nothing up to now any more.
 local begun = redis.call('ZSCORE', before, 'begun') ~= false
 local known = kept
 if joined and not begun then known = {horizon = kept.horizon} end
@@ -33,9 +34,9 @@ local function know(name, value)
   kept[name], known[name] = value, value
 end
 
--- Where marks are missing altogether: nothing can have been given out if there is no stream. Else it can't be told from
--- what was given out up to now, by clocks that may be a minute apart; those of the version before don't say since when
--- they are complete.
+-- Where marks are missing altogether: nothing can have been given out if there is no stream. Else it can't be
+-- told from what was given out up to now, by clocks that may be a minute apart; those of the version before
+-- don't say since when they are complete.
 local function since(name, stream)
   if known[name] then return known[name] end
   if redis.call('EXISTS', stream) == 0 then return 0 end

@@ -10,8 +10,8 @@ if #redis.call('XRANGE', KEYS[1], id, id) == 0 then return {'gone', ''} end
 if #ARGV > 7000 then return redis.error_reply('ERR too many fields for one entry') end
 -- Whatever may not be done later is refused here, where it has no effect yet.
 redis.call('HDEL', KEYS[2], id)
--- The state first: where it can't be written nothing has been added. Scripts do not roll back, so a refused XADD
--- has to take it back.
+-- The state first: where it can't be written nothing has been added. Scripts do not roll back, so a refused
+-- XADD has to take it back.
 redis.call('HSET', KEYS[2], id, ARGV[2])
 local added = redis.pcall('XADD', KEYS[3], '*', unpack(ARGV, 3))
 if type(added) == 'table' and added.err then

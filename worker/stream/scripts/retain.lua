@@ -1,7 +1,9 @@
--- Lets go of what nobody can need: entries every group has done with, results, marks of entries that can't come back.
--- KEYS: orders, settled marks, results, dead letters, marks of the version before, trimmed entries of each group
--- ARGV: group, id of the oldest entry to keep (empty: keep all), most results (0: keep all), most to let go at once, for how
--- many ms marks stay of what can't come back, now in ms (empty: the server's)
+-- Lets go of what nobody can need: entries every group has done with, results, marks of entries that can't
+-- come back.
+-- KEYS: orders, settled marks, results, dead letters, marks of the version before, trimmed entries of each
+-- group
+-- ARGV: group, id of the oldest entry to keep (empty: keep all), most results (0: keep all), most to let go
+-- at once, for how many ms marks stay of what can't come back, now in ms (empty: the server's)
 -- Returns {orders trimmed, marks dropped, results trimmed, 1 where more can go}. Repeatable.
 local orders, marks, results, letters, before = unpack(KEYS)
 local own, keep_from, most_results, most, stay = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -14,7 +16,8 @@ local last_of_all = '18446744073709551615-18446744073709551615'
 local asked_at = clock(ARGV[6])
 local function first_of(one, other) return earlier(one, other) and one or other end
 
--- Returns the first id that each group of a stream still needs, by name: its oldest pending, or its last delivered.
+-- Returns the first id that each group of a stream still needs, by name: its oldest pending, or its last
+-- delivered.
 local function needed(key)
   local first = {}
   if redis.call('EXISTS', key) == 0 then return first end
@@ -56,9 +59,10 @@ if most_results > 0 then
   end
 end
 
--- An entry that is neither in the stream nor pending for any group can't be delivered again. What is older than the last
--- delivered id of each only: a group made anew begins at 0, and has nothing pending yet. One that was trimmed while it was
--- pending is in neither, and comes again all the same as long as it is noted: until then no mark goes.
+-- An entry that is neither in the stream nor pending for any group can't be delivered again. What is older
+-- than the last delivered id of each only: a group made anew begins at 0, and has nothing pending yet. One
+-- that was trimmed while it was pending is in neither, and comes again all the same as long as it is noted:
+-- until then no mark goes.
 local noted = false
 for place = 6, #KEYS do noted = noted or redis.call('EXISTS', KEYS[place]) == 1 end
 if noted then return {trimmed, 0, results_trimmed, more} end
@@ -74,8 +78,9 @@ local function below(key, limit)
   return its_own and tonumber(its_own) < limit and found - 1 or found
 end
 
--- The horizon rises to what could not come back when that was noted, once marks have stayed for long enough: whoever was at
--- work on it then, and finds it neither pending nor noted, since its group was lost, has settled it, or sleeps.
+-- The horizon rises to what could not come back when that was noted, once marks have stayed for long enough:
+-- whoever was at work on it then, and finds it neither pending nor noted, since its group was lost, has
+-- settled it, or sleeps.
 local function rise()
   local rising, at = kept.rising or kept_from, math.min(kept.noted or asked_at, asked_at)
   -- The stream was made anew, with earlier ids.

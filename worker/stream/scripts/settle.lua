@@ -1,15 +1,17 @@
--- Publishes or buries each entry unless it is settled already, and acks it whatever the pending list says, but for one of
--- which marks were dropped: that is settled by whom it is pending for, and by nobody else.
+-- Publishes or buries each entry unless it is settled already, and acks it whatever the pending list says,
+-- but for one of which marks were dropped: that is settled by whom it is pending for, and by nobody else.
 -- KEYS: orders, results, dead letters, settled marks, trimmed entries, marks of the version before, unknown
--- ARGV: group, consumer, channel (may be empty), since when the rows stand that were written just now, what the caller knows as
---   `made` (may be empty), packed list of {entry id, action, fields, copy, since when its row stands (-1: it was looked
+-- ARGV: group, consumer, channel (may be empty), since when the rows stand that were written just now, what
+-- the caller knows as
+--   `made` (may be empty), packed list of {entry id, action, fields, copy, since when its row stands (-1: it
+--   was looked
 --   for, and never given out; none: it was written just now), mark (empty: its entry id)}
--- Returns {published, buried, ids in doubt, ids left to others, made, newly unknown, copies that could not be published, why}.
--- Repeatable: the mark makes it one result ever.
--- Actions: publish, bury, ack; unknown: ack, and note that nobody can know whether it was published.
--- An entry is in doubt where it has no mark and marks of its time are not complete; it is left to others where its mark may
--- have been dropped and it is not in the caller's hands any more. Nothing is done about either. What was trimmed while it was
--- pending is no longer than its note: where its mark may have been dropped, nobody can know whether it was published.
+-- Returns {published, buried, ids in doubt, ids left to others, made, newly unknown, copies that could not be
+-- published, why}. Repeatable: the mark makes it one result ever. Actions: publish, bury, ack; unknown: ack,
+-- and note that nobody can know whether it was published. An entry is in doubt where it has no mark and marks
+-- of its time are not complete; it is left to others where its mark may have been dropped and it is not in
+-- the caller's hands any more. Nothing is done about either. What was trimmed while it was pending is no
+-- longer than its note: where its mark may have been dropped, nobody can know whether it was published.
 local orders, results, letters, marks, trimmed, before, unknown = unpack(KEYS)
 local group, consumer, channel = ARGV[1], ARGV[2], ARGV[3]
 local written_since, remembered = tonumber(ARGV[4]), ARGV[5]
@@ -47,8 +49,8 @@ local function in_doubt(settlement)
   return stands ~= -1 and not complete(settlement[2], stands)
 end
 
--- Whether an entry is left to others, and else whether nobody can know if it was published. Below the horizon is what could not
--- come again: others have settled it while the caller slept, and its mark is gone.
+-- Whether an entry is left to others, and else whether nobody can know if it was published. Below the horizon
+-- is what could not come again: others have settled it while the caller slept, and its mark is gone.
 local function slept_through(id, action)
   if milliseconds(id) >= horizon then return false, false end
   -- The group may be gone just now; then nothing is pending, and the batch must not fail for it.
