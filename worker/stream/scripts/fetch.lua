@@ -2,8 +2,7 @@
 -- number of bytes.
 -- KEYS: orders, trimmed entries
 -- ARGV: group, consumer, now in ms (empty: the server's), most bytes, bytes in hand beside them, bytes kept
--- of what is larger than the most,
---   then pairs of entry id and count (-1: leave it)
+--   of what is larger than the most, then pairs of entry id and count (-1: leave it)
 -- Returns {{{entry id, names and values}, ...}, {ids beyond the bytes, uncharged}}; of what is larger {entry
 -- id, {names and values counted, the first bytes}, size}. In neither: what somebody else holds or has
 -- settled, or what was trimmed, which is noted.

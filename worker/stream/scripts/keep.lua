@@ -2,7 +2,7 @@
 -- count.
 -- KEYS: orders, trimmed entries
 -- ARGV: group, consumer, idle ms, now in ms (empty: the server's), then pairs of entry id and count (-1:
--- leave it)
+--   leave it)
 -- Returns the ids that somebody else holds or has settled; a trimmed entry is not among them.
 -- include: clock
 local group, consumer = ARGV[1], ARGV[2]

@@ -1,8 +1,7 @@
 -- Makes the marks of what was found to be given out, and tells from when on marks are complete.
 -- KEYS: results, dead letters, settled marks, marks of the version before
 -- ARGV: made (empty: whatever it is), since when results are complete, since when letters are, since when all
--- of them were
---   looked through (each may be empty: as it was), then marks
+--   of them were looked through (each may be empty: as it was), then marks
 -- Returns {made, results, letters, walked (may be empty)}, or nothing where the marks are others than those
 -- made then. What is known is only ever known from earlier on.
 local results, letters, marks, before = unpack(KEYS)

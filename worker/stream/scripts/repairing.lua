@@ -1,7 +1,7 @@
 -- Lets a repair begin, or go on.
 -- KEYS: repairs, published again
 -- ARGV: token, now in ms (empty: the server's), in how many ms it must have been heard of again, 1 where it
--- begins
+--   begins
 -- Returns 1, or 0 where a repair that goes on was not heard of for too long.
 -- include: clock
 local now = clock(ARGV[2])

@@ -1,17 +1,16 @@
 -- Publishes or buries again what Redis has lost, and marks it as settled. Touches nothing that is in
 -- anybody's hands.
 -- KEYS: orders, results, dead letters, settled marks, trimmed entries, marks of the version before, unknown,
--- repairs,
---   published again
+--   repairs, published again
 -- ARGV: group, channel (may be empty), token of the repair (may be empty), now in ms (empty: the server's),
 --   packed list of {entry id, action, fields, copy, since when its row stands (false: not said), mark (empty:
---   its entry id),
---   whether again}
+--   its entry id), whether again}
 -- Returns {1 for each that was done and 0 for each that was left alone, copies that could not be published,
--- why}, or nothing where the repair was not heard of for too long. Actions: publish, bury: unless the entry
--- is marked, or marks of its time are not complete (-1 for since when: it was looked for, and never given
--- out); mark: the mark alone, also where nobody can know, which is decided with it. Again: though it counts
--- as settled, once while any repair is at work.
+-- why}, or nothing where the repair was not heard of for too long.
+-- Actions: publish, bury: unless the entry is marked, or marks of its time are not complete (-1 for since
+-- when: it was looked for, and never given out); mark: the mark alone, also where nobody can know, which is
+-- decided with it.
+-- Again: though it counts as settled, once while any repair is at work.
 local orders, results, letters, marks, trimmed, before, unknown, repairs, published_again = unpack(KEYS)
 local group, channel, token = ARGV[1], ARGV[2], ARGV[3]
 local restorations = cmsgpack.unpack(ARGV[5])

@@ -1,9 +1,9 @@
 -- Lets go of what nobody can need: entries every group has done with, results, marks of entries that can't
 -- come back.
 -- KEYS: orders, settled marks, results, dead letters, marks of the version before, trimmed entries of each
--- group
+--   group
 -- ARGV: group, id of the oldest entry to keep (empty: keep all), most results (0: keep all), most to let go
--- at once, for how many ms marks stay of what can't come back, now in ms (empty: the server's)
+--   at once, for how many ms marks stay of what can't come back, now in ms (empty: the server's)
 -- Returns {orders trimmed, marks dropped, results trimmed, 1 where more can go}. Repeatable.
 local orders, marks, results, letters, before = unpack(KEYS)
 local own, keep_from, most_results, most, stay = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
