@@ -76,6 +76,37 @@ def test_first_page_names_each_field_of_an_order_and_of_a_result() -> None:
     assert set(re.findall(r"`(\w+)[`=]", result)) == pairs(result_fields(row)).keys()
 
 
+RECIPES = {
+    "A new field of an order": ("client_id", "worker/store/ground.py"),
+    "A new reason of dead letters": ("database_rejected|DATABASE_REJECTED", ""),
+    "A new executor": ("venue_url|VENUE_URL|VenueExecutor", ""),
+}
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_recipe_names_every_file_that_knows_the_one_that_is_there_already(title: str) -> None:
+    example, names_none = RECIPES[title]
+    recipe = (
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split(f"### {title}\n")[1].split("\n##")[0]
+    )
+    named = re.findall(r"\]\(([^)#]+)", recipe)
+
+    files = [
+        *ROOT.glob("worker/**/*.py"),
+        *ROOT.glob("worker/**/*.lua"),
+        ROOT / "README.md",
+        ROOT / "docs/openapi.yaml",
+    ]
+    know = {
+        str(path.relative_to(ROOT))
+        for path in files
+        if re.search(rf"\b({example})\b", path.read_text(encoding="utf-8"))
+    }
+
+    assert {path for path in know if not any(f"{path}/".startswith(f"{each}/") for each in named)} == set()
+    assert names_none in {"", *named}
+
+
 def test_pages_count_the_conditions_and_the_planted_bugs_that_there_are() -> None:
     conditions = len(
         re.findall(r"^\| [a-z]+: ", (ROOT / "docs/environment.md").read_text(encoding="utf-8"), re.MULTILINE)
