@@ -47,7 +47,8 @@ class Arena:
     def refuse_strangers(self) -> None:
         """Return when nobody is connected besides us; raises NoFigure when somebody stays.
 
-        A worker left over from another run would publish into this one, and make a correct design look faulty.
+        A worker left over from another run would publish into this one, and make a correct design look
+        faulty.
         """
         deadline = time.monotonic() + LEAVING_S
         while strangers := self.streams.strangers() + self.tables.strangers():

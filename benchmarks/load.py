@@ -29,7 +29,8 @@ def samples() -> list[dict[str, str]]:
 class Load:
     """How many orders, and how many entries among them that repeat one or are none: one after every so many (0: none).
 
-    Their ids fall anywhere, or one after the other, as those do that the worker derives where producers send none.
+    Their ids fall anywhere, or one after the other, as those do that the worker derives where producers send
+    none.
     """
 
     orders: int

@@ -1,7 +1,7 @@
 """One measurement: clear, start, warm up, load, let go, wait, check; a figure only where all of it went well.
 
-Times are those of Redis alone: from the entry that lets the orders go, with every process up and waiting, to the last
-result. Starting up is no part of it, nor is the loading.
+Times are those of Redis alone: from the entry that lets the orders go, with every process up and waiting, to
+the last result. Starting up is no part of it, nor is the loading.
 """
 
 import time

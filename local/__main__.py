@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _terminal_signals_us() -> bool:
-    # Ctrl-C reaches the whole foreground group, the command included. A second SIGINT may mean "at once" to it.
+    # Ctrl-C reaches the whole foreground group, the command included. A second SIGINT may mean "at once" to
+    # it.
     return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
 
 

@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt_once)
     try:
         with local_servers(options.directory, os.environ) as environ:
-            # With batches of 500 the first replica to read would take every order, and the other show nothing.
+            # With batches of 500 the first replica to read would take every order, and the other show
+            # nothing.
             return present(options, {"WORKER_BATCH_SIZE": "25", **environ}, console)
     except (LocalServerError, ReplicaFailedError, StepFailedError) as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
@@ -132,7 +133,8 @@ def _options(argv: Sequence[str] | None) -> Options:
 
 
 def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
-    # The first signal starts an orderly stop, which takes DRAIN_LIMIT_S at most; a second one must not break it off.
+    # The first signal starts an orderly stop, which takes DRAIN_LIMIT_S at most; a second one must not break
+    # it off.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

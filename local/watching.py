@@ -8,7 +8,8 @@ from typing import Protocol
 from local.tally import Counts, Queue, Tally
 
 POLL_S = 0.05
-# One replica counts once a second, and the others look at that once a second: figures count once they have stood through both.
+# One replica counts once a second, and the others look at that once a second: figures count once they have
+# stood through both.
 STEADY_S = 2.5
 QUIET_LIMIT_S = 15.0
 # Entries of a killed replica come back only after its lease.

@@ -134,7 +134,8 @@ def pairs(fields: Sequence[str | bytes]) -> dict[str, str]:
 def logging_restored() -> Iterator[None]:
     """Leave logging as it was before, whatever is configured within."""
     configure = structlog.configure
-    # A logger that was used within would keep for ever what was configured, and no later test see what it logs.
+    # A logger that was used within would keep for ever what was configured, and no later test see what it
+    # logs.
     structlog.configure = lambda **how: configure(**{**how, "cache_logger_on_first_use": False})
     root, ours = logging.getLogger(), logging.getLogger("worker")
     handlers, levels = root.handlers[:], (root.level, ours.level)

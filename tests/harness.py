@@ -123,8 +123,8 @@ class Deployment:
     def environment(self, **overrides: object) -> dict[str, str]:
         """The environment of a worker here, with short times; overrides are WORKER_ settings in lower case.
 
-        A transaction may take what the lease lets it, up to five seconds: on a busy machine some take more than one, and a
-        test that lets nobody take over would see an outage that nothing has made.
+        A transaction may take what the lease lets it, up to five seconds: on a busy machine some take more
+        than one, and a test that lets nobody take over would see an outage that nothing has made.
         """
         lease_ms = int(str(overrides.get("lease_ms", SHORT_LEASE_MS)))
         timeout_s = min(0.9 * max(lease_ms, SHORT_LEASE_MS) / 1000, 5.0)

@@ -50,7 +50,8 @@ def version_in(image: str, program: str) -> "subprocess.CompletedProcess[str]":
     here = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
     if here.returncode:
         sys.stderr.write(f"fetching the image {image} ...\n")
-    # By a shell: given the program, an entry point may make it ready to serve first. With files in memory, as it is to run.
+    # By a shell: given the program, an entry point may make it ready to serve first. With files in memory, as
+    # it is to run.
     asking = ["sh", "-c", f"{program} --version"]
     command = ["docker", "run", "--rm", "--tmpfs", "/scratch", image, *asking]
     try:

@@ -12,8 +12,8 @@ REFERENCE = "reference"
 class Design:
     """One way to do the work: `python ARGV` is one process of it.
 
-    `share` is the part of the orders it is given: a slow design would otherwise take hours. `batch_variable` is the
-    environment variable that sets its batch size.
+    `share` is the part of the orders it is given: a slow design would otherwise take hours. `batch_variable`
+    is the environment variable that sets its batch size.
     """
 
     name: str

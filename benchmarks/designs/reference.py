@@ -1,7 +1,8 @@
 """The reference: the work by hand, in batches, as fast as it goes without any guarantee but ON CONFLICT DO NOTHING.
 
-Serial: read, decode, execute, one transaction, one pipeline of results and acks. An entry that can't be understood is
-acked and forgotten; an order that comes again is answered again; what a dead process had in hand stays there.
+Serial: read, decode, execute, one transaction, one pipeline of results and acks. An entry that can't be
+understood is acked and forgotten; an order that comes again is answered again; what a dead process had in
+hand stays there.
 """
 
 from collections.abc import Iterable, Sequence

@@ -12,11 +12,14 @@ from tests.fleets import assert_audits_are_clean, group_is_through
 from tests.harness import Deployment, assert_invariants, eventually, sample_orders
 from tests.processes import WorkerProcess
 
-# How many results are awaited in all, so that each stretch of a test is long enough to be in the middle of something.
+# How many results are awaited in all, so that each stretch of a test is long enough to be in the middle of
+# something.
 ORDERS = 10_000 if CHAOS else 1_000
-# On cores that others use as well a lease must outlast a wait for one of them; what is killed is claimed after it.
+# On cores that others use as well a lease must outlast a wait for one of them; what is killed is claimed
+# after it.
 TIMES = {"lease_ms": 3000, "transaction_timeout_s": 2.5, "execute_timeout_s": 2.5, "batch_size": 50}
-# The load: as many at once, so often, that stretches take seconds and a slow start of replicas does not make it a flood.
+# The load: as many at once, so often, that stretches take seconds and a slow start of replicas does not make
+# it a flood.
 AT_ONCE = ORDERS // 100
 EVERY_S = 0.04
 MOST_WAITING = ORDERS // 2

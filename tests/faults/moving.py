@@ -136,7 +136,8 @@ class MovingPostgres:
         eventually(self._lets_in_readers_alone)
         with self._client(self.primary) as old, self._client(standby) as new:
             told_at = self._answer(old, "SELECT clock_timestamp()")
-            # A transaction that began before may still write, though it has written nothing yet; the loop's next one says 25006.
+            # A transaction that began before may still write, though it has written nothing yet; the loop's
+            # next one says 25006.
             eventually(lambda: self._answer(old, _BEGUN_BEFORE, told_at) == 0)
             eventually(lambda: self._answer(old, _WRITTEN) == self._answer(new, _REPLAYED))
             new.execute("SELECT pg_promote()")

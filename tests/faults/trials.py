@@ -73,7 +73,8 @@ def _started(environment: Mapping[str, str], stack: ExitStack) -> Replica:
 
 
 def _has_ended(deployment: Deployment, thread: Thread) -> bool:
-    # Redis looks only ten times a second whether a read has blocked for long enough, or whenever it is asked anything.
+    # Redis looks only ten times a second whether a read has blocked for long enough, or whenever it is asked
+    # anything.
     with suppress(redis.RedisError):
         deployment.redis.ping()
     thread.join(timeout=0.002)

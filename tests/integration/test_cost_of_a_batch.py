@@ -96,9 +96,9 @@ def test_batch_costs_one_read_one_transaction_and_one_settle_however_many_it_hol
 
     more = MANY - FEW
     costs = {what: many[what] - few[what] for what in few | many if many[what] != few[what]}
-    # Settling is a script, and so is counting what was lost unread, which goes out with the read. The statements: the
-    # transaction's beginning and its limits, the orders, their trades, and what stands there of those that came before. What
-    # goes with the commit is sent past SQLAlchemy.
+    # Settling is a script, and so is counting what was lost unread, which goes out with the read. The
+    # statements: the transaction's beginning and its limits, the orders, their trades, and what stands there
+    # of those that came before. What goes with the commit is sent past SQLAlchemy.
     assert costs == {
         "XREADGROUP": more, "EVALSHA": 2 * more, "round trips": 2 * more, "transactions": more, "statements": statements * more,
     }  # fmt: skip

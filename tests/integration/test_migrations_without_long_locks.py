@@ -146,7 +146,8 @@ def test_time_limits_of_a_role_or_database_end_no_migration(large: Deployment) -
     limits = ask(
         large, "SELECT name FROM pg_settings WHERE name ~ '^(statement|lock|transaction|idle_in_.*)_timeout$'"
     )
-    # Not shorter: they hold until a migration has set its own, and a busy machine may stand still for a moment there.
+    # Not shorter: they hold until a migration has set its own, and a busy machine may stand still for a
+    # moment there.
     with looking(large) as person, migrating(large, **dict.fromkeys(limits, "1s")):
         eventually(lambda: ask(large, HAS_BEEN_BUILT_FOR, 1.5))
         person.execute("COMMIT")

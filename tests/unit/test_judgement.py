@@ -114,7 +114,8 @@ APART = {
     ("rows_not_stored", "standstill"),
     ("rows_not_stored", "backlog"),
 }
-# Where a server is away, or the tables are old, nothing can be recorded; without a group nobody is alive in it.
+# Where a server is away, or the tables are old, nothing can be recorded; without a group nobody is alive in
+# it.
 APART |= {
     (worse, still)
     for still in ("rows_not_stored", "standstill")
@@ -158,7 +159,8 @@ def test_everything_at_once_is_told_in_order() -> None:
 
     found = judge(facts(*everything))
 
-    # Without a group nobody is alive in it, so nothing is being worked off either; the schema is in one state.
+    # Without a group nobody is alive in it, so nothing is being worked off either; the schema is in one
+    # state.
     apart = {"schema_behind", "nobody_works", "rows_not_stored", "standstill", "backlog"}
     assert [each.name for each in found] == [name for name in everything if name not in apart]
 

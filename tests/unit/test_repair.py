@@ -271,7 +271,8 @@ def test_walk_has_not_ended_while_what_it_met_is_in_doubt() -> None:
     bench.stream.known = replace(bench.stream.begin_marks(), results_since_ms=bench.clock.milliseconds())
     assert not bench.repair.go_on(idle=True)
     in_doubt, ended = bool(bench.repair.doubts), bench.stream.repair_rounds.done
-    # It has come to all rows: retention may go on, and where Redis is full what it lets go makes room for the answer.
+    # It has come to all rows: retention may go on, and where Redis is full what it lets go makes room for the
+    # answer.
     assert not bench.repair.under_way
 
     while bench.repair.doubts:

@@ -1,7 +1,7 @@
 """The contract of an entry, read a second time and in other ways: slow, plain, and without a line of the decoder's.
 
-Characters are walked through one by one instead of matched, depth is counted instead of cut away, amounts are digits
-and an exponent of `Decimal.as_tuple`, which no context rounds.
+Characters are walked through one by one instead of matched, depth is counted instead of cut away, amounts are
+digits and an exponent of `Decimal.as_tuple`, which no context rounds.
 """
 
 import json

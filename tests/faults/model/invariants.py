@@ -89,7 +89,8 @@ def _used_again(world: World, fleet: SimulatedFleet) -> Iterator[str]:
         buried = letters.count((entry_id, sent.order_id))
         if not buried and entry_id not in fleet.gone_again:
             yield f"I1: the second order under {entry_id} has no dead letter"
-        # Its mark tells of content, which no letter names: made anew, marks lack it, and it is buried once more.
+        # Its mark tells of content, which no letter names: made anew, marks lack it, and it is buried once
+        # more.
         if buried > 1 and not world.struck.keys() & {*MARKS_GONE}:
             yield f"I2: the second order under {entry_id} has {buried} dead letters"
         row = world.table.rows.get(sent.order_id or "")
@@ -149,7 +150,8 @@ def _effects(world: World) -> Iterator[str]:
 
 def _deliveries(world: World, fleet: SimulatedFleet) -> Iterator[str]:
     """I8: a poison is buried after at most so many deaths, and nobody is buried for what others did."""
-    # The count goes with the entry: whoever slept with it in hand while it was trimmed can't know who tried since.
+    # The count goes with the entry: whoever slept with it in hand while it was trimmed can't know who tried
+    # since.
     asleep = (
         world.struck["stops after"] + world.struck["stops before"] if world.struck["entry trimmed"] else 0
     )

@@ -1,8 +1,8 @@
 """Threads that take turns: one runs at any moment, and which one goes on is decided here, never by the machine.
 
-The code under test blocks as it does in production. Its threads are real, since no other thing stops in the middle of
-a call; each waits for a baton that is handed over at the steps of the model, and at its sleeps. Time is a number: it
-moves when nobody can go on.
+The code under test blocks as it does in production. Its threads are real, since no other thing stops in the
+middle of a call; each waits for a baton that is handed over at the steps of the model, and at its sleeps.
+Time is a number: it moves when nobody can go on.
 """
 
 import heapq

@@ -1,6 +1,7 @@
 """Random histories: a seed stands for entries, faults and turns.
 
-MODEL_HISTORIES says how many, MODEL_FIRST_SEED where they begin. `python -m tests.faults.model SEED` tells one again.
+MODEL_HISTORIES says how many, MODEL_FIRST_SEED where they begin. `python -m tests.faults.model SEED` tells
+one again.
 """
 
 import os

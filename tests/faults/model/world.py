@@ -23,8 +23,8 @@ from worker.domain.orders import Execution, Order, OrderRecord, Status
 
 # More than a scan is apart: how long a read blocks is the worker's own decision.
 BLOCK_MS = 10_000
-# All replicas have had a turn to repair by then: two connections that are found broken, with a back-off each, and reads
-# that block before and after.
+# All replicas have had a turn to repair by then: two connections that are found broken, with a back-off each,
+# and reads that block before and after.
 REPAIRED_WITHIN_S = 16.0
 
 

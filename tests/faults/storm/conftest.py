@@ -1,7 +1,7 @@
 """One storm for all that is to be said about it: a tenth of it by default, all with CHAOS=1, more with KILLS=10000.
 
-Another over two fleets on one database, whose entries have equal ids; one more in which replicas of the last version work
-beside those of this one.
+Another over two fleets on one database, whose entries have equal ids; one more in which replicas of the last
+version work beside those of this one.
 """
 
 import os

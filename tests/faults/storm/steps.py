@@ -76,7 +76,8 @@ TOO_SHORT = {
     Step.TIDY,
     Step.RENEW,
 }
-# While somebody is to die when it renews, all keep their batches in hand here: most are settled before a lease needs it.
+# While somebody is to die when it renews, all keep their batches in hand here: most are settled before a
+# lease needs it.
 LINGERS_AT = Step.SETTLE
 _NOWHERE = 255
 _BYTES = 2
@@ -186,7 +187,8 @@ class MarkedStream(Marked):
     _busy = False
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
-        # Nothing tells from outside when a blocking read begins to bring something: the last one is the better guess.
+        # Nothing tells from outside when a blocking read begins to bring something: the last one is the
+        # better guess.
         before = Step.READ if self._busy else Step.IDLE
         found: list[Delivery] = self._call(self._inner.read, before, Step.DECODE, count, block_ms)
         self._busy = bool(found)
