@@ -1,4 +1,4 @@
-"""Servers of the benchmark's own, fresh and on disk, and the refusal to measure while anybody else is connected."""
+"""The benchmark's own servers, fresh and on disk; nothing is measured while anybody else is connected."""
 
 import tempfile
 import time
@@ -79,7 +79,10 @@ class Arena:
 
 @contextmanager
 def arena(where: Path) -> Iterator[Arena]:
-    """Start both servers in a new folder below `where`, and remove it afterwards. Raises NoFigure, LocalServerError."""
+    """Start both servers in a new folder below `where`, and remove it afterwards.
+
+    Raises NoFigure, LocalServerError.
+    """
     if (kind := file_system(where)) in IN_MEMORY:
         raise NoFigure(f"{where} is in memory ({kind}), where fsync costs nothing: --folder names another.")
     with ExitStack() as opened:

@@ -66,5 +66,5 @@ def downgrade() -> None:
 
 
 def replace_key(old: str, new: str) -> None:
-    """Make a constraint of an index that is there, in the place of another; in one transaction with the revision."""
+    """Make a constraint of an existing index, in place of another; in one transaction with the revision."""
     op.execute(f"ALTER TABLE orders ADD CONSTRAINT {new} UNIQUE USING INDEX {new}, DROP CONSTRAINT {old}")

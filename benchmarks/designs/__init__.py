@@ -1,4 +1,4 @@
-"""The designs that are compared: the worker, the same work by hand, and what a user would otherwise install."""
+"""The designs compared: the worker, the same work by hand, and what a user would otherwise install."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
