@@ -1,4 +1,4 @@
-"""`worker status` where no server is needed: exit codes, what is printed, what never reaches a terminal, watching."""
+"""`worker status` without a server: exit codes, what is printed, what never reaches a terminal, watching."""
 
 import json
 import time
@@ -30,23 +30,29 @@ WELL: dict[str, Any] = {
     "redis": {
         "connected": True, "ping_ms": 0.25, "version": "7.0.15", "eviction": "", "allow_eviction": False,
         "volatile": "", "allow_volatile": False, "group": "execution", "group_exists": True,
-        "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "unknown_results": 0, "set_aside": 0, "a_set_aside": None, "lost_rows": 0, "pending": 0, "oldest_pending_age_s": None,
-        "results": 501, "dead_letters": 4, "consumers": [{"name": "a", "pending": 0, "idle_ms": 900, "gone": False}],
-        "consumers_alive": 1, "consumers_gone": 0, "waiting": 0, "waiting_exact": True, "oldest_waiting_age_s": None,
+        "orders": 502, "lag": 0, "lost_unread": 0, "lost_unnoticed": 0, "unknown_results": 0, "set_aside": 0,
+        "a_set_aside": None, "lost_rows": 0, "pending": 0, "oldest_pending_age_s": None,
+        "results": 501, "dead_letters": 4,
+        "consumers": [{"name": "a", "pending": 0, "idle_ms": 900, "gone": False}],
+        "consumers_alive": 1, "consumers_gone": 0,
+        "waiting": 0, "waiting_exact": True, "oldest_waiting_age_s": None,
         "stuck": 0, "stuck_after_s": 90.0, "longest_untouched_s": None, "pending_looked_at": 0,
         "retention": {
             "first_order_age_s": 7200.0, "settled_marks": 502, "horizon_age_s": None, "trimmed_pending": 0,
             "orders_keep_s": 86_400, "results_maxlen": 0,
         },
         "repair": {"running": 0, "last": None},
-        "letters": {"looked_at": 4, "all": True, "open": {}, "replayed": {"failed": 3}, "discarded": {"conflict": 1}},
+        "letters": {
+            "looked_at": 4, "all": True, "open": {}, "replayed": {"failed": 3}, "discarded": {"conflict": 1},
+        },
     },
     "database": {
-        "connected": True, "ping_ms": 0.5, "version": "17.4", "volatile": "", "allow_volatile": False, "orders": 501, "trades": 463, "counts_exact": True,
+        "connected": True, "ping_ms": 0.5, "version": "17.4", "volatile": "", "allow_volatile": False,
+        "orders": 501, "trades": 463, "counts_exact": True,
         "schema": "current",
         "outcomes": {
-            "last_hour": {"FILLED": 463, "REJECTED": 38}, "all": True, "submitted": 0, "oldest_submitted_age_s": None,
-            "a_submitted": None,
+            "last_hour": {"FILLED": 463, "REJECTED": 38}, "all": True,
+            "submitted": 0, "oldest_submitted_age_s": None, "a_submitted": None,
         },
     },
 }  # fmt: skip
@@ -160,29 +166,35 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
          "the longest for 1 min 35 s")),
         ("dead letters", {"redis__letters__all": False, "redis__dead_letters": 70_000},
          "0 open, 3 replayed (3 failed), 1 discarded (1 conflict); of 70,000 only the newest 4"),
-        ("lost unread", {"redis__lost_unread": None}, "not watched, this server does not count what is added"),
+        ("lost unread", {"redis__lost_unread": None},
+         "not watched, this server does not count what is added"),
         ("lost unread", {"redis__lost_unread": 2, "redis__lost_unnoticed": 3},
          "2, 3 more since a replica last looked"),
         ("orders", {"redis__retention__orders_keep_s": 0}, "502, the first entered 2 h ago; kept for ever"),
         ("results", {"redis__retention__results_maxlen": 1000}, "501; at least 1,000 kept"),
-        ("settled marks", {"redis__retention__horizon_age_s": 90_000.0, "redis__retention__trimmed_pending": 2},
+        ("settled marks", {"redis__retention__horizon_age_s": 90_000.0,
+                           "redis__retention__trimmed_pending": 2},
          "502, those of entries from 1 d 1 h ago and before are dropped; 2 trimmed while pending"),
         ("repair", {"redis__repair": {"running": 1, "last": {
             "at": "2026-11-22T20:41:13+00:00", "by": "worker-a", "how": "replica", "looked_at": "900",
             "published": "3", "buried": "0", "made_pending": "1", "left_alone": "", "skipped": "2"}}},
-         ("1 repair running, the last at 2026-11-22T20:41:13+00:00 by worker-a (replica): 900 looked at, 3 published, "
-         "1 made pending, 2 skipped")),
+         ("1 repair running, the last at 2026-11-22T20:41:13+00:00 by worker-a (replica): "
+         "900 looked at, 3 published, 1 made pending, 2 skipped")),
         ("repair", {"redis__repair": {"running": 0, "last": {
-            "at": "", "by": "", "how": "", "looked_at": "", "published": "0", "buried": "0", "made_pending": "0",
-            "left_alone": "0", "skipped": "0"}}},
+            "at": "", "by": "", "how": "", "looked_at": "",
+            "published": "0", "buried": "0", "made_pending": "0", "left_alone": "0", "skipped": "0"}}},
          "none running, the last at - by - (-): - looked at, nothing to mend"),
-        ("in all", {"database__orders": 10_000_000, "database__trades": 9_000_000, "database__counts_exact": False},
+        ("in all", {"database__orders": 10_000_000, "database__trades": 9_000_000,
+                    "database__counts_exact": False},
          "about 10,000,000 orders, about 9,000,000 trades"),
         ("last hour", {"database__outcomes__last_hour": {}}, "no orders"),
-        ("last hour", {"database__outcomes__last_hour": {"FILLED": 100_000}, "database__outcomes__all": False},
+        ("last hour", {"database__outcomes__last_hour": {"FILLED": 100_000},
+                       "database__outcomes__all": False},
          "100,000 FILLED (the newest only)"),
-        ("no answer yet", {"database__outcomes__submitted": 2, "database__outcomes__oldest_submitted_age_s": 5.0,
-                           "database__outcomes__a_submitted": "a"}, "2 orders at the venue, the oldest for 5.0 s"),
+        ("no answer yet", {"database__outcomes__submitted": 2,
+                           "database__outcomes__oldest_submitted_age_s": 5.0,
+                           "database__outcomes__a_submitted": "a"},
+         "2 orders at the venue, the oldest for 5.0 s"),
         ("PostgreSQL", {"database": AWAY}, "NOT CONNECTED: ConnectionError: refused"),
     ],
 )  # fmt: skip

@@ -28,11 +28,17 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "eviction": (
         {"eviction": "allkeys-lru"},
-        "Redis may evict orders that nobody has executed (maxmemory-policy allkeys-lru); set maxmemory-policy noeviction.",
+        (
+            "Redis may evict orders that nobody has executed (maxmemory-policy allkeys-lru); "
+            "set maxmemory-policy noeviction."
+        ),
     ),
     "group_missing": (
         {"group_exists": False, "entries": 12_000},
-        "Group execution is missing, nobody reads 12,000 entries on the orders stream; a replica makes it anew: worker run",
+        (
+            "Group execution is missing, nobody reads 12,000 entries on the orders stream; "
+            "a replica makes it anew: worker run"
+        ),
     ),
     "nobody_works": (
         {"alive": 0, "waiting": 12_000, "oldest_waiting_age_s": 11_100.0},
@@ -51,8 +57,8 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "standstill": (
         {"waiting": 12_000, "oldest_waiting_age_s": 400.0, "last_recorded_age_s": 300.0},
         (
-            "12,000 orders wait (the oldest for 6 min 40 s), 2 replicas alive, and no order was recorded for 5 min; "
-            "see why in their logs and /ready."
+            "12,000 orders wait (the oldest for 6 min 40 s), 2 replicas alive, "
+            "and no order was recorded for 5 min; see why in their logs and /ready."
         ),
     ),
     "lost_rows": (
@@ -93,14 +99,17 @@ CONDITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "volatile": (
         {"volatile": {"PostgreSQL": "fsync off"}},
         (
-            "PostgreSQL may lose what it has acknowledged (fsync off); set fsync and synchronous_commit on, for our role and database, "
-            "too, and tables LOGGED, or WORKER_ALLOW_VOLATILE=1 if that is meant."
+            "PostgreSQL may lose what it has acknowledged (fsync off); set fsync and synchronous_commit on, "
+            "for our role and database, too, and tables LOGGED, or WORKER_ALLOW_VOLATILE=1 if that is meant."
         ),
     ),
     "repair_running": ({"repairs": 1}, "A repair is running: worker status --watch"),
     "backlog": (
         {"waiting": 12_000, "oldest_waiting_age_s": 4.25},
-        "Backlog, being worked off: 12,000 orders wait (the oldest for 4.2 s), 2 replicas alive: worker status --watch",
+        (
+            "Backlog, being worked off: 12,000 orders wait (the oldest for 4.2 s), 2 replicas alive: "
+            "worker status --watch"
+        ),
     ),
     "well": ({}, "All well: nothing is waiting, 2 replicas alive."),
 }  # fmt: skip
@@ -173,7 +182,10 @@ def test_everything_at_once_is_told_in_order() -> None:
         (Facts(pending=1), "1 order is pending and nobody works, no replica is alive: worker run"),
         (
             Facts(waiting=1, oldest_waiting_age_s=4.9),
-            "Backlog, being worked off: 1 order waits (the oldest for 4.9 s), no replica was heard of lately: worker status --watch",
+            (
+                "Backlog, being worked off: 1 order waits (the oldest for 4.9 s), "
+                "no replica was heard of lately: worker status --watch"
+            ),
         ),
         (
             Facts(waiting=1, oldest_waiting_age_s=5.1),
@@ -186,7 +198,10 @@ def test_everything_at_once_is_told_in_order() -> None:
         ),
         (
             Facts(alive=1, pending=2, oldest_pending_age_s=91.0),
-            "2 orders are pending, 1 replica alive, and no order was recorded ever; see why in their logs and /ready.",
+            (
+                "2 orders are pending, 1 replica alive, and no order was recorded ever; "
+                "see why in their logs and /ready."
+            ),
         ),
         (
             Facts(alive=1, pending=2, oldest_pending_age_s=89.0),
@@ -220,8 +235,8 @@ def test_sentence_fits_the_numbers(given: Facts, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (0, "0.0 s"), (9.96, "10.0 s"), (10, "10 s"), (59.9, "59 s"), (60, "1 min"), (61, "1 min 1 s"), (3600, "1 h"),
-        (7260, "2 h 1 min"), (86_400, "1 d"), (90_000, "1 d 1 h"), (86_400 * 400, "400 d"),
+        (0, "0.0 s"), (9.96, "10.0 s"), (10, "10 s"), (59.9, "59 s"), (60, "1 min"), (61, "1 min 1 s"),
+        (3600, "1 h"), (7260, "2 h 1 min"), (86_400, "1 d"), (90_000, "1 d 1 h"), (86_400 * 400, "400 d"),
     ],
 )  # fmt: skip
 def test_time_spans_have_two_units_at_the_most(seconds: float, said: str) -> None:

@@ -47,7 +47,7 @@ DATABASE = {"schema": "current", "orders": 9, "trades": 4}
 
 
 class Shown:
-    """Views over a worker and servers that a test makes up; whatever is asked of a server is answered at once."""
+    """Views over a worker and servers that a test makes up; what is asked of a server is answered at once."""
 
     def __init__(self) -> None:
         self.vitals = SimpleNamespace(
