@@ -1,4 +1,4 @@
-"""What every turn of a fleet is: one replica's at a time, and nobody's once that was not heard of for its time."""
+"""Every turn of a fleet is one replica's at a time, and nobody's once that one was silent for its time."""
 
 from collections.abc import Callable, Iterator
 from unittest.mock import Mock
