@@ -1,4 +1,4 @@
-"""What several replicas do together: nobody is left with all of the work, and nobody does what one does for all."""
+"""What several replicas do together: none is left with all of the work, none does what one does for all."""
 
 import time
 from datetime import datetime

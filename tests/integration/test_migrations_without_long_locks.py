@@ -34,7 +34,10 @@ BUSY_S = 2.0
 LONGEST_S = engine.LOCK_WAIT_MS / 1000 + BUSY_S
 WRITTEN_MEANWHILE = 200
 
-WAITS_FOR_ALL = "SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted AND relation = 'orders'::regclass"
+WAITS_FOR_ALL = (
+    "SELECT 1 FROM pg_locks"
+    " WHERE mode = 'AccessExclusiveLock' AND NOT granted AND relation = 'orders'::regclass"
+)
 
 
 @pytest.fixture(scope="module")
