@@ -1,4 +1,4 @@
-"""Orders that keep coming while replicas, groups, marks and servers come and go, and a reader that remembers each result."""
+"""Orders keep coming while replicas, groups, marks, servers come and go; a reader remembers each result."""
 
 import signal
 from collections import Counter
@@ -27,7 +27,10 @@ WITHIN_S = 120.0
 
 
 class Flow:
-    """Submits orders under ids of their own, a few hundred ahead of their results. One that follows another goes on from it."""
+    """Submits orders under ids of their own, a few hundred ahead of their results.
+
+    One that follows another goes on from it.
+    """
 
     def __init__(self, deployment: Deployment, follows: "Flow | None" = None) -> None:
         self._deployment = deployment
@@ -125,7 +128,7 @@ def come_to_rest(deployment: Deployment, flow: Flow, *replicas: WorkerProcess) -
 
 
 def assert_one_result_each(deployment: Deployment, flow: Flow) -> None:
-    """Assert that each order was executed once and published once, as seen by a reader, the stores and an audit."""
+    """Assert that each order was executed and published once, as seen by reader, stores and audit."""
     flow.assert_each_was_seen_once()
     assert len(deployment.rows()) == flow.submitted
     assert deployment.letters() == []

@@ -1,4 +1,4 @@
-"""A primary is demoted and lives on with its connections open, and its name leads to the one that was promoted."""
+"""A demoted primary lives on with its connections open, and its name leads to the one that was promoted."""
 
 from pathlib import Path
 from statistics import median_low

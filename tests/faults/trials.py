@@ -102,7 +102,7 @@ class Trials:
         return proxy.harmed
 
     def run_beside_another(self, plan: Plan, *, gives_up: bool = False) -> list[str]:
-        """The same beside a replica with an undisturbed way, which is alone at the end where the first gives up."""
+        """The same beside a replica with an undisturbed way, alone at the end where the first gives up."""
         with self._harmed(plan) as proxy, ExitStack() as first:
             first.enter_context(self.working(proxy, plan=plan))
             if gives_up:

@@ -1,4 +1,4 @@
-"""A worker process that comes to grief at one chosen point: killed, failing, hanging, stopped, slow, asked to leave.
+"""A worker that comes to grief at one chosen point: killed, failing, hanging, stopped, slow, asked to leave.
 
 Run as `python -m tests.faults.victim POINT WAY [N [COMMAND ...]]`, with the settings of a worker in its
 environment. It acts the first (or n-th) time the point is reached, and says so on standard error. It is a

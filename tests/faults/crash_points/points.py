@@ -1,4 +1,4 @@
-"""The list of crash points: what has to stand ready for each, and what can't come to pass there, with the reason."""
+"""The list of crash points: what each needs ready, and what can't come to pass there, with the reason."""
 
 from collections.abc import Mapping
 from typing import Literal, TypeAlias

@@ -40,8 +40,8 @@ def told(found: Decoded) -> Expected:
     side = None if found.side is None else found.side.value
     texts = (getattr(found.labels, name) for name in found.labels.__struct_fields__)
     return Expected(
-        None, found.order_id, found.symbol, side, found.quantity, found.price, found.stop_loss_pct, tuple(texts),
-        isinstance(found, Order),
+        None, found.order_id, found.symbol, side, found.quantity, found.price, found.stop_loss_pct,
+        tuple(texts), isinstance(found, Order),
     )  # fmt: skip
 
 

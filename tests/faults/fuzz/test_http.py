@@ -1,4 +1,4 @@
-"""Raw bytes at the port of a running server: an answer of the contract or a closed connection, and it goes on serving."""
+"""Raw bytes at a running server's port: it answers by the contract or closes, and it goes on serving."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""What strikes everybody at once: servers that are away or lose data, clocks that are set, orders to leave."""
+"""What strikes everybody at once: servers away or losing data, clocks that are set, orders to leave."""
 
 from copy import deepcopy
 from typing import Any

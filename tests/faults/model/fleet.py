@@ -1,4 +1,4 @@
-"""One fleet of a simulated world: its streams, what was sent to it, and what is known of how that came about."""
+"""One fleet of a simulated world: streams, what was sent to it, and what is known of how that came about."""
 
 from collections import Counter
 

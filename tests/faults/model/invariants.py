@@ -71,7 +71,10 @@ def _end(
 
 
 def _may_be_renamed(world: World, fleet: SimulatedFleet, row: OrderRecord, entry_id: str) -> bool:
-    """Whether another fleet has executed the order under the very entry id: ours may be the same stream under another source."""
+    """Whether another fleet has executed the order under this very entry id.
+
+    Ours may be the same stream under another source.
+    """
     return row.entry_id == entry_id and world.table.source_of(row.order_id) != fleet.names.source
 
 
@@ -208,4 +211,7 @@ def _time(world: World) -> Iterator[str]:
         fault.for_s for fault in plan.faults if fault.kind == "clock back" and fault.kind in world.struck
     )
     if world.settled_after_s > at_most_s:
-        yield f"I9: settled {world.settled_after_s:.1f} s after the last fault healed, at most {at_most_s:.1f} s"
+        yield (
+            f"I9: settled {world.settled_after_s:.1f} s after the last fault healed,"
+            f" at most {at_most_s:.1f} s"
+        )

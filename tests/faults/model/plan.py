@@ -1,4 +1,4 @@
-"""What happens in a history, decided before it begins: entries, faults, who has a turn. A seed stands for all of it."""
+"""A history, decided before it begins: entries, faults, who has a turn. A seed stands for all of it."""
 
 from random import Random
 from typing import Literal, TypeAlias
@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 Kind: TypeAlias = Literal[
-    "filled", "rejected", "error", "duplicate", "conflict", "poison", "raises", "refused", "nameless", "undecodable", "everywhere"
+    "filled", "rejected", "error", "duplicate", "conflict", "poison", "raises", "refused", "nameless",
+    "undecodable", "everywhere",
 ]  # fmt: skip
 # `everywhere` has one order id in all fleets.
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]

@@ -61,7 +61,7 @@ class World(State):
                 self._start_replica(fleet)
 
     def send(self, kind: Kind, of: int | None = None) -> str:
-        """Add an entry to each fleet; a duplicate or conflict is one of an order before, of the last where none is named."""
+        """Add an entry to each fleet; a duplicate or conflict is one of a named order, else of the last."""
         entry_id = None
         for fleet in self.fleets:
             # Under one id in all of them, wherever Redis takes it.
@@ -86,7 +86,7 @@ class World(State):
         return all(_settled(fleet.stream) for fleet in self.fleets)
 
     def decide(self) -> None:
-        """Let a person have every audit repaired in which nobody can know; call when all replicas have left."""
+        """Let a person repair every audit in which nobody can know; call when all replicas have left."""
         for fleet in self.fleets:
             if fleet.stream.unknown:
                 decide(self, fleet, republish=self.plan.republishes)

@@ -69,10 +69,10 @@ class Fault:
 
 
 def plan(size: Size, seed: int) -> list[Fault]:
-    """Return all faults of a storm, shuffled. Every second kill strikes at any moment, the others at each step in turn.
+    """Return all faults of a storm, shuffled.
 
-    Of the stops one in four strikes at any moment, the others where somebody wakes up to work that others
-    have finished.
+    Every second kill strikes at any moment, the others at each step in turn. Of the stops one in four strikes
+    at any moment, the others where somebody wakes up to work that others have finished.
     """
     chance = random.Random(seed)  # noqa: S311  no secret
     kinds = [kind for kind, times in size.faults.items() for _ in range(times)]

@@ -114,7 +114,7 @@ class Aftermath:
 
 
 class Storm:
-    """One storm over one deployment, or over several whose entries have equal ids, on one Redis and one database.
+    """One storm over a deployment, or several whose entries have equal ids, on one Redis and one database.
 
     Its replicas are those of the versions in the trees, in turn.
     """
