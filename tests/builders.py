@@ -29,7 +29,7 @@ FINGERPRINT = b"\x01" + bytes(32)
 
 
 def flat(**values: str | bytes) -> tuple[bytes, ...]:
-    """Return the raw fields of an entry that holds a sound order, but for what is given; empty text leaves out."""
+    """Return the raw fields of a sound order's entry, but for what is given; empty text leaves one out."""
     given: dict[str, str | bytes] = {
         "type": "order",
         "symbol": "BTCUSDT",
