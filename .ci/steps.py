@@ -1,7 +1,7 @@
-"""Runs the steps of steps.toml, each in an environment that is as good as empty, and says at the end what each has come to.
+"""Runs the steps of steps.toml, each in a nearly empty environment, and says at the end what came of each.
 
-Needs nothing but Python 3.11 or newer. A step whose Python, program or image can't be had is named and left out; with
---strict it has failed.
+Needs nothing but Python 3.11 or newer. A step whose Python, program or image can't be had is named and left
+out; with --strict it has failed.
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Step:
                 yield f"the image {image} can't be had"
 
     def run(self) -> int:
-        """Run its commands in an environment of its own; return the exit code of the first that fails, or 0."""
+        """Run its commands in their own environment; return the exit code of the first that fails, or 0."""
         given = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}
         # Each Python has a .venv of its own here, where all of them are tried in one checkout.
         made = f"make PYTHON=python{self.python} VENV=.local/venv-{self.python} "

@@ -1,4 +1,7 @@
-"""Runs migrations in the database that `worker migrate` hands over, or for alembic's command line in that of the environment."""
+"""Runs migrations in the database that `worker migrate` hands over, else in that of the environment.
+
+The latter is for alembic's own command line.
+"""
 
 from alembic import context
 from alembic.util import CommandError

@@ -1,4 +1,4 @@
-"""Servers of the benchmark's own, fresh and on disk, and the refusal to measure while anybody else is connected."""
+"""The benchmark's own servers, fresh and on disk; nothing is measured while anybody else is connected."""
 
 import tempfile
 import time
@@ -47,7 +47,8 @@ class Arena:
     def refuse_strangers(self) -> None:
         """Return when nobody is connected besides us; raises NoFigure when somebody stays.
 
-        A worker left over from another run would publish into this one, and make a correct design look faulty.
+        A worker left over from another run would publish into this one, and make a correct design look
+        faulty.
         """
         deadline = time.monotonic() + LEAVING_S
         while strangers := self.streams.strangers() + self.tables.strangers():
@@ -78,7 +79,10 @@ class Arena:
 
 @contextmanager
 def arena(where: Path) -> Iterator[Arena]:
-    """Start both servers in a new folder below `where`, and remove it afterwards. Raises NoFigure, LocalServerError."""
+    """Start both servers in a new folder below `where`, and remove it afterwards.
+
+    Raises NoFigure, LocalServerError.
+    """
     if (kind := file_system(where)) in IN_MEMORY:
         raise NoFigure(f"{where} is in memory ({kind}), where fsync costs nothing: --folder names another.")
     with ExitStack() as opened:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a run must leave behind. `results` exceeds `orders` where a design answers a repeated order again."""
+    """What a run must leave behind. `results` exceeds `orders` where a design answers repeats again."""
 
     orders: int
     results: int

@@ -12,14 +12,14 @@ _PARENT, _FIRST_TIME, _LAST_TIME = 1, 11, 15
 
 @dataclass(frozen=True)
 class Use:
-    """One process: who started it, and the CPU seconds of itself and of those of its children that have ended."""
+    """One process: who started it, and the CPU seconds of itself and of its children that have ended."""
 
     parent: int
     cpu_s: float
 
 
 def parse_stat(text: str) -> Use:
-    """Read one /proc/PID/stat: utime, stime, cutime and cstime in ticks, behind a name that may hold anything."""
+    """Read /proc/PID/stat: utime, stime, cutime and cstime in ticks, behind a name that may hold anything."""
     fields = text.rpartition(")")[2].split()
     ticks = sum(int(field) for field in fields[_FIRST_TIME:_LAST_TIME])
     return Use(int(fields[_PARENT]), ticks / TICKS_PER_S)

@@ -23,10 +23,10 @@ class Spread:
 
 
 def balanced(items: Sequence[Item], turn: int) -> list[Item]:
-    """Return the items in the order of a turn, so that neither its place nor what ran before it favours one of them.
+    """Return the items in the order of a turn, so that neither place nor predecessor favours one of them.
 
-    In as many turns as there are items each has every place once; in twice as many each comes next after each other one
-    twice (a Williams design).
+    In as many turns as there are items each has every place once; in twice as many each comes next after each
+    other one twice (a Williams design).
     """
     count = len(items)
     # 0, 1, n-1, 2, n-2 ...: no two neighbours are as far apart as any two others.

@@ -1,4 +1,4 @@
-"""The orders of a run: those of the samples over and over, each under an id of its own; the same for the same seed."""
+"""The orders of a run: the samples over and over, each under its own id; a seed gives the same again."""
 
 import json
 import random
@@ -27,9 +27,10 @@ def samples() -> list[dict[str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """How many orders, and how many entries among them that repeat one or are none: one after every so many (0: none).
+    """How many orders, and after how many of them there comes a repeat or an entry that is none (0: never).
 
-    Their ids fall anywhere, or one after the other, as those do that the worker derives where producers send none.
+    Their ids fall anywhere, or one after the other, as those do that the worker derives where producers send
+    none.
     """
 
     orders: int
@@ -54,7 +55,7 @@ class Load:
         return self.orders + self.repeats + self.junk
 
     def wanted(self, *, repeats_answered: bool, junk_buried: bool) -> Wanted:
-        """Return what must be left behind by a design that answers repeats, or buries what is no order, or doesn't."""
+        """Return what a design must leave behind that answers repeats or doesn't, buries junk or doesn't."""
         results = self.orders + (self.repeats if repeats_answered else 0)
         return Wanted(orders=self.orders, results=results, letters=self.junk if junk_buried else 0)
 

@@ -1,7 +1,7 @@
 """One measurement: clear, start, warm up, load, let go, wait, check; a figure only where all of it went well.
 
-Times are those of Redis alone: from the entry that lets the orders go, with every process up and waiting, to the last
-result. Starting up is no part of it, nor is the loading.
+Times are those of Redis alone: from the entry that lets the orders go, with every process up and waiting, to
+the last result. Starting up is no part of it, nor is the loading.
 """
 
 import time
@@ -32,7 +32,7 @@ HANDFUL = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is measured: a design, its orders, how many processes; where it finds the servers if not directly."""
+    """What is measured: a design, its orders, how many processes; the way to the servers if not direct."""
 
     design: Design
     load: Load
@@ -183,7 +183,7 @@ def _prepared(arena: Arena, run: Run) -> Iterator[None]:
 
 
 def _warm_up(arena: Arena, run: Run, team: Fleet) -> int:
-    """Have every process work through some orders, so that connections and statements are ready; return how many.
+    """Have every process do some orders, so that connections and statements are ready; return how many.
 
     They arrive in handfuls, each after the results of the one before: every process gets some.
     """
@@ -216,14 +216,14 @@ def _await_results(arena: Arena, team: Fleet, wanted: Wanted) -> None:
 
 
 def _await_acks(arena: Arena) -> None:
-    """Return once nothing is pending any more, or it is plain that something stays so, which the checks then say."""
+    """Return once nothing is pending, or something plainly stays so, which the checks then say."""
     deadline = time.monotonic() + ACK_LIMIT_S
     while (arena.streams.pending() or arena.streams.has_unread()) and time.monotonic() < deadline:
         time.sleep(POLL_S)
 
 
 def _verified(arena: Arena, run: Run, warm: int = 0) -> Sequence[Result]:
-    """Return the results of a run in order, but those of the warm-up. Raises NoFigure where anything is wrong."""
+    """Return the results of a run in order, without the warm-up's. Raises NoFigure if anything is wrong."""
     found, results = arena.found(_tables(arena, run))
     if wrong := faults(run.wanted.besides(warm), found):
         raise NoFigure(f"The run of {run.design.name} does not count: {'; '.join(wrong)}.")

@@ -1,4 +1,4 @@
-"""A way to a server that takes its time: `python -m benchmarks.network PORT TARGET_PORT DELAY_MS`, on loopback only."""
+"""A slow way to a server, on loopback only: `python -m benchmarks.network PORT TARGET_PORT DELAY_MS`."""
 
 import asyncio
 import selectors

@@ -1,4 +1,4 @@
-"""The same figures as a picture: a panel for each scenario, bars with the range of their rounds, the curve as lines."""
+"""The same figures drawn: a panel for each scenario, bars with the range of rounds, the curve as lines."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

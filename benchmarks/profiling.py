@@ -1,4 +1,4 @@
-"""`python -m benchmarks.profiling`: where the time of an order goes, as a flame graph and as tables of the largest costs."""
+"""An order's time as a flame graph and as tables of the largest costs: `python -m benchmarks.profiling`."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""Redis as the benchmark uses it: adds the orders, lets them go at one instant, looks at what came of them."""
+"""Redis as the benchmark uses it: adds orders, lets them go at one instant, looks at what came of them."""
 
 import re
 import time
@@ -26,7 +26,7 @@ _ENTRY_ID = re.compile(rb'"entry_id": ?"([^"]+)"')
 
 @dataclass(frozen=True)
 class Result:
-    """One entry of the results stream: when it was added, which order it is of, and when that was added, in ms."""
+    """One entry of the results stream: when it was added, its order, and when that was added, in ms."""
 
     at_ms: int
     order_id: bytes
@@ -76,7 +76,7 @@ class Streams:
         return last
 
     def release(self, last: Fields, settled: int = 0) -> int:
-        """Give the group what was held back and add the last, which wakes those that wait; return when, in ms of Redis.
+        """Give the group what was held back and wake it with the last entry; return when, in ms of Redis.
 
         The first entries of the stream, as many as are `settled`, are not given again.
         """
@@ -89,7 +89,7 @@ class Streams:
         return milliseconds(entry_id)
 
     def hand_to_the_dead(self, count: int) -> None:
-        """Have a consumer take so many entries of the group's and be gone, so long ago that all may claim them."""
+        """Have a consumer take so many entries of the group and go, so long ago that all may claim them."""
         while count > 0:
             reply = self._call(
                 "XREADGROUP", "GROUP", GROUP, "gone", "COUNT", min(count, PAGE), "STREAMS", ORDERS, ">"
@@ -99,7 +99,7 @@ class Streams:
             count -= len(ids)
 
     def rewrite_log_when_told(self) -> None:
-        """Have Redis never rewrite its log by itself, be it in the middle of a run or just before it is told to."""
+        """Have Redis never rewrite its log by itself, in the middle of a run or just before it is told to."""
         self._call("CONFIG", "SET", "auto-aof-rewrite-percentage", 0)
 
     def rewrite_log(self) -> None:

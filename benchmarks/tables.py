@@ -1,4 +1,4 @@
-"""PostgreSQL as the benchmark uses it: one database, empty or holding rows already, over one connection of ours."""
+"""PostgreSQL as the benchmark uses it: one database, empty or with rows already, over our one connection."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -88,7 +88,8 @@ class Tables:
         """Remove what runs have left."""
         if self._held:
             self._connection.execute(
-                f"DELETE FROM trades WHERE order_id IN (SELECT order_id FROM orders WHERE {OF_RUN})"  # noqa: S608  ours
+                "DELETE FROM trades WHERE order_id IN"  # noqa: S608  ours
+                f" (SELECT order_id FROM orders WHERE {OF_RUN})"
             )
             self._connection.execute(f"DELETE FROM orders WHERE {OF_RUN}")  # noqa: S608  ours
             self._connection.execute("VACUUM orders, trades")
@@ -101,7 +102,10 @@ class Tables:
 
     def rows(self) -> tuple[int, int]:
         """Return how many rows of orders the last run has left, and how many of them say FILLED."""
-        counts = f"SELECT count(*), count(*) FILTER (WHERE status = 'FILLED') FROM orders WHERE {OF_RUN}"  # noqa: S608
+        counts = (
+            "SELECT count(*), count(*) FILTER (WHERE status = 'FILLED')"  # noqa: S608  ours
+            f" FROM orders WHERE {OF_RUN}"
+        )
         rows, filled = self._row(counts)
         return int(str(rows)), int(str(filled))
 

@@ -1,4 +1,7 @@
-"""The page of the rooms and of the way of an order, made from the code. `python -m tests.architecture` writes it, a test compares."""
+"""The page of the rooms and of the way of an order, made from the code.
+
+`python -m tests.architecture` writes it, a test compares.
+"""
 
 import ast
 import inspect
@@ -23,9 +26,12 @@ This page is made from the code: `python -m tests.architecture` writes it, and a
 
 ## The rooms
 
-An arrow means "imports". What follows from other arrows is left out: `bootstrap` imports all the rooms beneath it, and
-everybody knows the values of `domain`. The import contracts in [pyproject.toml](../pyproject.toml) hold the directions: rooms on
-one level never import each other, those that decide know no server, no page and no setting, only `stream` speaks Redis, only
+An arrow means "imports". \
+What follows from other arrows is left out: `bootstrap` imports all the rooms beneath it, and
+everybody knows the values of `domain`. \
+The import contracts in [pyproject.toml](../pyproject.toml) hold the directions: rooms on
+one level never import each other, those that decide know no server, no page and no setting, \
+only `stream` speaks Redis, only
 `store` speaks SQL, and `bootstrap` alone knows them all.
 
 """
@@ -33,9 +39,12 @@ one level never import each other, those that decide know no server, no page and
 WAY = """
 ## The way of an order
 
-One replica is one loop, [`Worker.run`](../worker/consumer/loop.py). Each turn takes a group of deliveries through these stations, in
-this order; `work_through` has [`Handling.handle`](../worker/consumer/handling.py) bring them to outcomes. Where a server is away,
-`wait_out` keeps what is in hand and comes back to the same station. [The life of a delivery](life-of-a-delivery.md) tells what
+One replica is one loop, [`Worker.run`](../worker/consumer/loop.py). \
+Each turn takes a group of deliveries through these stations, in
+this order; `work_through` has [`Handling.handle`](../worker/consumer/handling.py) bring them to outcomes. \
+Where a server is away,
+`wait_out` keeps what is in hand and comes back to the same station. \
+[The life of a delivery](life-of-a-delivery.md) tells what
 happens at each, and what a crash between two of them costs.
 
 """
@@ -99,7 +108,7 @@ def table() -> str:
 
 
 def stations(function: Callable[..., object], owner: type, **parts: type) -> Iterator[tuple[str, str]]:
-    """The methods of its own class, or of these parts of it, that a function calls in turn, each with its first sentence."""
+    """The methods of its class or of these parts that a function calls in turn, with their first sentence."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     seen = set[str]()

@@ -29,7 +29,7 @@ FINGERPRINT = b"\x01" + bytes(32)
 
 
 def flat(**values: str | bytes) -> tuple[bytes, ...]:
-    """Return the raw fields of an entry that holds a sound order, but for what is given; empty text leaves out."""
+    """Return the raw fields of a sound order's entry, but for what is given; empty text leaves one out."""
     given: dict[str, str | bytes] = {
         "type": "order",
         "symbol": "BTCUSDT",
@@ -143,7 +143,8 @@ def pairs(fields: Sequence[str | bytes]) -> dict[str, str]:
 def logging_restored() -> Iterator[None]:
     """Leave logging as it was before, whatever is configured within."""
     configure = structlog.configure
-    # A logger that was used within would keep for ever what was configured, and no later test see what it logs.
+    # A logger that was used within would keep for ever what was configured, and no later test see what it
+    # logs.
     structlog.configure = lambda **how: configure(**{**how, "cache_logger_on_first_use": False})
     root, ours = logging.getLogger(), logging.getLogger("worker")
     handlers, levels = root.handlers[:], (root.level, ours.level)

@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def needs_servers(config: pytest.Config) -> bool:
-    """Whether more than unit tests are asked for: those need no servers, and no engine need be asked for images."""
+    """Whether more than unit tests are asked for: those need no servers, so no engine is asked for images."""
     return not all(Path(each.partition("::")[0]).absolute().is_relative_to(UNIT) for each in config.args)
 
 
@@ -75,7 +75,10 @@ def few_threads_are_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def interrupts_are_heard() -> Iterator[None]:
-    """Have processes under test begin with a SIGINT that is not ignored, even where the tests are a background job of a shell."""
+    """Have processes under test begin with a SIGINT that is not ignored.
+
+    It is ignored where the tests are a background job of a shell.
+    """
     with heard(signal.SIGINT, signal.default_int_handler):
         yield
 

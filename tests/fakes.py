@@ -1,4 +1,4 @@
-"""In-memory ports, faithful enough to pass the contract suite of the real ones, and a clock that tests move."""
+"""In-memory ports, faithful enough to pass the real ones' contract suite, and a clock that tests move."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -82,7 +82,7 @@ class FakeClock:
 
 
 class Faults:
-    """Outages planted at steps of a port: before the step is done, or after it, when only the reply is lost."""
+    """Outages planted at steps of a port: before the step is done, or after it, with only the reply lost."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -109,7 +109,7 @@ class Faults:
 
 
 class FakeStream:
-    """The server's side of one fleet's streams. `group` is the group that people talk of; others may be beside it."""
+    """The server's side of one fleet's streams. `group` is the one people mean; others may be beside it."""
 
     def __init__(self, clock: FakeClock, *, counts_added: bool = True) -> None:
         self.clock = clock
@@ -479,7 +479,7 @@ class FakeOrders:
         return Settling(new, tuple(in_doubt), tuple(left), unknown)
 
     def as_sent(self, settle: Callable[[], Settling]) -> Callable[[], Settling]:
-        """Return a settle that knows what is known now, whenever it arrives; what it answers late, nobody hears."""
+        """Return a settle that knows what is known now, whenever it arrives; nobody hears a late answer."""
         made = self._made
 
         def arrive() -> Settling:
@@ -572,7 +572,7 @@ class FakeOrders:
         return entry_id not in self.noted
 
     def nobody_can_know(self, settlement: Settlement) -> bool:
-        """Whether it may have been published: it was trimmed while it was pending, and its mark may have been dropped."""
+        """Whether it may have been published: it was trimmed while pending, and its mark may be dropped."""
         pending = self.group is not None and settlement.entry_id in self.group.pending
         return settlement.action == "publish" and self.stream.is_old(settlement.entry_id) and not pending
 
@@ -593,7 +593,7 @@ class FakeOrders:
         }
 
     def _raise_horizon(self, before_ms: int) -> None:
-        """Raise it to what could not come back when that was noted, once marks have stayed for long enough."""
+        """Raise it to what could not come back when that was noted, once marks have stayed long enough."""
         stream = self.stream
         if not self._marks_below(before_ms):
             return
@@ -635,7 +635,7 @@ class FakeOrders:
 
 
 class FakeTable:
-    """The rows of orders, shared by the stores of several fleets' replicas; `book` says which source publishes where."""
+    """The rows of orders, shared by several fleets' stores; `book` says which source publishes where."""
 
     def __init__(self) -> None:
         self.rows: dict[str, OrderRecord] = {}
@@ -848,7 +848,7 @@ class FakeToken:
 
 
 class FakeSources:
-    """A book of sources. `noted` has the streams of ours, `others` whose streams are those of other sources."""
+    """A book of sources. `noted` has our source's streams, `others` names the sources of other streams."""
 
     def __init__(self) -> None:
         self.noted: list[str] = []
@@ -1042,7 +1042,7 @@ class Bench:
         return [self.stream.add(*flat(order_id=order_id, **fields)) for order_id in order_ids]
 
     def abandon(self, entry_ids: Sequence[str], counts: Sequence[int]) -> None:
-        """Have a dead consumer have taken these, and be charged with so many for each; its lease has run out."""
+        """Have a dead consumer take these, charged with so many deliveries each; its lease has run out."""
         Bench(self.stream, consumer="dead").orders.read(len(entry_ids), 1)
         assert self.stream.group is not None
         for entry_id, count in zip(entry_ids, counts, strict=True):
@@ -1058,7 +1058,7 @@ class Bench:
         del self.lease._held[entry_id]  # noqa: SLF001
 
     def run_until(self, condition: Callable[[], object]) -> None:
-        """Run the loop until a read finds nothing while the condition holds; fail after an hour of the clock."""
+        """Run the loop until a read finds nothing and a condition holds; fail after an hour of the clock."""
         ends_at = self.clock.seconds + 3600
 
         def when_idle() -> None:

@@ -1,4 +1,4 @@
-"""Whose row is whose, which marks there are, and what the commands say: for tests of several fleets, groups and servers."""
+"""Whose row is whose, what marks there are, what commands say: for tests of several fleets and servers."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def small_order(order_id: str, quantity: str = "1") -> dict[str, str]:
 
 
 def entry_ids(count: int) -> list[str]:
-    """Return ids as Redis would have given them a moment ago to entries that came fast: several in each millisecond."""
+    """Return ids as Redis would just have given to entries that came fast: several in each millisecond."""
     first_ms = time.time_ns() // 1_000_000 - 2 * count
     return [f"{first_ms + i // 3}-{i % 3}" for i in range(count)]
 
@@ -61,7 +61,7 @@ def result_ids(deployment: Deployment) -> list[str]:
 
 
 def marks(deployment: Deployment) -> list[str]:
-    """The keys of the settled marks that a deployment has: those of its source, and those that the version before made."""
+    """The keys of a deployment's settled marks: those of its source, and those the version before made."""
     return [key for key in deployment.mark_keys if deployment.redis.exists(key)]
 
 
@@ -100,7 +100,10 @@ def group_is_through(deployment: Deployment) -> bool:
 
 
 def status(deployment: Deployment, **overrides: Any) -> tuple[int, Any]:
-    """Return exit code and object of `worker status --json`, also beside a replica of this process, whose logs are in its way."""
+    """Return exit code and object of `worker status --json`.
+
+    It works beside a replica of this process, too, whose logs would be in its way.
+    """
     look = Look(deployment.settings(**overrides))
     return look.exit_code, json.loads(look.json())
 
@@ -112,7 +115,7 @@ def has_repaired(deployment: Deployment, consumer: str, **overrides: Any) -> boo
 
 
 def not_to_be_known(deployment: Deployment, **overrides: Any) -> int:
-    """Of how many orders `worker status` says that nobody can know whether their result was published: 0 where of none."""
+    """How many orders' results, as `worker status` says, nobody can know to be published: 0 where none."""
     _, found = status(deployment, **overrides)
     texts = [
         each["text"]

@@ -1,4 +1,4 @@
-"""One deployment under test: what was sent in, what stands where, and the invariants that must hold at the end."""
+"""A deployment under test: what was sent in, what stands where, the invariants that must hold at the end."""
 
 import json
 import os
@@ -35,7 +35,7 @@ SAMPLE_FILE = Path(__file__).parent.parent / "examples" / "orders.jsonl"
 
 
 def eventually(condition: Callable[[], object], *, within: float = 20.0, every_s: float = 0.02) -> None:
-    """Return as soon as the condition holds; fail when it does not in time, which is longer where the machine is busy."""
+    """Return once the condition holds; fail if it does not in time, which is longer on a busy machine."""
     began = time.monotonic()
     while not condition():
         waited = time.monotonic() - began
@@ -46,7 +46,7 @@ def eventually(condition: Callable[[], object], *, within: float = 20.0, every_s
 
 
 def busyness() -> float:
-    """How many times longer than on an idle machine things may take now: what waits for a core, for each of them."""
+    """How many times longer than on an idle machine things may take now: what waits for a core, per core."""
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
@@ -63,7 +63,10 @@ def numbered_orders(count: int) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Servers:
-    """Where Redis and PostgreSQL answer. Whether they keep what they acknowledge is the matter of whoever has given them."""
+    """Where Redis and PostgreSQL answer.
+
+    Whether they keep what they acknowledge is the matter of whoever has given them.
+    """
 
     redis_url: str = field(repr=False)
     database_url: str = field(repr=False)
@@ -123,8 +126,8 @@ class Deployment:
     def environment(self, **overrides: object) -> dict[str, str]:
         """The environment of a worker here, with short times; overrides are WORKER_ settings in lower case.
 
-        A transaction may take what the lease lets it, up to five seconds: on a busy machine some take more than one, and a
-        test that lets nobody take over would see an outage that nothing has made.
+        A transaction may take what the lease lets it, up to five seconds: on a busy machine some take more
+        than one, and a test that lets nobody take over would see an outage that nothing has made.
         """
         lease_ms = int(str(overrides.get("lease_ms", SHORT_LEASE_MS)))
         timeout_s = min(0.9 * max(lease_ms, SHORT_LEASE_MS) / 1000, 5.0)
@@ -152,7 +155,10 @@ class Deployment:
         return read_settings(self.environment(**overrides))
 
     def process_environment(self, **overrides: object) -> dict[str, str]:
-        """The environment of a worker process: the caller's own, but for settings and for what changes how Python behaves."""
+        """The environment of a worker process: the caller's own, but without settings.
+
+        What changes how Python behaves is left out, too.
+        """
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -169,7 +175,10 @@ class Deployment:
         under: Iterable[str] = repeat("*"),
         and_set: Mapping[str, int] = MappingProxyType({}),
     ) -> list[str]:
-        """Add flat entries, under ids of Redis' choice or these, and log them; configure Redis at the same instant."""
+        """Add flat entries, under these ids or Redis' own, and log them.
+
+        Redis is configured at the same instant.
+        """
         with self.redis.pipeline(transaction=True) as pipeline:
             for order, entry_id in zip(orders, under, strict=False):
                 pipeline.xadd(self.orders, dict(order), id=entry_id)  # type: ignore[arg-type]
@@ -182,7 +191,8 @@ class Deployment:
 
     def add_raw(self, *parts: bytes | str) -> str:
         """Add one entry of any fields, repeats included."""
-        entry_id: str = self.redis.execute_command("XADD", self.orders, "*", *parts).decode()  # type: ignore[no-untyped-call]
+        added = self.redis.execute_command("XADD", self.orders, "*", *parts)  # type: ignore[no-untyped-call]
+        entry_id: str = added.decode()
         self.accepted.append(entry_id)
         return entry_id
 

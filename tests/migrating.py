@@ -25,9 +25,15 @@ IS_BEING_BUILT = (
     "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('orders_entry_id_source_key') AND NOT indisvalid"
 )
 
-HAS_BEEN_BUILT_FOR = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE UNIQUE INDEX%%' AND query_start < now() - make_interval(secs => %s)"
+HAS_BEEN_BUILT_FOR = (
+    "SELECT 1 FROM pg_stat_activity"
+    " WHERE query LIKE 'CREATE UNIQUE INDEX%%' AND query_start < now() - make_interval(secs => %s)"
+)
 INDEXES = ["orders_entry_id_source_key", "orders_pkey", "orders_recorded_at_idx"]
-_INDEXES = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'orders'::regclass AND indisvalid ORDER BY 1"
+_INDEXES = (
+    "SELECT indexrelid::regclass::text FROM pg_index"
+    " WHERE indrelid = 'orders'::regclass AND indisvalid ORDER BY 1"
+)
 _END_ALL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND application_name = 'migrating'"
@@ -45,7 +51,7 @@ _COPY = "COPY orders (order_id, entry_id, fingerprint, status, filled_quantity, 
 
 @contextmanager
 def session(deployment: Deployment, **settings: Any) -> Iterator["psycopg.Connection[Any]"]:
-    """A session of somebody else, each statement a transaction unless told otherwise, also through a pooler."""
+    """Somebody else's session, each statement a transaction unless told otherwise, also through a pooler."""
     with psycopg.connect(
         deployment.database_url, autocommit=True, prepare_threshold=None, **settings
     ) as connection:
@@ -100,7 +106,8 @@ def relations(deployment: Deployment) -> set[str]:
     return set(
         ask(
             deployment,
-            "SELECT format('%s %s.%s %s', relkind, nspname, relname, (SELECT array_agg(attname ORDER BY attnum)"
+            "SELECT format('%s %s.%s %s', relkind, nspname, relname,"
+            " (SELECT array_agg(attname ORDER BY attnum)"
             " FROM pg_attribute WHERE attrelid = c.oid AND NOT attisdropped)) FROM pg_class c"
             " JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname !~ '^(pg_|information_schema)'",
         )
@@ -122,7 +129,7 @@ def made_by_the_last_version(deployment: Deployment, *, orders: int = 0) -> None
 
 @contextmanager
 def migrating(deployment: Deployment, **defaults: str) -> Iterator[Thread]:
-    """Migrate in a thread beside the block, with defaults as a role may have them, and wait until that is done.
+    """Migrate in a thread beside the block, with defaults as a role may have them, and wait until it is done.
 
     What it raises is raised here.
     """

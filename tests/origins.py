@@ -25,7 +25,7 @@ POSTGRES = re.compile(r"\((PostgreSQL)\) ([\d.]+)")
 
 
 def named(choice: Choice) -> list[str]:
-    """Return a line on the servers that tests share, one on those that tests break, one on why it is not others."""
+    """Return a line on servers that tests share, one on those they break, one on why there are no others."""
     shared = {"urls": _of_urls, "docker": _of_images, "embedded": _of_programs}[choice.kind]()
     lines = [f"servers: {shared} ({choice.kind})", f"servers that tests break: {_of_programs()}"]
     return [*lines, choice.note] if choice.note else lines

@@ -24,7 +24,7 @@ COMMAND = (sys.executable, "-m", "worker", "run")
 
 @contextmanager
 def heard(number: signal.Signals, handler: Any = signal.SIG_DFL) -> Iterator[None]:
-    """Handle a signal in this process, and so by default in what it starts, even where it was told to ignore it."""
+    """Handle a signal here, and so by default in what this process starts, even if told to ignore it."""
     before = signal.signal(number, handler)
     try:
         yield

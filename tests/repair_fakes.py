@@ -183,7 +183,7 @@ def _earlier(one: int | None, other: int | None) -> int | None:
 
 
 class FakeRounds:
-    """Work that replicas do in turn. Where there is no clock whoever has the turn keeps it until it ends it."""
+    """Work that replicas do in turn. Without a clock whoever has the turn keeps it until it ends it."""
 
     def __init__(self, clock: FakeClock | None = None) -> None:
         self._clock = clock
@@ -241,7 +241,7 @@ class FakeRoundsOfOne:
 
 
 class FakeLostRows:
-    """The book of rows that were lost; several replicas may share it. `noted` and `accepted` have results by entry and order."""
+    """A book of lost rows that replicas share; `noted` and `accepted` have results by entry and order."""
 
     def __init__(self) -> None:
         self.noted: dict[tuple[str, str], str] = {}

@@ -11,8 +11,9 @@ ROOM = 4 << 30
 def in_memory() -> Path | None:
     """Return a folder in memory that the suite's files fit into, or None.
 
-    Hundreds of databases are made and dropped; on a disk that is busy, a commit may wait for its fsync for longer than
-    the deadlines under test. No guarantee is spared: what tests kill are processes, and files outlive them here as well.
+    Hundreds of databases are made and dropped; on a disk that is busy, a commit may wait for its fsync for
+    longer than the deadlines under test. No guarantee is spared: what tests kill are processes, and files
+    outlive them here as well.
     """
     try:
         flags = os.statvfs(SHARED_MEMORY).f_flag

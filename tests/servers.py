@@ -50,7 +50,8 @@ def version_in(image: str, program: str) -> "subprocess.CompletedProcess[str]":
     here = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
     if here.returncode:
         sys.stderr.write(f"fetching the image {image} ...\n")
-    # By a shell: given the program, an entry point may make it ready to serve first. With files in memory, as it is to run.
+    # By a shell: given the program, an entry point may make it ready to serve first. With files in memory, as
+    # it is to run.
     asking = ["sh", "-c", f"{program} --version"]
     command = ["docker", "run", "--rm", "--tmpfs", "/scratch", image, *asking]
     try:
@@ -126,8 +127,9 @@ def started(kind: str, folder: Path) -> Iterator[Servers]:
 @contextmanager
 def _containers() -> Iterator[Servers]:
     # The containers end with the block; the helper that would end them otherwise is one more image to fetch.
+    # The library reads the environment when it is imported.
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
-    from testcontainers.core.container import DockerContainer  # noqa: PLC0415  reads the environment when imported
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415
 
     store = DockerContainer(redis_image()).with_exposed_ports(6379)
     store.with_command(

@@ -1,4 +1,7 @@
-"""Every reason for which a test is left out or expected to fail. Servers are asked for what they can do, not for their version."""
+"""Every reason for which a test is left out or expected to fail.
+
+Servers are asked for what they can do, not for their version.
+"""
 
 import os
 from enum import StrEnum

@@ -17,11 +17,14 @@ from worker.domain.stream_state import Kept, OldestPending, StreamState, Survey,
 from worker.status import Consumer, DatabaseSnapshot, Letters, RedisSnapshot, Rules, Snapshot
 
 STREAMS = StreamState(
-    version="7.0.15", eviction="", volatile="", group_exists=True, orders=502, lag=0, lost_unread=0, pending=0,
-    oldest_pending_age_s=None, set_aside=0, a_set_aside=None, lost_rows=0, results=501, dead_letters=4, consumers=(),
+    version="7.0.15", eviction="", volatile="", group_exists=True, orders=502, lag=0, lost_unread=0,
+    pending=0, oldest_pending_age_s=None,
+    set_aside=0, a_set_aside=None, lost_rows=0, results=501, dead_letters=4,
+    consumers=(),
 )  # fmt: skip
 SURVEY = Survey(
-    waiting=Waiting(), oldest=OldestPending(), lost_unnoticed=0, unknown_results=0, kept=Kept(7200.0, 502, None, 0),
+    waiting=Waiting(), oldest=OldestPending(), lost_unnoticed=0, unknown_results=0,
+    kept=Kept(7200.0, 502, None, 0),
     repairs_running=0, last_repair=None,
 )  # fmt: skip
 DATABASE = DatabaseState(SchemaStanding(SchemaState.CURRENT), TablesState("17.4", "", 501, 463, True))

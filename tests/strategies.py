@@ -29,7 +29,7 @@ class Case(NamedTuple):
         return f"{self.response}: {shown}"
 
     def named(self, order_id: str) -> tuple[bytes, ...]:
-        """Return the raw fields for an order id as long as its stand-in: the size of an entry decides, too."""
+        """Return raw fields for an order id as long as its stand-in: the size of an entry decides, too."""
         assert len(order_id) == len(ID)
         return tuple(part.replace(ID.encode(), order_id.encode()) for part in self.fields)
 
@@ -58,7 +58,9 @@ def _flat_or_payload(content: Content) -> st.SearchStrategy[tuple[bytes, ...]]:
     return st.sampled_from(forms)
 
 
-texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60) | st.sampled_from(
+texts = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60
+) | st.sampled_from(
     [
         'emoji \N{ROCKET} "quoted"\r\n\x1b[31m',
         "%s{0}${jndi:x}",
@@ -115,16 +117,17 @@ _contents: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 
 _NO_NUMBERS = [
-    "NaN", "sNaN", "Infinity", "-inf", "1e999", "1e999999", "1e" + "9" * 400, "1_000", " 1", "1 ", "1\n", "0x10", "1,5",
-    "", "true", "\u0661", ".", "e5", "1e", "--1", "9" * 21, "9" * 5000, "0." + "1" * 31, "1e-31",
+    "NaN", "sNaN", "Infinity", "-inf", "1e999", "1e999999", "1e" + "9" * 400, "1_000", " 1", "1 ", "1\n",
+    "0x10", "1,5", "", "true", "\u0661", ".", "e5", "1e", "--1", "9" * 21, "9" * 5000, "0." + "1" * 31,
+    "1e-31",
 ]  # fmt: skip
 _NO_AMOUNTS = [*_NO_NUMBERS, "0", "-0", "0.000", "0e9", "-1", "-0.5"]
 _NO_PERCENTAGES = [*_NO_NUMBERS, "-0.1", "100.0000000001", "101", "-1e-30"]
 _JUNK = [True, False, [], [1], {}, {"a": "b"}, [[["x"]]]]
 _FAULTS: dict[str, list[object]] = {
     "symbol": [
-        "", " ", "'; DROP TABLE orders;--", "%s{0}", "${jndi:x}", 'A\r\n{"event": "forged"}', "A" * 33, "A" * 200,
-        "-A", "\x1b[31m", "\N{ROCKET}",
+        "", " ", "'; DROP TABLE orders;--", "%s{0}", "${jndi:x}", 'A\r\n{"event": "forged"}', "A" * 33,
+        "A" * 200, "-A", "\x1b[31m", "\N{ROCKET}",
     ],
     "side": ["", "HOLD", "B", "BUY ", "\N{LATIN SMALL LETTER LONG S}ell"],
     "quantity": [*_NO_AMOUNTS, *_JUNK],
@@ -185,10 +188,12 @@ def _no_json_object(draw: st.DrawFn) -> tuple[bytes, ...]:
     deepest = 20_000 if len(opening) == 1 else 9000
     depth = draw(st.sampled_from([33, 34, 100, 990, 1000, 5000, deepest]))
     inside = text[:-1] + b', "x": '
+    no_numbers = [b"NaN", b"Infinity", b"-Infinity", b"01", b"+1", b".5", b"1."]
     shapes = [
         text[: draw(st.integers(0, len(text) - 1))],
-        b"null", b"true", b'"order"', b"12", b"[1]", b"{}", b"'x'", text + b"x", text + text, b"\xef\xbb\xbf" + text,
-        inside + draw(st.sampled_from([b"NaN", b"Infinity", b"-Infinity", b"01", b"+1", b".5", b"1."])) + b"}",
+        b"null", b"true", b'"order"', b"12", b"[1]", b"{}", b"'x'", text + b"x", text + text,
+        b"\xef\xbb\xbf" + text,
+        inside + draw(st.sampled_from(no_numbers)) + b"}",
         inside + b'1, "x": 1}',
         inside + b'{"a": 1, "a": 1}}',
         inside + opening * (depth - 1) + closing * (depth - 1) + b"}",

@@ -1,8 +1,8 @@
 """A small trading venue in a process of its own: what it takes is in its book, durably, before it answers.
 
 Run as `python -m tests.venue PORT BOOK [deduplicating]`. The client id of an order says how it is treated:
-`reject`, `partial`, `refuse` (503, once), `drop` (recorded, the connection closed, once), `slow` (recorded, answered
-late); anything else is filled.
+`reject`, `partial`, `refuse` (503, once), `drop` (recorded, the connection closed, once), `slow` (recorded,
+answered late); anything else is filled.
 """
 
 import json

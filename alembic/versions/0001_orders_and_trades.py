@@ -1,7 +1,8 @@
 """Orders with their inbox columns, and trades.
 
-Where the last version has made them, they stay as they are and are recorded as made. Taking this back removes them, and
-with them every row; the last version's own record of them is not touched, so that it takes them for being there.
+Where the last version has made them, they stay as they are and are recorded as made. Taking this back removes
+them, and with them every row; the last version's own record of them is not touched, so that it takes them for
+being there.
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,13 @@
 """Whose entry a row is, why a row is dead, and which streams the sources of a database publish on.
 
-An entry id is unique in one stream of one server and nowhere else. Nothing here holds a lock for long: the columns have
-constant defaults, so no row is rewritten; the index is built beside the work; what takes the place of what is one short
-step. Replicas of the version before go on meanwhile and afterwards: their rows have no source.
+An entry id is unique in one stream of one server and nowhere else. Nothing here holds a lock for long: the
+columns have constant defaults, so no row is rewritten; the index is built beside the work; what takes the
+place of what is one short step. Replicas of the version before go on meanwhile and afterwards: their rows
+have no source.
 
-Taking it back removes the sources and the reasons, and with them what tells two entries of one id apart: where there are
-such, it is refused and nothing has changed. Replicas of this version must have ended. Interrupted, it is to be run again:
-its index keeps two sources from sharing an entry id.
+Taking it back removes the sources and the reasons, and with them what tells two entries of one id apart:
+where there are such, it is refused and nothing has changed. Replicas of this version must have ended.
+Interrupted, it is to be run again: its index keeps two sources from sharing an entry id.
 """
 
 from collections.abc import Sequence
@@ -65,5 +66,5 @@ def downgrade() -> None:
 
 
 def replace_key(old: str, new: str) -> None:
-    """Make a constraint of an index that is there, in the place of another; in one transaction with the revision."""
+    """Make a constraint of an existing index, in place of another; in one transaction with the revision."""
     op.execute(f"ALTER TABLE orders ADD CONSTRAINT {new} UNIQUE USING INDEX {new}, DROP CONSTRAINT {old}")

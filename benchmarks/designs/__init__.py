@@ -1,4 +1,4 @@
-"""The designs that are compared: the worker, the same work by hand, and what a user would otherwise install."""
+"""The designs compared: the worker, the same work by hand, and what a user would otherwise install."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,8 +12,8 @@ REFERENCE = "reference"
 class Design:
     """One way to do the work: `python ARGV` is one process of it.
 
-    `share` is the part of the orders it is given: a slow design would otherwise take hours. `batch_variable` is the
-    environment variable that sets its batch size.
+    `share` is the part of the orders it is given: a slow design would otherwise take hours. `batch_variable`
+    is the environment variable that sets its batch size.
     """
 
     name: str

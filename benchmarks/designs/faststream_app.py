@@ -7,15 +7,15 @@ import asyncio
 import logging
 import sys
 
-from faststream import (  # type: ignore[import-not-found,unused-ignore]  # in the extra `bench`
+from faststream import (  # type: ignore[import-not-found,unused-ignore]  # extra `bench`
     AckPolicy,
     FastStream,
 )
-from faststream.redis import (  # type: ignore[import-not-found,unused-ignore]  # in the extra `bench`
+from faststream.redis import (  # type: ignore[import-not-found,unused-ignore]  # extra `bench`
     RedisBroker,
     StreamSub,
 )
-from faststream.redis.annotations import (  # type: ignore[import-not-found,unused-ignore]  # in the extra `bench`
+from faststream.redis.annotations import (  # type: ignore[import-not-found,unused-ignore]  # extra `bench`
     Pipeline,
     RedisBatchStreamMessage,
     RedisStreamMessage,

@@ -1,4 +1,4 @@
-"""The worker's tables as objects, and an order as most applications read one: what the designs with an ORM share."""
+"""The worker's tables as objects, and an order as most applications read one: shared by ORM designs."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,7 +1,8 @@
-"""The reference: the work by hand, in batches, as fast as it goes without any guarantee but ON CONFLICT DO NOTHING.
+"""The reference: the work by hand, in batches, at full speed, with no guarantee but ON CONFLICT DO NOTHING.
 
-Serial: read, decode, execute, one transaction, one pipeline of results and acks. An entry that can't be understood is
-acked and forgotten; an order that comes again is answered again; what a dead process had in hand stays there.
+Serial: read, decode, execute, one transaction, one pipeline of results and acks. An entry that can't be
+understood is acked and forgotten; an order that comes again is answered again; what a dead process had in
+hand stays there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,14 +22,20 @@ from worker.domain.orders import Execution, Side
 ZERO = Decimal(0)
 
 _INSERT_ORDERS = """
-INSERT INTO orders (order_id, entry_id, fingerprint, status, executed_at, symbol, side, quantity, price, stop_loss_pct,
-    signal_id, reason, "timestamp", strategy_id, bot_id, client_id, filled_quantity, average_price, error_message)
+INSERT INTO orders (order_id, entry_id, fingerprint, status, executed_at, \
+symbol, side, quantity, price, stop_loss_pct,
+    signal_id, reason, "timestamp", strategy_id, bot_id, client_id, \
+filled_quantity, average_price, error_message)
 SELECT order_id, entry_id, ''::bytea, status, %s, symbol, side, quantity, price, stop_loss_pct,
-    signal_id, reason, "timestamp", strategy_id, bot_id, client_id, filled_quantity, average_price, error_message
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
-    %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::text[])
+    signal_id, reason, "timestamp", strategy_id, bot_id, client_id, \
+filled_quantity, average_price, error_message
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], \
+%s::numeric[], %s::numeric[], %s::numeric[],
+    %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], \
+%s::numeric[], %s::numeric[], %s::text[])
 AS row (order_id, entry_id, status, symbol, side, quantity, price, stop_loss_pct,
-    signal_id, reason, "timestamp", strategy_id, bot_id, client_id, filled_quantity, average_price, error_message)
+    signal_id, reason, "timestamp", strategy_id, bot_id, client_id, \
+filled_quantity, average_price, error_message)
 ON CONFLICT DO NOTHING
 """
 _INSERT_TRADES = """
@@ -165,7 +172,12 @@ def _quoted(value: object) -> str:
     return '"{}"'.format(str(value).replace("\\", "\\\\").replace('"', '\\"'))
 
 
-def _publish(client: Any, entry_ids: Sequence[str], done: Iterable[Done], at: datetime) -> None:  # noqa: ANN401
+def _publish(
+    client: Any,  # noqa: ANN401
+    entry_ids: Sequence[str],
+    done: Iterable[Done],
+    at: datetime,
+) -> None:
     with client.pipeline(transaction=False) as pipeline:
         for entry_id, order, execution in done:
             fields = result_fields(order, entry_id, execution, at)

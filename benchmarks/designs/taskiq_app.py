@@ -24,7 +24,10 @@ sessions = async_sessionmaker(create_async_engine(engine_url()))
 
 
 async def execute(order: OrderModel) -> None:
-    """Execute one order, commit it, publish its result. A task is not told its entry: the order id stands for it."""
+    """Execute one order, commit it, publish its result.
+
+    A task is not told its entry: the order id stands for it.
+    """
     row, result = executed(order, order.order_id)
     async with sessions() as session:
         session.add(row)

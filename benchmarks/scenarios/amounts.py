@@ -1,4 +1,4 @@
-"""Much of everything: a long backlog, a table that is full already, a lot left behind by a replica that died."""
+"""Much of everything: a long backlog, a table that is full already, a lot left behind by a dead replica."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ USUAL = 40_000
 
 
 def backlog(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
-    """Compare a long backlog with a short one, with ids in order: what ids cost that fall anywhere is another scenario's."""
+    """Compare a long backlog and a short one, ids in order; ids that fall anywhere are another scenario's."""
     many = sizes.of(1_000_000, 50_000)
     few = min(USUAL, max(many // 10, 1))
     cases = []
@@ -29,9 +29,10 @@ def backlog(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
 
 
 def full_table(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
-    """Compare a table of orders that holds many rows with an empty one. The rows stand in a database of their own.
+    """Compare a table of orders that holds many rows with an empty one.
 
-    With new ids behind all that are there, and with ids that fall anywhere between them.
+    The rows stand in a database of their own. New orders have ids behind all that are there, or ids that fall
+    anywhere between them.
     """
     held = sizes.of(10_000_000, 200_000)
     orders = min(USUAL, held) if not sizes.quick else min(10_000, held)
@@ -50,7 +51,7 @@ def full_table(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
 
 
 def abandoned(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
-    """Compare what a dead replica has left pending with as many new orders, from the start of the process on."""
+    """Compare what a dead replica left pending with as many new orders, from the start of the process on."""
     orders = sizes.of(50_000, 10_000)
     new, left = f"{orders:,} new orders", f"{orders:,} left by a dead replica"
     cases = [

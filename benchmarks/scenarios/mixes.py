@@ -16,7 +16,7 @@ def duplicates(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
 
 
 def undecodable(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
-    """Compare orders with junk among them with orders alone. The worker buries junk, the reference drops it."""
+    """Compare orders amid junk with orders alone. The worker buries junk, the reference drops it."""
     return _mixed(arena, sizes, tell, "5 % undecodable", junk_every=EVERY)
 
 

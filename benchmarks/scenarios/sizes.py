@@ -1,4 +1,4 @@
-"""How much of everything: given on the command line, else what a scenario takes by itself, in full or quick."""
+"""How much of everything: from the command line, else what a scenario takes by itself, in full or quick."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Sizes:
 
     @property
     def pair(self) -> list[Design]:
-        """The worker and the reference, or the one of them that was asked for. Raises NoFigure where neither was."""
+        """The worker and the reference, or the one that was asked for. Raises NoFigure if neither was."""
         chosen = [design for design in (WORKER, BY_HAND) if design in self.designs]
         if not chosen:
             raise NoFigure(f"This scenario compares {WORKER.name} and {BY_HAND.name} alone.")

@@ -1,4 +1,4 @@
-"""Orders that are all there, worked off as fast as it goes: by each design, by batch size, by number of processes."""
+"""Orders that are all there, worked off at full speed: by design, by batch size, by number of processes."""
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Case, Standing, hold

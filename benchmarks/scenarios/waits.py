@@ -1,4 +1,4 @@
-"""Time on the way: from an order's entry to its result at a given rate, and with servers that are far away."""
+"""Time on the way: from an order's entry to its result, at a given rate and with servers far away."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ EACH_WAY_MS = 0.5
 
 
 def latency(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
-    """Measure the way from entry to result at four rates, and at half of what one replica can do here and now.
+    """Measure the way from entry to result at four rates, and at half of what a replica can do here and now.
 
     `--orders` is how many at 1,000 a second.
     """

@@ -1,4 +1,4 @@
-"""Runs a page of the runbook from top to bottom: what it says has happened is made to happen, what it shows must come."""
+"""Runs a page of the runbook in order: what it says happened is made to happen, what it shows must come."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What happens on the pages of the runbook, made to happen: orders come, replicas die, servers go, keys are deleted."""
+"""What happens in the runbook, made to happen: orders come, replicas die, servers go, keys are deleted."""
 
 import signal
 import subprocess
@@ -133,7 +133,8 @@ def _redis_loss(scene: Scene) -> dict[str, Event]:
     def old_and_new() -> None:
         scene.begin_with(600)
         old = "substr(order_id, 7)::int < 200"
-        scene.execute(f"UPDATE orders SET recorded_at = recorded_at - interval '1 hour' WHERE {old}")  # noqa: S608
+        aged = f"UPDATE orders SET recorded_at = recorded_at - interval '1 hour' WHERE {old}"  # noqa: S608
+        scene.execute(aged)
 
     return {
         "a replica has settled 600 orders, 200 of them an hour ago": old_and_new,
@@ -177,8 +178,8 @@ def restore(scene: Scene) -> None:
     """Take away every row that was not there when the backup was made."""
     with scene.deployment.database.transaction() as connection:
         for table in ("trades", "orders"):
-            gone = text(f"DELETE FROM {table} WHERE NOT order_id = ANY(:kept)")  # noqa: S608  one of two names
-            connection.execute(gone, {"kept": scene.backup})
+            gone = f"DELETE FROM {table} WHERE NOT order_id = ANY(:kept)"  # noqa: S608  one of two names
+            connection.execute(text(gone), {"kept": scene.backup})
 
 
 def _zombie(scene: Scene) -> dict[str, Event]:
@@ -205,7 +206,8 @@ def _poison(scene: Scene) -> dict[str, Event]:
 
     def one_life() -> None:
         replica = WorkerProcess(
-            scene.deployment, scene.folder / "worker.log", COMMAND, **scene.settings, executor=f"{EXECUTORS}:Killing"
+            scene.deployment, scene.folder / "worker.log", COMMAND, **scene.settings,
+            executor=f"{EXECUTORS}:Killing",
         )  # fmt: skip
         scene.opened.callback(replica.end)
         eventually(lambda: _ended(replica) or scene.deployment.all_settled(), within=40)

@@ -131,8 +131,10 @@ def break_everything(scene: Scene) -> None:
         "UPDATE trades SET quantity = quantity * 2 WHERE order_id = 'order-5'",
         "DELETE FROM trades WHERE order_id IN ('order-6', 'order-7', 'order-9')",
         "DELETE FROM orders WHERE order_id IN ('order-6', 'order-7')",
-        "UPDATE orders SET status = 'SUBMITTED', filled_quantity = 0, average_price = NULL WHERE order_id = 'order-9'",
-        "UPDATE orders SET status = 'DEAD', filled_quantity = 0, average_price = NULL WHERE order_id = 'order-10'",
+        "UPDATE orders SET status = 'SUBMITTED', filled_quantity = 0, average_price = NULL"
+        " WHERE order_id = 'order-9'",
+        "UPDATE orders SET status = 'DEAD', filled_quantity = 0, average_price = NULL"
+        " WHERE order_id = 'order-10'",
         "DELETE FROM trades WHERE order_id = 'order-10'",
     )
 

@@ -1,4 +1,4 @@
-"""`worker audit` as a person runs it: silent where nothing is wrong, and each invariant broken by hand is named."""
+"""`worker audit` as a person runs it: silent if nothing is wrong; each invariant broken by hand is named."""
 
 import json
 from collections.abc import Callable
@@ -219,7 +219,9 @@ def test_what_is_pending_undelivered_or_not_yet_published_is_no_finding(deployme
 
 def test_since_leaves_out_what_entered_before(settled: Deployment) -> None:
     delete_result(settled)
-    settled.redis.execute_command("XADD", settled.orders, "99999999999999-0", "payload", "{}")  # type: ignore[no-untyped-call]
+    settled.redis.execute_command(  # type: ignore[no-untyped-call]
+        "XADD", settled.orders, "99999999999999-0", "payload", "{}"
+    )
 
     code, findings, summary = audited(settled, "--since", "0")
 

@@ -1,4 +1,4 @@
-"""The runbook is what happens: each page is followed from top to bottom, and no command on it is left untried."""
+"""The runbook is what happens: each page is followed from top to bottom, and each of its commands tried."""
 
 import ast
 import stat
@@ -77,7 +77,7 @@ def test_every_command_of_the_page_does_what_it_shows(scene: Scene, page: str) -
 
 
 def untried(texts: dict[str, str]) -> dict[str, list[str]]:
-    """Return, by page, the commands that no test runs: outside of what is run, or only named, with other options."""
+    """Return, by page, the commands that no test runs: outside what is run, or named with other options."""
     tried = {shape(command) for name, text in texts.items() for command in _run_of(name, text)}
     found = {}
     for name, text in texts.items():
@@ -128,8 +128,8 @@ def test_index_leads_to_every_page() -> None:
 def texts_of_findings() -> set[str]:
     """Return what the audit says of findings, cut where ids and numbers are put in."""
     found = set()
-    for name in ("judgement", "walk"):
-        tree = ast.parse((ROOT / "worker" / "consumer" / "audit" / f"{name}.py").read_text(encoding="utf-8"))
+    for name in ("judgement", "audit", "entries"):
+        tree = ast.parse((ROOT / "worker" / "repair" / f"{name}.py").read_text(encoding="utf-8"))
         documentation = {
             ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, DOCUMENTED)
         }

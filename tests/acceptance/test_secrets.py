@@ -1,4 +1,4 @@
-"""Passwords appear nowhere: not in a log, a page, a dead letter, a row, a result, nor in what a command says."""
+"""Passwords appear nowhere: in no log, page, dead letter, row or result, nor in what a command says."""
 
 import json
 import subprocess

@@ -1,4 +1,7 @@
-"""Commands whose standard streams are closed, full or not read: a line and a code, or the work without a word; never a traceback."""
+"""Commands whose standard streams are closed, full or not read never end in a traceback.
+
+They end in a line and a code, or do their work without a word.
+"""
 
 import os
 import signal
@@ -27,7 +30,8 @@ def shell(deployment: Deployment, line: str, **more: str) -> subprocess.Complete
     """Run a line in which $WORKER stands for the command."""
     return subprocess.run(
         ["/bin/sh", "-c", line.replace("$WORKER", '"$0" -m worker'), sys.executable],
-        cwd=ROOT, env=deployment.process_environment() | more, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=deployment.process_environment() | more, capture_output=True, text=True, timeout=60,
+        check=False,
     )  # fmt: skip
 
 

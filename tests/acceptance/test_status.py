@@ -1,4 +1,4 @@
-"""`worker status` as the person on call runs it: beside replicas, while servers go and come, watching, on a terminal."""
+"""`worker status` as the person on call runs it: beside replicas, amid outages, watching, on a terminal."""
 
 import fcntl
 import json
@@ -167,7 +167,7 @@ def commands_of(page: str) -> list[str]:
 
 def fill_in(command: str, deployment: Deployment) -> str:
     """Put what really is in the place of what stands for it."""
-    letter = deployment.redis.xrange(deployment.dead_letters)[0][0].decode()  # type: ignore[index, union-attr]
+    letter = deployment.entries(deployment.dead_letters)[0][0]
     held = deployment.accepted[0]
     return command.replace("LETTER", letter).replace("ID", held).replace("NAME", "gone")
 
@@ -210,7 +210,8 @@ def test_page_shows_the_lines_that_the_command_prints_and_every_condition(deploy
     assert len(blocks) > 5
     assert printed <= labels
     assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == {
-        "unreachable", "misconfigured", "refused", "schema_behind", "schema_obstructed", "group_missing", "nobody_works", "rows_not_stored", "standstill", "lost_rows", "lost_unread", "unknown_results",
+        "unreachable", "misconfigured", "refused", "schema_behind", "schema_obstructed", "group_missing",
+        "nobody_works", "rows_not_stored", "standstill", "lost_rows", "lost_unread", "unknown_results",
         "shared_source", "set_aside", "stuck",
         "dead_letters", "submitted", "volatile", "repair_running", "backlog", "well",
     }  # fmt: skip

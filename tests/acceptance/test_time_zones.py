@@ -1,4 +1,4 @@
-"""Every time that is shown or published is in UTC, whatever zone the worker's process or the database is in."""
+"""Every time shown or published is in UTC, whatever zone the worker's process or the database is in."""
 
 import json
 import re

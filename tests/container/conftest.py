@@ -23,7 +23,10 @@ def image() -> str:
 
 
 @pytest.fixture(scope="module")
-def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:  # noqa: ARG001  must be there
+def stack(
+    image: str,  # noqa: ARG001  must be there
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
     made = Stack(tmp_path_factory.mktemp("stack"))
     try:
         made.up(workers=3)

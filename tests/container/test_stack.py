@@ -1,4 +1,4 @@
-"""The stack as users start it: an order in, a result out; containers stopped, killed and restarted under load."""
+"""The stack as users start it: an order in, a result out; containers stop, die and restart under load."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def settled(deployment: Deployment) -> bool:
 
 @contextmanager
 def nothing_committed(deployment: Deployment) -> Iterator[None]:
-    """Let nobody commit until the block ends: what a worker has taken stays in its hand, however fast it is."""
+    """Let nobody commit until the block ends: what a worker took stays in its hand, however fast it is."""
     with psycopg.connect(deployment.database_url) as connection:
         connection.execute("LOCK TABLE orders IN EXCLUSIVE MODE")
         yield

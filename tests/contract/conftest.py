@@ -27,7 +27,7 @@ class Streams(Protocol):
     """The streams of one deployment, as the tests arrange and look at them from outside."""
 
     def consumer(self, name: str, *, channel: str | None = None, marks_stay_ms: int = ...) -> Orders:
-        """Return the port of one consumer; its retention drops marks so long after their entries have gone for good."""
+        """Return one consumer's port; its retention drops marks so long after their entries went for good."""
 
     def evidence(self) -> Evidence:
         """Return what tells how entries stand."""
@@ -54,7 +54,7 @@ class Streams(Protocol):
         """Delete one result, as a person may."""
 
     def unknown(self) -> set[str]:
-        """Return the entries of which it is noted that nobody can know whether their results were published."""
+        """Return the entries of which it is noted that nobody can know if their results were published."""
 
     def add(self, *fields: bytes) -> str:
         """Add an entry of these names and values."""
@@ -302,7 +302,9 @@ class RealStreams:
         return self.add_under(f"{self._last[0]}-{self._last[1]}", *fields)
 
     def add_under(self, entry_id: str, *fields: bytes) -> str:
-        self._redis.execute_command("XADD", self._deployment.orders, entry_id, *fields)  # type: ignore[no-untyped-call]
+        self._redis.execute_command(  # type: ignore[no-untyped-call]
+            "XADD", self._deployment.orders, entry_id, *fields
+        )
         return entry_id
 
     def age(self, *entry_ids: str) -> None:

@@ -1,4 +1,4 @@
-"""Rows of which none is there yet are copied; any other batch is inserted, and nobody can tell from what stands there."""
+"""Rows of which none is there yet are copied, any other batch is inserted; what stands there is the same."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress

@@ -1,4 +1,4 @@
-"""What others have made on our tables may swallow or change rows: then nothing is written, and it is told by name."""
+"""What others made on our tables may swallow or change rows: nothing is written then, and it is named."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What every port to the orders stream finds again: entries that arrived unseen or were trimmed; and how it leaves."""
+"""What every port to the orders stream finds again (unseen or trimmed entries), and how it leaves."""
 
 from tests.contract.conftest import LEASE_MS, Streams
 from worker.consumer.ports import Orders

@@ -1,4 +1,4 @@
-"""The book of rows that PostgreSQL has lost: each is noted once for all replicas, and looked for by one at a time."""
+"""The book of rows PostgreSQL lost: each is noted once for all replicas, and one at a time looks for it."""
 
 import pytest
 

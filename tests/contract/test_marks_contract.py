@@ -1,4 +1,4 @@
-"""What marks tell, and what they can't: before they are complete a missing mark is a question, and nothing is done."""
+"""What marks tell, and what not: until they are complete a missing mark is a question; nothing is done."""
 
 from typing import Any
 

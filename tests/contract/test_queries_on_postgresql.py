@@ -1,4 +1,4 @@
-"""What people and pages are told of the rows: those of their own source, whatever others have in the same database."""
+"""The rows that people and pages are told of: those of their own source, whatever else the database holds."""
 
 from decimal import Decimal
 
@@ -80,7 +80,7 @@ def test_outcomes_of_the_last_hour_are_those_of_the_own_source(
 
 
 def test_order_without_an_outcome_is_told_to_its_own_source_alone(met: Deployment) -> None:
-    """Proves that a pending entry of ours is not taken for the one that another source has sent to a venue."""
+    """Proves that our pending entry is not taken for the one that another source has sent to a venue."""
     ours, its = (inspector(met, fleet).outcomes(["1-1"]) for fleet in (OURS, ITS))
 
     assert (ours.submitted, ours.a_submitted) == (0, None)

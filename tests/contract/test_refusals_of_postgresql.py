@@ -1,4 +1,4 @@
-"""Whether a server will not have us is told by its code, in whatever language it speaks, also while connecting."""
+"""Whether a server will not have us is told by its code, whatever its language, also while connecting."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""What every store does with a replay: it takes over the DEAD row of what it replays, once, and no other row."""
+"""What every store does with a replay: it takes over the DEAD row it replays, once, and no other row."""
 
 import pytest
 from msgspec.structs import replace

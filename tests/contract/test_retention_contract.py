@@ -396,7 +396,7 @@ def test_trimmed_entry_that_was_noted_is_settled_however_old_it_is(streams: Stre
 def test_nobody_can_know_whether_a_result_was_published_whose_note_is_all_that_is_left_below_the_horizon(
     streams: Streams, settlement: Callable[[str], Settlement], new: int, unknown: int
 ) -> None:
-    """Proves it for a stream that was made anew, with ids of before: its mark may have been dropped. A letter goes out."""
+    """Proves it for a stream made anew with ids of before, whose mark may be dropped: a letter goes out."""
     one = streams.consumer("one")
     (first,) = settled_orders(streams, one, 1)
     streams.pass_time(KEEP_MS)

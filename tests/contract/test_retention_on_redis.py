@@ -1,4 +1,4 @@
-"""What only a real Redis can show of retention: groups that read results, bounded calls, entries lost unread."""
+"""What only a real Redis shows of retention: groups that read results, bounded calls, entries lost unread."""
 
 from collections.abc import Iterator
 
@@ -82,7 +82,9 @@ def test_ids_are_compared_as_whole_numbers_of_any_size(
     deployment: Deployment, real_streams: RealStreams, one: OrderStream, pending: int, delivered: int
 ) -> None:
     for sequence in (1, pending, delivered):
-        deployment.redis.execute_command("XADD", deployment.orders, f"7-{sequence}", "symbol", "A")  # type: ignore[no-untyped-call]
+        deployment.redis.execute_command(  # type: ignore[no-untyped-call]
+            "XADD", deployment.orders, f"7-{sequence}", "symbol", "A"
+        )
     one.read(3, 1)
     one.settle([publication(f"7-{sequence}") for sequence in (1, delivered)])
 
@@ -101,7 +103,9 @@ def test_new_stream_whose_ids_are_older_than_the_horizon_is_settled(
     one.retain(keep_ms=KEEP_MS, most_results=0)
     real_streams.delete_stream()
     one.ensure_group()
-    deployment.redis.execute_command("XADD", deployment.orders, "5-0", "symbol", "A")  # type: ignore[no-untyped-call]
+    deployment.redis.execute_command(  # type: ignore[no-untyped-call]
+        "XADD", deployment.orders, "5-0", "symbol", "A"
+    )
 
     one.read(1, 1)
     new = [one.settle([publication("5-0")]).new for _ in range(2)]
@@ -152,7 +156,9 @@ def test_gap_between_neighbouring_ids_of_any_size_is_counted(
     deployment: Deployment, counting: RealStreams, one: OrderStream
 ) -> None:
     for sequence in range(2**63, 2**63 + 3):
-        deployment.redis.execute_command("XADD", deployment.orders, f"7-{sequence}", "symbol", "A")  # type: ignore[no-untyped-call]
+        deployment.redis.execute_command(  # type: ignore[no-untyped-call]
+            "XADD", deployment.orders, f"7-{sequence}", "symbol", "A"
+        )
     one.read(1, 1)
     counting.trim_to(1)
 

@@ -1,4 +1,4 @@
-"""What only a real PostgreSQL can show: waiting for another's transaction, silent servers, text it can't hold."""
+"""What only a real PostgreSQL shows: waits for another's transaction, silent servers, text it can't hold."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +21,10 @@ from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord
 from worker.store import Database, OrderStore
 
-ZOMBIE = "INSERT INTO orders (order_id, entry_id, fingerprint, status, filled_quantity, executed_at) VALUES ('a', '1-1', ''::bytea, 'REJECTED', 0, now())"
+ZOMBIE = (
+    "INSERT INTO orders (order_id, entry_id, fingerprint, status, filled_quantity, executed_at)"
+    " VALUES ('a', '1-1', ''::bytea, 'REJECTED', 0, now())"
+)
 
 HOW_MANY = 20_000
 MANY_ROWS = """
@@ -97,7 +100,8 @@ def test_server_limits_whatever_a_transaction_may_wait_for(
     deployment: Deployment, limit: str, most_s: float
 ) -> None:
     in_seconds = text(
-        "SELECT setting::float8 / CASE unit WHEN 'ms' THEN 1000 ELSE 1 END FROM pg_settings WHERE name = :name"
+        "SELECT setting::float8 / CASE unit WHEN 'ms' THEN 1000 ELSE 1 END"
+        " FROM pg_settings WHERE name = :name"
     )
     limited = Database(
         deployment.database_url, transaction_timeout_s=30, pool_size=1, application_name="limited"
@@ -124,7 +128,10 @@ def test_transaction_that_idles_is_ended_by_the_server(deployment: Deployment) -
 def test_store_works_on_after_its_connection_was_cut(deployment: Deployment) -> None:
     store = OrderStore(deployment.database, deployment.fleet)
     store.ping()
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test' AND datname = %s"
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'test' AND datname = %s"
+    )
     with psycopg.connect(deployment.database_url) as other:
         other.execute(cut.encode(), [deployment.database_name])
 

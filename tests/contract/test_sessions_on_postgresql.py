@@ -1,4 +1,7 @@
-"""Whatever role, database and environment say of text, numbers, times and backslashes: rows come back as they were written."""
+"""Rows come back as they were written, whatever role, database and environment say.
+
+They may say something of text, numbers, times and backslashes.
+"""
 
 from datetime import timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What every port to the orders stream does when entries are settled: one result or one letter ever, whatever happens."""
+"""How every port to the orders stream settles entries: one result or one letter ever, whatever happens."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What only a real Redis can show of a settlement: refused writes, Pub/Sub copies, lost scripts, the rehearsal."""
+"""What only a real Redis shows of settling: refused writes, Pub/Sub copies, lost scripts, the rehearsal."""
 
 import json
 from collections.abc import Iterator

@@ -24,7 +24,7 @@ def age(deployment: Deployment, seconds: int) -> None:
 
 
 def test_stream_is_that_of_one_source_when_two_register_at_once(deployment: Deployment) -> None:
-    """Proves that asking and noting are one step: of two both would find it free, and nobody could start again."""
+    """Proves asking and noting to be one step: else both would find it free and nobody could start again."""
     both = Barrier(2)
 
     def register(source: str) -> str | None:
@@ -42,7 +42,7 @@ def test_stream_is_that_of_one_source_when_two_register_at_once(deployment: Depl
 
 
 def test_two_streams_of_a_source_are_counted_while_both_are_worked_on(deployment: Deployment) -> None:
-    """Proves the warning, and that the first of two streams counts again once it was seen beside the second."""
+    """Proves the warning, and that the first of two streams counts again once seen beside the second."""
     sources = book(deployment)
     sources.seen("first", "results")
     sources.seen("second", "results")
@@ -56,7 +56,7 @@ def test_two_streams_of_a_source_are_counted_while_both_are_worked_on(deployment
 def test_stream_that_took_the_place_of_another_is_the_only_one_that_is_worked_on(
     deployment: Deployment,
 ) -> None:
-    """Proves that a token that was lost or left behind is no second stream, though nobody may know it for a minute."""
+    """Proves that a token lost or left behind is no second stream, though nobody may know it for a minute."""
     sources = book(deployment)
     sources.seen("lost", "results")
 

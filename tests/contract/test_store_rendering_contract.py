@@ -1,4 +1,4 @@
-"""A row read back is the row that was written, for every row: a result is rendered from either, and is the same."""
+"""Every row read back is the row that was written: a result rendered from either is the same."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -30,7 +30,8 @@ def records(draw: st.DrawFn) -> OrderRecord:
         price=draw(st.none() | amounts),
         labels=Labels(*(draw(texts) for _ in range(6))),
     )
-    at = draw(st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+    first, last = datetime(1990, 1, 1), datetime(2100, 1, 1)  # noqa: DTZ001  their zone is drawn
+    at = draw(st.datetimes(first, last, timezones=st.just(UTC)))
     if draw(st.booleans()):
         return record_execution(made, Execution(Status.REJECTED, error_message=draw(texts)), at)
     fills = (trade(draw(st.text("abc-0", min_size=1)), quantity=made.quantity, price=draw(amounts)),)

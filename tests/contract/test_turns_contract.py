@@ -1,4 +1,4 @@
-"""What every turn of a fleet is: one replica's at a time, and nobody's once that was not heard of for its time."""
+"""Every turn of a fleet is one replica's at a time, and nobody's once that one was silent for its time."""
 
 from collections.abc import Callable, Iterator
 from unittest.mock import Mock
@@ -84,7 +84,8 @@ def test_turn_that_would_outlast_its_time_by_a_clock_that_was_set_back_is_anybod
 ) -> None:
     link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
     key = names_of(deployment, "one").tidying
-    # As the clock of the server leaves it that was set back by two minutes, or that of another one which is behind.
+    # As the clock of the server leaves it that was set back by two minutes, or that of another one which is
+    # behind.
     deployment.redis.set(key, "one", px=120_000 + 30_000)
     two = RedisTurn(link, key, "two", lease_ms=30_000)
 

@@ -1,4 +1,4 @@
-"""Orders that keep coming while replicas, groups, marks and servers come and go, and a reader that remembers each result."""
+"""Orders keep coming while replicas, groups, marks, servers come and go; a reader remembers each result."""
 
 import signal
 from collections import Counter
@@ -12,11 +12,14 @@ from tests.fleets import assert_audits_are_clean, group_is_through
 from tests.harness import Deployment, assert_invariants, eventually, sample_orders
 from tests.processes import WorkerProcess
 
-# How many results are awaited in all, so that each stretch of a test is long enough to be in the middle of something.
+# How many results are awaited in all, so that each stretch of a test is long enough to be in the middle of
+# something.
 ORDERS = 10_000 if CHAOS else 1_000
-# On cores that others use as well a lease must outlast a wait for one of them; what is killed is claimed after it.
+# On cores that others use as well a lease must outlast a wait for one of them; what is killed is claimed
+# after it.
 TIMES = {"lease_ms": 3000, "transaction_timeout_s": 2.5, "execute_timeout_s": 2.5, "batch_size": 50}
-# The load: as many at once, so often, that stretches take seconds and a slow start of replicas does not make it a flood.
+# The load: as many at once, so often, that stretches take seconds and a slow start of replicas does not make
+# it a flood.
 AT_ONCE = ORDERS // 100
 EVERY_S = 0.04
 MOST_WAITING = ORDERS // 2
@@ -24,7 +27,10 @@ WITHIN_S = 120.0
 
 
 class Flow:
-    """Submits orders under ids of their own, a few hundred ahead of their results. One that follows another goes on from it."""
+    """Submits orders under ids of their own, a few hundred ahead of their results.
+
+    One that follows another goes on from it.
+    """
 
     def __init__(self, deployment: Deployment, follows: "Flow | None" = None) -> None:
         self._deployment = deployment
@@ -122,7 +128,7 @@ def come_to_rest(deployment: Deployment, flow: Flow, *replicas: WorkerProcess) -
 
 
 def assert_one_result_each(deployment: Deployment, flow: Flow) -> None:
-    """Assert that each order was executed once and published once, as seen by a reader, the stores and an audit."""
+    """Assert that each order was executed and published once, as seen by reader, stores and audit."""
     flow.assert_each_was_seen_once()
     assert len(deployment.rows()) == flow.submitted
     assert deployment.letters() == []

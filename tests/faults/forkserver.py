@@ -1,7 +1,7 @@
-"""Forks worker processes from one that has imported everything: a start costs a tenth of that of a new interpreter.
+"""Forks worker processes from one that has imported everything, at a tenth of a new interpreter's start.
 
-The server is a process of its own with a single thread, since a fork takes no other thread along. It is asked over a
-socket, one line of JSON each way, and kills what it has forked when that socket is closed.
+The server is a process of its own with a single thread, since a fork takes no other thread along. It is asked
+over a socket, one line of JSON each way, and kills what it has forked when that socket is closed.
 """
 
 import gc

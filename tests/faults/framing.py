@@ -69,7 +69,7 @@ def value_end(data: bytes, start: int) -> int | None:
 
 
 class PostgresWire:
-    """PostgreSQL's protocol 3: a start without a type, then a type, a length and a body, in both directions."""
+    """PostgreSQL's protocol 3: a start without a type, then type, length and body, in both directions."""
 
     def __init__(self) -> None:
         self._asked = b""

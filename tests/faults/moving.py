@@ -1,4 +1,7 @@
-"""A name that leads to a server, and to another one later, while the first lives on, keeps its connections and takes no writes."""
+"""A name that leads to a server, and to another one later.
+
+The first lives on, keeps its connections and takes no writes.
+"""
 
 import os
 import subprocess
@@ -62,7 +65,7 @@ class MovingRedis:
         return through(self.primary.url, self.name.port)
 
     def demote(self, kind: Callable[[Path, Mapping[str, str]], LocalRedis] = LocalRedis) -> LocalRedis:
-        """Let a replica have everything, and turn the primary into a replica of nobody; return the one that has it."""
+        """Let a replica have everything, make the primary a replica of nobody; return the one that has it."""
         self.moves += 1
         replica = kind(self.folder / f"redis-{self.moves}", {"masterauth": self.primary.password})
         make_directory(replica.directory)
@@ -127,7 +130,7 @@ class MovingPostgres:
         return through(self.primary.url, self.name.port)
 
     def demote(self) -> LocalPostgres:
-        """Let a standby have everything, and make the primary read-only; return the one that has it, promoted."""
+        """Let a standby have everything, and make the primary read-only; return the standby, promoted."""
         standby = self._standby()
         with self._client(self.primary) as old:
             old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -136,14 +139,18 @@ class MovingPostgres:
         eventually(self._lets_in_readers_alone)
         with self._client(self.primary) as old, self._client(standby) as new:
             told_at = self._answer(old, "SELECT clock_timestamp()")
-            # A transaction that began before may still write, though it has written nothing yet; the loop's next one says 25006.
+            # A transaction that began before may still write, though it has written nothing yet; the loop's
+            # next one says 25006.
             eventually(lambda: self._answer(old, _BEGUN_BEFORE, told_at) == 0)
             eventually(lambda: self._answer(old, _WRITTEN) == self._answer(new, _REPLAYED))
             new.execute("SELECT pg_promote()")
         return standby
 
     def fall_behind(self) -> LocalPostgres:
-        """Return a standby that has what was committed up to now, and gets no more: asynchronous replication that lags."""
+        """Return a standby that has what was committed up to now, and gets no more.
+
+        This is asynchronous replication that lags.
+        """
         standby = self._standby()
         with self._client(self.primary) as old, self._client(standby) as new:
             eventually(lambda: self._answer(old, _WRITTEN) == self._answer(new, _REPLAYED))

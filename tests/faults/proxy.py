@@ -241,7 +241,7 @@ class Proxy:
         return [side for link in self._links for side in (link.client, link.server) if side.late]
 
     def _end(self, side: _Side) -> None:
-        """One side has ended: the client's end reaches the server behind all it was told; the server's is the end."""
+        """One side ended: the client's end reaches the server behind all it said; the server's is the end."""
         self._ignore(side)
         if not side.is_client:
             self._ignore(side.other)

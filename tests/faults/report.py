@@ -1,8 +1,8 @@
 """One table and one picture of what the fault tests have found.
 
-Run as `python -m tests.faults.report LINES [--junit XML] [--json FILE] [--image FILE]`: LINES is the file that
-CHAOS_REPORT named, XML what pytest's --junit-xml wrote. Figures go into the table as the stages recorded them; what a
-stage did not record is a dash, and how many of its tests passed stands beside.
+Run as `python -m tests.faults.report LINES [--junit XML] [--json FILE] [--image FILE]`: LINES is the file
+that CHAOS_REPORT named, XML what pytest's --junit-xml wrote. Figures go into the table as the stages recorded
+them; what a stage did not record is a dash, and how many of its tests passed stands beside.
 """
 
 import argparse

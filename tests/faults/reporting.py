@@ -1,4 +1,4 @@
-"""Figures of the fault tests, one JSON line each, in the file that CHAOS_REPORT names; without it, nowhere."""
+"""Figures of the fault tests, one JSON line each, in the file CHAOS_REPORT names; without it, nowhere."""
 
 import json
 import os

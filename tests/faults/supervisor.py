@@ -1,4 +1,7 @@
-"""Starts a replica again whenever it ends, as any supervisor does; and ends it where it takes too much memory, as a container does."""
+"""Starts a replica again whenever it ends, as any supervisor does.
+
+It ends a replica that takes too much memory, as a container does.
+"""
 
 import re
 import subprocess

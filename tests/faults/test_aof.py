@@ -1,4 +1,4 @@
-"""A power cut ends the log of Redis at any byte: what it kept is whole, and what it lost comes again without harm."""
+"""A power cut ends Redis' log at any byte: what it kept is whole, what it lost comes again without harm."""
 
 import shutil
 from collections.abc import Mapping

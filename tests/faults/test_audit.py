@@ -1,4 +1,4 @@
-"""Audits and repairs after Redis lost everything, several at once, killed half-way, and beside replicas at full load."""
+"""Audits and repairs after Redis lost all, several at once, killed half-way, beside replicas at full load."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The way to Redis or PostgreSQL stays cut for a while, is reset, swallows, delays or crumbles what passes."""
+"""The way to Redis or PostgreSQL is cut for a while, is reset, swallows, delays or crumbles what passes."""
 
 from collections.abc import Callable
 from typing import TypeAlias

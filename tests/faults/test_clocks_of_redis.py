@@ -1,4 +1,7 @@
-"""The clock of Redis is set forth and back under load, and that of a promoted Redis is another: nobody leaves, and nothing is lost."""
+"""The clock of Redis is set forth and back under load, and that of a promoted Redis is another.
+
+Nobody leaves, and nothing is lost.
+"""
 
 import signal
 import time

@@ -1,7 +1,8 @@
 """A replica comes to grief at each point, in every way; another finishes, and nothing is lost or doubled.
 
-The points, and what can't come to pass at one of them, are listed in tests/faults/crash_points/points.py. With CHAOS in
-the environment every cell is played with several seeds: other batches, other orders, a later turn.
+The points, and what can't come to pass at one of them, are listed in tests/faults/crash_points/points.py.
+With CHAOS in the environment every cell is played with several seeds: other batches, other orders, a later
+turn.
 """
 
 import signal

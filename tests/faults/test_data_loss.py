@@ -1,4 +1,4 @@
-"""Redis loses what it held: the group, everything, or its newest part. PostgreSQL's rows have no second effect."""
+"""Redis loses the group, everything, or its newest part. PostgreSQL's rows have no second effect."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Two fleets on one database, under load and faults: equal entry ids, and each fleet has its own rows and results."""
+"""Two fleets on one database, under load and faults: equal entry ids, but rows and results of their own."""
 
 import signal
 from itertools import chain
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def submit(fleets: Fleets, begin: int, end: int, ids: list[str]) -> None:
-    """Add a stretch of both fleets' orders, those of one place under one id, every second pair of equal content."""
+    """Add a stretch of both fleets' orders: those of one place share an id, every second pair its content."""
     ours, others = zip(*alike_by_halves(end), strict=True)
     fleets[0].submit(ours[begin:], under=ids[begin:end])
     fleets[1].submit(others[begin:], under=ids[begin:end])
@@ -50,7 +50,7 @@ def kill(*replicas: WorkerProcess) -> None:
 def test_each_fleet_has_its_own_rows_and_results_when_replicas_of_both_are_killed_on_equal_entry_ids(
     fleets: Fleets, tmp_path: Path
 ) -> None:
-    """Proves that what a fleet redelivers, claims or repairs is never answered by the other's row of that entry id."""
+    """Proves that the other's row of an entry id never answers what a fleet redelivers, claims or repairs."""
     ids, half = entry_ids(ORDERS), ORDERS // 2
     submit(fleets, 0, half, ids)
 
@@ -96,7 +96,7 @@ def test_each_fleet_keeps_its_own_results_when_both_lose_what_they_knew_of_equal
 def test_each_fleet_gets_its_own_results_back_when_redis_lost_everything(
     fleets: Fleets, tmp_path: Path
 ) -> None:
-    """Proves that the repair after a FLUSHALL gives to each results stream what belongs there, and all of it."""
+    """Proves that the repair after a FLUSHALL gives each results stream what belongs there, and all of it."""
     submit(fleets, 0, ORDERS, entry_ids(ORDERS))
 
     with (

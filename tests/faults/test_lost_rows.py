@@ -1,4 +1,4 @@
-"""A standby of PostgreSQL that lagged behind is promoted: what it lacks is told, mended, and has no second result."""
+"""A PostgreSQL standby that lagged is promoted: what it lacks is told, mended, and has no second result."""
 
 import json
 from collections.abc import Iterator
@@ -62,7 +62,8 @@ def test_rows_that_a_promoted_standby_lacks_are_told_and_mended_without_a_second
         lines = [line for each in replicas for line in each.events if "lost rows" in line["event"]]
         assert told.exit_code == 1
         assert told.output.splitlines()[0] == (
-            "Needs you: PostgreSQL lost rows: results of 1,000 orders went out, and their rows are gone: worker audit --repair"
+            "Needs you: PostgreSQL lost rows: results of 1,000 orders went out, and their rows are gone:"
+            " worker audit --repair"
         )
         assert f"execution_stream_lost_rows {LOST}.0" in metrics
         assert sum(line["orders"] for line in lines) == LOST

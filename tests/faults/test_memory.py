@@ -1,4 +1,4 @@
-"""Entries of megabytes before, among and behind small ones, under a limit of memory that a container may have."""
+"""Entries of megabytes before, among and behind small ones, under a container's limit of memory."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""A primary is demoted and lives on with its connections open, and its name leads to the one that was promoted."""
+"""A demoted primary lives on with its connections open, and its name leads to the one that was promoted."""
 
 from pathlib import Path
 from statistics import median_low
@@ -17,7 +17,8 @@ from worker.store import engine
 from worker.stream.link import clients
 
 MOVES = 10 if CHAOS else 2
-# What one recovery may have to wait for and another not: a back-off that has just begun, and a connection that nobody takes.
+# What one recovery may have to wait for and another not: a back-off that has just begun, and a connection
+# that nobody takes.
 APART_S = {
     "redis": loop.LONGEST_WAIT_S + loop.FIRST_WAIT_S + clients.CONNECT_TIMEOUT_S,
     "database": loop.LONGEST_WAIT_S + loop.FIRST_WAIT_S + engine.CONNECT_TIMEOUT_S,

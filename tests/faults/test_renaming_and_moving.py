@@ -1,4 +1,4 @@
-"""A group gets another name, marks are deleted, streams move to another Redis, all under load: one result per order."""
+"""A group is renamed, marks are deleted, streams move to another Redis under load: one result per order."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +38,10 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def decide_what_is_told(deployment: Deployment, flow: Flow) -> None:
-    """Publish what was committed and not settled when the marks were lost, where nobody can know: each was told."""
+    """Publish what was committed and not settled when marks were lost, where nobody can know.
+
+    Each of these was told.
+    """
     missing = flow.sent - set(result_ids(deployment))
     if deletions_are_told(deployment):
         assert not missing
@@ -51,7 +54,7 @@ def decide_what_is_told(deployment: Deployment, flow: Flow) -> None:
 def test_each_order_has_one_result_when_replicas_restart_under_another_group_that_replaces_the_first(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """Proves that what the old group had settled is only acked in the new one, and what it held is settled there."""
+    """Proves that what the old group settled is only acked in the new one, and what it held settled there."""
     with flowing(deployment) as flow:
         with workers(deployment, tmp_path, 2, **TIMES) as (dying, leaving):
             flow.await_more(STRETCH)
@@ -69,7 +72,10 @@ def test_each_order_has_one_result_when_replicas_restart_under_another_group_tha
 def test_each_order_has_one_result_when_replicas_of_two_groups_work_side_by_side(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """Proves the same of a rolling restart: both groups take each entry, one result goes out, the old group is left."""
+    """Proves the same of a rolling restart: both groups take each entry, one result goes out.
+
+    The old group is left.
+    """
     old_group = deployment.group
     with flowing(deployment) as flow, workers(deployment, tmp_path, 2, **TIMES) as (dying, leaving):
         flow.await_more(STRETCH)
@@ -96,7 +102,7 @@ def test_each_order_has_one_result_when_replicas_of_two_groups_work_side_by_side
 def test_each_order_has_one_result_when_the_marks_of_a_group_are_deleted_under_load(
     deployment: Deployment, tmp_path: Path, group: str
 ) -> None:
-    """Proves that results on the stream answer for marks, whoever has to ask: deliveries, claims and repairs."""
+    """Proves that results on the stream answer for marks, whoever asks: deliveries, claims and repairs."""
     with flowing(deployment) as flow, workers(deployment, tmp_path, 3, **TIMES) as (dying, *others):
         for _ in range(2):
             flow.await_more(STRETCH)
@@ -140,7 +146,7 @@ def move(here: Deployment, there: Deployment, *, with_marks: bool) -> None:
 def test_each_order_has_one_result_when_the_streams_move_to_another_redis_under_load(
     here: Deployment, there: Deployment, tmp_path: Path, *, marks_move: bool
 ) -> None:
-    """Proves that what was in hand is settled there, and what was settled here is not published again there."""
+    """Proves that what was in hand is settled there, and what was settled here not published again there."""
     with flowing(here) as flow, workers(here, tmp_path, 2, **TIMES) as replicas:
         flow.await_more(STRETCH)
         for replica in replicas:
@@ -156,7 +162,7 @@ def test_each_order_has_one_result_when_the_streams_move_to_another_redis_under_
 
 
 def assert_all_is_there_or_told(deployment: Deployment, flow: Flow, *replicas: WorkerProcess) -> None:
-    """Assert that each result was read once, and that a person is told of each that is on the stream no more."""
+    """Assert that each result was read once, and a person is told of each that is no longer on the stream."""
     flow.end()
     eventually(lambda: group_is_through(deployment), within=WITHIN_S)
     gone = flow.sent - set(result_ids(deployment))
@@ -181,7 +187,7 @@ def trim_results(deployment: Deployment) -> None:
 def test_what_nobody_can_know_is_told_when_results_were_trimmed_before_marks_and_group_were_deleted(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """Proves that a missing mark publishes nothing where results are missing too, though every entry comes again."""
+    """Proves that missing marks publish nothing if results are missing too, though all entries come again."""
     with flowing(deployment) as flow, workers(deployment, tmp_path, 2, **TIMES) as replicas:
         flow.await_more(ORDERS)
         trim_results(deployment)

@@ -1,4 +1,4 @@
-"""Retention as it runs: beside a group that lags, and under a replica that sleeps longer than anything is kept."""
+"""Retention as it runs: beside a lagging group, under a replica that sleeps longer than anything is kept."""
 
 import signal
 from collections.abc import Iterator

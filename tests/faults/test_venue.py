@@ -1,4 +1,4 @@
-"""Replicas die, and sleep, at every step of an order that goes to a venue: the venue executes each order once."""
+"""Replicas die and sleep at every step of an order to a venue: the venue executes each order once."""
 
 import os
 import random

@@ -73,7 +73,8 @@ def _started(environment: Mapping[str, str], stack: ExitStack) -> Replica:
 
 
 def _has_ended(deployment: Deployment, thread: Thread) -> bool:
-    # Redis looks only ten times a second whether a read has blocked for long enough, or whenever it is asked anything.
+    # Redis looks only ten times a second whether a read has blocked for long enough, or whenever it is asked
+    # anything.
     with suppress(redis.RedisError):
         deployment.redis.ping()
     thread.join(timeout=0.002)
@@ -101,7 +102,7 @@ class Trials:
         return proxy.harmed
 
     def run_beside_another(self, plan: Plan, *, gives_up: bool = False) -> list[str]:
-        """The same beside a replica with an undisturbed way, which is alone at the end where the first gives up."""
+        """The same beside a replica with an undisturbed way, alone at the end where the first gives up."""
         with self._harmed(plan) as proxy, ExitStack() as first:
             first.enter_context(self.working(proxy, plan=plan))
             if gives_up:

@@ -1,8 +1,8 @@
-"""A worker process that comes to grief at one chosen point: killed, failing, hanging, stopped, slow, asked to leave.
+"""A worker that comes to grief at one chosen point: killed, failing, hanging, stopped, slow, asked to leave.
 
-Run as `python -m tests.faults.victim POINT WAY [N [COMMAND ...]]`, with the settings of a worker in its environment. It
-acts the first (or n-th) time the point is reached, and says so on standard error. It is a worker, unless a command of
-the command line is given.
+Run as `python -m tests.faults.victim POINT WAY [N [COMMAND ...]]`, with the settings of a worker in its
+environment. It acts the first (or n-th) time the point is reached, and says so on standard error. It is a
+worker, unless a command of the command line is given.
 """
 
 import os
@@ -255,7 +255,8 @@ def _watch_inserts(saboteur: Saboteur) -> None:
 
 
 def _watch_copies(saboteur: Saboteur) -> None:
-    # A statement whose rows are on their way: the server awaits the rest, and no timeout of its own ends that.
+    # A statement whose rows are on their way: the server awaits the rest, and no timeout of its own ends
+    # that.
     write = psycopg.Copy.write
 
     def watched(copy: psycopg.Copy, rows: Any) -> None:
@@ -289,7 +290,8 @@ def _watch_commits(saboteur: Saboteur) -> None:
 def _commit(
     saboteur: Saboteur, connection: psycopg.Connection[Any], query: str, as_ever: Callable[[], Any]
 ) -> Any:
-    # Pages and checks have transactions of their own meanwhile, and what is committed already is not committed again.
+    # Pages and checks have transactions of their own meanwhile, and what is committed already is not
+    # committed again.
     if saboteur.writer != get_ident() or connection.info.transaction_status is TransactionStatus.IDLE:
         return as_ever()
     saboteur.at("before COMMIT", "postgresql", connection.pgconn.finish)

@@ -59,7 +59,7 @@ def test_pending_entries_of_any_id_are_shown_claimed_and_settled(odd: Deployment
 
 
 def test_results_and_letters_of_entries_that_no_stream_can_have_cost_nothing(deployment: Deployment) -> None:
-    """Proves it for the walk of the marks, the look for lost rows, and both commands that read these streams."""
+    """Proves it for the marks' walk, the look for lost rows, and both commands that read these streams."""
     deployment.submit(numbered_orders(2))
     with running(deployment):
         eventually(deployment.all_settled)

@@ -120,7 +120,9 @@ def test_batch_that_is_added_again_is_added_once(deployment: Deployment) -> None
 
 def test_batch_that_was_refused_half_way_goes_on_where_it_stopped(deployment: Deployment) -> None:
     deployment.add_raw("payload", b"before")
-    deployment.redis.execute_command("XSETID", deployment.orders, LAST_ID_BUT_ONE)  # type: ignore[no-untyped-call]
+    deployment.redis.execute_command(  # type: ignore[no-untyped-call]
+        "XSETID", deployment.orders, LAST_ID_BUT_ONE
+    )
     batch = Batch(STRETCH, 1, [b"a", b"b", b"c"])
 
     with opened(deployment) as channel:

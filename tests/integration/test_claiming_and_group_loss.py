@@ -1,4 +1,4 @@
-"""What dead replicas left, what is trimmed or destroyed underneath a replica: nothing lost, nothing doubled."""
+"""What dead replicas left, what is trimmed or destroyed under a replica: nothing lost, nothing doubled."""
 
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import committing, running

@@ -40,7 +40,7 @@ def test_replica_warns_when_its_clock_and_that_of_redis_are_minutes_apart(
 def test_what_stands_in_redis_is_dated_by_its_clock_whatever_that_of_the_replica_says(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, off_s: int
 ) -> None:
-    """Proves that notes of trimmed entries become due, and that orders are kept, by one clock for all replicas."""
+    """Proves that notes of trimmed entries fall due and orders are kept by one clock for all replicas."""
     trimmed, kept = deployment.submit(numbered_orders(2))
     seconds, _ = deployment.redis.time()
     really, really_ns = time.time, time.time_ns

@@ -1,4 +1,4 @@
-"""What a batch costs, counted instead of timed: one read, one transaction, one settle, however many orders it holds."""
+"""What a batch costs, counted, not timed: one read, one transaction, one settle, for any number of orders."""
 
 import re
 from collections import Counter
@@ -76,7 +76,7 @@ def sound(size: int, first: int, count: int) -> list[Batch]:
 
 
 def mixed(size: int, first: int, count: int) -> list[Batch]:
-    """The same, with a rejected order, one that is no order, and two that came before: in this batch, and in the last."""
+    """The same with a rejected order, one that is none, two that came before: in this batch, in the last."""
     batches = sound(size, first, count)
     for number, batch in enumerate(batches):
         batch[1] |= {"quantity": "0"}
@@ -96,9 +96,10 @@ def test_batch_costs_one_read_one_transaction_and_one_settle_however_many_it_hol
 
     more = MANY - FEW
     costs = {what: many[what] - few[what] for what in few | many if many[what] != few[what]}
-    # Settling is a script, and so is counting what was lost unread, which goes out with the read. The statements: the
-    # transaction's beginning and its limits, the orders, their trades, and what stands there of those that came before. What
-    # goes with the commit is sent past SQLAlchemy.
+    # Settling is a script, and so is counting what was lost unread, which goes out with the read. The
+    # statements: the transaction's beginning and its limits, the orders, their trades, and what stands there
+    # of those that came before. What goes with the commit is sent past SQLAlchemy.
     assert costs == {
-        "XREADGROUP": more, "EVALSHA": 2 * more, "round trips": 2 * more, "transactions": more, "statements": statements * more,
+        "XREADGROUP": more, "EVALSHA": 2 * more, "round trips": 2 * more, "transactions": more,
+        "statements": statements * more,
     }  # fmt: skip

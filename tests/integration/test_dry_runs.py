@@ -34,7 +34,7 @@ COMMANDS = [
 
 @pytest.fixture
 def scene(deployment: Deployment) -> Deployment:
-    """Something for each command to change: an open letter, a lost result, a lost mark, an abandoned entry."""
+    """Something for each command to change: an open letter, a lost result or mark, an abandoned entry."""
     deployment.submit(numbered_orders(3))
     with running(deployment):
         eventually(deployment.all_settled)
@@ -55,14 +55,14 @@ def scene(deployment: Deployment) -> Deployment:
 
 
 def everything(deployment: Deployment) -> dict[str, Any]:
-    """Every key as Redis would save it, and every row; but for keys that go by themselves, as turns of the replicas do."""
+    """Every key as Redis would save it, but those that go by themselves (replicas' turns), and every row."""
     keys = sorted(deployment.redis.scan_iter(match=f"{deployment.name}*"))
     keys = [key for key in keys if deployment.redis.ttl(key) == -1]
     found: dict[str, Any] = {key.decode(): deployment.redis.dump(key) for key in keys}
     with deployment.database.transaction() as connection:
         for table in inspect(connection).get_table_names():
-            rows = connection.execute(text(f'SELECT * FROM "{table}" ORDER BY 1'))  # noqa: S608  the catalog's names
-            found[table] = [tuple(row) for row in rows]
+            asked = f'SELECT * FROM "{table}" ORDER BY 1'  # noqa: S608  the catalog's names
+            found[table] = [tuple(row) for row in connection.execute(text(asked))]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Databases that were made in another encoding than UTF-8: what they can hold they hold, the rest costs one order."""
+"""Databases of another encoding than UTF-8: what they can hold they hold, the rest costs one order."""
 
 import uuid
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What several replicas do together: nobody is left with all of the work, and nobody does what one does for all."""
+"""What several replicas do together: none is left with all of the work, none does what one does for all."""
 
 import time
 from datetime import datetime
@@ -29,7 +29,8 @@ def test_what_a_dead_replica_left_is_shared_by_all(deployment: Deployment, tmp_p
             assert each.drain() == 0, each.said
 
     shares = [each.tally.received / len(ids) for each in fleet]
-    # A third each, but for those that started later, or slept for a quarter of the lease when the last were taken.
+    # A third each, but for those that started later, or slept for a quarter of the lease when the last were
+    # taken.
     assert min(shares) > 1 / 10, shares
     assert_invariants(deployment, *(each.tally for each in fleet))
 

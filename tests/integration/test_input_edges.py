@@ -1,4 +1,4 @@
-"""The edges of what commands read: ends of lines and files, exactly as much as is taken at once, exactly one page."""
+"""The edges of what commands read: ends of lines and files, exactly what is taken at once, exactly a page."""
 
 import json
 from typing import Any

@@ -17,7 +17,7 @@ ORDERS, WAITING = 10, 8
 
 @pytest.fixture(autouse=True)
 def _counts_below_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the server count as Redis 7.0 does once somebody has set a group to more entries read than there are."""
+    """Have the server count as Redis 7.0 does of a group that was set to more entries read than there are."""
     read = xinfo.group_details
 
     def details(told: Mapping[str, Any]) -> xinfo.GroupDetails:

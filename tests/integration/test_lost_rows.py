@@ -1,4 +1,7 @@
-"""Rows that are gone from PostgreSQL though their results were published: told after an outage, until they are back or accepted."""
+"""Rows that are gone from PostgreSQL though their results were published.
+
+They are told of after an outage, until they are back or accepted.
+"""
 
 import json
 from typing import Any
@@ -95,7 +98,7 @@ def test_rows_that_were_deleted_for_their_age_are_not_told(
 
 
 def test_what_has_no_result_or_its_row_is_not_told(deployment: Deployment) -> None:
-    """Proves it for an entry that is no order, one that is rejected, one that comes twice, and one that conflicts."""
+    """Proves it for entries that are no order, are rejected, come twice, or conflict."""
     order, *_ = numbered_orders(1)
     deployment.submit(
         [order, {**order, "quantity": "0", "order_id": "rejected"}, order, {**order, "side": "?"}]

@@ -34,7 +34,8 @@ def alembic(deployment: Deployment, *arguments: str) -> tuple[int, str]:
     """Run alembic's own command line; return its exit code and what it said."""
     done = subprocess.run(
         [*ALEMBIC, *arguments],
-        cwd=ROOT, env=deployment.process_environment(), capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=deployment.process_environment(), capture_output=True, text=True, timeout=60,
+        check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 

@@ -21,7 +21,8 @@ from worker.domain.database_state import SchemaState
 from worker.domain.errors import SchemaBehind
 from worker.store import migrations, schema
 
-# What the last version's `worker migrate` does where there is nothing to do, and how long it waits for others.
+# What the last version's `worker migrate` does where there is nothing to do, and how long it waits for
+# others.
 LAST_VERSIONS_TURN = f"SELECT pg_advisory_xact_lock({0x6F726465727301})"
 WAITS_FOR_A_TURN = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 LAST_VERSIONS_REVISION = "SELECT version_num FROM alembic_version"

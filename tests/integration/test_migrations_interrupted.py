@@ -37,7 +37,7 @@ END_THE_BUILD = (
 
 @contextmanager
 def cut(when: str, number: int) -> Iterator[list[str]]:
-    """Cut the connection before or after so many statements that change something; yields those that came so far."""
+    """Cut the connection before or after so many changing statements; yields those that came so far."""
     changes: list[str] = []
 
     def look(connection: Connection, statement: str) -> None:

@@ -1,4 +1,4 @@
-"""A database that has tables of others, or ours where they are not meant: nothing is changed, and a way round is shown."""
+"""A database with others' tables, or ours in the wrong place: nothing is changed, a way round is shown."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def test_migration_is_refused_and_changes_nothing_when_the_schema_is_somebody_el
 def test_replica_is_refused_in_one_line_when_the_record_of_migrations_is_somebody_elses(
     empty_database: Deployment, found: str
 ) -> None:
-    """Proves that whoever starts a replica on such a database reads what is there and the way out, and no more."""
+    """Proves that a replica's start on such a database says what is there and the way out, and no more."""
     statements, named = STRANGERS[found]
     execute(empty_database, *statements)
     before = relations(empty_database)

@@ -34,7 +34,10 @@ BUSY_S = 2.0
 LONGEST_S = engine.LOCK_WAIT_MS / 1000 + BUSY_S
 WRITTEN_MEANWHILE = 200
 
-WAITS_FOR_ALL = "SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted AND relation = 'orders'::regclass"
+WAITS_FOR_ALL = (
+    "SELECT 1 FROM pg_locks"
+    " WHERE mode = 'AccessExclusiveLock' AND NOT granted AND relation = 'orders'::regclass"
+)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +149,8 @@ def test_time_limits_of_a_role_or_database_end_no_migration(large: Deployment) -
     limits = ask(
         large, "SELECT name FROM pg_settings WHERE name ~ '^(statement|lock|transaction|idle_in_.*)_timeout$'"
     )
-    # Not shorter: they hold until a migration has set its own, and a busy machine may stand still for a moment there.
+    # Not shorter: they hold until a migration has set its own, and a busy machine may stand still for a
+    # moment there.
     with looking(large) as person, migrating(large, **dict.fromkeys(limits, "1s")):
         eventually(lambda: ask(large, HAS_BEEN_BUILT_FOR, 1.5))
         person.execute("COMMIT")

@@ -88,7 +88,7 @@ def test_what_can_not_both_be_meant_is_a_usage_error(deployment: Deployment, opt
 
 @pytest.fixture
 def letters(deployment: Deployment) -> list[str]:
-    """Six letters: two hours old and new; failed, poison and conflict; the last two of these discarded and replayed."""
+    """Six letters: two hours old and new; failed, poison; the last two of these discarded and replayed."""
     ids = bury(deployment, [{**ORDER, "order_id": f"o-{number}"} for number in range(4)])
     now_ms = int(ids[0].partition("-")[0])
     old = [f"{now_ms - 2 * HOUR_MS}-{number}" for number in range(2)]

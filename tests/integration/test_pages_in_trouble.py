@@ -1,4 +1,4 @@
-"""What pages say while the loop hangs, while it drains, and of a server that is away: nothing that is not so now."""
+"""What pages say while the loop hangs or drains, and of a server that is away: nothing that is not so now."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A Redis that has reached maxmemory: what nobody needs is let go, by those who run and by those who start."""
+"""A Redis at its maxmemory: what nobody needs is let go, by those who run and by those who start."""
 
 import json
 import time
@@ -35,7 +35,8 @@ def test_replica_at_work_makes_room_and_settles_what_it_has_in_hand(own_deployme
 
     with committing(own_deployment, orders_keep_s=KEPT_S, repair_window_s=1) as (made, pause):
         # Its first turn is over, so all that is left to it is the next one.
-        own_deployment.redis.xadd(own_deployment.orders, numbered_orders(1)[0], id="*")  # type: ignore[arg-type]
+        more = numbered_orders(1)[0]
+        own_deployment.redis.xadd(own_deployment.orders, more, id="*")  # type: ignore[arg-type]
         fill(own_deployment)
         pause.go_on.set()
         eventually(own_deployment.all_settled, within=40)

@@ -242,8 +242,8 @@ def trimming_producer(deployment: Deployment, count: int) -> None:
     """Add orders faster than they are read, and keep no more than 20 of them."""
     for first in range(1, count, 50):
         with deployment.redis.pipeline(transaction=True) as pipeline:
-            for order in numbered_orders(count + 1)[first : first + 50]:
-                pipeline.xadd(deployment.orders, order, maxlen=20, approximate=False)  # type: ignore[arg-type]
+            for each in numbered_orders(count + 1)[first : first + 50]:
+                pipeline.xadd(deployment.orders, each, maxlen=20, approximate=False)  # type: ignore[arg-type]
             pipeline.execute()
 
 

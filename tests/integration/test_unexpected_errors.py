@@ -1,4 +1,7 @@
-"""Rows that can't be read, triggers that raise, entries that strike an error nobody expected: one is told of, all others go on."""
+"""Rows that can't be read, triggers that raise, entries that strike an error nobody expected.
+
+One is told of, all others go on.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Logs at INFO hold nothing that an entry says but its order id, and no secret, whatever becomes of the entry."""
+"""Logs at INFO hold nothing an entry says but its order id, and no secret, whatever becomes of it."""
 
 from collections.abc import Iterator
 from io import StringIO
@@ -38,7 +38,8 @@ def entries() -> Iterator[tuple[bytes | str, ...]]:
     flat: list[dict[str, str]] = [
         sound("good"), sound("good"), sound("good", quantity=f"{QUANTITY}1"),
         sound("side", side=SAID), sound("symbol", symbol=f"{SAID}!"), sound("quantity", quantity=SAID),
-        sound("price", price=f"-{PRICE}"), sound("stop", stop_loss_pct=SAID), sound("digits", quantity=f"{QUANTITY}e40"),
+        sound("price", price=f"-{PRICE}"), sound("stop", stop_loss_pct=SAID),
+        sound("digits", quantity=f"{QUANTITY}e40"),
         sound("type", type=SAID), sound(f"{SAID}!"), sound("nul", reason=f"{SAID}\0"),
         sound("large", reason=SAID * 20_000), sound("both", payload=f'{{"reason": "{SAID}"}}'),
         sound("raises", client_id=f"poison-{SAID}"), sound("rejects", client_id="reject"),

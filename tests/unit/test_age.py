@@ -50,10 +50,12 @@ def test_order_dated_ahead_is_out_of_time(timestamp: str) -> None:
 
 @pytest.mark.parametrize(
     "timestamp",
-    ["1_600_000_000", "-1", "+5", " 1", "1\n", "NaN", "inf", "", "\u0661", "0x1", "9" * 20, "9" * 21, "9" * 5000,
-     ".5", "\0", "1e99", "1e", "yesterday", "2001-01-01", "20010101T", "00:00:00Z", "2001-13-01T00:00:00Z",
-     "2001-01-01T25:00:00Z", "2001-01-01T00:00:00 UTC", "2001-01-01T00:00:00+99:99", "\u0662001-01-01T00:00:00Z",
-     "Mon, 01 Jan 2001 00:00:00 GMT"],
+    [
+        "1_600_000_000", "-1", "+5", " 1", "1\n", "NaN", "inf", "", "\u0661", "0x1", "9" * 20, "9" * 21,
+        "9" * 5000, ".5", "\0", "1e99", "1e", "yesterday", "2001-01-01", "20010101T", "00:00:00Z",
+        "2001-13-01T00:00:00Z", "2001-01-01T25:00:00Z", "2001-01-01T00:00:00 UTC",
+        "2001-01-01T00:00:00+99:99", "\u0662001-01-01T00:00:00Z", "Mon, 01 Jan 2001 00:00:00 GMT",
+    ],
 )  # fmt: skip
 def test_stamp_that_cannot_be_read_says_nothing_and_the_entry_id_decides(timestamp: str) -> None:
     assert out_of_time(dated(timestamp), NOW, 60) is None
@@ -69,11 +71,12 @@ AN_HOUR_AGO = NOW_S - 3600
 @pytest.mark.parametrize(
     "timestamp",
     [
-        f"{AN_HOUR_AGO}", f"{AN_HOUR_AGO}.0", f"{AN_HOUR_AGO}000", f"{AN_HOUR_AGO}000.25", f"{AN_HOUR_AGO}000000",
-        f"{AN_HOUR_AGO}000000000", repr(float(AN_HOUR_AGO) * 1e9), repr(float(AN_HOUR_AGO) * 1e6), "1.6999964e9",
-        "2023-11-14T21:13:20Z", "2023-11-14T21:13:20.123456789Z", "2023-11-14T21:13:20,5Z", "2023-11-14t21:13:20z",
-        "2023-11-14 21:13:20+00:00", "2023-11-14T22:43:20+01:30", "2023-11-14T16:13:20-0500", "20231114T211320Z",
-        "2023-W46-2T21:13:20Z", "2023-11-14T21:13:20", "2023-11-14T21:13:20.123456",
+        f"{AN_HOUR_AGO}", f"{AN_HOUR_AGO}.0", f"{AN_HOUR_AGO}000", f"{AN_HOUR_AGO}000.25",
+        f"{AN_HOUR_AGO}000000", f"{AN_HOUR_AGO}000000000", repr(float(AN_HOUR_AGO) * 1e9),
+        repr(float(AN_HOUR_AGO) * 1e6), "1.6999964e9", "2023-11-14T21:13:20Z",
+        "2023-11-14T21:13:20.123456789Z", "2023-11-14T21:13:20,5Z", "2023-11-14t21:13:20z",
+        "2023-11-14 21:13:20+00:00", "2023-11-14T22:43:20+01:30", "2023-11-14T16:13:20-0500",
+        "20231114T211320Z", "2023-W46-2T21:13:20Z", "2023-11-14T21:13:20", "2023-11-14T21:13:20.123456",
     ],
 )  # fmt: skip
 def test_stamp_is_read_in_every_unit_and_as_iso_8601(timestamp: str) -> None:

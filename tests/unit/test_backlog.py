@@ -1,4 +1,4 @@
-"""What a bridge has received: numbers that every bridge gives alike, batches, and an end to both at an overflow."""
+"""What a bridge has received: numbers that all bridges give alike, batches, and their end at an overflow."""
 
 from collections import Counter
 from typing import Any

@@ -1,4 +1,4 @@
-"""What was brought for claimed entries: it stays in hand as what was read does, for as long, and no longer."""
+"""What was brought for claimed entries stays in hand as what was read does, for as long, and no longer."""
 
 from collections.abc import Iterator
 

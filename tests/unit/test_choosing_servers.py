@@ -1,4 +1,7 @@
-"""Where the suite's servers come from, what a run says of them, and that each reason to leave out a test stands in one place."""
+"""Where the suite's servers come from, and what a run says of them.
+
+Each reason to leave out a test stands in one place.
+"""
 
 import subprocess
 from collections.abc import Mapping

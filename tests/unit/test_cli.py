@@ -124,7 +124,10 @@ def test_misspelled_variable_is_a_warning_and_no_hindrance(target: Target) -> No
 
 
 def test_submit_adds_each_line_as_it_is(target: Target) -> None:
-    lines = '{"symbol": "A", "quantity": 0.30000000000000004, "order_id": 12345678901234567890, "price": null}\n\n'
+    lines = (
+        '{"symbol": "A", "quantity": 0.30000000000000004,'
+        ' "order_id": 12345678901234567890, "price": null}\n\n'
+    )
 
     result = worker("submit", "-", "--json", given=lines)
 

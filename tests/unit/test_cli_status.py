@@ -1,4 +1,4 @@
-"""`worker status` where no server is needed: exit codes, what is printed, what never reaches a terminal, watching."""
+"""`worker status` without a server: exit codes, what is printed, what never reaches a terminal, watching."""
 
 import json
 import time
@@ -106,7 +106,8 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("label", "changes", "said"),
     [
-        ("waiting", {WAITING: Waiting(12_000, True, 61.0), f"{STATE}.lag": None}, "12,000, the oldest for 1 min 1 s"),
+        ("waiting", {WAITING: Waiting(12_000, True, 61.0), f"{STATE}.lag": None},
+         "12,000, the oldest for 1 min 1 s"),
         ("waiting", {WAITING: Waiting(20_000, False), f"{STATE}.lag": None}, "at least 20,000"),
         ("waiting", {f"{STATE}.group_exists": False}, "0 (lag 0); group execution is MISSING"),
         ("waiting", {f"{STATE}.group_exists": False, f"{STATE}.orders": 0, f"{STATE}.lag": None},
@@ -117,7 +118,8 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
          "the longest for 1 min 35 s")),
         ("dead letters", {f"{LETTERS}.all": False, f"{STATE}.dead_letters": 70_000},
          "0 open, 3 replayed (3 failed), 1 discarded (1 conflict); of 70,000 only the newest 4"),
-        ("lost unread", {f"{STATE}.lost_unread": None}, "not watched, this server does not count what is added"),
+        ("lost unread", {f"{STATE}.lost_unread": None},
+         "not watched, this server does not count what is added"),
         ("lost unread", {f"{STATE}.lost_unread": 2, f"{SURVEY}.lost_unnoticed": 3},
          "2, 3 more since a replica last looked"),
         ("orders", {"rules.orders_keep_s": 0}, "502, the first entered 2 h ago; kept for ever"),
@@ -127,11 +129,12 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
         ("repair", {f"{SURVEY}.repairs_running": 1, f"{SURVEY}.last_repair": LastRepair(
             at="2026-11-22T20:41:13+00:00", by="worker-a", how="replica", looked_at="900",
             published="3", buried="0", made_pending="1", left_alone="", skipped="2")},
-         ("1 repair running, the last at 2026-11-22T20:41:13+00:00 by worker-a (replica): 900 looked at, 3 published, "
-         "1 made pending, 2 skipped")),
+         ("1 repair running, the last at 2026-11-22T20:41:13+00:00 by worker-a (replica): "
+         "900 looked at, 3 published, 1 made pending, 2 skipped")),
         ("repair", {f"{SURVEY}.last_repair": LastRepair("", "", "", "", "0", "0", "0", "0", "0")},
          "none running, the last at - by - (-): - looked at, nothing to mend"),
-        ("in all", {f"{TABLES}.orders": 10_000_000, f"{TABLES}.trades": 9_000_000, f"{TABLES}.counts_exact": False},
+        ("in all", {f"{TABLES}.orders": 10_000_000, f"{TABLES}.trades": 9_000_000,
+         f"{TABLES}.counts_exact": False},
          "about 10,000,000 orders, about 9,000,000 trades"),
         ("last hour", {f"{OUTCOMES}.last_hour": {}}, "no orders"),
         ("last hour", {f"{OUTCOMES}.last_hour": {"FILLED": 100_000}, f"{OUTCOMES}.all": False},
@@ -141,7 +144,8 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
         ("Redis", {f"{STATE}.volatile": None},
          "7.0.15, answers in 0.2 ms, whether it keeps what it acknowledges is not known"),
         ("PostgreSQL", {"database": AWAY}, "NOT CONNECTED: ConnectionError: refused"),
-        ("PostgreSQL", {"database": DatabaseSnapshot(8.25, DatabaseState(BEHIND))}, "answers in 8.2 ms, schema behind"),
+        ("PostgreSQL", {"database": DatabaseSnapshot(8.25, DatabaseState(BEHIND))},
+         "answers in 8.2 ms, schema behind"),
     ],
 )  # fmt: skip
 def test_line_shows(

@@ -37,14 +37,21 @@ CONDITIONS: dict[str, tuple[Changes, str]] = {
     ),
     "eviction": (
         {"redis.state.eviction": "allkeys-lru"},
-        "Redis may evict orders that nobody has executed (maxmemory-policy allkeys-lru); set maxmemory-policy noeviction.",
+        (
+            "Redis may evict orders that nobody has executed (maxmemory-policy allkeys-lru); set "
+            "maxmemory-policy noeviction."
+        ),
     ),
     "group_missing": (
         {"redis.state.group_exists": False, "redis.state.orders": 12_000},
-        "Group execution is missing, nobody reads 12,000 entries on the orders stream; a replica makes it anew: worker run",
+        (
+            "Group execution is missing, nobody reads 12,000 entries on the orders stream; a replica makes "
+            "it anew: worker run"
+        ),
     ),
     "nobody_works": (
-        {"redis.consumers": (), "redis.survey.waiting.waiting": 12_000, "redis.survey.waiting.oldest_waiting_age_s": 11_100.0},
+        {"redis.consumers": (), "redis.survey.waiting.waiting": 12_000,
+        "redis.survey.waiting.oldest_waiting_age_s": 11_100.0},
         "12,000 orders wait (the oldest for 3 h 5 min) and nobody works, no replica is alive: worker run",
     ),
     "rows_not_stored": (
@@ -63,7 +70,8 @@ CONDITIONS: dict[str, tuple[Changes, str]] = {
             "database.outcomes.last_recorded_age_s": 300.0,
         },
         (
-            "12,000 orders wait (the oldest for 6 min 40 s), 2 replicas alive, and no order was recorded for 5 min; "
+            "12,000 orders wait (the oldest for 6 min 40 s), 2 replicas alive, and no order was recorded "
+            "for 5 min; "
             "see why in their logs and /ready."
         ),
     ),
@@ -91,7 +99,8 @@ CONDITIONS: dict[str, tuple[Changes, str]] = {
         "2 orders can be neither settled nor buried; see why in the logs: worker show 5-1",
     ),
     "stuck": (
-        {"redis.state.pending": 40, "redis.survey.oldest.stuck": 3, "redis.survey.oldest.longest_untouched_s": 500.0},
+        {"redis.state.pending": 40, "redis.survey.oldest.stuck": 3,
+        "redis.survey.oldest.longest_untouched_s": 500.0},
         "3 pending orders untouched for more than 1 min 30 s (for 8 min 20 s, the longest): worker pending",
     ),
     "dead_letters": (
@@ -108,7 +117,8 @@ CONDITIONS: dict[str, tuple[Changes, str]] = {
     "volatile": (
         {"database.state.tables.volatile": "fsync off"},
         (
-            "PostgreSQL may lose what it has acknowledged (fsync off); set fsync and synchronous_commit on, for our role and database, "
+            "PostgreSQL may lose what it has acknowledged (fsync off); set fsync and synchronous_commit "
+            "on, for our role and database, "
             "too, and tables LOGGED, or WORKER_ALLOW_VOLATILE=1 if that is meant."
         ),
     ),
@@ -118,7 +128,10 @@ CONDITIONS: dict[str, tuple[Changes, str]] = {
     ),
     "backlog": (
         {"redis.survey.waiting.waiting": 12_000, "redis.survey.waiting.oldest_waiting_age_s": 4.25},
-        "Backlog, being worked off: 12,000 orders wait (the oldest for 4.2 s), 2 replicas alive: worker status --watch",
+        (
+            "Backlog, being worked off: 12,000 orders wait (the oldest for 4.2 s), 2 replicas alive: worker "
+            "status --watch"
+        ),
     ),
     "well": ({}, "All well: nothing is waiting, 2 replicas alive."),
 }  # fmt: skip
@@ -175,7 +188,8 @@ def test_everything_at_once_is_told_in_order() -> None:
 
     found = judge(snapshot(changes_of(*everything), WORKING)).conditions
 
-    # Without a group nobody is alive in it, so nothing is being worked off either; the schema is in one state.
+    # Without a group nobody is alive in it, so nothing is being worked off either; the schema is in one
+    # state.
     apart = {"schema_behind", "nobody_works", "rows_not_stored", "standstill", "backlog"}
     assert [each.name for each in found] == [name for name in everything if name not in apart]
 
@@ -204,7 +218,10 @@ def changed(changes: Changes, *, replicas: int = 0) -> Snapshot:
         ),
         (
             changed({"redis.survey.waiting": Waiting(1, True, 4.9)}),
-            "Backlog, being worked off: 1 order waits (the oldest for 4.9 s), no replica was heard of lately: worker status --watch",
+            (
+                "Backlog, being worked off: 1 order waits (the oldest for 4.9 s), no replica was heard of "
+                "lately: worker status --watch"
+            ),
         ),
         (
             changed({"redis.survey.waiting": Waiting(1, True, 5.1)}),
@@ -220,7 +237,10 @@ def changed(changes: Changes, *, replicas: int = 0) -> Snapshot:
         ),
         (
             changed({"redis.state.pending": 2, "redis.state.oldest_pending_age_s": 91.0}, replicas=1),
-            "2 orders are pending, 1 replica alive, and no order was recorded ever; see why in their logs and /ready.",
+            (
+                "2 orders are pending, 1 replica alive, and no order was recorded ever; see why in their "
+                "logs and /ready."
+            ),
         ),
         (
             changed({"redis.state.pending": 2, "redis.state.oldest_pending_age_s": 89.0}, replicas=1),
@@ -289,7 +309,8 @@ def test_what_is_meant_to_be_so_needs_nobody(way: str, allowed: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (0, "0.0 s"), (9.96, "10.0 s"), (10, "10 s"), (59.9, "59 s"), (60, "1 min"), (61, "1 min 1 s"), (3600, "1 h"),
+        (0, "0.0 s"), (9.96, "10.0 s"), (10, "10 s"), (59.9, "59 s"), (60, "1 min"), (61, "1 min 1 s"),
+        (3600, "1 h"),
         (7260, "2 h 1 min"), (86_400, "1 d"), (90_000, "1 d 1 h"), (86_400 * 400, "400 d"),
     ],
 )  # fmt: skip

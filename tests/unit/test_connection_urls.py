@@ -1,4 +1,4 @@
-"""URLs that only the libraries can judge: refused before anything connects, and no piece of a password shown."""
+"""URLs that only libraries can judge: refused before anything connects, no piece of a password shown."""
 
 from collections.abc import Callable
 from typing import Any
@@ -146,7 +146,8 @@ def test_redis_of_every_scheme_that_is_away_is_an_outage(url: str) -> None:
 def test_option_of_a_redis_url_does_not_replace_what_the_worker_relies_on() -> None:
     link = redis_link("redis://127.0.0.1:1?decode_responses=True&socket_timeout=900&protocol=2")
 
-    options = link._clients.commands.connection_pool.connection_kwargs  # noqa: SLF001  no server tells them apart
+    # No server tells them apart.
+    options = link._clients.commands.connection_pool.connection_kwargs  # noqa: SLF001
 
     assert (options["decode_responses"], options["socket_timeout"], options["protocol"]) == (False, 5.0, 3)
     link.close()

@@ -1,4 +1,4 @@
-"""Decimals are made from text by moving digits: exact, one spelling each, and cheap whatever the exponent says."""
+"""Decimals are made from text by moving digits: exact, one spelling each, cheap whatever the exponent."""
 
 from decimal import Decimal
 from time import process_time

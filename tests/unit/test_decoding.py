@@ -108,7 +108,10 @@ def test_every_sample_order_is_sound_and_keeps_its_quantity_exactly() -> None:
 
 
 def test_numbers_of_a_payload_keep_every_digit() -> None:
-    text = b'{"symbol": "A", "side": "BUY", "quantity": 0.300000000000000040000000001, "price": 12345678901234567890, "stop_loss_pct": 5e-05}'
+    text = (
+        b'{"symbol": "A", "side": "BUY", "quantity": 0.300000000000000040000000001,'
+        b' "price": 12345678901234567890, "stop_loss_pct": 5e-05}'
+    )
 
     order = decode((b"payload", text))
 
@@ -242,8 +245,9 @@ def test_other_content_has_another_fingerprint(change: dict[str, str]) -> None:
 
 
 AMOUNTS = (
-    "0", "0.5", "0.0", "1", "007", "10.25", "1.50", "1.", ".5", "-1", "+1", "1e2", " 1", "", "\N{ARABIC-INDIC DIGIT ONE}",
-    "99.9", "100", "100.5", "101", "110", "115", "07", "9" * 20, "9" * 21, f"0.{'0' * 29}1", f"0.{'0' * 30}1", f"{'9' * 20}.{'0' * 29}1",
+    "0", "0.5", "0.0", "1", "007", "10.25", "1.50", "1.", ".5", "-1", "+1", "1e2", " 1", "",
+    "\N{ARABIC-INDIC DIGIT ONE}", "99.9", "100", "100.5", "101", "110", "115", "07", "9" * 20, "9" * 21,
+    f"0.{'0' * 29}1", f"0.{'0' * 30}1", f"{'9' * 20}.{'0' * 29}1",
 )  # fmt: skip
 CHANGES = [
     *((name, value) for name in ("quantity", "price", "stop_loss_pct") for value in AMOUNTS),

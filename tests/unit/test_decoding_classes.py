@@ -1,4 +1,4 @@
-"""Every class of entries, generated: each gets the response that the contract promises, and costs next to nothing."""
+"""Every class of entries, generated: each gets the response the contract promises, at next to no cost."""
 
 import json
 import time
@@ -114,7 +114,7 @@ def test_hostile_payload_costs_next_to_nothing(content: bytes) -> None:
     [("999.99", True), ("1000", False), ("1e2", True), ("1e3", False), ("0.999", False), ("1e-2", True),
      ("1e-3", False), ("000100.500", True), ("0.1e3", True)],
 )  # fmt: skip
-def test_fewer_digits_may_be_allowed(quantity: str, kept: bool) -> None:  # noqa: FBT001  a column of the table
+def test_fewer_digits_may_be_allowed(quantity: str, *, kept: bool) -> None:
     found = decoder(digits=Digits(3, 2)).decode(delivery("5-1", flat(quantity=quantity)))
 
     assert isinstance(found, Order) == kept

@@ -1,4 +1,4 @@
-"""Labels that are no text, and names that nearly are ours: the order is executed, and nothing of it is lost in silence."""
+"""Labels that are no text, names that are nearly ours: the order is executed, nothing is lost in silence."""
 
 import json
 from collections.abc import Mapping
@@ -76,8 +76,9 @@ def test_whole_number_is_an_order_id_and_text_like_any_other(value: int) -> None
     ("name", "meant"),
     [
         ("orderId", "order_id"), ("id", "order_id"), ("clientOrderId", "order_id"), ("qty", "quantity"),
-        ("amount", "quantity"), ("Quantity", "quantity"), ("ticker", "symbol"), ("stop-loss-pct", "stop_loss_pct"),
-        ("clientID", "client_id"), ("orderType", "price"), ("order_type", "price"), ("ordType", "price"), ("quantities", "quantity"),
+        ("amount", "quantity"), ("Quantity", "quantity"), ("ticker", "symbol"),
+        ("stop-loss-pct", "stop_loss_pct"), ("clientID", "client_id"), ("orderType", "price"),
+        ("order_type", "price"), ("ordType", "price"), ("quantities", "quantity"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["flat", "payload"])

@@ -1,4 +1,4 @@
-"""A result that may have been given out, since Redis has lost its marks, is looked for and then given out, once."""
+"""A result that may be out, since Redis has lost its marks, is looked for and then given out, once."""
 
 from collections.abc import Iterator
 
@@ -160,7 +160,7 @@ def test_what_may_be_out_already_is_told_when_only_the_reply_to_its_settle_was_l
 
 
 def test_what_may_be_out_already_is_told_when_others_had_the_time_to_publish_it(bench: Bench) -> None:
-    """Proves that a row of one's own is not taken for unpublished by a process that slept longer than its lease."""
+    """Proves that a process that slept longer than its lease does not take its own row for unpublished."""
     entry_id = published_by_another(bench, "a")
     lose_what_was_given_out(bench)
 
@@ -173,7 +173,10 @@ def test_what_may_be_out_already_is_told_when_others_had_the_time_to_publish_it(
 def test_what_others_settled_so_long_ago_that_its_mark_was_dropped_is_theirs_and_nobody_is_asked(
     bench: Bench,
 ) -> None:
-    """Proves that a process that slept longer than marks are kept gives nothing out, though nothing tells that others have."""
+    """Proves that a process that slept longer than marks are kept gives nothing out.
+
+    Nothing tells it that others have.
+    """
     published_by_another(bench, "a")
     bench.stream.entries.clear()
     bench.stream.horizon_ms = FAR_ABOVE
@@ -216,7 +219,7 @@ def test_letter_of_an_order_that_came_under_the_id_of_another_says_nothing_about
 
 
 def test_what_was_found_is_looked_for_anew_when_marks_are_lost_before_it_is_settled(bench: Bench) -> None:
-    """Proves that nobody is asked about a result which a walk has found, and that it does not go out again."""
+    """Proves that nobody is asked about a result that a walk has found, and it does not go out again."""
     entry_id = held_through_a_loss(bench, "a")
     bench.stream.results.append({"order_id": "a", "entry_id": entry_id})
     bench.worker.work_through()

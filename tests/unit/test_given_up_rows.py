@@ -1,4 +1,4 @@
-"""Why a row was given up: a column says so, and in rows of the version before the head of the error message."""
+"""Why a row was given up: a column says so; in rows of the version before, the head of the error message."""
 
 import pytest
 from msgspec.structs import replace
@@ -20,7 +20,7 @@ from tests.builders import dead_record
 def test_row_tells_why_it_was_given_up_by_its_column_or_else_by_its_message(
     column: str | None, message: str | None, given_up_for: tuple[str, str]
 ) -> None:
-    """Proves that rows of before keep their reason, and that no text of an error can change one that is known."""
+    """Proves that rows of before keep their reason, and no error's text can change one that is known."""
     row = replace(dead_record(), dead_reason=column, error_message=message)
 
     assert row.given_up_for == given_up_for

@@ -1,4 +1,4 @@
-"""What is charged and when, and who is given up: executors that raise, deliveries that take the process down."""
+"""What is charged when, and who is given up: executors that raise, deliveries that take the process down."""
 
 from collections.abc import Callable
 

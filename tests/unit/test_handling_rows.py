@@ -1,4 +1,4 @@
-"""Rows that the database refuses, entries that were trimmed, leases that were lost: who pays for it, and who does not."""
+"""Rows that the database refuses, trimmed entries, lost leases: who pays for it, and who does not."""
 
 from collections.abc import Sequence
 from math import ceil, log2

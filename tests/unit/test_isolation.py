@@ -1,4 +1,4 @@
-"""Errors that nobody expected: whoever causes one is buried or set aside, and neither replicas nor neighbours go down with it."""
+"""Unexpected errors: whoever causes one is buried or set aside, no replica or neighbour goes down with it."""
 
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any

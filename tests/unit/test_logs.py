@@ -1,4 +1,7 @@
-"""Logs: one JSON object per line whatever is in it, or text for people; nothing forged, nothing from libraries but warnings."""
+"""Logs: one JSON object per line whatever is in it, or text for people.
+
+Nothing is forged, and nothing comes from libraries but warnings.
+"""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Rows that PostgreSQL has lost though their results were published: told once for the fleet, until they are there again."""
+"""Rows PostgreSQL lost though their results were published: told once for the fleet, until they are back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,7 +143,7 @@ def test_rows_are_taken_back_when_they_are_there_again(bench: Bench) -> None:
 
 
 def test_row_of_a_second_execution_under_another_entry_takes_nothing_back(bench: Bench) -> None:
-    """Proves that an order that a producer sent again before the repair stays for a person: it was executed twice."""
+    """Proves that an order sent again before the repair stays for a person: it was executed twice."""
     lost = lose(bench, ORDERS[-1])
     look(bench)
     bench.rows[ORDERS[-1]] = replace(lost[ORDERS[-1]], entry_id="99999999999999-0")
@@ -211,7 +211,7 @@ def test_lost_row_is_told_whose_mark_is_lost_as_long_as_its_entry_is_there(bench
 
 
 def test_result_of_another_fleet_is_none_of_ours(bench: Bench) -> None:
-    """Proves it for an entry that we never had, one of ours that holds another order, and an order of another source."""
+    """Proves it for an entry we never had, one of ours with another order, and an order of another source."""
     ours, known = execute(bench, "ours"), execute(bench, "known")
     for entry_id, order_id in (("7-7", "theirs"), (ours, "other"), (known, "known")):
         bench.stream.results.append(_pairs(record(order_id, entry_id=entry_id)))

@@ -1,4 +1,4 @@
-"""Thousands of orders that fail: a batch of them waits in hand, the rest on the stream, and good ones come in between."""
+"""Thousands of orders fail: a batch waits in hand, the rest on the stream, and good ones come in between."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""A stream that nothing is known of, and what another source has executed of it: among its first 500 orders."""
+"""A stream of which nothing is known, and what another source executed among its first 500 orders."""
 
 from collections.abc import Collection, Iterator, Sequence
 

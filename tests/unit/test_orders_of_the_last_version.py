@@ -1,4 +1,4 @@
-"""What the last version took for an order, and this one does not: answered from its row, never executed or buried again."""
+"""What only the last version took for an order: answered from its row, never executed or buried again."""
 
 import json
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""Executors with effects outside the transaction: nobody is buried before the venue was asked for the order."""
+"""Executors with effects outside the transaction: none is buried before the venue was asked for the order."""
 
 from collections.abc import Sequence
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Executors with effects outside the transaction: what is committed before a send, and when the venue is asked."""
+"""Executors with effects outside the transaction: commits before a send, and when the venue is asked."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -38,7 +38,7 @@ def venue_of(bench: Bench) -> FakeVenue:
 
 
 def successor(bench: Bench, *, max_deliveries: int = 3, max_order_age_s: float = 0) -> Bench:
-    """Another replica, at a time when the leases of the first have run out, and what it may have begun has ended."""
+    """Another replica, once the first's leases have run out and what it may have begun has ended."""
     bench.clock.advance(LEASE_S * 4 / 3 + 1)
     return outside(
         bench.stream, bench.store.table, venue=venue_of(bench), consumer="worker-2",
@@ -259,7 +259,8 @@ def test_order_is_sent_as_its_row_says_when_limits_were_lowered_since() -> None:
         first.handle_next()
     first.executor.instead.clear()
     second = successor(first)
-    second.handling._decoder = PreparedDecoder(decoder(digits=Digits(3, 3)))  # noqa: SLF001  limits are settings of the next start
+    # Limits are settings of the next start.
+    second.handling._decoder = PreparedDecoder(decoder(digits=Digits(3, 3)))  # noqa: SLF001
 
     (outcome,) = second.handle_next()
 

@@ -1,4 +1,4 @@
-"""Paper execution: the same order fills the same way in any process, always possible, always against the taker."""
+"""Paper execution: an order fills the same way in any process, always possible, always against the taker."""
 
 import subprocess
 import sys
@@ -26,7 +26,10 @@ def test_execution_is_the_same_every_time() -> None:
 
 
 def test_execution_is_the_same_in_another_process() -> None:
-    code = "from tests.builders import order; from worker.execution import PaperExecutor; print(PaperExecutor().execute(order('a')))"
+    code = (
+        "from tests.builders import order; from worker.execution import PaperExecutor;"
+        " print(PaperExecutor().execute(order('a')))"
+    )
 
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -1,4 +1,4 @@
-"""A batch that is read before the loop comes to it: only where more is waiting, and in hand like any other."""
+"""A batch read before the loop comes to it: only where more is waiting, and in hand like any other."""
 
 from collections.abc import Iterator
 

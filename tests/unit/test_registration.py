@@ -71,7 +71,7 @@ SHARED = {
 
 
 def test_replica_says_once_that_a_second_stream_is_worked_on_under_its_source_and_what_to_set() -> None:
-    """Proves that whoever mixes up two fleets reads it in the log, without having it repeated every ten seconds."""
+    """Proves that whoever mixes up two fleets reads it in the log, but not again every ten seconds."""
     desk = Desk()
     desk.registration.begin()
     desk.book.noted.append("token-of-another-stream")
@@ -123,7 +123,7 @@ def test_one_replica_keeps_the_line_for_all() -> None:
 
 
 def test_each_replica_registers_the_stream_that_has_taken_the_place_of_ours() -> None:
-    """Proves that of two sources on one stream all replicas of one end, and not only the one whose turn it is."""
+    """Proves that of two sources on one stream all replicas of one end, not only the one whose turn it is."""
     desk = Desk()
     two = desk.of("two")
     desk.registration.begin()
@@ -185,7 +185,7 @@ def test_replica_that_was_idle_for_long_is_registered_before_it_writes_a_row() -
 
 
 def test_line_is_kept_while_a_repair_asks_whether_there_is_another() -> None:
-    """Proves that two streams under one source are seen by a replica that was idle for long when Redis was away."""
+    """Proves that a replica idle for long while Redis was away sees that one source has two streams."""
     bench = Bench()
     asked: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The repair each replica does by itself: what was committed lately and is not settled goes out, once, beside the work."""
+"""Each replica's own repair: what was committed lately and is not settled goes out, once, beside the work."""
 
 import pytest
 import structlog
@@ -265,13 +265,14 @@ def test_whoever_leaves_lets_another_walk_at_once() -> None:
 
 
 def test_walk_has_not_ended_while_what_it_met_is_in_doubt() -> None:
-    """Proves that nobody takes a row for looked at whose fate is known to one replica alone, which may die."""
+    """Proves that no row counts as looked at whose fate one replica alone knows, which may die."""
     bench = Bench()
     committed(bench, "a")
     bench.stream.known = replace(bench.stream.begin_marks(), results_since_ms=bench.clock.milliseconds())
     assert not bench.repair.go_on(idle=True)
     in_doubt, ended = bool(bench.repair.doubts), bench.stream.repair_rounds.done
-    # It has come to all rows: retention may go on, and where Redis is full what it lets go makes room for the answer.
+    # It has come to all rows: retention may go on, and where Redis is full what it lets go makes room for the
+    # answer.
     assert not bench.repair.under_way
 
     while bench.repair.doubts:
@@ -332,7 +333,7 @@ def test_walk_looks_as_far_back_as_when_it_was_wanted_however_long_it_waited_for
 
 
 def test_walk_that_redis_has_forgotten_is_nobodys_and_begun_anew() -> None:
-    """Proves that what was looked at before Redis lost it is looked at once more, though its walker noticed nothing."""
+    """Proves that what Redis lost once it was looked at is looked at again, though its walker saw nothing."""
     one = Bench()
     committed(one, *(f"order-{number}" for number in range(PAGE + 1)))
     (two,) = fleet_of(one, 1)

@@ -15,7 +15,8 @@ SCRIPTS = sorted(
 TAKES_AWAY = re.compile(r"'(XTRIM|XDEL|XACKDEL|XDELEX|DEL|UNLINK|EXPIRE|PEXPIRE|MAXLEN|MINID)'")
 
 
-# A repair that has ended leaves no note of what it was about to do; a note for people is forgotten; retention trims orders and results by id alone.
+# A repair that has ended leaves no note of what it was about to do; a note for people is forgotten; retention
+# trims orders and results by id alone.
 MAY = {"repairing": {"DEL"}, "set_aside": {"PEXPIRE"}, "retain": {"XTRIM", "MINID"}}
 
 

@@ -81,7 +81,8 @@ def test_client_that_expects_to_be_told_to_continue_and_sends_nothing_more_is_an
 def test_client_that_expects_to_be_told_to_continue_is_told_and_then_answered(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(
-            b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+            b"GET /health HTTP/1.1\r\nHost: x\r\n"
+            b"Expect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
         )
         told = connection.recv(65_536)
         connection.sendall(b"{}")
@@ -96,7 +97,8 @@ def test_client_that_expects_to_be_told_to_continue_is_told_and_then_answered(po
 def test_body_that_came_with_the_expectation_is_enough(port: int) -> None:
     found = send(
         port,
-        b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+        b"GET /health HTTP/1.1\r\nHost: x\r\n"
+        b"Expect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
     )
 
     assert found.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").startswith(b"HTTP/1.1 200")

@@ -1,4 +1,4 @@
-"""Settings: every bad value is one line that names its variable, before anything connects, without a secret."""
+"""Settings: each bad value is a line that names its variable, before anything connects, without a secret."""
 
 from pathlib import Path
 
@@ -77,15 +77,17 @@ BAD: dict[str, list[str]] = {
     "WORKER_GROUP": ["", "\x1b[31m"],
     "WORKER_EXECUTOR": [""],
     "WORKER_VENUE_URL": [
-        "", "venue:80", "ftp://host", "http://", "http://me:hid/den@host", "http://host:99999", "http://host?k=hidden",
-        "http://host#x", "http://host\n",
+        "", "venue:80", "ftp://host", "http://", "http://me:hid/den@host", "http://host:99999",
+        "http://host?k=hidden", "http://host#x", "http://host\n",
     ],
     "REDIS_URL": [
-        "", "http://host", "host:6379", "(unset)", "redis://host:hidden/0", "redis://:hid/den@host", "redis://[::1",
-        "redis://host:99999", "redis://host/first", "redis://:hidden@host\n", "redis://:hid%00den@host",
+        "", "http://host", "host:6379", "(unset)", "redis://host:hidden/0", "redis://:hid/den@host",
+        "redis://[::1", "redis://host:99999", "redis://host/first", "redis://:hidden@host\n",
+        "redis://:hid%00den@host",
     ],
     "DATABASE_URL": [
-        "", "mysql://host/base", "sqlite://", "(unset)", "postgresql://u:hidden@host/b\n", "postgresql://u:hid%00@host",
+        "", "mysql://host/base", "sqlite://", "(unset)", "postgresql://u:hidden@host/b\n",
+        "postgresql://u:hid%00@host",
     ],
 }  # fmt: skip
 
@@ -325,8 +327,9 @@ def test_address_of_a_service_that_kubernetes_has_put_in_place_of_a_setting_is_n
     (line,) = faults(WORKER_HEALTH_PORT="tcp://10.0.0.1:8003")
 
     assert line == (
-        "WORKER_HEALTH_PORT: 'tcp://10.0.0.1:8003' is the address of a service worker-health that Kubernetes has put there;"
-        " set enableServiceLinks: false in the pod's spec, or WORKER_HEALTH_PORT itself"
+        "WORKER_HEALTH_PORT: 'tcp://10.0.0.1:8003' is the address of a service worker-health"
+        " that Kubernetes has put there; set enableServiceLinks: false in the pod's spec,"
+        " or WORKER_HEALTH_PORT itself"
     )
 
 

@@ -1,4 +1,4 @@
-"""Letters that are large are settled in parts, so that nobody waits for all of them; what is small stays together."""
+"""Large letters are settled in parts, so that nobody waits for all of them; what is small stays together."""
 
 import pytest
 

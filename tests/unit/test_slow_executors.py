@@ -1,4 +1,4 @@
-"""Executors that take their time: groups of about a second, a drain that is heard between two orders, a lease that is lost."""
+"""Executors that take their time: groups of about a second, a drain heard between orders, a lost lease."""
 
 from collections.abc import Callable, Iterator
 

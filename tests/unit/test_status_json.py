@@ -1,4 +1,4 @@
-"""What `worker status --json` makes of the answers of both servers, key for key: programs of others read it."""
+"""What `worker status --json` makes of what both servers answer, key for key: programs of others read it."""
 
 import json
 import time
@@ -30,9 +30,11 @@ from worker.stream.status_survey import Surveyor
 ENVIRONMENT = {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://127.0.0.1:1/nothing"}
 STREAMS = StreamState(
     version="7.0.15", eviction="allkeys-lru", volatile="appendonly no", group_exists=True,
-    orders=502, lag=5, lost_unread=7, pending=2, oldest_pending_age_s=61.5, set_aside=1, a_set_aside="4-1", lost_rows=1,
+    orders=502, lag=5, lost_unread=7, pending=2, oldest_pending_age_s=61.5, set_aside=1, a_set_aside="4-1",
+    lost_rows=1,
     results=501, dead_letters=4,
-    consumers=(ConsumerState("a", 2, 900), ConsumerState("gone", 0, 60_001), ConsumerState("repair", 0, 99_000)),
+    consumers=(ConsumerState("a", 2, 900), ConsumerState("gone", 0, 60_001), ConsumerState("repair", 0,
+    99_000)),
 )  # fmt: skip
 SURVEY = Survey(
     waiting=Waiting(5, False, 4.25),
@@ -168,13 +170,18 @@ FULL: dict[str, Any] = {
             },
             {
                 "name": "unknown_results",
-                "text": "Nobody can know whether 3 results went out: trimmed or deleted, and their marks lost",
+                "text": (
+                    "Nobody can know whether 3 results went out: trimmed or deleted, and their marks lost"
+                ),
                 "command": "worker audit --repair --republish",
                 "needs_person": True,
             },
             {
                 "name": "shared_source",
-                "text": "2 orders streams are worked on under one source: give each fleet a WORKER_SOURCE of its own",
+                "text": (
+                    "2 orders streams are worked on under one source: give each fleet a WORKER_SOURCE of its "
+                    "own"
+                ),
                 "command": None,
                 "needs_person": True,
             },
@@ -205,7 +212,8 @@ FULL: dict[str, Any] = {
             {
                 "name": "volatile",
                 "text": (
-                    "Redis may lose what it has acknowledged (appendonly no); set appendonly yes, appendfsync everysec "
+                    "Redis may lose what it has acknowledged (appendonly no); set appendonly yes, "
+                    "appendfsync everysec "
                     "and no-appendfsync-on-rewrite no, or WORKER_ALLOW_VOLATILE=1 if that is meant"
                 ),
                 "command": None,
@@ -214,8 +222,10 @@ FULL: dict[str, Any] = {
             {
                 "name": "volatile",
                 "text": (
-                    "PostgreSQL may lose what it has acknowledged (fsync off); set fsync and synchronous_commit on, "
-                    "for our role and database, too, and tables LOGGED, or WORKER_ALLOW_VOLATILE=1 if that is meant"
+                    "PostgreSQL may lose what it has acknowledged (fsync off); set fsync and "
+                    "synchronous_commit on, "
+                    "for our role and database, too, and tables LOGGED, or WORKER_ALLOW_VOLATILE=1 if "
+                    "that is meant"
                 ),
                 "command": None,
                 "needs_person": True,
@@ -228,7 +238,10 @@ FULL: dict[str, Any] = {
             },
             {
                 "name": "backlog",
-                "text": "Backlog, being worked off: at least 5 orders wait (the oldest for 4.2 s), 1 replica alive",
+                "text": (
+                    "Backlog, being worked off: at least 5 orders wait (the oldest for 4.2 s), 1 replica "
+                    "alive"
+                ),
                 "command": "worker status --watch",
                 "needs_person": False,
             },

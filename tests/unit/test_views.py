@@ -62,7 +62,7 @@ def told(answer: Told | Exception) -> Told:
 
 
 class Shown:
-    """Views over a worker and servers that a test makes up; whatever is asked of a server is answered at once."""
+    """Views over a worker and servers that a test makes up; what is asked of a server is answered at once."""
 
     def __init__(self) -> None:
         self.vitals = SimpleNamespace(
@@ -215,12 +215,14 @@ def test_status_shows_what_both_servers_told_key_for_key() -> None:
     assert shown == {
         "redis": (
             '{"connected": true, "version": "7.0.15", "eviction": "", "volatile": "", "group_exists": true, '
-            '"orders": 12, "lag": 0, "lost_unread": 5, "pending": 2, "oldest_pending_age_s": 1.5, "set_aside": 0, '
+            '"orders": 12, "lag": 0, "lost_unread": 5, "pending": 2, "oldest_pending_age_s": 1.5, '
+            '"set_aside": 0, '
             '"a_set_aside": null, "lost_rows": 3, "results": 9, "dead_letters": 1, '
             '"consumers": [{"name": "c-1", "pending": 2, "idle_ms": 300}]}'
         ),
         "database": (
-            '{"connected": true, "version": "17.4", "volatile": "", "orders": 9, "trades": 4, "counts_exact": true, '
+            '{"connected": true, "version": "17.4", "volatile": "", "orders": 9, "trades": 4, '
+            '"counts_exact": true, '
             '"may_change_rows": [], "schema": "current"}'
         ),
     }

@@ -1,4 +1,4 @@
-"""The list of crash points: what has to stand ready for each, and what can't come to pass there, with the reason."""
+"""The list of crash points: what each needs ready, and what can't come to pass there, with the reason."""
 
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
@@ -9,12 +9,14 @@ from tests.faults.scale import CHAOS
 
 Way: TypeAlias = Literal["kill", "raise", "outage", "hang", "stop", "slow", "leave", "leave at once"]
 WAYS: tuple[Way, ...] = Way.__args__  # type: ignore[attr-defined]
-# orders: every class of entries, some abandoned. committed: some of it is committed, and charged to the limit.
-# letters: all of it settled, a dead letter is to be replayed. lost: all of it settled, Redis has lost the results.
+# orders: every class of entries, some abandoned. committed: some of it is committed, and charged to the
+# limit. letters: all of it settled, a dead letter is to be replayed. lost: all of it settled, Redis has lost
+# the results.
 Scene: TypeAlias = Literal["orders", "committed", "letters", "lost"]
 
 SEEDS = range(3) if CHAOS else range(1)
-# Without CHAOS: these at every point, each of the others at every sixth, and outages where an answer is what gets lost.
+# Without CHAOS: these at every point, each of the others at every sixth, and outages where an answer is what
+# gets lost.
 ALWAYS: tuple[Way, ...] = ("kill", "stop")
 IN_TURN: tuple[Way, ...] = ("outage", "raise", "leave", "slow", "hang", "leave at once")
 
@@ -22,8 +24,8 @@ IN_TURN: tuple[Way, ...] = ("outage", "raise", "leave", "slow", "hang", "leave a
 class Point(Struct, frozen=True):
     """A point in the life of a replica, or of a command, and the ways in which it can't come to grief there.
 
-    `turns`: how often the point is passed before it strikes; a seed chooses. `renews`: needs a lease that is renewed.
-    `reads_ahead`: needs batches that are full.
+    `turns`: how often the point is passed before it strikes; a seed chooses. `renews`: needs a lease that is
+    renewed. `reads_ahead`: needs batches that are full.
     """
 
     name: str

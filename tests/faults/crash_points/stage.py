@@ -1,4 +1,4 @@
-"""Where the matrix is played: everything a cell needs stands ready, a victim suffers, others finish, all is checked."""
+"""Plays the matrix: what a cell needs is made ready, a victim suffers, others finish, all is checked."""
 
 import time
 from collections import Counter
@@ -62,7 +62,7 @@ class Stage:
             yield process
 
     def recover(self, cell: Cell, *, by_itself: bool = False) -> None:
-        """Let others finish, and check all. `by_itself`: what is left must be claimable without any waiting."""
+        """Let others finish, and check all. `by_itself`: what is left must be claimable without waiting."""
         if cell.point.is_of_command:
             assert self.command(*self.replaying) in {0, 1}
         if cell.point.is_of_command or not self.is_done():

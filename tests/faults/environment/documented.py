@@ -116,7 +116,9 @@ class Documented:
         given = [
             rule.replace("PASSWORD", PASSWORD) for rule in rules(user, channel=channel) if rule != without
         ]
-        self.administrator.redis.execute_command("ACL", "SETUSER", user, *given)  # type: ignore[no-untyped-call]
+        self.administrator.redis.execute_command(  # type: ignore[no-untyped-call]
+            "ACL", "SETUSER", user, *given
+        )
 
     def grant_tables(self) -> None:
         """Give the rights on tables, as who owns them."""

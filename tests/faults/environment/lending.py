@@ -1,4 +1,4 @@
-"""Servers that rows harm one after another: what comes back other than it was lent is discarded, and the next row gets a new one."""
+"""Servers that rows harm in turn: one that comes back other than it was lent is discarded for a new one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -62,7 +62,7 @@ class Lender(ABC, Generic[S]):
 
     @contextmanager
     def lend(self) -> Iterator[S]:
-        """Yield the server. Raises AssertionError afterwards where it is no longer as it was, having discarded it."""
+        """Yield the server. Raises AssertionError if it is other afterwards, having discarded it."""
         yield self.lent
         changed = self._changed()
         if changed:
@@ -136,7 +136,9 @@ class PostgresLender(Lender[LocalPostgres]):
             "roles": "SELECT rolname FROM pg_roles ORDER BY 1",
             "tablespaces": "SELECT spcname FROM pg_tablespace ORDER BY 1",
             "settings": "SELECT name, setting FROM pg_file_settings ORDER BY 1",
-            "settings of roles and databases": "SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting",
+            "settings of roles and databases": (
+                "SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting"
+            ),
         }
         with psycopg.connect(self.lent.url, autocommit=True, connect_timeout=PATIENCE_S) as connection:
             return {

@@ -18,7 +18,10 @@ FOREIGN_ROW = (
 
 
 def changed(change: str, back: str, *, anew: bool = False) -> Injection:
-    """An injection of statements as an administrator; WORKER is the worker's role and database. Healing ends no session."""
+    """An injection of an administrator's statements; WORKER is the worker's role and database.
+
+    Healing ends no session.
+    """
 
     @healing
     def inject(site: Site) -> Iterator[Strike]:

@@ -1,4 +1,4 @@
-"""Where a row takes place: its own streams and database, two servers that may be harmed, and users of its own."""
+"""Where a row takes place: its own streams, database and users, and two servers that may be harmed."""
 
 import threading
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Site:
     def made(
         cls, name: str, redis_server: LocalRedis, postgres_server: LocalPostgres, folder: Path
     ) -> Iterator[Self]:
-        """Make the database, and a role and a user that may do what the worker needs; drop all of it afterwards."""
+        """Make the database, a role and a user that may do what the worker needs; drop all afterwards."""
         with psycopg.connect(postgres_server.url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE template_of_all".encode())
             connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'".encode())

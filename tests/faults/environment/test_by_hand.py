@@ -23,7 +23,8 @@ from tests.harness import assert_invariants, eventually, numbered_orders, take_a
 from tests.inprocess import running
 from worker.domain.orders import Status
 
-# An audit and the replicas have to agree on it: what is made pending again is claimed when it is idle for so long.
+# An audit and the replicas have to agree on it: what is made pending again is claimed when it is idle for so
+# long.
 SHORT_LEASE: dict[str, Any] = {**LONG_LEASE, "lease_ms": 1000, "transaction_timeout_s": 0.9}
 
 OTHERWISE = {

@@ -1,4 +1,4 @@
-"""Servers that may lose what they have acknowledged: told in the log, by `status` and on /status, and no reason to leave."""
+"""Servers that may lose what they acknowledged: the log, `status` and /status say so, and nobody leaves."""
 
 import json
 from collections.abc import Callable, Iterator

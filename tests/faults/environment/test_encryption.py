@@ -1,4 +1,4 @@
-"""TLS to both servers: it works with the authority that is named, and what can't be right is refused at the start."""
+"""TLS to both servers: it works with the named authority, and what can't be right is refused at the start."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,7 +21,7 @@ ORDERS = 20
 
 @dataclass
 class Ground:
-    """A site, TLS before both of its servers, and authorities that have signed some certificates and not others."""
+    """A site, TLS before both its servers, and authorities that signed some certificates and not others."""
 
     site: Site
     ours: Authority
@@ -86,7 +86,11 @@ OF_REDIS = {
     "another host": ("redis elsewhere", "ssl_ca_certs={ours}", "not trusted"),
     "an authority that is none": ("redis", "ssl_ca_certs=/etc/hostname", "ssl_ca_certs"),
     "authorities that are none": ("redis", "ssl_ca_data=nonsense", "ssl_ca_data"),
-    "a certificate without its key": ("redis", "ssl_ca_certs={ours}&ssl_certfile={certificate}", "ssl_keyfile"),
+    "a certificate without its key": (
+        "redis",
+        "ssl_ca_certs={ours}&ssl_certfile={certificate}",
+        "ssl_keyfile",
+    ),
     "a certificate with another key": (
         "redis",
         "ssl_ca_certs={ours}&ssl_certfile={certificate}&ssl_keyfile={strange_key}",
@@ -105,9 +109,21 @@ OF_REDIS = {
 OF_POSTGRESQL = {
     "nobody trusts it": ("postgresql", "sslmode=verify-full&sslrootcert=system", "certificate verify failed"),
     "no authority": ("postgresql", "sslmode=verify-full&sslrootcert=/no/such/file", "root certificate file"),
-    "another authority": ("postgresql", "sslmode=verify-full&sslrootcert={others}", "certificate verify failed"),
-    "another host": ("postgresql elsewhere", "sslmode=verify-full&sslrootcert={ours}", "does not match host name"),
-    "an authority that is none": ("postgresql", "sslmode=verify-full&sslrootcert=/etc/hostname", "root certificate"),
+    "another authority": (
+        "postgresql",
+        "sslmode=verify-full&sslrootcert={others}",
+        "certificate verify failed",
+    ),
+    "another host": (
+        "postgresql elsewhere",
+        "sslmode=verify-full&sslrootcert={ours}",
+        "does not match host name",
+    ),
+    "an authority that is none": (
+        "postgresql",
+        "sslmode=verify-full&sslrootcert=/etc/hostname",
+        "root certificate",
+    ),
     "a certificate with another key": (
         "postgresql",
         "sslmode=require&sslcert={certificate}&sslkey={strange_key}",

@@ -1,4 +1,4 @@
-"""What goes wrong within a replica's own process: names that do not resolve, clocks that step, threads that die."""
+"""What goes wrong in a replica's own process: names do not resolve, clocks step, threads die."""
 
 import importlib
 import socket

@@ -1,4 +1,4 @@
-"""A life of orders under exactly the rights that docs/deploy.md shows, and each of them taken away, one at a time."""
+"""Orders live under exactly the rights that docs/deploy.md shows; each right is taken away, one at a time."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What is done to a worker process from outside, or missing around it; the real command, with its exit codes."""
+"""What is done to a worker process from outside, or missing around it: the real command, its exit codes."""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Each right of docs/deploy.md taken away, one at a time: named at once by whoever needs it, or harmless, as its tables say."""
+"""Each right of docs/deploy.md, taken away alone, is named at once or harmless, as its tables say.
+
+Whoever needs the right names it.
+"""
 
 import json
 import re
@@ -172,7 +175,7 @@ def object_of(rule: str) -> str:
 
 
 class Scene:
-    """What operators find: settled orders, a result that is gone, a letter, an order that is stuck and one in no store."""
+    """What operators find: settled orders, a missing result, a letter, a stuck order, one in no store."""
 
     def __init__(self, documented: Documented) -> None:
         self._documented = documented

@@ -1,4 +1,7 @@
-"""What keeps a replica from starting: one line that says why, an exit code, and a start like any other once it is mended."""
+"""What keeps a replica from starting: one line that says why, and an exit code.
+
+Once it is mended, the start is like any other.
+"""
 
 import gc
 import subprocess
@@ -57,7 +60,7 @@ def with_unknown_option(site: Site) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A condition at the start: what the environment says, or what is wrong with a server, and how it ends."""
+    """A condition at the start: what the environment says or what ails a server, and how the start ends."""
 
     name: str
     code: int

@@ -1,4 +1,7 @@
-"""Starts on servers that are not what is needed: refused in one line with the way out, in no loop and after no wait."""
+"""Starts on servers that are not what is needed: refused in one line with the way out.
+
+There is no loop and no wait before the refusal.
+"""
 
 import os
 import shutil
@@ -39,7 +42,7 @@ def refusal(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> 
 
 
 def port_of_a_cluster() -> int:
-    """Return a free port whose cluster bus is on a free one, and on none that the kernel gives to outgoing connections."""
+    """Return a free port whose cluster bus is on a free one, outside the kernel's outgoing ports."""
     while True:
         port = free_port()
         if port + BUS in PORTS and is_free(port + BUS):
@@ -158,9 +161,10 @@ def test_standby_is_refused(tmp_path: Path, site: Site, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     "option",
     [
-        "sslmode=junk", "sslmode=require", "options=-cno_such_thing%3D1", "options=-cstatement_timeout%3Djunk", "options=--nosuch",
-        "options=junk", "target_session_attrs=junk", "keepalives=junk", "sslnegotiation=direct", "channel_binding=require",
-        "require_auth=none", "gssencmode=require", "sslcertmode=require", "scram_client_key=x", "service=no_such_service",
+        "sslmode=junk", "sslmode=require", "options=-cno_such_thing%3D1",
+        "options=-cstatement_timeout%3Djunk", "options=--nosuch", "options=junk", "target_session_attrs=junk",
+        "keepalives=junk", "sslnegotiation=direct", "channel_binding=require", "require_auth=none",
+        "gssencmode=require", "sslcertmode=require", "scram_client_key=x", "service=no_such_service",
     ],
 )  # fmt: skip
 def test_option_that_can_not_be_right_is_refused(
@@ -203,7 +207,7 @@ def test_database_that_redis_does_not_have_is_refused(site: Site, capsys: pytest
 
 
 def test_session_that_is_read_only_for_a_while_is_waited_for(site: Site) -> None:
-    """A primary that is being promoted says so: libpq gives the session up, as it does with options that can't be right."""
+    """A primary being promoted says so: libpq gives the session up, as with options that can't be right."""
     url = f"{site.workers.environment()['DATABASE_URL']}?target_session_attrs=read-write"
     site.sql(f"ALTER ROLE {site.name} SET default_transaction_read_only = on")
 
@@ -223,8 +227,15 @@ def pooler(site: Site, tmp_path: Path) -> Iterator[str]:
     port = free_port()
     configuration = tmp_path / "pgbouncer.ini"
     configuration.write_text(
-        f"[databases]\n* = host=127.0.0.1 port={site.postgres_server.port} user=postgres password={site.postgres_server.password}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = statement\nunix_socket_dir =\n",
+        "[databases]\n"
+        f"* = host=127.0.0.1 port={site.postgres_server.port}"
+        f" user=postgres password={site.postgres_server.password}\n"
+        "[pgbouncer]\n"
+        "listen_addr = 127.0.0.1\n"
+        f"listen_port = {port}\n"
+        "auth_type = any\n"
+        "pool_mode = statement\n"
+        "unix_socket_dir =\n",
         encoding="utf-8",
     )
     account = ["-u", "nobody"] if os.geteuid() == 0 else []

@@ -1,4 +1,4 @@
-"""A start while a server is away: it waits, says so, and leaves when it is asked to, whatever it is waiting for."""
+"""A start while a server is away: it waits, says so, and leaves when asked to, whatever it waits for."""
 
 import os
 import signal

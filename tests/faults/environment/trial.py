@@ -1,4 +1,4 @@
-"""One row: a replica at work, a condition that strikes and heals, what is seen meanwhile and what holds at the end."""
+"""One row: a replica at work, a condition that strikes and heals, what is seen then and holds at the end."""
 
 import re
 import time
@@ -31,9 +31,10 @@ Injection: TypeAlias = Callable[[Site], AbstractContextManager[Strike]]
 
 @dataclass(frozen=True)
 class Condition:
-    """`inject` harms at its beginning and heals at its end. `shows` is what the loop waits for, empty where it does not.
+    """`inject` harms at its beginning and heals at its end.
 
-    The loop meets the condition with a batch in hand, before or after that batch is committed.
+    `shows` is what the loop waits for, empty where it does not. The loop meets the condition with a batch in
+    hand, before or after that batch is committed.
     """
 
     name: str
@@ -72,13 +73,13 @@ def page(made: Replica, path: str) -> tuple[int, str]:
 
 
 def waits_for(made: Replica, sign: str) -> bool:
-    """Whether the loop waits out an outage that says so: a pattern, since not all servers use the same words."""
+    """Whether the loop waits out an outage that says so: a pattern, since servers differ in their words."""
     outage = made.worker.outage
     return outage is not None and re.search(sign, str(outage)) is not None
 
 
 def assert_says_so(made: Replica, sign: str) -> None:
-    """Assert that the loop waits for it, that /ready says why, and that nobody is told to restart the replica."""
+    """Assert that the loop waits for it, /ready says why, and nobody is told to restart the replica."""
     eventually(lambda: waits_for(made, sign))
     status, body = page(made, "/ready")
     assert status == 503

@@ -1,4 +1,4 @@
-"""Whatever bytes come in, by stream, port, environment or dead letter: an answer of the contract, and nothing else.
+"""Whatever bytes come in by stream, port, environment or dead letter get an answer of the contract alone.
 
 The same cases are drawn in every run. What a failure prints runs its one case again:
 

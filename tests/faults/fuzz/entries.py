@@ -1,4 +1,4 @@
-"""Entries that nobody should send: real orders in both wire forms, altered in their values, their shape and their bytes."""
+"""Entries that nobody should send: real orders in both wire forms, altered in values, shape and bytes."""
 
 import json
 import random
@@ -27,23 +27,26 @@ Entry = tuple[bytes, ...]
 Chance = random.Random
 
 _NUMBERS = (
-    "0", "-0", "0.0", "0e9", "0e999999999999", "-1", "1e999", "1e999999", "1e-999999", "1e" + "9" * 400, "NaN", "sNaN",
-    "-Infinity", "Infinity", "inf", "1_000", "1__0", "_1", " 1", "1 ", "1\n", "1\r", "0x10", "0b1", "1,5", "1.000,5", "",
-    ".", "+", "-", "e5", "1e", "1e+", ".5", "5.", "+5", "--1", "+-1", "1.2.3", "1e1.5", "1E3", "007.50", "1/2", "true",
-    "null", "\u0661\u0662", "\uff11", "\u00bd", "\u2167", "1\u00a0", "\u22121", "1\u200b", "5e-05", "1e-30", "1e-31",
-    "1e19", "1e20", "0.30000000000000004", "34727465.10480124", "100", "100.0", "1e2", "100." + "0" * 40 + "1", "101",
-    "9" * 20, "9" * 21, "9" * 4301, "0." + "9" * 30, "0." + "9" * 31, "0" * 5000 + "1", "1" + "0" * 5000 + "e-5000",
+    "0", "-0", "0.0", "0e9", "0e999999999999", "-1", "1e999", "1e999999", "1e-999999", "1e" + "9" * 400,
+    "NaN", "sNaN", "-Infinity", "Infinity", "inf", "1_000", "1__0", "_1", " 1", "1 ", "1\n", "1\r", "0x10",
+    "0b1", "1,5", "1.000,5", "", ".", "+", "-", "e5", "1e", "1e+", ".5", "5.", "+5", "--1", "+-1", "1.2.3",
+    "1e1.5", "1E3", "007.50", "1/2", "true", "null", "\u0661\u0662", "\uff11", "\u00bd", "\u2167", "1\u00a0",
+    "\u22121", "1\u200b", "5e-05", "1e-30", "1e-31", "1e19", "1e20", "0.30000000000000004",
+    "34727465.10480124", "100", "100.0", "1e2", "100." + "0" * 40 + "1", "101", "9" * 20, "9" * 21,
+    "9" * 4301, "0." + "9" * 30, "0." + "9" * 31, "0" * 5000 + "1", "1" + "0" * 5000 + "e-5000",
 )  # fmt: skip
 _TEXTS = (
-    "", " ", "\t", "x" * 33, "x" * 129, "x" * 4096, "A\r\nB", 'x\n{"level": "error"}', "\x1b[31m", "'; DROP TABLE orders;--",
-    "%s{0}", "${jndi:x}", "../..", "\N{ROCKET}\u200d\N{ROCKET}", "e\u0301" * 9, "\u202eREVERSED", "\ufeff", "\ufffe",
-    "\u0000", "a\0b", "\U0010ffff", "\u017fell", "BUY", "buy", "bUy", "SELL", "HOLD", "order", "ORDER", "-", ".", "5-1",
-    "\u0130", "\u212a", "\ud800", "\udfff\ud800", "1-1", "0-0", "trade",
+    "", " ", "\t", "x" * 33, "x" * 129, "x" * 4096, "A\r\nB", 'x\n{"level": "error"}', "\x1b[31m",
+    "'; DROP TABLE orders;--", "%s{0}", "${jndi:x}", "../..", "\N{ROCKET}\u200d\N{ROCKET}", "e\u0301" * 9,
+    "\u202eREVERSED", "\ufeff", "\ufffe", "\u0000", "a\0b", "\U0010ffff", "\u017fell", "BUY", "buy", "bUy",
+    "SELL", "HOLD", "order", "ORDER", "-", ".", "5-1", "\u0130", "\u212a", "\ud800", "\udfff\ud800", "1-1",
+    "0-0", "trade",
 )  # fmt: skip
 _LITERALS = (
-    "null", "true", "false", "[]", "{}", "[1]", '{"a":1}', '{"a":1,"a":2}', "NaN", "Infinity", "-Infinity", "1e999999",
-    "01", "1.", ".1", "+1", "-", "1" * 5000, "1.50", "-0", "0.1e-3", "1E400", "'x'", '"\\ud800"', '"\\u0000"', '"\\x"',
-    '"\x01"', "undefined", "[" * 40 + "]" * 40, "[" * 31 + "]" * 31, "[" * 3000, '{"a":' * 50 + "1" + "}" * 50, "[[[]],[[]]]",
+    "null", "true", "false", "[]", "{}", "[1]", '{"a":1}', '{"a":1,"a":2}', "NaN", "Infinity", "-Infinity",
+    "1e999999", "01", "1.", ".1", "+1", "-", "1" * 5000, "1.50", "-0", "0.1e-3", "1E400", "'x'", '"\\ud800"',
+    '"\\u0000"', '"\\x"', '"\x01"', "undefined", "[" * 40 + "]" * 40, "[" * 31 + "]" * 31, "[" * 3000,
+    '{"a":' * 50 + "1" + "}" * 50, "[[[]],[[]]]",
 )  # fmt: skip
 _BYTES = (
     b"\xff",
@@ -61,7 +64,7 @@ _BYTES = (
 
 
 def entry(chance: Chance, number: int, ids: int = 10**9) -> Entry:
-    """Draw one entry. Of equal ids most say the same, so that there are duplicates and conflicts among them."""
+    """Draw one entry. Most of one id say the same, so that there are duplicates and conflicts among them."""
     of = chance.randrange(ids) if ids < 10**9 else number
     content = {**SAMPLES[of % len(SAMPLES)], "order_id": f"order-{of}"}
     if chance.random() < 0.1:
@@ -84,7 +87,8 @@ def amount(chance: Chance) -> str:
     fraction = _digits(chance, chance.choice((0, 1, 2, 8, 29, 30, 31)))
     sign = chance.choice(("", "", "", "", "+", "-"))
     exponent = f"{chance.choice('eE')}{chance.randint(-60, 60):{chance.choice(('', '+', '03'))}}"
-    return f"{sign}{whole}{'.' if fraction or chance.random() < 0.1 else ''}{fraction}{exponent if chance.random() < 0.4 else ''}"
+    point = "." if fraction or chance.random() < 0.1 else ""
+    return f"{sign}{whole}{point}{fraction}{exponent if chance.random() < 0.4 else ''}"
 
 
 def text(chance: Chance) -> str:

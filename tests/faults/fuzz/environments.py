@@ -1,4 +1,4 @@
-"""Environments with values that are known to be good or known to be bad, and URLs with secrets in every place."""
+"""Environments with values known to be good or known to be bad, and URLs with secrets in every place."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ from worker.settings import Settings, variable
 
 SECRET = "s3cr3t"
 NUMBERS = {
-    "batch_size": (1, 10_000), "block_ms": (1, 60_000), "lease_ms": (100, 3_600_000), "max_deliveries": (3, 1000),
-    "batch_bytes": (65_536, 1_073_741_824),
+    "batch_size": (1, 10_000), "block_ms": (1, 60_000), "lease_ms": (100, 3_600_000),
+    "max_deliveries": (3, 1000), "batch_bytes": (65_536, 1_073_741_824),
     "max_entry_bytes": (1024, 16_777_216), "max_entry_fields": (1, 1000), "max_entry_depth": (1, 100),
     "max_integer_digits": (1, 20), "max_fraction_digits": (0, 30), "orders_keep_s": (0, 315_360_000),
     "results_maxlen": (0, 1_000_000_000), "repair_window_s": (0, 31_536_000), "health_port": (1, 65_535),
@@ -27,8 +27,8 @@ KEYS = (
 )
 URLS = ("redis_url", "database_url", "venue_url")
 NO_NUMBERS = (
-    "", " ", "abc", "NaN", "nan", "Infinity", "-inf", "1e999", "0x10", "1,5", "--1", "1_", "\u0661", "9" * 5000, "1\0", "true",
-    "\udcff", "None", "[]", "\x1b[31m", "1\n2", "-1", "x" * 100_000,
+    "", " ", "abc", "NaN", "nan", "Infinity", "-inf", "1e999", "0x10", "1,5", "--1", "1_", "\u0661",
+    "9" * 5000, "1\0", "true", "\udcff", "None", "[]", "\x1b[31m", "1\n2", "-1", "x" * 100_000,
 )  # fmt: skip
 NO_KEYS = (
     "",

@@ -22,7 +22,7 @@ TEXTS = (
 
 
 def read_result(fields: Sequence[bytes]) -> dict[str, object]:
-    """Return the values of a result by name. Fails on a repeated or unknown name, and on an amount in any odd spelling."""
+    """Return a result's values by name. Fails on a repeated or unknown name, and an oddly spelled amount."""
     names, texts = ([part.decode() for part in fields[start::2]] for start in (0, 1))
     assert len(set(names)) == len(names)
     said = dict(zip(names, texts, strict=True))

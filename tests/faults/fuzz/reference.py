@@ -1,7 +1,7 @@
-"""The contract of an entry, read a second time and in other ways: slow, plain, and without a line of the decoder's.
+"""The contract of an entry, read a second time in other ways: slow, plain, without a line of the decoder's.
 
-Characters are walked through one by one instead of matched, depth is counted instead of cut away, amounts are digits
-and an exponent of `Decimal.as_tuple`, which no context rounds.
+Characters are walked through one by one instead of matched, depth is counted instead of cut away, amounts are
+digits and an exponent of `Decimal.as_tuple`, which no context rounds.
 """
 
 import json
@@ -31,7 +31,7 @@ class Literal(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What the contract says of an entry: the reason of its dead letter, or else the order, None where it is junk."""
+    """What the contract says of an entry: its dead letter's reason, or else the order, with None for junk."""
 
     dead: str | None = None
     order_id: str = ""

@@ -11,7 +11,7 @@ NOT_IN_FINGERPRINT = frozenset({"signal_id", "reason", "timestamp"})
 
 
 def content_of(order: Expected) -> dict[str, str] | None:
-    """Return what a sound order says, None where the order is not sound: what is junk can't be said in other words."""
+    """Return what a sound order says, None if it is not sound: junk can't be said in other words."""
     if not order.sound or order.dropped or order.symbol is None or order.side is None:
         return None
     said = {"symbol": order.symbol, "side": order.side, "order_id": order.order_id}

@@ -1,4 +1,4 @@
-"""Which cases are drawn: each by its own number from the seed of the run, so that one can be drawn again alone."""
+"""Which cases are drawn: each by its own number from the run's seed, so that it can be drawn again alone."""
 
 import os
 import random
@@ -23,7 +23,7 @@ SEED = chosen_seed(os.environ)
 
 
 def numbers(count: int) -> range:
-    """Return the numbers of the cases to draw: so many, ten times as many under CHAOS, or the one asked for."""
+    """Return the numbers of cases to draw: so many, ten times as many under CHAOS, or the one asked for."""
     if os.environ.get("FUZZ_CASE"):
         only = int(os.environ["FUZZ_CASE"])
         return range(only, only + 1)

@@ -41,8 +41,8 @@ def told(found: Decoded) -> Expected:
         return Expected(found.reason)
     side = None if found.side is None else found.side.value
     return Expected(
-        None, found.order_id, found.symbol, side, found.quantity, found.price, found.stop_loss_pct, asdict(found.labels),
-        isinstance(found, Order),
+        None, found.order_id, found.symbol, side, found.quantity, found.price, found.stop_loss_pct,
+        asdict(found.labels), isinstance(found, Order),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Raw bytes at the port of a running server: an answer of the contract or a closed connection, and it goes on serving."""
+"""Raw bytes at a running server's port: it answers by the contract or closes, and it goes on serving."""
 
 import contextlib
 import gc
@@ -26,7 +26,8 @@ from worker.ops import HttpServer
 REQUESTS = 1_000
 TOGETHER = 100
 SLOW = 40
-# 100: a client may ask whether to go on. 501: an encoding of the body that the server does not know. No page may answer 500.
+# 100: a client may ask whether to go on. 501: an encoding of the body that the server does not know. No page
+# may answer 500.
 ANSWERS = {100, 200, 400, 404, 405, 413, 414, 417, 431, 501}
 NEVER = re.compile(rb'Traceback|File "|site-packages|waitress|Exception|Error:')
 FLAT_BYTES = 300_000

@@ -1,4 +1,4 @@
-"""Dead letters of generated entries, and letters that nobody wrote: replayed as they were, edited, or refused."""
+"""Dead letters of generated entries, and those nobody wrote: replayed as they were, edited, or refused."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Two thousand generated entries through Redis, a replica and PostgreSQL: each ends exactly once, as foretold."""
+"""2,000 generated entries through Redis, a replica and PostgreSQL: each ends exactly once, as foretold."""
 
 import http.client
 import json

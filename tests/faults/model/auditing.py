@@ -46,7 +46,7 @@ def repair(state: State, fleet: SimulatedFleet, *, republish: bool) -> list[Find
 
 
 def decide(state: State, fleet: SimulatedFleet, *, republish: bool) -> None:
-    """Answer what nobody can know; afterwards nothing is told any more, and another audit finds nothing to mend."""
+    """Answer what nobody can know; then nothing is told, and another audit finds nothing to mend."""
     repair(state, fleet, republish=republish)
     if fleet.stream.unknown:
         state.violations.append(f"I4: still unknown after an audit that repairs: {fleet.stream.unknown}")

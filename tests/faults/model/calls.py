@@ -17,7 +17,10 @@ from worker.domain.errors import Outage, VenueUnavailable
 STEP_S = 0.001
 MOST_STEPS = 20_000
 # Calls that ask what is to be done; where they find nothing again, nothing can be lost.
-POLLING = frozenset({"read", "read_ahead", "arrived", "claim", "trimmed", "lost_unread", "retain", "remove_dead", "now", "recorded", "fates", "note", "begin_walk"})  # fmt: skip
+POLLING = frozenset({
+    "read", "read_ahead", "arrived", "claim", "trimmed", "lost_unread", "retain", "remove_dead", "now",
+    "recorded", "fates", "note", "begin_walk",
+})  # fmt: skip
 # Calls that come even when nothing is to be done.
 _IDLE = ("read", "claim", "trimmed", None)
 

@@ -15,7 +15,7 @@ from tests.faults.model.world import World
 
 
 class Defect(Struct, frozen=True):
-    """What is wrong in the world. `instead` has functions that take the place of the worker's own, by module and name."""
+    """What is wrong in the world. `instead` has functions in place of the worker's, by module and name."""
 
     parts: Parts = Parts()
     stream: type[FakeStream] = FakeStream

@@ -1,4 +1,4 @@
-"""What strikes everybody at once: servers that are away or lose data, clocks that are set, orders to leave."""
+"""What strikes everybody at once: servers away or losing data, clocks that are set, orders to leave."""
 
 from copy import deepcopy
 from typing import Any
@@ -76,7 +76,8 @@ class Disasters:
         for fleet, (stream, closed) in zip(state.fleets, old, strict=True):
             _become(fleet, stream)
             fleet.closed = closed
-        # Redis does not lose data without its clients noticing: it was started again, or another took its place.
+        # Redis does not lose data without its clients noticing: it was started again, or another took its
+        # place.
         live = [replica.name for replica in state.replicas if not replica.dead]
         state.disconnected = {(name, reading) for name in live for reading in (True, False)}
         state.counts_lost = True
@@ -94,7 +95,8 @@ def _become(fleet: SimulatedFleet, old: FakeStream) -> None:
     """Let the streams of a fleet be as they were."""
     stream = fleet.stream
     stream.results.become(old.results)
-    # Ids are times, so what comes after the loss has others than what was lost. Names stand in nobody's memory.
+    # Ids are times, so what comes after the loss has others than what was lost. Names stand in nobody's
+    # memory.
     kept = {name: vars(stream)[name] for name in ("_last", "group_name", "results", "marks_stay_ms")}
     vars(stream).update(vars(old) | kept)
 

@@ -1,11 +1,11 @@
 """Every fault at every step of a small world, and every two of them: no chance in it.
 
-Two workers and two entries, all there at the start; or two fleets of one worker, whose entries have the same ids. Bounds,
-and why:
-- a fault strikes where something is done, and once at each kind of calls that find nothing to do: a call that finds
-  nothing a second time is the same call;
-- a task goes on until it blocks, but for one other turn at any one pause where there is no fault; random histories
-  have any number of turns;
+Two workers and two entries, all there at the start; or two fleets of one worker, whose entries have the same
+ids. Bounds, and why:
+- a fault strikes where something is done, and once at each kind of calls that find nothing to do: a call that
+  finds nothing a second time is the same call;
+- a task goes on until it blocks, but for one other turn at any one pause where there is no fault; random
+  histories have any number of turns;
 - the faults of one kind differ in when they strike, and last for one length of time.
 """
 

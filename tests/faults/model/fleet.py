@@ -1,4 +1,4 @@
-"""One fleet of a simulated world: its streams, what was sent to it, and what is known of how that came about."""
+"""One fleet of a simulated world: streams, what was sent to it, and what is known of how that came about."""
 
 from collections import Counter
 
@@ -29,14 +29,15 @@ class SimulatedFleet:
         # What its order ids end in, so that no other fleet has them.
         self.ending = ending
         self.decoder = decoder(source=names.source)
-        # The log of every entry that Redis took, and those that no store knows any more; the same of entries that came
-        # under an id that another one had before them.
+        # The log of every entry that Redis took, and those that no store knows any more; the same of entries
+        # that came under an id that another one had before them.
         self.accepted: dict[str, Sent] = {}
         self.gone: set[str] = set()
         self.again: dict[str, Sent] = {}
         self.gone_again: set[str] = set()
         self.closed: dict[int, str] = {}
-        # What people decided where nobody could know: orders given out once more, entries taken for published.
+        # What people decided where nobody could know: orders given out once more, entries taken for
+        # published.
         self.given_again = Counter[str]()
         self.taken_for_published: set[str] = set()
         self.decided: set[str] = set()

@@ -71,7 +71,10 @@ def _end(
 
 
 def _may_be_renamed(world: World, fleet: SimulatedFleet, row: OrderRecord, entry_id: str) -> bool:
-    """Whether another fleet has executed the order under the very entry id: ours may be the same stream under another source."""
+    """Whether another fleet has executed the order under this very entry id.
+
+    Ours may be the same stream under another source.
+    """
     return row.entry_id == entry_id and world.table.source_of(row.order_id) != fleet.names.source
 
 
@@ -89,7 +92,8 @@ def _used_again(world: World, fleet: SimulatedFleet) -> Iterator[str]:
         buried = letters.count((entry_id, sent.order_id))
         if not buried and entry_id not in fleet.gone_again:
             yield f"I1: the second order under {entry_id} has no dead letter"
-        # Its mark tells of content, which no letter names: made anew, marks lack it, and it is buried once more.
+        # Its mark tells of content, which no letter names: made anew, marks lack it, and it is buried once
+        # more.
         if buried > 1 and not world.struck.keys() & {*MARKS_GONE}:
             yield f"I2: the second order under {entry_id} has {buried} dead letters"
         row = world.table.rows.get(sent.order_id or "")
@@ -149,7 +153,8 @@ def _effects(world: World) -> Iterator[str]:
 
 def _deliveries(world: World, fleet: SimulatedFleet) -> Iterator[str]:
     """I8: a poison is buried after at most so many deaths, and nobody is buried for what others did."""
-    # The count goes with the entry: whoever slept with it in hand while it was trimmed can't know who tried since.
+    # The count goes with the entry: whoever slept with it in hand while it was trimmed can't know who tried
+    # since.
     asleep = (
         world.struck["stops after"] + world.struck["stops before"] if world.struck["entry trimmed"] else 0
     )
@@ -206,4 +211,7 @@ def _time(world: World) -> Iterator[str]:
         fault.for_s for fault in plan.faults if fault.kind == "clock back" and fault.kind in world.struck
     )
     if world.settled_after_s > at_most_s:
-        yield f"I9: settled {world.settled_after_s:.1f} s after the last fault healed, at most {at_most_s:.1f} s"
+        yield (
+            f"I9: settled {world.settled_after_s:.1f} s after the last fault healed,"
+            f" at most {at_most_s:.1f} s"
+        )

@@ -24,7 +24,7 @@ def drain(state: State, replica: Replica, *, times: int = 1) -> None:
 
 
 def _rename(state: State, fleet: SimulatedFleet, which: int) -> None:
-    """Give the group another name: replicas leave one by one, and come back under it; the old group may stay."""
+    """Give the group another name: replicas leave and return under it one by one; the old group may stay."""
     stream = fleet.stream
     old, stream.group_name = stream.group_name, f"execution-{len(stream.noted) + state.steps}"
     if which % 2:
@@ -51,7 +51,7 @@ def _trim(state: State, fleet: SimulatedFleet, which: int) -> None:
 
 
 def _use_again(state: State, fleet: SimulatedFleet, which: int) -> None:
-    """Delete the orders stream, and let another order come under the id of an entry that nobody holds any more."""
+    """Delete the orders stream, and have another order come under an entry id that nobody holds any more."""
     free = _free_ids(state, fleet)
     if not free:
         return
@@ -83,7 +83,7 @@ def _free_ids(state: State, fleet: SimulatedFleet) -> list[str]:
 
 
 def _replay(state: State, fleet: SimulatedFleet, which: int) -> None:
-    """Replay a dead letter that is open, now that what made it one is mended; once, however often it is asked for."""
+    """Replay an open dead letter, now that its cause is mended; once, however often it is asked for."""
     still_open = [place for place in range(len(fleet.stream.letters)) if place not in fleet.closed]
     if not still_open:
         return

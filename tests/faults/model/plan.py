@@ -1,4 +1,4 @@
-"""What happens in a history, decided before it begins: entries, faults, who has a turn. A seed stands for all of it."""
+"""A history, decided before it begins: entries, faults, who has a turn. A seed stands for all of it."""
 
 from random import Random
 from typing import Literal, TypeAlias
@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 Kind: TypeAlias = Literal[
-    "filled", "rejected", "error", "duplicate", "conflict", "poison", "raises", "refused", "nameless", "undecodable", "everywhere"
+    "filled", "rejected", "error", "duplicate", "conflict", "poison", "raises", "refused", "nameless",
+    "undecodable", "everywhere",
 ]  # fmt: skip
 # `everywhere` has one order id in all fleets.
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
@@ -100,7 +101,8 @@ class Plan(Struct, frozen=True):
     lease_s: float = 8.0
     fleets: int = 1
     one_results_stream: bool = False
-    # Whether Redis counts what was added (from 7.0 on), so that nothing taken away can be told from all taken away.
+    # Whether Redis counts what was added (from 7.0 on), so that nothing taken away can be told from all taken
+    # away.
     counts_added: bool = True
     # What a person decides in the end where nobody can know.
     republishes: bool = False
@@ -109,8 +111,8 @@ class Plan(Struct, frozen=True):
     def marks_stay_ms(self) -> int:
         """How long marks stay of what can't come back.
 
-        Nobody has anything in hand that is not pending for longer than that; they are dropped at once where nothing makes
-        that of what is in hand.
+        Nobody has anything in hand that is not pending for longer than that; they are dropped at once where
+        nothing makes that of what is in hand.
         """
         return LONGER_THAN_ANY_HISTORY_MS if any(each.kind in LETTING_GO for each in self.faults) else 0
 
@@ -134,9 +136,9 @@ def random_plan(seed: int) -> Plan:
         faults += _forgetting(chance)
     set_back = [fault for fault in faults if fault.kind == "clock back"]
     if set_back:
-        # A repair dates the marks it sets by the clock, and retention compares them with entry ids. Clocks may be a
-        # minute apart where marks are made anew, and no more.
-        # And a stream that begins anew would give ids for the second time.
+        # A repair dates the marks it sets by the clock, and retention compares them with entry ids. Clocks
+        # may be a minute apart where marks are made anew, and no more. And a stream that begins anew would
+        # give ids for the second time.
         left_out = (*WIPING, "entry id used again")
         faults = [fault for fault in faults if fault.kind not in left_out and fault not in set_back[1:]]
     return Plan(

@@ -203,6 +203,6 @@ def assemble(
     settler = Settler(orders, renderer, intake, lease, repair.doubts, isolation, tally)
     chores = Chores(tally, clock=clock.monotonic)
     return parts.worker(
-        orders, rows, intake, handling, isolation, settler, lease, retention, repair, lost_rows, registration, chores,
-        drain, tally, life,
+        orders, rows, intake, handling, isolation, settler, lease, retention, repair, lost_rows, registration,
+        chores, drain, tally, life,
     )  # fmt: skip

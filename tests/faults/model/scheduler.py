@@ -1,8 +1,8 @@
-"""Threads that take turns: one runs at any moment, and which one goes on is decided here, never by the machine.
+"""Threads that take turns: one runs at a time, and which one goes on is decided here, never by the machine.
 
-The code under test blocks as it does in production. Its threads are real, since no other thing stops in the middle of
-a call; each waits for a baton that is handed over at the steps of the model, and at its sleeps. Time is a number: it
-moves when nobody can go on.
+The code under test blocks as it does in production. Its threads are real, since no other thing stops in the
+middle of a call; each waits for a baton that is handed over at the steps of the model, and at its sleeps.
+Time is a number: it moves when nobody can go on.
 """
 
 import heapq
@@ -55,7 +55,7 @@ class Task:
 
 
 class Scheduler:
-    """Decides who goes on. `preempts` says at each step whether another task has its turn, `picks` which of so many."""
+    """Decides who goes on: `preempts` says at each step if another task does, `picks` which of so many."""
 
     running: "Scheduler | None" = None
 
@@ -145,7 +145,8 @@ class Scheduler:
     def _next(self) -> Task | None:
         try:
             return self._choose()
-        except Exception as error:  # noqa: BLE001  a defect of the model ends the history, in the thread that asked for it
+        except Exception as error:  # noqa: BLE001  raised again
+            # A defect of the model ends the history, in the thread that asked for it.
             self._broken = error
             for task in self.tasks:
                 task.process.dead = True

@@ -1,4 +1,4 @@
-"""What there is in a simulated world: servers, replicas, one clock, and what is known of how they came about."""
+"""What a simulated world holds: servers, replicas, one clock, and what is known of how they came about."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -35,7 +35,10 @@ class WorldClock(FakeClock):
 
 
 class Replica(Process):
-    """One process with its worker. `troubled` when a fault struck it, `charged` when it has just charged entries."""
+    """One process with its worker.
+
+    `troubled` when a fault struck it, `charged` when it has just charged entries.
+    """
 
     def __init__(self, name: str, fleet: SimulatedFleet) -> None:
         super().__init__(name)

@@ -1,4 +1,4 @@
-"""The model bites: with each of these defects a history goes wrong, and the report says how to see it again."""
+"""The model bites: each of these defects makes a history go wrong; the report says how to see it again."""
 
 import pytest
 from msgspec.structs import replace

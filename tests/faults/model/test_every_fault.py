@@ -18,8 +18,8 @@ def _size(plan: Plan) -> tuple[str, ...]:
 
 
 WORLDS = small_worlds()
-# Two faults in every small world are over a million histories. Every so many first ones are followed by every so many second
-# ones; MODEL_EVERY=1 runs all.
+# Two faults in every small world are over a million histories. Every so many first ones are followed by every
+# so many second ones; MODEL_EVERY=1 runs all.
 EVERY = int(os.environ.get("MODEL_EVERY", "60"))
 
 every_world = pytest.mark.parametrize(

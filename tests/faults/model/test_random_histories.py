@@ -1,6 +1,7 @@
 """Random histories: a seed stands for entries, faults and turns.
 
-MODEL_HISTORIES says how many, MODEL_FIRST_SEED where they begin. `python -m tests.faults.model SEED` tells one again.
+MODEL_HISTORIES says how many, MODEL_FIRST_SEED where they begin. `python -m tests.faults.model SEED` tells
+one again.
 """
 
 import os
@@ -43,7 +44,7 @@ def test_every_kind_of_fault_strikes() -> None:
 
 @pytest.mark.parametrize("republishes", [True, False])
 def test_nobody_can_know_in_some_histories_and_a_person_decides_either_way(*, republishes: bool) -> None:
-    """Proves that the model comes where results and their marks are lost, and where an audit answers for each of them."""
+    """Proves that the model comes where results and marks are lost, and where an audit answers for each."""
     plans = (plan for plan in map(random_plan, range(600)) if plan.republishes == republishes)
     fleets = (fleet for plan in plans for fleet in run(plan).fleets)
 

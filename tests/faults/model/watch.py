@@ -75,7 +75,7 @@ class Watch:
         self._state.violations.append(what)
 
     def _waits_uncharged(self, replica: Replica) -> None:
-        """I8: what an outage stopped before it led to anything is charged to nobody while the outage lasts."""
+        """I8: what an outage stopped before it led to anything is charged to nobody during the outage."""
         worker, group = replica.worker, replica.group
         if not replica.charged or worker is None or worker.outcomes is not None or self._state.counts_lost:
             return
@@ -93,7 +93,7 @@ class Watch:
             self._wrong(f"I3: {order.entry_id} is executed again though it was committed when it was claimed")
 
     def _recorded(self, fleet: SimulatedFleet, records: Sequence[OrderRecord]) -> None:
-        """I7: a row never changes, but for a DEAD one that a replay takes over, or an intent that gets its outcome."""
+        """I7: a row never changes, but for a DEAD one when replayed, or an intent that gets its outcome."""
         for order_id in {record.order_id for record in records}:
             row, before = self._state.table.rows.get(order_id), self._state.rows.get(order_id)
             if row is None or row is before:

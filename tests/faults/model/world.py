@@ -23,8 +23,8 @@ from worker.domain.orders import Execution, Order, OrderRecord, Status
 
 # More than a scan is apart: how long a read blocks is the worker's own decision.
 BLOCK_MS = 10_000
-# All replicas have had a turn to repair by then: two connections that are found broken, with a back-off each, and reads
-# that block before and after.
+# All replicas have had a turn to repair by then: two connections that are found broken, with a back-off each,
+# and reads that block before and after.
 REPAIRED_WITHIN_S = 16.0
 
 
@@ -61,7 +61,7 @@ class World(State):
                 self._start_replica(fleet)
 
     def send(self, kind: Kind, of: int | None = None) -> str:
-        """Add an entry to each fleet; a duplicate or conflict is one of an order before, of the last where none is named."""
+        """Add an entry to each fleet; a duplicate or conflict is one of a named order, else of the last."""
         entry_id = None
         for fleet in self.fleets:
             # Under one id in all of them, wherever Redis takes it.
@@ -86,7 +86,7 @@ class World(State):
         return all(_settled(fleet.stream) for fleet in self.fleets)
 
     def decide(self) -> None:
-        """Let a person have every audit repaired in which nobody can know; call when all replicas have left."""
+        """Let a person repair every audit in which nobody can know; call when all replicas have left."""
         for fleet in self.fleets:
             if fleet.stream.unknown:
                 decide(self, fleet, republish=self.plan.republishes)

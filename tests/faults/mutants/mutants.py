@@ -68,7 +68,7 @@ def mutants() -> tuple[Mutant, ...]:
 
 
 def copy_of_the_tree(folder: Path, source: Path = ROOT) -> Path:
-    """Return a copy of everything the tests need, with what is compiled already: compiling takes longer than testing."""
+    """Return a copy of all the tests need, compiled files included: compiling takes longer than testing."""
     for name in COPIED:
         original = source / name
         if original.is_dir():

@@ -1,7 +1,7 @@
-"""One storm for all that is to be said about it: a tenth of it by default, all with CHAOS=1, more with KILLS=10000.
+"""One storm for all that is said about it: a tenth by default, all with CHAOS=1, more with KILLS=10000.
 
-Another over two fleets on one database, whose entries have equal ids; one more in which replicas of the last version work
-beside those of this one.
+Another over two fleets on one database, whose entries have equal ids; one more in which replicas of the last
+version work beside those of this one.
 """
 
 import os
@@ -29,7 +29,10 @@ def chosen_size() -> Size:
 
 @pytest.fixture(scope="module", params=["one fleet", "two fleets", "two versions"])
 def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
-    """What a storm has left, on servers that still stand. Those of two fleets and two versions are the size of every change."""
+    """What a storm has left, on servers that still stand.
+
+    The storms of two fleets and of two versions always have the size of every change.
+    """
     folder, over = tmp_path_factory.mktemp("storm"), request.param
     fleets = 2 if over == "two fleets" else 1
     size = chosen_size() if over == "one fleet" else A_TENTH

@@ -1,4 +1,4 @@
-"""The two ends of the flow: a producer that knows what it has added, and a reader that remembers all it has read."""
+"""The two ends of the flow: a producer that knows what it added, a reader that remembers all it read."""
 
 import time
 from collections import Counter
@@ -25,7 +25,7 @@ def impatient(url: str, timeout_s: float = 2.0) -> redis.Redis:
 
 
 class Producer:
-    """Adds chunks of entries, each in one transaction; where an answer is lost it looks whether they were added.
+    """Adds chunks of entries, each in one transaction; if an answer is lost it looks whether they were added.
 
     Where it is given a growing list of ids, it adds its entries under these and waits for more of them.
     """
@@ -81,7 +81,10 @@ class Producer:
 
 
 class Reader:
-    """Reads order_results from its beginning, or after an id, beside everything; it goes on after a crash where it was."""
+    """Reads order_results from its beginning, or after an id, beside everything.
+
+    After a crash it goes on where it was.
+    """
 
     def __init__(self, deployment: Deployment, after: str = "0-0") -> None:
         # A stopped or restarted server is asked again soon; the read itself blocks for less.

@@ -12,7 +12,7 @@ from tests.harness import Deployment
 
 @dataclass(frozen=True)
 class Recovery:
-    """Seconds from a fault to the next results that arrive at the reader, the time in which a server was down left out."""
+    """Seconds from a fault to the next results at the reader, without the time in which a server was down."""
 
     median_s: float
     p99_s: float

@@ -9,7 +9,8 @@ from tests.harness import Deployment
 class Fleet:
     """One deployment with both of its ends.
 
-    One that follows another is sent the same under other order ids, each entry under the id that the other's has got.
+    One that follows another is sent the same under other order ids, each entry under the id that the other's
+    has got.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Fleet:
     def finish(self) -> Account:
         """Read what is left, and say what became of what was sent."""
         self.reader.finish()
-        # What Redis acknowledged, and nothing else, was accepted; an answer that was lost has been asked for again.
+        # What Redis acknowledged, and nothing else, was accepted; an answer that was lost has been asked for
+        # again.
         self.deployment.accepted += self.producer.accepted
         return account(self.deployment, self.sent, self.producer.accepted, self.reader)

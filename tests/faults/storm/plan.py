@@ -56,8 +56,9 @@ def sized(kills: int) -> Size:
 class Fault:
     """What strikes, how long after the last one, and whom: a replica at this step, else any.
 
-    `first`: the one that comes to it first, at its very beginning; else one that is seen there, wherever in it that is.
-    `draw` (0 to 1) decides what else is left to chance: how long it lasts, or which connection it is.
+    `first`: the one that comes to it first, at its very beginning; else one that is seen there, wherever in
+    it that is. `draw` (0 to 1) decides what else is left to chance: how long it lasts, or which connection it
+    is.
     """
 
     kind: Kind
@@ -68,14 +69,16 @@ class Fault:
 
 
 def plan(size: Size, seed: int) -> list[Fault]:
-    """Return all faults of a storm, shuffled. Every second kill strikes at any moment, the others at each step in turn.
+    """Return all faults of a storm, shuffled.
 
-    Of the stops one in four strikes at any moment, the others where somebody wakes up to work that others have finished.
+    Every second kill strikes at any moment, the others at each step in turn. Of the stops one in four strikes
+    at any moment, the others where somebody wakes up to work that others have finished.
     """
     chance = random.Random(seed)  # noqa: S311  no secret
     kinds = [kind for kind, times in size.faults.items() for _ in range(times)]
     chance.shuffle(kinds)
-    # Who is seen somewhere may have gone on when it is struck: of two kills at a step one hits it for certain.
+    # Who is seen somewhere may have gone on when it is struck: of two kills at a step one hits it for
+    # certain.
     every_step = cycle(
         [*((step, True) for step in EVERY_STEP), *((step, step in TOO_SHORT) for step in EVERY_STEP)]
     )

@@ -1,4 +1,4 @@
-"""Places for replicas under a supervisor: what died is started again, forked from a process that has all imported."""
+"""Places for replicas under a supervisor: what died is forked again from a process that has all imported."""
 
 import os
 import signal

@@ -23,8 +23,8 @@ def own_servers(
 ) -> Iterator[tuple[list[Deployment], LocalRedis, LocalPostgres]]:
     """Start servers that may be killed, for fleets that share them. Redis syncs each write before it answers.
 
-    The schema is migrated by the version in each tree, the oldest first, as upgrades would have done. Each but the newest has
-    been at work long before.
+    The schema is migrated by the version in each tree, the oldest first, as upgrades would have done. Each
+    but the newest has been at work long before.
     """
     store = LocalRedis(folder / "redis", {"appendfsync": "always"})
     database = LocalPostgres(folder / "postgres")
@@ -50,8 +50,9 @@ def own_servers(
 def _settle_long_ago(deployment: Deployment, tree: Path, folder: Path) -> None:
     """Have the version in a tree settle a few orders, with ids as if that had been long ago.
 
-    Before Redis 7.0 nobody counts what was deleted: of rows from the first minute of a results stream, as those of a storm
-    would be, this version could not know whether the last one has published them, and would leave them to a person.
+    Before Redis 7.0 nobody counts what was deleted: of rows from the first minute of a results stream, as
+    those of a storm would be, this version could not know whether the last one has published them, and would
+    leave them to a person.
     """
     then = time.time_ns() // 1_000_000 - LONG_AGO_MS
     made = [small_order(f"long-ago-{number}") for number in range(FEW)]

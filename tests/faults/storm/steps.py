@@ -1,4 +1,4 @@
-"""Where a replica stands: a breadcrumb in a shared file, dropped by wrappers around its ports, read after its death."""
+"""Where a replica stands: a breadcrumb in a shared file, left by its ports' wrappers, read at its death."""
 
 import mmap
 import os
@@ -76,14 +76,15 @@ TOO_SHORT = {
     Step.TIDY,
     Step.RENEW,
 }
-# While somebody is to die when it renews, all keep their batches in hand here: most are settled before a lease needs it.
+# While somebody is to die when it renews, all keep their batches in hand here: most are settled before a
+# lease needs it.
 LINGERS_AT = Step.SETTLE
 _NOWHERE = 255
 _BYTES = 2
 
 
 class Crumbs:
-    """The breadcrumbs of all replicas: of each a byte for its loop and one for its renewals; then where one is to die.
+    """All replicas' breadcrumbs: of each a byte for its loop and one for renewals; then where one is to die.
 
     The one is whoever takes the ticket, a file that can be removed once.
     """
@@ -186,7 +187,8 @@ class MarkedStream(Marked):
     _busy = False
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
-        # Nothing tells from outside when a blocking read begins to bring something: the last one is the better guess.
+        # Nothing tells from outside when a blocking read begins to bring something: the last one is the
+        # better guess.
         before = Step.READ if self._busy else Step.IDLE
         found: list[Delivery] = self._call(self._inner.read, before, Step.DECODE, count, block_ms)
         self._busy = bool(found)
@@ -227,7 +229,7 @@ class MarkedExecutor(Marked):
 
 
 def watch_commits(crumbs: Crumbs, place: int) -> None:
-    """Mark the step that no port shows: between the last statement of a transaction that writes and the end of its COMMIT."""
+    """Mark the step that no port shows: from a writing transaction's last statement to its COMMIT's end."""
     execute = psycopg.Connection.execute
 
     def watched(connection: psycopg.Connection[Any], query: Any, *args: Any, **options: Any) -> Any:

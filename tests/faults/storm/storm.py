@@ -33,16 +33,18 @@ REPLICAS = 4
 LEASE_S = 1.0
 # Small, so that much of the time goes into the steps between the servers.
 BATCH = 20
-# An innocent order is charged when the one that executes it is killed: in a batch first, then among 32, from then on
-# alone, in some milliseconds each. With a kill every half a second for four replicas one or two lone executions in a
-# hundred are hit, and some three thousand orders of a storm come to be executed alone: that one of them is hit six times
-# is a chance below one in a million; three times, which the default of 5 would bury, one in a hundred. Poison is told
-# from bad luck at any limit; a higher one only makes it kill more often.
+# An innocent order is charged when the one that executes it is killed: in a batch first, then among 32, from
+# then on alone, in some milliseconds each. With a kill every half a second for four replicas one or two lone
+# executions in a hundred are hit, and some three thousand orders of a storm come to be executed alone: that
+# one of them is hit six times is a chance below one in a million; three times, which the default of 5 would
+# bury, one in a hundred. Poison is told from bad luck at any limit; a higher one only makes it kill more
+# often.
 MAX_DELIVERIES = 8
-# How far the producer is ahead of the faults, so that there is work when the next one strikes; and how much work may
-# wait before faults do, so that they are spread over all of it.
+# How far the producer is ahead of the faults, so that there is work when the next one strikes; and how much
+# work may wait before faults do, so that they are spread over all of it.
 AHEAD = 500
-# What of it is only submitted once a fault is aimed: many a step is passed by those alone who have much to do.
+# What of it is only submitted once a fault is aimed: many a step is passed by those alone who have much to
+# do.
 AHEAD_OF_AIM = 300
 MOST_WAITING = 1000
 LOOK_EVERY_S = 0.002
@@ -112,7 +114,7 @@ class Aftermath:
 
 
 class Storm:
-    """One storm over one deployment, or over several whose entries have equal ids, on one Redis and one database.
+    """One storm over a deployment, or several whose entries have equal ids, on one Redis and one database.
 
     Its replicas are those of the versions in the trees, in turn.
     """

@@ -50,7 +50,7 @@ def test_kills_land_at_every_step(left: Aftermath) -> None:
 
 
 def test_fleets_of_a_storm_have_had_the_same_entry_ids(left: Aftermath) -> None:
-    """Proves that the figures of two fleets are those of entries that nothing but their source tells apart."""
+    """Proves that the figures of two fleets are of entries that nothing but their source tells apart."""
     sent = left.size.orders // len(left.deployments)
     first, *others = (deployment.accepted[-sent:] for deployment in left.deployments)
     assert len(first) == sent
@@ -58,7 +58,10 @@ def test_fleets_of_a_storm_have_had_the_same_entry_ids(left: Aftermath) -> None:
 
 
 def test_each_fleet_and_each_version_has_its_share_of_a_storm(left: Aftermath) -> None:
-    """Proves that the figures of two versions are those of rows and marks of both: rows of the last one have no source."""
+    """Proves that the figures of two versions are those of rows and marks of both.
+
+    Rows of the last one have no source.
+    """
     shares = Counter(row.source for row in rows(left.deployments[0]))
     versions = len(left.kills_by_version)
     assert shares.keys() == {each.orders for each in left.deployments} | ({""} if versions > 1 else set())

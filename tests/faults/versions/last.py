@@ -1,4 +1,4 @@
-"""The last version, as it was committed, in a folder of its own: its commands and its replicas run from there.
+"""The last version, as it was committed, in a folder of its own: its commands and replicas run from there.
 
 Its tests are there as well: in a storm its replicas are watched and killed as they were in its own.
 """
@@ -41,7 +41,8 @@ def command(tree: Path, deployment: Deployment, *arguments: str) -> "subprocess.
     # A tree that is not on the path of the tests' own Python: the working directory goes first.
     return subprocess.run(
         [sys.executable, "-m", "worker", *arguments],
-        cwd=tree, env=deployment.process_environment(), capture_output=True, text=True, timeout=120, check=False,
+        cwd=tree, env=deployment.process_environment(), capture_output=True, text=True, timeout=120,
+        check=False,
     )  # fmt: skip
 
 

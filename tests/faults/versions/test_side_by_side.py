@@ -1,4 +1,4 @@
-"""Replicas of the last version and of this one on the same streams and database, while the schema is migrated under them."""
+"""Replicas of the last version and this one share streams and database while the schema is migrated."""
 
 from pathlib import Path
 
@@ -29,7 +29,10 @@ pytestmark = pytest.mark.timeout(300)
 def test_each_order_has_one_row_and_one_result_when_this_version_takes_over_from_the_last_under_load(
     empty_database: Deployment, last_version: Path, tmp_path: Path
 ) -> None:
-    """Proves that an upgrade takes no pause: migrated under load, both at work, some of both killed, the last one gone."""
+    """Proves that an upgrade takes no pause.
+
+    The schema is migrated under load, both versions work, some of both are killed, and the last one goes.
+    """
     deployment = empty_database
     last.migrate(last_version, deployment)
 
@@ -108,7 +111,10 @@ def test_nothing_is_published_again_when_this_version_follows_the_last_and_somet
 def test_last_version_starts_on_the_newer_schema_and_leaves_rows_as_it_always_did(
     settled_by_the_last: Deployment, last_version: Path, tmp_path: Path
 ) -> None:
-    """Proves that the tests above run two versions, and that a supervisor which migrates first does not stop the last one."""
+    """Proves that the tests above run two versions.
+
+    A supervisor that migrates first does not stop the last one, either.
+    """
     deployment = settled_by_the_last
     last.migrate(last_version, deployment)
     for order_id, tree in (("of-the-last", last_version), ("of-this", ROOT)):

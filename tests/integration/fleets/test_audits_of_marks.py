@@ -1,4 +1,4 @@
-"""What an audit makes of marks: every open question is told and can be decided, and each entry is asked for by its own mark."""
+"""An audit of marks: each open question is told and can be decided, each entry asked for by its own mark."""
 
 import signal
 from pathlib import Path
@@ -66,7 +66,7 @@ def doubtful(deployment: Deployment) -> Deployment:
 def test_question_is_told_and_decided_when_results_are_limited(
     doubtful: Deployment, arguments: list[str]
 ) -> None:
-    """Proves that `worker audit` does not call that out of range of which `worker status` says that it needs a person."""
+    """Proves that `worker audit` calls nothing out of range that `worker status` says needs a person."""
     limited = {"results_maxlen": KEPT}
 
     code, findings = audit(doubtful, **limited)
@@ -112,7 +112,7 @@ def test_question_is_decided_when_its_row_is_gone(doubtful: Deployment) -> None:
 def test_repair_publishes_what_nobody_has_looked_for_yet_when_no_result_was_trimmed(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """Proves that an audit, which has read all results, takes a question that was never put for no mystery."""
+    """Proves that an audit, which has read all results, takes a question never put for no mystery."""
     deployment.submit(numbered_orders(KEPT))
     settle(deployment)
     if not deletions_are_told(deployment):
@@ -132,7 +132,7 @@ def test_repair_publishes_what_nobody_has_looked_for_yet_when_no_result_was_trim
 def test_repair_publishes_the_result_of_a_row_whose_entry_was_buried_as_a_conflict(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """Proves that the letter of a conflict is asked for by its own mark: that of the entry is the result's."""
+    """Proves that a conflict's letter is asked for by its own mark: that of the entry is the result's."""
     renamed: dict[str, Any] = {"order_id_field": "client_id"}
     deployment.submit([{**small_order("o1"), "client_id": "c1"}])
     die_before_publishing(deployment, tmp_path)
@@ -198,7 +198,7 @@ def test_source_is_settled_when_another_one_is_called_like_a_key_of_it(
 
 
 def test_rows_of_before_are_told_when_their_entries_and_results_are_gone(deployment: Deployment) -> None:
-    """Proves that rows which say no source are not passed over in silence where nothing else says whose they are."""
+    """Proves that rows of no source are not passed over silently where nothing else says whose they are."""
     ids = deployment.submit(numbered_orders(KEPT))
     settle(deployment)
     as_the_version_before_left_it(deployment)

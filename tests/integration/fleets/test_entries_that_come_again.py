@@ -1,4 +1,4 @@
-"""Entry ids, groups and marks that come again: one order, one result, and no order that another one's row swallows."""
+"""Entry ids, groups and marks that come again: one order, one result, and no row swallows another's order."""
 
 import time
 from typing import Any
@@ -37,7 +37,7 @@ def has_looked_around(deployment: Deployment, made: Replica) -> bool:
 def test_order_is_a_conflict_that_names_both_when_its_entry_id_was_another_ones(
     deployment: Deployment, quantity: str
 ) -> None:
-    """Proves case 1: the row of an entry answers for its own order alone, and the other one is not lost in silence."""
+    """Proves case 1: the row of an entry answers for its own order alone; the other is not silently lost."""
     deployment.submit([small_order("a1")], under=["1-0"])
     with running(deployment):
         eventually(deployment.all_settled)
@@ -175,7 +175,7 @@ def test_nothing_is_published_again_when_the_marks_are_deleted_with_the_group(
 
 
 def test_results_go_out_again_when_they_were_deleted_with_the_marks(deployment: Deployment) -> None:
-    """Proves that results which are gone as a whole, like the marks, were lost: each of the rows is published."""
+    """Proves that results gone as a whole, like the marks, were lost: each of the rows is published."""
     settle_few(deployment)
     deployment.redis.delete(deployment.results)
     delete_marks(deployment)
@@ -193,7 +193,7 @@ def test_results_go_out_again_when_they_were_deleted_with_the_marks(deployment: 
 def test_nothing_is_published_again_when_others_wrote_what_names_no_entry(
     deployment: Deployment, entry_id: bytes
 ) -> None:
-    """Proves that what anybody may write beside results and letters does not keep the marks from being made anew."""
+    """Proves that what anybody writes beside results and letters does not keep marks from being made anew."""
     settle_few(deployment)
     for stream in (deployment.results, deployment.dead_letters):
         deployment.redis.xadd(stream, {"entry_id": entry_id, "order_id": b"order-1\0"})

@@ -1,4 +1,4 @@
-"""The marks that the version before has made, by group: they count one by one, and prove nothing of what they don't hold."""
+"""Marks of the version before, by group: they count one by one, and prove nothing of what they don't hold."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def look_around(deployment: Deployment) -> None:
 def test_nothing_is_published_again_when_the_marks_of_before_are_deleted_after_the_new_version_began(
     left: Deployment,
 ) -> None:
-    """Proves that what stands in the old key alone is lost with it, and asked of the results: it is no proof any more."""
+    """Proves that what only the old key held is lost with it, and asked of the results: it proves nothing."""
     left.submit([small_order("new")])
     look_around(left)
     know_marks_for_longer(left)
@@ -53,7 +53,7 @@ def test_nothing_is_published_again_when_the_marks_of_before_are_deleted_after_t
 
 
 def know_marks_for_longer(deployment: Deployment) -> None:
-    """Have it been an hour since marks began to be complete, and replicas of the last version at work for all of it."""
+    """Have marks begun to be complete an hour ago, with replicas of the last version at work ever since."""
     facts: Any = deployment.redis.zrangebyscore(deployment.marks, "inf", "inf")
     for fact in facts:
         name, _, since = fact.decode().partition("=")
@@ -86,7 +86,7 @@ def test_nothing_is_published_again_when_the_version_before_has_made_its_marks_a
 def test_each_group_publishes_its_own_results_when_the_marks_of_another_group_are_there(
     deployment: Deployment, member: str
 ) -> None:
-    """Proves that a group of the same orders which publishes elsewhere, from another database, settles nothing for ours.
+    """Proves that a group of the same orders, with results and database elsewhere, settles nothing for ours.
 
     Nor does it keep a replica from starting that its key holds anything at all.
     """
@@ -105,7 +105,7 @@ def test_each_group_publishes_its_own_results_when_the_marks_of_another_group_ar
 def test_nothing_is_published_again_when_the_group_is_renamed_in_the_step_of_the_upgrade(
     left: Deployment, kept: int
 ) -> None:
-    """Proves that the results which are there answer for marks that no replica looks at, and a person for the others."""
+    """Proves that existing results answer for marks that no replica looks at, and a person for the others."""
     executed = {order_id: row.executed_at for order_id, row in left.rows().items()}
     left.redis.xtrim(left.results, maxlen=kept, approximate=False)
     old_group, left.group = left.group, "execution-v2"

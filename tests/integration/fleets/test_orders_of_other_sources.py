@@ -1,4 +1,4 @@
-"""An order that another source has: a duplicate only where its result is known to stand on our own results stream."""
+"""An order of another source: a duplicate only where its result is known to stand on our results stream."""
 
 import pytest
 import redis
@@ -78,7 +78,7 @@ def test_order_is_a_conflict_when_its_source_published_it_elsewhere_before_or_af
 def test_audit_misses_the_letter_of_an_order_whose_source_publishes_elsewhere(
     fleets: tuple[Deployment, Deployment],
 ) -> None:
-    """Proves that it is no duplicate for an audit either: acked without a result here, it needs its letter."""
+    """Proves that it is no duplicate to an audit either: acked without a result here, it needs its letter."""
     for fleet in fleets:
         fleet.submit([small_order("o1")])
         with running(fleet):

@@ -1,4 +1,4 @@
-"""What pages and commands of two fleets on one database show: each its own orders, also where entry ids are the same."""
+"""What pages and commands of two fleets on one database show: each its own orders, even at equal ids."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ OUTCOMES = ({"FILLED": 2}, {"REJECTED": 1})
 
 @pytest.fixture
 def worked(fleets: Fleets) -> Fleets:
-    """The first fleet has filled two orders; the second has rejected one, whose entry has the id of the first's first."""
+    """The first fleet filled two orders; the second rejected one, under the entry id of the first's first."""
     ids: list[str] = []
     for fleet, orders in zip(fleets, ORDERS, strict=True):
         ids = fleet.submit((small_order(*each) for each in orders.items()), under=ids or ["*", "*"])
@@ -50,7 +50,7 @@ def test_page_of_orders_shows_those_of_its_own_fleet(worked: Fleets) -> None:
 def test_entry_is_shown_with_the_order_of_its_own_fleet_when_another_has_one_of_its_id(
     worked: Fleets,
 ) -> None:
-    """Proves that whoever looks an entry up is told of the order that came with it, and of that one's fate."""
+    """Proves that whoever looks an entry up is told of the order that came with it, and of its fate."""
     entry_id = worked[0].accepted[0]
     assert entry_id == worked[1].accepted[0]
 
@@ -65,7 +65,7 @@ def test_entry_is_shown_with_the_order_of_its_own_fleet_when_another_has_one_of_
 
 
 def test_order_of_another_fleet_is_shown_as_that_of_another_source(worked: Fleets) -> None:
-    """Proves that an order id, which a database has once, leads to its row from wherever one asks, and whose that is."""
+    """Proves that an order id, which a database has once, leads from anywhere to its row, and whose it is."""
     first, second = worked
 
     found = life(second, "a2"), life(first, "b1")

@@ -1,4 +1,4 @@
-"""Rows of which nobody can tell whose they are: nothing is published by itself, a person is told and decides."""
+"""Rows of which nobody can tell whose they are: none is published by itself, a person is told and decides."""
 
 import pytest
 from sqlalchemy import text
@@ -51,7 +51,10 @@ def test_repair_publishes_nothing_while_two_servers_are_worked_on_as_one_source(
 def test_repair_by_hand_is_refused_while_two_servers_were_worked_on_as_one_source(
     deployment: Deployment, elsewhere: Deployment
 ) -> None:
-    """Proves that an audit says so first, that its repair changes nothing, and that it works once that was a minute ago."""
+    """Proves that an audit says so first, and that its repair changes nothing.
+
+    It works once that was a minute ago.
+    """
     for fleet, order_id in ((deployment, "a1"), (elsewhere, "b1")):
         fleet.submit([small_order(order_id)])
         with running(fleet, repair_window_s=0):
@@ -69,7 +72,10 @@ def test_repair_by_hand_is_refused_while_two_servers_were_worked_on_as_one_sourc
 def test_new_fleet_publishes_nothing_of_a_fleet_of_the_version_before(
     fleets: tuple[Deployment, Deployment],
 ) -> None:
-    """Proves that who is in no book may still be there: rows without a source are nobody's until a person says so."""
+    """Proves that who is in no book may still be there.
+
+    Rows without a source are nobody's until a person says so.
+    """
     first, second = fleets
     settle_few(first)
     as_the_version_before_left_it(first)

@@ -1,4 +1,4 @@
-"""Rows that the version before has left have no source: they answer for their entries, and for nobody else's."""
+"""Rows that the version before left have no source: they answer for their entries, and for nobody else's."""
 
 import pytest
 from sqlalchemy import text
@@ -74,7 +74,7 @@ def test_marks_of_before_are_set_as_well(left: Deployment) -> None:
 def test_order_is_executed_on_its_own_when_a_row_without_a_source_has_its_entry_id(
     fleets: tuple[Deployment, Deployment],
 ) -> None:
-    """Proves that a row of another fleet, from before there were sources, is not taken for the entry's own."""
+    """Proves that another fleet's row, from before there were sources, is not taken for the entry's own."""
     first, second = fleets
     ids = first.submit([small_order("a1")])
     with running(first):
@@ -102,7 +102,7 @@ def test_order_is_executed_on_its_own_when_a_row_without_a_source_has_its_entry_
 def test_row_that_was_given_up_says_why_when_its_letter_has_to_be_buried_again(
     deployment: Deployment, column: str | None, message: str, reason: bytes, error: bytes
 ) -> None:
-    """Proves that a reason is read from rows of the version before, which have no column for it, and from none else."""
+    """Proves that a reason is read from the version before's rows alone, which have no column for it."""
     deployment.submit([small_order("o1")])
     take_and_vanish(deployment, 1, deliveries=5)
     with running(deployment):

@@ -1,4 +1,4 @@
-"""A stream whose source is another than it was: nothing is executed a second time, and nothing silently acked."""
+"""A stream whose source has changed: nothing is executed a second time, and nothing silently acked."""
 
 import signal
 from pathlib import Path
@@ -34,7 +34,7 @@ def commit_and_die(deployment: Deployment, tmp_path: Path, **overrides: str) -> 
 def test_replica_refuses_a_stream_that_was_moved_without_its_token_when_its_source_is_not_set(
     deployment: Deployment, tmp_path: Path, order: dict[str, str]
 ) -> None:
-    """Proves that what another source has executed tells what the stream was; with its source set it goes on."""
+    """Proves that what another source executed tells what the stream was; with its source set it goes on."""
     deployment.submit([order])
     commit_and_die(deployment, tmp_path, source="here")
     deployment.redis.delete(f"{deployment.orders}:token")
@@ -132,7 +132,7 @@ def test_order_without_an_id_is_not_executed_again_when_the_source_is_set_after_
 def test_row_without_a_source_does_not_answer_for_an_entry_that_names_no_order_when_there_are_other_sources(
     fleets: tuple[Deployment, Deployment], what: str
 ) -> None:
-    """Proves that a row of another fleet's is not published for an entry of which nobody knows what it was."""
+    """Proves that another fleet's row is not published for an entry of which nobody knows what it was."""
     first, second = fleets
     (entry_id,) = first.submit([small_order("a1")])
     with running(first):
@@ -158,7 +158,7 @@ def test_row_without_a_source_does_not_answer_for_an_entry_that_names_no_order_w
 def test_audit_names_an_undecodable_entry_without_a_letter_when_a_row_without_a_source_has_its_id(
     fleets: tuple[Deployment, Deployment],
 ) -> None:
-    """Proves the same of audits: acked without a row or a letter, though somebody has a row of that entry id."""
+    """Proves the same of audits: acked without row or letter, though somebody has a row of that entry id."""
     first, second = fleets
     (entry_id,) = first.submit([small_order("a1")])
     with running(first):

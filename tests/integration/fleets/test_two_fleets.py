@@ -1,4 +1,4 @@
-"""Two fleets, each with streams of its own, that record in one database: neither answers or publishes for the other."""
+"""Two fleets with their own streams record in one database: neither answers or publishes for the other."""
 
 import pytest
 from sqlalchemy import text
@@ -161,7 +161,7 @@ def test_repair_publishes_nothing_of_another_fleet_when_it_starts_second(fleets:
 
 
 def test_repair_by_hand_gives_out_nothing_of_another_fleet(fleets: Fleets) -> None:
-    """Proves that a person who publishes one fleet's results again leaves the other's alone, and gets all of its own."""
+    """Proves that who publishes one fleet's results again leaves the other's alone, and gets all its own."""
     first, second = fleets
     ids = first.submit(numbered_orders(20))
     second.submit([small_order(f"b{i}") for i in range(20)], under=ids)

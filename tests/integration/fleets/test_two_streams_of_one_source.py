@@ -1,4 +1,7 @@
-"""Two orders streams on one database under one WORKER_SOURCE: replicas say so, and `worker status` asks for a person."""
+"""Two orders streams on one database under one WORKER_SOURCE.
+
+Replicas say so, and `worker status` asks for a person.
+"""
 
 import json
 
@@ -31,7 +34,10 @@ def replicas_register_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_streams_under_one_source_are_told_in_the_log_and_by_status(mixed_up: Two) -> None:
-    """Proves that mixed up fleets are noticed while nothing of theirs has met yet, on both sides, with what to set."""
+    """Proves that mixed up fleets are noticed before anything of theirs meets.
+
+    Both sides notice it and say what to set.
+    """
     with capture_logs() as logged, running(mixed_up[0], source="mine"), running(mixed_up[1], source="mine"):
         eventually(lambda: [each["event"] for each in logged].count(SHARED) == 2)
         shown, listed = (

@@ -1,4 +1,4 @@
-"""Marks and a part of the results are gone: whether the rest was ever published nobody can know, and a person is told."""
+"""Marks and some results are gone: nobody can know whether the rest was published, and a person is told."""
 
 import signal
 from pathlib import Path
@@ -47,7 +47,7 @@ def settled(deployment: Deployment) -> Deployment:
 
 @pytest.fixture
 def doubtful(settled: Deployment) -> Deployment:
-    """Twenty orders were settled; then the results of all but the last five were trimmed, and all marks deleted."""
+    """Twenty orders were settled; then all results but the last five were trimmed, and all marks deleted."""
     settled.redis.xtrim(settled.results, maxlen=KEPT, approximate=False)
     delete_marks(settled, and_the_group=True)
     return settled
@@ -74,7 +74,7 @@ def die_before_publishing(deployment: Deployment, tmp_path: Path) -> None:
 
 
 def assert_is_published_once_or_told(deployment: Deployment, before: list[str], order_id: str) -> None:
-    """Assert that a result goes out, at once where the server says that none was deleted, else when a person decides."""
+    """Assert that a result goes out: at once if the server says none was deleted, else at a person's word."""
     look_around(deployment, told=0 if deletions_are_told(deployment) else 1)
     if not deletions_are_told(deployment):
         assert result_ids(deployment) == before
@@ -116,7 +116,7 @@ def test_result_that_nobody_has_published_goes_out_when_another_fleet_published_
 def test_order_whose_result_was_deleted_by_hand_is_told_when_the_marks_were_deleted(
     settled: Deployment,
 ) -> None:
-    """Proves the same of a result that is missing between others, where the server says that any was deleted."""
+    """Proves the same of a result missing between others, where the server says that any was deleted."""
     if not deletions_are_told(settled):
         skip(Reason.COUNTS_NOTHING_ADDED)
     deleted, _ = settled.entries(settled.results)[7]
@@ -141,7 +141,7 @@ def test_new_orders_are_settled_while_a_person_is_asked_about_old_ones(doubtful:
 
 
 def test_question_is_asked_once_when_several_replicas_and_starts_come_to_it(doubtful: Deployment) -> None:
-    """Proves that the answer stands for the fleet: starting again neither publishes nor forgets what is open."""
+    """Proves that the answer stands for the fleet: a restart neither publishes nor forgets what is open."""
     with running(doubtful), running(doubtful):
         eventually(lambda: not_to_be_known(doubtful) == SETTLED - KEPT)
     look_around(doubtful, told=SETTLED - KEPT)
@@ -166,7 +166,7 @@ def test_nothing_is_published_and_nobody_is_asked_any_more_when_a_person_repairs
 
 
 def test_each_result_goes_out_again_once_when_a_person_publishes_again(doubtful: Deployment) -> None:
-    """Proves that `worker audit --repair --republish` gives out what is missing, and that this is the end of it."""
+    """Proves that `worker audit --repair --republish` gives out what is missing, and that ends it."""
     look_around(doubtful, told=SETTLED - KEPT)
 
     for _ in range(2):

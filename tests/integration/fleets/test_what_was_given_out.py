@@ -1,4 +1,4 @@
-"""Reading what was given out marks what is ours, and no more: other fleets publish and bury on the same streams."""
+"""Reading what was given out marks ours and no more: other fleets publish and bury on the same streams."""
 
 import signal
 from pathlib import Path
@@ -28,7 +28,7 @@ def settle(deployment: Deployment, **overrides: Any) -> None:
 
 
 def look_around(deployment: Deployment, **overrides: Any) -> None:
-    """Have a replica come to the end of its repair and of its questions; what nobody can know is published."""
+    """Have a replica end its repair and its questions; what nobody can know is published."""
     with running(deployment, **overrides) as made:
         eventually(deployment.all_settled)
         eventually(lambda: has_repaired(deployment, made.names.consumer))
@@ -72,7 +72,7 @@ def test_orders_have_their_results_when_rows_of_before_of_another_fleet_have_the
 def test_order_has_its_result_when_another_fleet_buried_an_entry_of_its_id_on_the_same_dead_letters(
     fleets: tuple[Deployment, Deployment], tmp_path: Path
 ) -> None:
-    """Proves that a dead letter marks the entry of its own source alone: fleets share `orders:dead` where none is set."""
+    """Proves that a dead letter marks its own source's entry alone: fleets share `orders:dead` by default."""
     first, second = fleets
     second.dead_letters = first.dead_letters
     ids = first.submit([small_order("a1")])
@@ -92,7 +92,7 @@ def test_order_has_its_result_when_another_fleet_buried_an_entry_of_its_id_on_th
 def test_order_has_its_result_when_its_entry_was_buried_as_a_conflict_and_the_marks_were_deleted(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    """Proves that the letter of a conflict over an entry id marks itself, and not the entry that owns the row."""
+    """Proves that the letter of a conflict over an entry id marks itself, not the entry that owns the row."""
     renamed = {"order_id_field": "client_id"}
     deployment.submit([small_order("z")])
     settle(deployment)

@@ -1,4 +1,4 @@
-"""What an entry may be, each limit to its last byte: all of them at once, so that none is taken for another."""
+"""What an entry may be, each limit to its last byte; all at once, so that none is taken for another."""
 
 import json
 import time

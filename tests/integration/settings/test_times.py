@@ -136,7 +136,8 @@ def test_replica_gives_back_at_its_start_what_was_committed_within_the_time_that
         for order_id, minutes in (("order-0", 120), ("order-1", 30)):
             connection.execute(
                 text(
-                    "UPDATE orders SET recorded_at = now() - make_interval(mins => :minutes) WHERE order_id = :id"
+                    "UPDATE orders SET recorded_at = now() - make_interval(mins => :minutes)"
+                    " WHERE order_id = :id"
                 ),
                 {"minutes": minutes, "id": order_id},
             )
