@@ -102,8 +102,7 @@ class Database:
         }
         self._engine = create_engine(
             address(self._endpoint.url()),
-            # The driver is to begin nothing by itself: it would take a round trip of its own for each
-            # transaction.
+            # The driver is to begin nothing by itself: that takes a round trip for each transaction.
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=0,
