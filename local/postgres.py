@@ -134,7 +134,10 @@ class LocalPostgres(LocalServer):
 
 
 def find_postgres() -> tuple[Path, str]:
-    """Return the folder of the programs and their version: LOCAL_POSTGRES, else packaged ones, else the machine's newest."""
+    """Return the folder of the programs and their version.
+
+    LOCAL_POSTGRES names the folder; else packaged programs are taken, else the machine's newest.
+    """
     forced = os.environ.get(FORCED)
     for folder in [Path(forced).absolute()] if forced else _folders():
         version = postgres_version(folder)

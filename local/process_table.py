@@ -11,7 +11,7 @@ INERT = "TtZ"
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
-    """One process: who started it, and whether it does nothing, being stopped (SIGSTOP) or dead and unburied."""
+    """One process: who started it, and whether it is inert: stopped (SIGSTOP), or dead and unburied."""
 
     parent: int
     inert: bool

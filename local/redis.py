@@ -35,12 +35,15 @@ daemonize no
 
 
 class LocalRedis(LocalServer):
-    """Redis, or Valkey in its place, with an append-only file (everysec): from PATH or else from a package."""
+    """Redis, or Valkey in its place, with an append-only file (everysec): from PATH or else a package."""
 
     name: ClassVar[str] = "Redis"
 
     def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
-        """Take the directory, find the program, and set what is to be otherwise; LocalServerMissing says what to install."""
+        """Take the directory, find the program, and set what is to be otherwise.
+
+        Raises LocalServerMissing, which says what to install.
+        """
         super().__init__(directory)
         self._program, self._version = find_redis()
         self._settings = settings or {}
@@ -76,7 +79,7 @@ class LocalRedis(LocalServer):
 
 
 def find_redis() -> tuple[str, str]:
-    """Return the program's path and version: what LOCAL_REDIS names, else what is on PATH, else a packaged one."""
+    """Return the program's path and version: as LOCAL_REDIS names it, else from PATH, else from a package."""
     forced = os.environ.get(FORCED)
     for program in _named(forced) if forced else _programs():
         version = redis_version(program)

@@ -106,7 +106,7 @@ def _worker(environ: Mapping[str, str], *arguments: str) -> None:
 
 
 def _results(environ: Mapping[str, str]) -> int:
-    """Return the length of the results stream; /status says it too late, when replicas are at work already."""
+    """Return the length of the results stream; /status says it too late, once replicas are at work."""
     url = environ.get("REDIS_URL") or Path(environ["REDIS_URL_FILE"]).read_text().strip()
     try:
         with Redis.from_url(url) as redis:

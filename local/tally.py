@@ -98,8 +98,8 @@ class Tally:
         faults = []
         if once != total.settled:
             faults.append(
-                f"Received {once}, but filled {total.filled} + rejected {total.rejected} + error {total.error}"
-                f" + duplicate {total.duplicate} + dead {total.dead} = {total.settled}."
+                f"Received {once}, but filled {total.filled} + rejected {total.rejected}"
+                f" + error {total.error} + duplicate {total.duplicate} + dead {total.dead} = {total.settled}."
             )
         if total.settled < self.submitted:
             faults.append(
