@@ -2,10 +2,9 @@
 -- but for one of which marks were dropped: that is settled by whom it is pending for, and by nobody else.
 -- KEYS: orders, results, dead letters, settled marks, trimmed entries, marks of the version before, unknown
 -- ARGV: group, consumer, channel (may be empty), since when the rows stand that were written just now, what
--- the caller knows as
---   `made` (may be empty), packed list of {entry id, action, fields, copy, since when its row stands (-1: it
---   was looked
---   for, and never given out; none: it was written just now), mark (empty: its entry id)}
+-- the caller knows as `made` (may be empty), packed list of {entry id, action, fields, copy, since when its
+-- row stands (-1: it was looked for, and never given out; none: it was written just now), mark (empty: its
+-- entry id)}
 -- Returns {published, buried, ids in doubt, ids left to others, made, newly unknown, copies that could not be
 -- published, why}. Repeatable: the mark makes it one result ever. Actions: publish, bury, ack; unknown: ack,
 -- and note that nobody can know whether it was published. An entry is in doubt where it has no mark and marks
