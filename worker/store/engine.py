@@ -105,8 +105,7 @@ class Database:
         }
         self._engine = create_engine(
             address(self._endpoint.url()),
-            # The driver is to begin nothing by itself: it would take a round trip of its own for each
-            # transaction.
+            # The driver is to begin nothing by itself: that would be a round trip more per transaction.
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=0,
