@@ -79,7 +79,10 @@ def read_execution(body: bytes, order_id: str) -> Execution:
 
 
 def read_reason(body: bytes, status: int) -> str:
-    """Return why an order was refused. Raises MalformedAnswer where no reason is given: then it may be no refusal."""
+    """Return why an order was refused.
+
+    Raises MalformedAnswer where no reason is given: then the answer may be no refusal.
+    """
     try:
         return msgspec.json.decode(body, type=_Refusal).reason
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

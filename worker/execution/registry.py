@@ -17,7 +17,7 @@ def load(
     venue: Endpoint | None,
     execute_timeout_s: float,
 ) -> Executor:
-    """Return the executor called `paper` or `venue`, or make one of `package.module:Name`, called without arguments.
+    """Return the executor `paper` or `venue`, or one made by calling `package.module:Name` without arguments.
 
     Raises ConfigurationError where there is none, or where it neither declares `pure = True` nor offers
     `find`: an order may have been sent before a crash, and somebody must be able to tell.

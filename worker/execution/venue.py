@@ -1,4 +1,4 @@
-"""Executes at a trading venue over HTTP: sends an order once, and finds out what became of it where that is unclear.
+"""Executes at a trading venue over HTTP: sends an order once, and asks what became of it if that is unclear.
 
 The venue's side of the contract is in docs/write-an-executor.md.
 """
@@ -74,7 +74,10 @@ class VenueExecutor:
         )
 
     def execute(self, order: Order) -> Execution:
-        """Send an order. Raises VenueUnavailable where the venue did not take it, OutcomeUnknown where that is unclear."""
+        """Send an order to the venue.
+
+        Raises VenueUnavailable where the venue did not take it, OutcomeUnknown where that is unclear.
+        """
         began = time.monotonic()
         try:
             answer = self._request(

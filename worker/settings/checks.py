@@ -13,7 +13,7 @@ _VENUE_SCHEMES = ("http://", "https://")
 
 
 class Secret:
-    """A text that stays out of whatever shows it by mistake, and that may be read again where it was found."""
+    """A text that stays out of what shows it by mistake, and that may be read again where it was found."""
 
     __slots__ = ("_again", "_text")
 

@@ -116,8 +116,8 @@ def _value(field: FieldInfo, text: str) -> object:
     if _is_service_link(name, text):
         service = name.removesuffix(_PORT).lower().replace("_", "-")
         raise ConfigurationError(
-            f"{name}: {_shortened(repr(text))} is the address of a service {service} that Kubernetes has put there;"
-            f" set enableServiceLinks: false in the pod's spec, or {name} itself"
+            f"{name}: {_shortened(repr(text))} is the address of a service {service} that Kubernetes has put"
+            f" there; set enableServiceLinks: false in the pod's spec, or {name} itself"
         )
     try:
         value = convert(text, field.type, strict=False, dec_hook=_secret)
@@ -158,7 +158,8 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
     ):
         if settings.lease_ms <= seconds * 1000:
             faults.append(
-                f"WORKER_LEASE_MS: must be longer than WORKER_{name} ({settings.lease_ms} ms against {seconds:g} s)"
+                f"WORKER_LEASE_MS: must be longer than WORKER_{name}"
+                f" ({settings.lease_ms} ms against {seconds:g} s)"
             )
     if settings.batch_bytes < settings.max_entry_bytes:
         faults.append(
@@ -168,7 +169,8 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
     default_is_bad = not is_source(source_of(settings.orders_stream))
     if settings.source is None and "source" not in bad and default_is_bad:
         faults.append(
-            f"WORKER_SOURCE: is not set, and WORKER_ORDERS_STREAM has not 1 to {LONGEST_SOURCE} of its characters"
+            "WORKER_SOURCE: is not set, and WORKER_ORDERS_STREAM has not"
+            f" 1 to {LONGEST_SOURCE} of its characters"
         )
     if settings.executor == "venue" and settings.venue_url is None and "venue_url" not in bad:
         faults.append("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")

@@ -36,7 +36,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             extra={"check": checks.source},
-            description="Whose rows and marks these are, if not the name of the orders stream; stays what it is for its stream",
+            description=(
+                "Whose rows and marks these are, if not the name of the orders stream;"
+                " stays what it is for its stream"
+            ),
         ),
     ] = None
     results_channel: Annotated[
@@ -97,7 +100,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=31_536_000,
-            description="Older orders, by timestamp or entry id, and those dated more than 60 s ahead, are rejected, s (0: none is)",
+            description=(
+                "Older orders, by timestamp or entry id, and those dated more than 60 s ahead,"
+                " are rejected, s (0: none is)"
+            ),
         ),
     ] = 0
     orders_keep_s: Annotated[
@@ -122,7 +128,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     allow_volatile: Annotated[
         bool,
         Meta(
-            description="Take it as meant that a server may lose what it has acknowledged (appendonly no, fsync off, …)"
+            description=(
+                "Take it as meant that a server may lose what it has acknowledged"
+                " (appendonly no, fsync off, …)"
+            )
         ),
     ] = False
     repair_window_s: Annotated[
@@ -130,7 +139,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=31_536_000,
-            description="At start, and after a server was away, what is so recent is compared: what Redis lost is given back, rows that PostgreSQL lost are told, s (0: nothing)",
+            description=(
+                "At start, and after a server was away, what is so recent is compared:"
+                " what Redis lost is given back, rows that PostgreSQL lost are told, s (0: nothing)"
+            ),
         ),
     ] = 900
     idle_check_s: Annotated[
@@ -138,7 +150,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=86_400,
-            description="Pause between two questions to PostgreSQL of a replica that has nothing to do, s (0: it asks none)",
+            description=(
+                "Pause between two questions to PostgreSQL of a replica that has nothing to do, s"
+                " (0: it asks none)"
+            ),
         ),
     ] = 10
     executor: Annotated[str, Meta(min_length=1, description="paper, venue, or package.module:Name")] = "paper"

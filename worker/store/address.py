@@ -45,7 +45,10 @@ def _is_of_libpq(url: str) -> bool:
 
 
 def _of_libpq(url: str) -> URL:
-    """Read a URL as https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS has it."""
+    """Read a URL as libpq does.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS says how it does.
+    """
     given = {name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
     # The last is a word of JDBC, which libpq takes in a URL alone.
     require_known(given - {"ssl"}, url)

@@ -44,7 +44,7 @@ class StoreEvidence:
             return int(connection.scalar(_EXPECTED_ROWS) or 0)
 
     def pages(self, *, from_entry: str, recorded_until: datetime) -> Iterator[list[OrderRecord]]:
-        """Yield the rows recorded up to a time whose entry ids are not before one, in the order of their spelling."""
+        """Yield the rows recorded up to a time, from one entry id on, in the order of the ids' spelling."""
         query = (
             select(orders.c.entry_id)
             .where(orders.c.recorded_at <= recorded_until, self._ours)
@@ -83,7 +83,7 @@ class StoreEvidence:
             return {row.entry_id: row.order_id for row in connection.execute(query)}
 
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
-        """Return the fingerprints of those of the orders that have a row whose result stands where ours do."""
+        """Return the fingerprints of those orders that have a row whose result stands where ours do."""
         columns = (orders.c.order_id, orders.c.fingerprint, orders.c.source, orders.c.recorded_at)
         with self._database.transaction() as connection:
             found = connection.execute(select(*columns).where(orders.c.order_id.in_(order_ids))).all()
@@ -123,7 +123,7 @@ class StoreEvidence:
         return self._rows.find(entry_ids) if entry_ids else {}
 
     def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
-        """Return the first rows with an outcome that were recorded after one and up to a time, the oldest first."""
+        """Return the first rows with an outcome recorded after one and up to a time, the oldest first."""
         query = (
             select(orders.c.recorded_at, orders.c.entry_id)
             .where(tuple_(orders.c.recorded_at, orders.c.entry_id) > (after.recorded_at, after.entry_id))

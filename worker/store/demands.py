@@ -9,8 +9,14 @@ from worker.domain.errors import ConfigurationError, Outage
 from worker.store.engine import Database
 from worker.store.refusals import is_of_options
 
-_STANDBY = "DATABASE_URL: leads to a standby, which takes no rows; name the primary, or all of them with target_session_attrs=read-write"
-_STATEMENT_POOLING = "DATABASE_URL: leads to PgBouncer in statement pooling mode, which has no transactions; set its pool_mode to transaction or session"
+_STANDBY = (
+    "DATABASE_URL: leads to a standby, which takes no rows; name the primary,"
+    " or all of them with target_session_attrs=read-write"
+)
+_STATEMENT_POOLING = (
+    "DATABASE_URL: leads to PgBouncer in statement pooling mode, which has no transactions;"
+    " set its pool_mode to transaction or session"
+)
 
 
 @contextmanager
@@ -33,7 +39,10 @@ def require_postgresql(database: Database) -> None:
 
 
 def require_fit(database: Database) -> None:
-    """Return when it answers and takes rows. Raises Outage, and ConfigurationError where no waiting ends that."""
+    """Return when the server answers and takes rows.
+
+    Raises Outage, and ConfigurationError where no waiting ends that.
+    """
     with demands(), database.transaction() as connection:
         is_standby = connection.scalar(select(func.pg_is_in_recovery()))
     if is_standby:

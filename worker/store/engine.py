@@ -42,7 +42,8 @@ _SETTINGS = (
 # the session's zone.
 _MEANING = (
     "SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL timezone = 'UTC';"
-    " SET LOCAL bytea_output = 'hex'; SET LOCAL standard_conforming_strings = on; SET LOCAL extra_float_digits = 1"
+    " SET LOCAL bytea_output = 'hex'; SET LOCAL standard_conforming_strings = on;"
+    " SET LOCAL extra_float_digits = 1"
 )
 _SETTINGS_FROM_17_ON = f"{_SETTINGS}; SET LOCAL transaction_timeout = {{limit_ms}}"
 _WITH_TRANSACTION_TIMEOUT = 170_000
@@ -54,7 +55,8 @@ LOCK_WAIT_MS = 200
 # are not for it.
 _MIGRATION_SETTINGS = (
     "SET LOCAL lock_timeout = {lock_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms};"
-    " SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3;"
+    " SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 10;"
+    " SET LOCAL tcp_keepalives_count = 3;"
     " SELECT set_config(name, '0', true) FROM pg_settings"
     " WHERE name IN ('statement_timeout', 'transaction_timeout')"
 )
@@ -68,7 +70,8 @@ _SHOWN = 64
 _STALLED_COPIES = text(
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
     " AND usename = session_user AND state = 'active' AND wait_event = 'ClientRead'"
-    " AND left(query, :shown) = ANY(:beginnings) AND query_start < clock_timestamp() - make_interval(secs => :limit_s)"
+    " AND left(query, :shown) = ANY(:beginnings)"
+    " AND query_start < clock_timestamp() - make_interval(secs => :limit_s)"
 )
 
 
@@ -191,7 +194,7 @@ class Database:
             pass
 
     def require_writes(self) -> None:
-        """Return when PostgreSQL takes writes; raises Outage otherwise, as where this was the primary once."""
+        """Return if PostgreSQL takes writes; raises Outage otherwise, as where this was the primary once."""
         with self.transaction() as connection:
             if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
                 raise Outage("postgresql", f"{_READ_ONLY}: its sessions are read-only")
@@ -235,7 +238,7 @@ def copy(connection: Connection, statement: str, lines: bytes) -> int:
         raise RowRefused(reason_of(error)) from error
 
 
-def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:  # noqa: ANN401  the driver's
+def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:  # noqa: ANN401  psycopg's
     # Within SQLAlchemy, and so within its way to tell errors apart, to notice lost connections, to show
     # statements.
     if not statement.startswith("COPY "):

@@ -1,4 +1,7 @@
-"""What SQLAlchemy raises, told apart by what the worker does about it: by code, whatever language the server speaks."""
+"""What SQLAlchemy raises, told apart by what the worker does about it.
+
+The code tells it, whatever language the server speaks.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +27,10 @@ def is_of_the_rows(error: SQLAlchemyError) -> bool:
 
 
 def is_of_nobody_knows_what(error: SQLAlchemyError) -> bool:
-    """Whether the server answers, and neither is it away nor a row said to be at fault: a trigger raises, a page is corrupt."""
+    """Whether the server answers, and neither is it away nor a row said to be at fault.
+
+    So it is where a trigger raises, or a page is corrupt.
+    """
     state = code(error)
     return state is not None and not is_of_the_rows(error) and not state.startswith(_OF_THE_SERVER)
 
@@ -47,7 +53,10 @@ def constraint_of(error: SQLAlchemyError) -> str | None:
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """Translate whatever SQLAlchemy raises: RowRefused where the data is at fault, Refused where anything may be, else Outage."""
+    """Translate whatever SQLAlchemy raises.
+
+    That is RowRefused where the data is at fault, Refused where anything may be, else Outage.
+    """
     try:
         yield
     except SQLAlchemyError as error:

@@ -1,4 +1,7 @@
-"""Whether what is written is stored as it was written: others may have given our tables triggers, or columns other types."""
+"""Whether what is written is stored as it was written.
+
+Others may have given our tables triggers, or columns other types.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,8 +26,8 @@ _OUTCOME = {
 }  # fmt: skip
 
 _TRIGGERS = (
-    "FROM pg_trigger WHERE tgrelid = ANY('{orders,trades}'::regclass[]) AND NOT tgisinternal AND tgenabled <> 'D'"
-    " AND tgtype & 20 <> 0"
+    "FROM pg_trigger WHERE tgrelid = ANY('{orders,trades}'::regclass[]) AND NOT tgisinternal"
+    " AND tgenabled <> 'D' AND tgtype & 20 <> 0"
 )
 # A statement that fails where there is a trigger for inserts or updates, and costs no exchange of its own: it
 # is sent with the COMMIT. By then our rows are written, and nobody can make a trigger until they are
@@ -67,9 +70,9 @@ def suspects_on(connection: Connection) -> list[str]:
 
 
 class Fidelity:
-    """Counts rows that are written; where something may change them it reads them back. What differs is an Outage.
+    """Counts rows that are written, and reads them back where something may change them.
 
-    All orders wait then for a person: what is wrong is the table, no order.
+    What differs is an Outage. All orders wait then for a person: what is wrong is the table, no order.
     """
 
     def __init__(self) -> None:
@@ -95,7 +98,7 @@ class Fidelity:
     def written(
         self, connection: Connection, returned: Iterable[str], records: Iterable[OrderRecord]
     ) -> set[str]:
-        """Return the entry ids of the rows that a statement has written; raises Outage where one is of no record."""
+        """Return the entry ids of the rows a statement has written; raises Outage if one is of no record."""
         written = set(returned)
         if written - {record.entry_id for record in records}:
             self.refuse(connection, "a row was stored with another entry id")

@@ -33,7 +33,10 @@ class Found(NamedTuple):
     row: OrderRecord
 
     def said_by(self, others: Container[str], here: Mapping[str, datetime]) -> OrderRecord:
-        """Return the row, with the source that has it where that is one of the others; `here` are those that publish here."""
+        """Return the row, with the source that has it where that is one of the others.
+
+        `here` are the sources that publish here, and since when.
+        """
         if self.source not in others:
             return self.row
         since = here.get(self.source)

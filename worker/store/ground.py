@@ -1,4 +1,4 @@
-"""What stands where the tables are to be made: nothing, what the last version has made, or what is in the way.
+"""What stands where the tables are to be made: nothing, what the last version made, or what is in the way.
 
 The last version records its revision in the table that alembic makes unless told otherwise, where others who
 use alembic record theirs. It is read here and never written: replicas of the last version go on looking
@@ -17,8 +17,9 @@ _LAST_VERSION = ["0001"]
 # As revision 0001 makes them; somebody may have added columns of their own.
 _COLUMNS = {
     "orders": {
-        "order_id", "entry_id", "fingerprint", "status", "symbol", "side", "quantity", "price", "stop_loss_pct", "signal_id",
-        "reason", "timestamp", "strategy_id", "bot_id", "client_id", "filled_quantity", "average_price", "error_message",
+        "order_id", "entry_id", "fingerprint", "status", "symbol", "side", "quantity", "price",
+        "stop_loss_pct", "signal_id", "reason", "timestamp", "strategy_id", "bot_id", "client_id",
+        "filled_quantity", "average_price", "error_message",
         "executed_at", "recorded_at",
     },
     "trades": {"order_id", "trade_id", "quantity", "price", "commission", "executed_at"},
@@ -27,7 +28,8 @@ _LATER = "order_sources"
 _NAMES = (*_COLUMNS, _LATER)
 _TABLE = "r"
 _KINDS = {
-    _TABLE: "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "i": "index"
+    _TABLE: "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table",
+    "S": "sequence", "i": "index",
 }  # fmt: skip
 _MOST_REVISIONS = 3
 _OWN_SCHEMA = "orders_worker"
@@ -35,10 +37,12 @@ _OWN_SCHEMA = "orders_worker"
 # A type that is called like a table is in the way of its row type.
 _relations = text(
     "SELECT c.relname, c.relkind::text, has_table_privilege(c.oid, 'SELECT'),"
-    " ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)"
+    " ARRAY(SELECT attname::text FROM pg_attribute"
+    " WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = :schema AND c.relname = ANY(:names)"
-    " UNION ALL SELECT t.typname, 'type', false, '{}' FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
+    " UNION ALL SELECT t.typname, 'type', false, '{}'"
+    " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
     " WHERE n.nspname = :schema AND t.typname = ANY(:names) AND t.typtype <> 'c'"
 )
 _search_path = text("SELECT current_schemas(false)::text[]")
@@ -49,7 +53,8 @@ _hidden = text(
     " WHERE NOT has_schema_privilege(n.oid, 'USAGE') LIMIT 1"
 )
 _home = text(
-    "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(:name)"
+    "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.oid = to_regclass(:name)"
 )
 _connected = text(
     "SELECT quote_ident(current_user), quote_ident(session_user), quote_ident(current_database())"
@@ -63,7 +68,10 @@ class _Relation(Struct, frozen=True):
 
 
 class _Ground(Struct, frozen=True):
-    """What one schema holds under our names, and the revisions in alembic's own table, None where they can't be read."""
+    """What one schema holds under our names, and the revisions in alembic's own table.
+
+    The revisions are None where they can't be read.
+    """
 
     relations: dict[str, _Relation]
     revisions: list[str] | None
@@ -103,7 +111,10 @@ def is_built_on(connection: Connection) -> bool:
 
 
 def obstacle(connection: Connection, *, recorded: bool) -> Obstacle | None:
-    """Return what is in the way of migrating; `recorded` says that a revision of ours is, and so that the tables are ours."""
+    """Return what is in the way of migrating.
+
+    `recorded` says that a revision of ours is recorded, and so that the tables are ours.
+    """
     schemas = connection.scalar(_search_path)
     if not schemas:
         return _no_way_in(connection)
@@ -111,7 +122,10 @@ def obstacle(connection: Connection, *, recorded: bool) -> Obstacle | None:
     version_in = connection.scalar(_home, {"name": VERSION_TABLE})
     home = version_in or next((each for each in schemas if _ground(connection, each).is_built_on), first)
     if home != first:
-        what = f"the worker's tables are in schema {home}, and new ones would be made in schema {first}; name the one that is meant"
+        what = (
+            f"the worker's tables are in schema {home}, and new ones would be made in schema {first};"
+            " name the one that is meant"
+        )
         return Obstacle(what, _setting(connection, home))
     if recorded:
         return None

@@ -1,4 +1,4 @@
-"""Bringing the schema to a revision, by alembic: step by step, beside the work of replicas, one caller at a time."""
+"""Bringing the schema to a revision by alembic: in steps, beside working replicas, one caller at a time."""
 
 from alembic import command, context
 from alembic.config import Config
@@ -43,7 +43,10 @@ def _config(**attributes: object) -> Config:
 
 
 def run(database: Database) -> None:
-    """Do what alembic was asked for: its env.py calls this, whether it was started from here or by its own command line."""
+    """Do what alembic was asked for.
+
+    Its env.py calls this, whether alembic was started from here or by its own command line.
+    """
     waiting = Waiting(database)
     with waiting.told(), turn(database, waiting):
         waiting.why = (

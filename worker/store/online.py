@@ -10,9 +10,13 @@ from sqlalchemy.exc import IntegrityError
 # For the session, as there is no transaction: behind a pooler it may be somebody else's next, so only what
 # has to be.
 _LIMITS = "name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout')"
-_LIFT = f"SELECT set_config(name, '0', false) FROM pg_settings WHERE {_LIMITS} AND setting <> '0'"  # noqa: S608  ours
+_LIFT = (
+    "SELECT set_config(name, '0', false) FROM pg_settings"  # noqa: S608  ours
+    f" WHERE {_LIMITS} AND setting <> '0'"
+)
 _RESTORE = (
-    f"SELECT set_config(name, reset_val, false) FROM pg_settings WHERE {_LIMITS} AND setting <> reset_val"  # noqa: S608  ours
+    "SELECT set_config(name, reset_val, false) FROM pg_settings"  # noqa: S608  ours
+    f" WHERE {_LIMITS} AND setting <> reset_val"
 )
 
 _is_valid = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")

@@ -14,14 +14,16 @@ _WITHOUT_WRITES = {"standby", "read-only"}
 
 
 def require_known(names: Iterable[str], url: str) -> None:
-    """Raise ConfigurationError where an option is none of libpq, or can be no good. Names it where that shows no secret."""
+    """Raise ConfigurationError where an option is none of libpq, or can be no good.
+
+    The error names the option where that shows no secret.
+    """
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     for name in names:
         if name in known and name != "replication":
             continue
-        raise ConfigurationError(
-            f"DATABASE_URL: {named_option(name, url)} {'is not known' if name not in known else 'makes sessions that can not be used'}"
-        )
+        wrong = "is not known" if name not in known else "makes sessions that can not be used"
+        raise ConfigurationError(f"DATABASE_URL: {named_option(name, url)} {wrong}")
 
 
 def require_sense(options: Mapping[str, Any]) -> None:

@@ -35,9 +35,10 @@ INSERTS_AFTER_A_REFUSAL = 50
 
 
 class OrderStore:
-    """Rows of orders with their trades. Raises Outage (effect unknown, repeatable) or RowRefused (nothing written).
+    """Rows of orders with their trades.
 
-    What is written belongs to the source of the fleet. Rows of before there were sources count as its own.
+    Raises Outage (effect unknown, repeatable) or RowRefused (nothing written). What is written belongs to the
+    source of the fleet. Rows of before there were sources count as its own.
     """
 
     def __init__(self, database: Database, fleet: Fleet) -> None:
@@ -79,7 +80,7 @@ class OrderStore:
         return self._faithfully(self._record, records)
 
     def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
-        """Write the outcomes of orders in one transaction and return, in the same places, the row that stands for each.
+        """Write the outcomes of orders in one transaction; return the row that stands for each in its place.
 
         Only a row that says SUBMITTED and belongs to the same entry gets its outcome (status, time, amounts,
         error, trades; the rest of it stays). That returns the very record; any other row stands as it is and

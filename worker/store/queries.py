@@ -32,9 +32,12 @@ _LIVE_ROWS = text(
 # an unlogged table.
 _tables = ", ".join(f"to_regclass('{table.name}')" for table in metadata.sorted_tables)
 _SERVER = text(
-    "SELECT current_setting('server_version'), coalesce(string_agg(what, ', ' ORDER BY what), '') FROM ("  # noqa: S608  names of ours
-    "SELECT name || ' off' FROM unnest(ARRAY['fsync', 'synchronous_commit']) AS name WHERE current_setting(name) = 'off'"
-    f" UNION ALL SELECT relname || ' unlogged' FROM pg_class WHERE oid IN ({_tables}) AND relpersistence = 'u'"
+    "SELECT current_setting('server_version'),"  # noqa: S608  names of ours
+    " coalesce(string_agg(what, ', ' ORDER BY what), '') FROM ("
+    "SELECT name || ' off' FROM unnest(ARRAY['fsync', 'synchronous_commit']) AS name"
+    " WHERE current_setting(name) = 'off'"
+    " UNION ALL SELECT relname || ' unlogged' FROM pg_class"
+    f" WHERE oid IN ({_tables}) AND relpersistence = 'u'"
     ") AS volatile (what)"
 )
 
@@ -58,7 +61,10 @@ class RecentOrder(Struct, frozen=True):
 
 
 class RecentOrders(Struct, frozen=True):
-    """What /orders shows, and how many rows beside it hold a value that can't be read, such as the time `infinity`."""
+    """What /orders shows, and how many rows beside it hold a value that can't be read.
+
+    The time `infinity` is such a value.
+    """
 
     orders: list[RecentOrder]
     unreadable: int
@@ -108,7 +114,7 @@ class StoreInspector:
             return [RecentOrder(*row) for row in connection.execute(query)]
 
     def row(self, identifier: str) -> OrderRow | None:
-        """Return the row of this order id, whichever source it is of, else the row that this entry of ours owns."""
+        """Return the row of this order id, of whichever source, else the row that this entry of ours owns."""
         columns = [orders.c[name] for name in OrderRow.__struct_fields__]
         entry = and_(orders.c.entry_id == identifier, self._ours)
         with self._database.transaction() as connection:
@@ -137,7 +143,7 @@ class StoreInspector:
         return TablesState(short, volatile, counts["orders"], counts["trades"], exact, tuple(suspects))
 
     def outcomes(self, pending: Sequence[str]) -> Outcomes:
-        """Return what became of the orders of the last hour, and what stands of those whose entries are pending.
+        """Return what became of the last hour's orders, and what stands of those whose entries are pending.
 
         An order without an outcome is never acked, so its entry is pending: no index is needed to find it.
         """

@@ -1,4 +1,7 @@
-"""Why a connection was not made. libpq keeps the code to itself: it stands in a trace of one more attempt, in every language."""
+"""Why a connection was not made.
+
+libpq keeps the code to itself: it stands in a trace of one more attempt, in every language.
+"""
 
 import os
 import re
@@ -67,7 +70,7 @@ def is_refusal(error: BaseException | None) -> bool:
 
 
 def is_of_options(error: BaseException | None) -> bool:
-    """Whether the server is there, and what keeps us from a session is what the URL asks for, or does not say."""
+    """Whether the server is there, and a session fails for what the URL asks for, or does not say."""
     # With a code of its own it comes of a statement.
     if not isinstance(error, psycopg.Error) or error.sqlstate is not None or is_refusal(error):
         return False
@@ -106,7 +109,10 @@ def _tried(_said: str, conninfo: str) -> _Ending:
 
 
 def _connect(conninfo: str, trace: int) -> bool:
-    """Try to connect, and write into `trace` what is said meanwhile. Return whether it failed while the server was listening."""
+    """Try to connect, and write into `trace` what is said meanwhile.
+
+    Returns whether it failed while the server was listening.
+    """
     deadline = time.monotonic() + _PATIENCE_S
     attempt = PGconn.connect_start(conninfo.encode())
     try:

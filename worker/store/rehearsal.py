@@ -1,4 +1,7 @@
-"""Runs every statement of a replica once, in a transaction that is rolled back: a missing right shows before the first order."""
+"""Runs every statement of a replica once, in a transaction that is rolled back.
+
+A missing right shows so before the first order.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,13 +34,13 @@ class _RolledBackError(Exception):
 
 
 class _Stage(Database):
-    """Transactions within one transaction: each ends with a savepoint, so that one that fails costs the others nothing."""
+    """Transactions within one: each ends with a savepoint, so that a failed one costs the others nothing."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     @contextmanager
-    def transaction(self, *, guard: str | None = None) -> Iterator[Connection]:  # noqa: ARG002  nothing is committed
+    def transaction(self, *, guard: str | None = None) -> Iterator[Connection]:  # noqa: ARG002  no commit
         with outages(), self._connection.begin_nested():
             yield self._connection
 

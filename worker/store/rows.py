@@ -91,12 +91,18 @@ def trade_rows(records: Iterable[OrderRecord]) -> str:
 
 
 def order_lines(records: Iterable[OrderRecord], source: str) -> bytes | None:
-    """Return rows of a source as COPY_ORDERS reads them. None, or RowRefused, where one can't be put into such lines."""
+    """Return rows of a source as COPY_ORDERS reads them.
+
+    Returns None, or raises RowRefused, where one can't be put into such lines.
+    """
     return _lines([_order(record, source) for record in _in_order(records)], backslashes=IN_A_FINGERPRINT)
 
 
 def trade_lines(records: Iterable[OrderRecord]) -> bytes | None:
-    """Return the trades of orders as COPY_TRADES reads them. None, or RowRefused, where one can't be put into such lines."""
+    """Return the trades of orders as COPY_TRADES reads them.
+
+    Returns None, or raises RowRefused, where one can't be put into such lines.
+    """
     return _lines(list(_trades(records)))
 
 

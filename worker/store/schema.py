@@ -1,4 +1,7 @@
-"""Where a database stands against the revisions this version knows. Without alembic, which a replica never needs."""
+"""Where a database stands against the revisions this version knows.
+
+It is found without alembic, which a replica never needs.
+"""
 
 from functools import cache
 from importlib.resources import files
@@ -18,7 +21,10 @@ _heads = select(_versions.c.version_num)
 
 @cache
 def known_revisions() -> tuple[str, ...]:
-    """Return the revisions this version knows, the newest last; a file is called by its number and what it does."""
+    """Return the revisions this version knows, the newest last.
+
+    A file is called by its number and what it does.
+    """
     return tuple(sorted(file.stem.partition("_")[0] for file in (location() / "versions").glob("*.py")))
 
 
@@ -70,7 +76,10 @@ def _state(here: set[str]) -> SchemaState:
 
 
 def require_current(database: Database) -> SchemaState:
-    """Return unless the schema is behind; raises SchemaBehind with the command that mends it, or ConfigurationError."""
+    """Return unless the schema is behind.
+
+    Raises SchemaBehind with the command that mends it, or ConfigurationError.
+    """
     found = standing(database)
     require_way(found)
     if found.state is SchemaState.BEHIND:

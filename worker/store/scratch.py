@@ -74,7 +74,7 @@ class Scratch:
         }
 
     def letters(self, entry_ids: Sequence[str], *, conflicts: bool) -> dict[str, BuriedEntry]:
-        """Return what is remembered of the dead letters of these entries, those of conflicts among them or not."""
+        """Return what is remembered of these entries' dead letters, those of conflicts among them or not."""
         rows = self._connection.execute(
             "SELECT l.entry_id, l.letter_id, l.mark FROM json_each(?) AS w"
             " JOIN letters AS l ON l.entry_id = w.value WHERE NOT l.conflict OR ? ORDER BY l.rowid",
@@ -125,7 +125,7 @@ class Scratch:
         after = ""
         while True:
             rows = self._connection.execute(
-                f"SELECT {key} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?",  # noqa: S608  names of ours
+                f"SELECT {key} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?",  # noqa: S608  our names
                 (after, count),
             ).fetchall()
             if not rows:

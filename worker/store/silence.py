@@ -1,4 +1,7 @@
-"""Ends what waits for a server that has gone silent: no setting of the server helps against that, and the driver waits."""
+"""Ends what waits for a server that has gone silent.
+
+No setting of the server helps against that, and the driver waits.
+"""
 
 import os
 import socket
@@ -31,7 +34,10 @@ class SilenceGuard:
 
     @contextmanager
     def watch(self, descriptor: int) -> Iterator[None]:
-        """Give the block `limit_s` seconds on the socket behind a descriptor; raises GivenUp where it ends for want of more."""
+        """Give the block `limit_s` seconds on the socket behind a descriptor.
+
+        Raises GivenUp where it ends for want of more.
+        """
         with self._changed:
             self._deadlines[descriptor] = monotonic() + self._limit_s
             if self._thread is None:

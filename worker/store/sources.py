@@ -28,7 +28,10 @@ class Sources:
         self._lately = and_(_book.source == fleet.source, _book.last_seen > func.now() - _FRESH)
 
     def seen(self, token: str, results_token: str) -> str | None:
-        """Note that a stream is worked on as our source; return the other source that it is, and then nothing is noted."""
+        """Note that a stream is worked on as our source.
+
+        Returns the other source that it is, and then nothing is noted.
+        """
         # One statement: of two sources that ask at once, one gets the stream.
         line = insert(order_sources).values(
             token=token,
@@ -118,7 +121,7 @@ def is_alone(connection: Connection, fleet: Fleet) -> bool:
 
 
 def publishing_here(connection: Connection, fleet: Fleet, others: Collection[str]) -> dict[str, datetime]:
-    """Return since when other sources publish where a fleet does, leaving out those of which that is not clear."""
+    """Return since when other sources publish where a fleet does, less those of which that is unclear."""
     if not others:
         return {}
     asked = select(order_sources).where(_book.source.in_([*others, fleet.source])).order_by(_book.source)

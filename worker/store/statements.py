@@ -1,4 +1,7 @@
-"""The statements by which rows of orders and trades are written and taken up; their rows come as one parameter of JSON."""
+"""The statements by which rows of orders and trades are written and taken up.
+
+Their rows come as one parameter of JSON.
+"""
 
 from sqlalchemy import ARRAY, Interval, Text, any_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert

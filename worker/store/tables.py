@@ -70,7 +70,8 @@ orders = Table(
     CheckConstraint("status IN ('SUBMITTED', 'FILLED', 'REJECTED', 'ERROR', 'DEAD')", name="status"),
     CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
     CheckConstraint(
-        "status IN ('REJECTED', 'DEAD') OR (symbol IS NOT NULL AND side IS NOT NULL AND quantity IS NOT NULL)",
+        "status IN ('REJECTED', 'DEAD')"
+        " OR (symbol IS NOT NULL AND side IS NOT NULL AND quantity IS NOT NULL)",
         name="complete",
     ),
     CheckConstraint(_EXACT_AMOUNT.format("quantity"), name="quantity"),
@@ -125,5 +126,5 @@ order_sources = Table(
 
 
 def of_source(source: str | ColumnElement[object], rows: FromClause = orders) -> ColumnElement[bool]:
-    """Return the condition on rows of a source, and on those of before there were sources: they may be its own."""
+    """Return the condition on a source's rows and those of before there were sources: they may be its own."""
     return rows.c.source.in_([UNSOURCED, source])

@@ -30,14 +30,15 @@ LAST_WORD_S = 1.0
 # waits for.
 _TRY_TURN = f"SELECT pg_try_advisory_xact_lock({TURN})"
 _oldest = text(
-    "SELECT pid, application_name, state, extract(epoch FROM clock_timestamp() - xact_start)::int AS open_for_s"
+    "SELECT pid, application_name, state,"
+    " extract(epoch FROM clock_timestamp() - xact_start)::int AS open_for_s"
     " FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
     " AND application_name <> current_setting('application_name') ORDER BY xact_start LIMIT 1"
 )
 
 
 class Waiting:
-    """Says in the log, once in a while, why the migration is not done yet, and which transaction is the oldest meanwhile."""
+    """Logs now and then why the migration is not done yet, and which transaction is the oldest meanwhile."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,7 +57,10 @@ class Waiting:
             thread.join(timeout=LAST_WORD_S)
 
     def until(self, why: str) -> Retrying:
-        """Return what calls a function until it returns true, pausing longer each time; meanwhile that is why."""
+        """Return what calls a function until it returns true, pausing longer each time.
+
+        Meanwhile `why` says why it is not done yet.
+        """
 
         def say(_state: RetryCallState) -> None:
             self.why = why

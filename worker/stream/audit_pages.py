@@ -99,7 +99,7 @@ class StreamEvidence:
         return BEGINNING if found is None else found.last_id
 
     def results_lost_until_ms(self) -> int:
-        """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
+        """Return up to when results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
         with outages():
             found = self._information.results()
         if found is None:

@@ -1,4 +1,4 @@
-"""A legacy Pub/Sub channel: hearing it in order, milestones in that order, and adding what was heard exactly once."""
+"""A legacy Pub/Sub channel: hearing it and milestones in one order, adding what was heard exactly once."""
 
 import secrets
 import time
@@ -24,9 +24,9 @@ READ_MESSAGES = 1000
 
 
 class Subscription:
-    """What is published from now on, in the order in which Redis published it. A failed one is never used again."""
+    """What is published from now on, in the order of Redis. A subscription that failed is not used again."""
 
-    def __init__(self, connection: Any, channel: str, milestones: str) -> None:  # noqa: ANN401  redis-py is half typed
+    def __init__(self, connection: Any, channel: str, milestones: str) -> None:  # noqa: ANN401  redis-py's
         self._connection = connection
         self._milestones = milestones.encode()
         self._channels = (channel, milestones)
@@ -41,7 +41,10 @@ class Subscription:
                 connection.read_response()
 
     def read(self, wait_s: float) -> list[Heard]:
-        """Return what has come, waiting for the first only. Raises Outage: once all that came before was returned."""
+        """Return what has come, waiting for the first only.
+
+        Raises Outage, but only once all that came before was returned.
+        """
         if self._failure is not None:
             raise self._failure
         found: list[Heard] = []
@@ -106,7 +109,10 @@ class Channel:
         self._add = link.script(source("bridge"))
 
     def rehearse(self) -> None:
-        """Run the script once on scratch keys, and ask for the channels: a missing permission shows before the first order."""
+        """Run the script once on scratch keys, and ask for the channels.
+
+        A missing permission shows so before the first order.
+        """
         with outages():
             kind = text(self._link.call("TYPE", self._orders))
         if kind not in {"none", "stream"}:

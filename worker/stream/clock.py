@@ -17,5 +17,5 @@ class ServerClock:
         return seconds * 1000 + microseconds // 1000
 
     def in_scripts(self) -> int | str:
-        """Return what is given to scripts that ask for the time: nothing, since they take it from where they run."""
+        """Return what scripts that ask for the time get: nothing, since they take it from where they run."""
         return ""

@@ -45,7 +45,7 @@ class StoredLetter(Struct, frozen=True):
 
 
 class Closing(Struct, frozen=True):
-    """What came of closing a letter: `ours` where this call did it; no state where there is no such letter."""
+    """What came of closing a letter: `ours` if this call did it; no state where there is no such letter."""
 
     ours: bool
     state: LetterState | None

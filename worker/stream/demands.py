@@ -1,4 +1,7 @@
-"""What is demanded of Redis before orders are trusted to it: that it keeps them, and that no person has to mend anything first."""
+"""What is demanded of Redis before orders are trusted to it.
+
+It has to keep them, and no person may have to mend anything first.
+"""
 
 import ssl
 from collections.abc import Iterator
@@ -13,8 +16,8 @@ from worker.stream.link.outages import outages
 from worker.stream.xinfo import evicting_policy, information
 
 _CLUSTER = (
-    "REDIS_URL: leads to a Redis Cluster that has the worker's keys on several nodes, which it can't work with yet; name a Redis"
-    " that is no cluster (cluster-enabled no)"
+    "REDIS_URL: leads to a Redis Cluster that has the worker's keys on several nodes,"
+    " which it can't work with yet; name a Redis that is no cluster (cluster-enabled no)"
 )
 _SENTINEL = (
     "REDIS_URL: leads to a Sentinel, which keeps no orders; name the port of the Redis that it watches"
@@ -54,7 +57,10 @@ def require_redis(link: RedisLink) -> None:
 
 
 def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
-    """Raise ConfigurationError where the server is none that keeps what it is given. What it does not tell is no reason to leave."""
+    """Raise ConfigurationError where the server is none that keeps what it is given.
+
+    What the server does not tell is no reason to leave.
+    """
     with outages():
         known = information(link, "server")
         # The second is Valkey's name of it.
@@ -63,8 +69,8 @@ def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
         policy = evicting_policy(link)
     if policy and not allow_eviction:
         raise ConfigurationError(
-            f"REDIS_URL: the server may evict orders that nobody has executed (maxmemory-policy {policy}): set it to noeviction,"
-            " or WORKER_ALLOW_EVICTION=1 to lose them"
+            f"REDIS_URL: the server may evict orders that nobody has executed (maxmemory-policy {policy}):"
+            " set it to noeviction, or WORKER_ALLOW_EVICTION=1 to lose them"
         )
 
 
@@ -74,8 +80,9 @@ def _way_out(error: BaseException | None) -> str | None:
     below = _of_tls(error)
     if isinstance(below, ssl.SSLCertVerificationError):
         return (
-            f"REDIS_URL: the server's certificate is not trusted, {below.verify_message}; name the authority that has signed it"
-            " (ssl_ca_certs=FILE), and the host as the certificate has it"
+            f"REDIS_URL: the server's certificate is not trusted, {below.verify_message};"
+            " name the authority that has signed it (ssl_ca_certs=FILE),"
+            " and the host as the certificate has it"
         )
     if below is None or isinstance(below, _CUT):
         return None
@@ -100,7 +107,10 @@ def _seen_closer(link: RedisLink, error: BaseException | None) -> str | None:
 
 
 def _of_tls(error: BaseException | None) -> ssl.SSLError | None:
-    """Return the error of TLS that an error of the library came of. It stands in its context: the library names no cause."""
+    """Return the error of TLS that an error of the library came of.
+
+    It stands in its context: the library names no cause.
+    """
     while isinstance(error, redis.ConnectionError | OSError):
         if isinstance(error, ssl.SSLError):
             return error

@@ -52,7 +52,7 @@ class Figures(Generic[_Counted]):
         self.known: _Counted | None = None
 
     def look(self) -> bool:
-        """Learn what another replica has counted since; return whether there was anything that is not known."""
+        """Learn what another replica has counted since; return whether any of it was not known."""
         with outages():
             note = self._link.call("GET", self._key)
         if note is None or note == self._note:

@@ -1,4 +1,7 @@
-"""The book of rows that PostgreSQL has lost though their results were published: for the whole fleet, and for people."""
+"""The book of rows that PostgreSQL has lost though their results were published.
+
+It is kept for the whole fleet, and for people.
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +18,10 @@ MOST_NOTED = 100_000
 
 
 class LostRowsBook:
-    """Every step is repeatable. Raises Outage. `rounds`: what looks there were, each says from which time on it looked."""
+    """Every step is repeatable. Raises Outage.
+
+    `rounds` tells what looks there were; each says from which time on it looked.
+    """
 
     def __init__(self, link: RedisLink, names: RedisNames, *, lease_ms: int) -> None:
         self._link = link
@@ -31,7 +37,7 @@ class LostRowsBook:
             self._link.call("ZREMRANGEBYSCORE", self._names.accepted_rows, "-inf", f"({from_ms}")
 
     def note(self, lost: Sequence[LostRow]) -> int:
-        """Note lost rows that nobody has accepted; return how many are new. Beyond 100,000 nothing is noted."""
+        """Note lost rows that nobody has accepted; return how many are new. Beyond 100,000 none is noted."""
         names = self._names
         with outages():
             accepted = self._link.call_all(["ZSCORE", names.accepted_rows, _name(each)] for each in lost)

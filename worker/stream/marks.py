@@ -1,4 +1,7 @@
-"""The settled marks as a whole: from when on they are complete, and how they are made anew from what was given out."""
+"""The settled marks as a whole: since when they are complete, and how they are made anew.
+
+They are made anew from what was given out.
+"""
 
 from collections.abc import Sequence
 
@@ -11,7 +14,10 @@ from worker.stream.turn import Turn
 
 
 class Marks:
-    """Every step is repeatable. Raises Outage. A reader that was not heard of for a lease is gone, and another one begins."""
+    """Every step is repeatable. Raises Outage.
+
+    A reader that was not heard of for a lease is gone, and another one begins.
+    """
 
     def __init__(self, link: RedisLink, names: RedisNames, *, lease_ms: int) -> None:
         self._names = names
@@ -26,7 +32,7 @@ class Marks:
         return found
 
     def remember(self, entry_ids: Sequence[str], known: Marked) -> bool:
-        """Mark entries as settled, and what `known` says of all; False where the marks were lost meanwhile."""
+        """Mark entries as settled, and what `known` says of all; False if the marks were lost meanwhile."""
         return self._make(entry_ids, known) is not None
 
     def begin_walk(self) -> bool:

@@ -58,7 +58,7 @@ class Mending:
         self._token = ""
 
     def restore(self, restorations: Sequence[Restoration]) -> list[bool]:
-        """Publish, bury or mark what is not settled as far as Redis knows, and is in nobody's hands; ack nothing.
+        """Publish, bury or mark what Redis does not know to be settled and nobody has in hand; ack nothing.
 
         Returns which were done. What may have been settled so long ago that its mark was dropped is left
         alone, but for what is to be given out `again`, which asks for a repair that was announced before the
@@ -79,7 +79,10 @@ class Mending:
         return [bool(each) for each in done]
 
     def readopt(self, entry_ids: Sequence[str]) -> list[str]:
-        """Make entries pending again that nobody holds, for any replica to claim at once; return those that were made."""
+        """Make entries that nobody holds pending again, for any replica to claim at once.
+
+        Returns those that were made pending.
+        """
         names = self._names
         try:
             with outages():

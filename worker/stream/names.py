@@ -28,7 +28,7 @@ class RedisNames(Struct, frozen=True):
 
     @property
     def unknown(self) -> str:
-        """Entries of which nobody can know whether their results were published: a sorted set of their ids."""
+        """Entries of which nobody can know whether their results were published: a sorted set of ids."""
         return f"{self.results}:unknown:{self.source}"
 
     @property
@@ -38,7 +38,10 @@ class RedisNames(Struct, frozen=True):
 
     @property
     def lost_rows(self) -> str:
-        """Orders whose results were published and whose rows PostgreSQL has lost: a sorted set, scored by the time of the result."""
+        """Orders whose results were published and whose rows PostgreSQL has lost.
+
+        They are a sorted set, scored by the time of the result.
+        """
         return f"{self.results}:lost:{self.source}"
 
     @property
@@ -115,12 +118,15 @@ class RedisNames(Struct, frozen=True):
 
     @property
     def lost(self) -> str:
-        """How many entries were trimmed before the group read them: a hash of `total`, and of the last `new` ones."""
+        """How many entries were trimmed before the group read them: a hash of `total` and the last `new`."""
         return f"{self.orders}:lost:{self.group}"
 
     @property
     def repairs(self) -> str:
-        """Repairs at work: a sorted set of their tokens, scored by when each must have been heard of again, in ms."""
+        """Repairs at work: a sorted set of tokens.
+
+        Each is scored by when it must have been heard of again, in ms.
+        """
         return f"{self.results}:repairs:{self.source}"
 
     @property

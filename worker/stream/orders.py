@@ -58,9 +58,10 @@ def _nothing() -> None:
 
 
 class OrderStream:
-    """Every step is one command or one script. Raises Outage where Redis can't be used; a lost group is made anew.
+    """Every step is one command or one script. Raises Outage where Redis can't be used.
 
-    All steps but `read` are repeatable. After a failed `read` ask `own_pending` what arrived unseen.
+    A lost group is made anew. All steps but `read` are repeatable. After a failed `read` ask `own_pending`
+    what arrived unseen.
     """
 
     def __init__(
@@ -118,7 +119,10 @@ class OrderStream:
         self._link.reconnect()
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
-        """Take up to `count` entries nobody has taken, waiting up to `block_ms` for the first; each is charged 1."""
+        """Take up to `count` entries nobody has taken, waiting up to `block_ms` for the first.
+
+        Each is charged 1.
+        """
         # 0 would be for ever, and a server that has nothing else to do takes the least wait for up to 100 ms.
         command = self._read(count, *(("BLOCK", block_ms) if block_ms else ()))
         with outages():
@@ -126,7 +130,10 @@ class OrderStream:
         return self._deliveries(reading)
 
     def read_ahead(self, count: int) -> None:
-        """Ask for what `read` would take at once, and don't wait for it; `arrived` does, and is to be called next."""
+        """Ask for what `read` would take at once, and don't wait for it.
+
+        `arrived` waits, and is to be called next.
+        """
         with outages():
             self._arriving = self._begin_read(self._read(count), blocks=False)
 
@@ -172,7 +179,7 @@ class OrderStream:
         return [Delivery(entry_id.decode(), tuple(fields), 1, True) for entry_id, fields in entries]
 
     def begin_look(self) -> bool:
-        """Take the turn to look for abandoned entries from the beginning on; False where another one looked lately."""
+        """Take the turn to look for abandoned entries from the start on; False if another looked lately."""
         names = self._names
         # Before 7.2 neither an empty claim nor a read that waits in vain is hearing of a consumer, and pages
         # would call it gone. Reading its own history from an end where there is none is.
@@ -197,7 +204,7 @@ class OrderStream:
         return ClaimedPage(text(reply[0]), [_to_be_fetched(*entry) for entry in reply[1]])
 
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
-        """Return up to `count` entries that are pending for this consumer and not `known`, as charged as they are."""
+        """Return up to `count` entries pending for this consumer and not `known`, as charged as they are."""
         names = self._names
         first: str | None = "-"
         found = list[Delivery]()
@@ -212,7 +219,7 @@ class OrderStream:
         return found[:count]
 
     def fetch(self, charges: Mapping[str, int | None], *, beside: int = 0) -> Fetched:
-        """Return what entries hold that are ours, each charged with so many before it goes out (None: as it is).
+        """Return what entries of ours hold, each charged with so many before it goes out (None: as it is).
 
         As many as BATCH_BYTES allows, less `beside` of what is in hand already; at least one where that is
         nothing.
@@ -232,7 +239,7 @@ class OrderStream:
         return Fetched({text(each[0]): _body(*each[1:]) for each in found}, frozenset(map(text, left)))
 
     def trimmed(self, count: int) -> list[str]:
-        """Return entries that were trimmed while pending longer than a lease ago, so that no owner is at work."""
+        """Return entries trimmed while pending longer than a lease ago, so that no owner is at work."""
         with outages():
             reply = self._link.call(
                 "ZRANGE",
@@ -251,11 +258,14 @@ class OrderStream:
         return self._keep_ours(0, dict.fromkeys(entry_ids, _LEAVE_COUNT))
 
     def charge(self, counts: Mapping[str, int]) -> list[str]:
-        """Set what each entry has been charged with, restart its lease; return those lost to somebody else."""
+        """Set what each entry is charged with, restart its lease; return those lost to somebody else."""
         return self._keep_ours(0, counts)
 
     def set_aside(self, entry_ids: Collection[str]) -> None:
-        """Note, for people, that these can be neither settled nor buried now; a note stands for SET_ASIDE_STANDS_MS."""
+        """Note, for people, that these can be neither settled nor buried now.
+
+        A note stands for SET_ASIDE_STANDS_MS.
+        """
         with outages():
             self._set_aside([self._names.set_aside], [SET_ASIDE_STANDS_MS, *entry_ids])
 
@@ -284,11 +294,11 @@ class OrderStream:
         written_since_ms: int = 0,
         meanwhile: Callable[[], None] = _nothing,
     ) -> Settling:
-        """Publish or bury each that is not settled yet and ack it, in one step, but for what is in doubt or left to others.
+        """Publish or bury each that is not settled yet, and ack it, in one step.
 
-        The rows that were written just now stand since `written_since_ms`. `meanwhile` is called while Redis
-        is at it. Large dead letters are settled in several calls, so that nobody else has to wait for all of
-        them.
+        Nothing is done about what is in doubt or left to others. The rows that were written just now stand
+        since `written_since_ms`. `meanwhile` is called while Redis is at it. Large dead letters are settled
+        in several calls, so that nobody else has to wait for all of them.
         """
         new, in_doubt, left, unknown = 0, list[str](), list[str](), 0
         # The same for all parts: marks that the first one makes tell nothing of rows that were written
@@ -338,7 +348,7 @@ class OrderStream:
         self._run(self._leave, [self._names.orders], [self._names.group, self._names.consumer])
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
-        """Trim orders older than `keep_ms` that every group has acked, results beyond `most_results`, and marks.
+        """Trim orders older than `keep_ms` that every group acked, results beyond `most_results`, and marks.
 
         0 keeps all orders, or all results. Marks of entries that can't come back go in either case, after a
         while. What any group has pending or has not read stays, however old, and so do all marks while any
@@ -386,7 +396,7 @@ class OrderStream:
         return [text(name) for name in removed or ()]
 
     def _run(self, act: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401  replies are untyped
-        """Return what a script or a command replies; None where the group was gone, which is made anew then."""
+        """Return what a script or command replies; None where the group was gone, which is made anew then."""
         try:
             with outages():
                 return act(*args)
@@ -400,7 +410,10 @@ class OrderStream:
 
 
 def slices(settlements: Sequence[Settlement]) -> Iterator[Sequence[Settlement]]:
-    """Yield settlements in parts whose letters take no more than MOST_BYTES_AT_ONCE, unless one alone does; at least one part."""
+    """Yield settlements in parts whose letters take no more than MOST_BYTES_AT_ONCE.
+
+    One letter alone may take more. There is at least one part.
+    """
     first = size = 0
     for place, each in enumerate(settlements):
         # Results are small.

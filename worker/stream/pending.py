@@ -14,7 +14,7 @@ from worker.stream.xinfo import StreamInformation
 
 
 class PendingEntry(Struct, frozen=True):
-    """One pending entry: who holds it (a name may be any bytes), for how long untouched, how often delivered."""
+    """A pending entry: who holds it (a name may be any bytes), how long untouched, how often delivered."""
 
     entry_id: str
     consumer: bytes
@@ -59,7 +59,7 @@ class PendingEntries:
     def page(
         self, after: str | None = None, *, until: str, consumer: bytes | None, idle_ms: int, count: int
     ) -> list[PendingEntry]:
-        """Return the first `count` entries after one id, up to another, idle for so long; oldest entry first."""
+        """Return the first `count` entries after one id, up to another, idle for so long; oldest first."""
         names = self._names
         first = "-" if after is None else following(after)
         if first is None:

@@ -1,4 +1,7 @@
-"""Runs every command of every script of a replica once, on scratch keys that match the same patterns as the real ones."""
+"""Runs every command of every script of a replica once, on scratch keys.
+
+These match the same patterns as the real ones.
+"""
 
 import time
 

@@ -25,7 +25,10 @@ MOST_SHOWN = 200
 
 
 class Surveyor:
-    """Asks Redis. Raises Outage where it does not answer; without the stream or the group there is nothing to see."""
+    """Asks Redis. Raises Outage where it does not answer.
+
+    Without the stream or the group there is nothing to see.
+    """
 
     def __init__(self, link: RedisLink, names: RedisNames, *, lease_ms: int) -> None:
         self._link = link
@@ -105,7 +108,10 @@ class Surveyor:
         )
 
     def _lost_unnoticed(self, stream: StreamDetails, group: GroupDetails) -> int:
-        """Return how many entries were trimmed unread since a replica last counted them, as lost.lua will count."""
+        """Return how many entries were trimmed unread since a replica last counted them.
+
+        lost.lua will count them so.
+        """
         if stream.added is None or _has_read_into(stream, group):
             return 0
         read = group.read

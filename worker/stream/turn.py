@@ -11,7 +11,9 @@ REMEMBERED_MS = 86_400_000
 
 
 class Turn:
-    """Every step is repeatable. Raises Outage. Who was not heard of for a lease has it no more, and another one may.
+    """Every step is repeatable. Raises Outage.
+
+    Who was not heard of for a lease has the turn no more, and another one may.
 
     Where Redis takes nothing more it is everyone's: nobody can note whose it is, and what makes room must not
     wait for that.
@@ -59,7 +61,7 @@ class Turn:
 
 
 class Rounds:
-    """Work that one replica does for its fleet: how often it was begun, which round was the last to end, and what that said.
+    """Work of one replica for its fleet: how often it was begun, which round ended last, and what that said.
 
     Every step is repeatable but `begin`, which counts. Raises Outage.
     """

@@ -1,4 +1,7 @@
-"""Copies of results that could not be published on the channel: counted and told; no settlement waits for them."""
+"""Counts and tells which copies of results could not be published on the channel.
+
+No settlement waits for them.
+"""
 
 import structlog
 

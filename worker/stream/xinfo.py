@@ -1,4 +1,7 @@
-"""What XINFO says of the orders stream, its groups and consumers, and of the results, in whichever form the server sends it."""
+"""What XINFO says of the orders stream, its groups and consumers, and of the results.
+
+It is read in whichever form the server sends it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +20,10 @@ _YES_OR_NO = {"0": "no", "1": "yes", None: None}
 
 
 class StreamDetails(Struct, frozen=True):
-    """What is known of a stream, which may be empty. Before 7.0 nobody counts what was added, nor notes what was deleted last."""
+    """What is known of a stream, which may be empty.
+
+    Before 7.0 nobody counts what was added, nor notes what was deleted last.
+    """
 
     length: int
     first_id: str | None
@@ -41,7 +47,10 @@ class GroupDetails(Struct, frozen=True):
 
 
 class StreamInformation:
-    """Asks XINFO. What does not exist, or is gone since it was asked for, is None, or not among many. Raises redis-py's errors."""
+    """Asks XINFO. Raises redis-py's errors.
+
+    What does not exist, or is gone since it was asked for, is None, or not among many.
+    """
 
     def __init__(self, link: RedisLink, names: RedisNames) -> None:
         self._link = link
@@ -115,7 +124,7 @@ def information(link: RedisLink, section: str) -> dict[str, str]:
 
 
 def version(link: RedisLink) -> str:
-    """Return the name and version of the server, the name only where it is not Redis. Raises redis-py's errors."""
+    """Return the version of the server, with its name where it is not Redis. Raises redis-py's errors."""
     known = information(link, "server")
     if "valkey_version" in known:
         # For the sake of clients it calls itself a version of Redis, too.
@@ -124,9 +133,9 @@ def version(link: RedisLink) -> str:
 
 
 def evicting_policy(link: RedisLink) -> str | None:
-    """Return the policy by which the server may evict any key, empty where it may not, None where that is not known.
+    """Return the policy by which the server may evict any key.
 
-    Raises redis-py's errors.
+    It is empty where the server may not, None where that is not known. Raises redis-py's errors.
     """
     known = information(link, "memory")
     if "maxmemory_policy" in known:
@@ -140,9 +149,9 @@ def evicting_policy(link: RedisLink) -> str | None:
 
 
 def volatile(link: RedisLink) -> str | None:
-    """Return the setting by which the server may lose what it has acknowledged, empty where it keeps it, None where that is not known.
+    """Return the setting by which the server may lose what it has acknowledged.
 
-    Raises redis-py's errors.
+    It is empty where the server keeps that, None where that is not known. Raises redis-py's errors.
     """
     told = _told(link, "CONFIG", "GET", "*append*")
     known = {name: text(value) for name, value in _named(told or []).items()}

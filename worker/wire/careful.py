@@ -1,4 +1,4 @@
-"""The careful way to read an order, field by field: it decides about money, and says what is wrong with each."""
+"""The careful way to read an order, field by field: it decides on money, and says what is wrong with each."""
 
 import json
 from collections.abc import Mapping
@@ -18,8 +18,9 @@ Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 Fields: TypeAlias = dict[str, str]
 
 _OTHER_TYPE = (
-    "its type is not order: orders are sent with type=order or without a type, since it tells them from other "
-    "messages; type=limit or type=market is not needed: a limit is the order's price, a market order has none"
+    "its type is not order: orders are sent with type=order or without a type,"
+    " since it tells them from other messages; type=limit or type=market is not needed:"
+    " a limit is the order's price, a market order has none"
 )
 
 

@@ -68,11 +68,11 @@ class Decoder:
 
     @property
     def renamed(self) -> bool:
-        """Whether the source is another than the version before, which named orders after the stream, would have it."""
+        """Whether the version before, which named orders after the stream, would have another source."""
         return self._source != self._source_before
 
     def called_before(self, order_id: str, entry_id: str) -> str:
-        """Return what the version before called the order of an entry; that is another id where it was derived."""
+        """Return what the version before called an entry's order: another id where that was derived."""
         return self.called_by(self._source_before, order_id, entry_id)
 
     def called_by(self, source: str, order_id: str, entry_id: str) -> str:

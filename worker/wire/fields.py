@@ -49,7 +49,7 @@ def folded(side: str) -> str:
 
 
 class FieldReader:
-    """Reads the fields that decide about an order, and notes what is wrong with each, in the order of being read.
+    """Reads the fields that decide about an order, and notes what is wrong with each, in the order read.
 
     `canonical` has of each that was read its one spelling, the raw text where it is unusable, None where it
     is absent. The fingerprint is made of it.

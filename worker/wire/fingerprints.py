@@ -1,4 +1,4 @@
-"""What tells one order from another of the same id: a digest of what decides about it, each part in its one spelling."""
+"""What tells orders of one id apart: a digest of what decides about each, every part in its one spelling."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -9,7 +9,7 @@ FINGERPRINT_VERSION = b"\x01"
 
 
 def fingerprint_of(parts: Mapping[str, str | None]) -> bytes:
-    """Return the fingerprint of an order that says these parts by the names of their fields; it says no others."""
+    """Return the fingerprint of an order that says these parts, by their fields' names, and no others."""
     return digest_of(spelled(map(parts.get, FINGERPRINTED)))
 
 

@@ -1,4 +1,4 @@
-"""Where each field of a flat entry stands: a producer sends the same names in the same order again and again."""
+"""Where each field of a flat entry stands: producers send the same names in one order again and again."""
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -21,7 +21,7 @@ _NOWHERE = -1
 
 
 class Layout(Struct, frozen=True):
-    """The names of a flat entry, each of which stands there once: the places of their values, and what picks several.
+    """The names of a flat entry, each there once: the places of their values, and what picks several.
 
     `unknown` of the `count` names are no field of an order. `size` is what they add to the size of their
     values where these are joined by one byte. `labels` picks those of an order, `fingerprinted` what its
@@ -67,7 +67,10 @@ class Layouts:
         self._seen: dict[tuple[bytes, ...], Layout] = {}
 
     def of(self, entry: tuple[bytes, ...]) -> Layout | None:
-        """Return the layout of an entry of these names; None where it is not flat, ambiguous, too large, or no order."""
+        """Return the layout of an entry of these names.
+
+        It is None where the entry is not flat, is ambiguous or too large, or is no order.
+        """
         layout = self._seen.get(entry)
         if layout is None:
             layout = self._made(entry)

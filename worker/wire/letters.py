@@ -44,7 +44,7 @@ class Letter(Struct, frozen=True):
 
 
 class Replay(Struct, frozen=True):
-    """The entry that replays a letter; `changed` says what each edited field was (None: absent) and became."""
+    """The entry that replays a letter; `changed` has what each edited field was (None: absent) and became."""
 
     order_id: str | None
     fields: tuple[bytes, ...]
@@ -52,7 +52,7 @@ class Replay(Struct, frozen=True):
 
 
 def read_letter(fields: Sequence[bytes]) -> Letter:
-    """Return what a letter says. Bytes that are not UTF-8 are spelled as escapes in what it says of itself."""
+    """Return what a letter says. Bytes that are no UTF-8 are spelled as escapes in what it says of itself."""
     notes, originals = {}, []
     for name, value in zip(fields[::2], fields[1::2], strict=True):
         if name.startswith(_ORIGINAL):

@@ -32,7 +32,7 @@ def derived_order_id(source: str, entry_id: str) -> str:
 
 
 def order_id_of(source: str, sent_id: str | None, entry_id: str) -> str | None:
-    """Return the order's identity, derived from where it stands if it was sent without; None if that is none."""
+    """Return the order's id, derived from where it stands if none was sent; None if what was sent is none."""
     if sent_id is None:
         return derived_order_id(source, entry_id)
     return sent_id if ORDER_ID.fullmatch(sent_id) else None

@@ -1,4 +1,7 @@
-"""Names that nearly are those of an order's fields: what a producer means by them is ignored, and it should know."""
+"""Names that nearly are those of an order's fields.
+
+What a producer means by them is ignored, and it should know.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,11 +11,17 @@ from worker.wire.names import FieldNames
 _MEANT = {
     "order_id": (
         "id", "oid", "orderno", "ordernumber", "orderref", "ordlinkid", "orderlinkid", "uuid",
-        "clientorderid", "newclientorderid", "origclientorderid", "clientoid", "clordid", "clordlinkid", "idempotencykey",
+        "clientorderid", "newclientorderid", "origclientorderid", "clientoid", "clordid", "clordlinkid",
+        "idempotencykey",
     ),
-    "symbol": ("pair", "ticker", "instrument", "instid", "instrumentid", "market", "product", "productid", "asset"),
+    "symbol": (
+        "pair", "ticker", "instrument", "instid", "instrumentid", "market", "product", "productid", "asset",
+    ),
     "side": ("direction", "action", "buysell", "orderside"),
-    "quantity": ("qty", "quant", "amount", "size", "volume", "vol", "units", "lots", "origqty", "orderqty", "baseqty", "basesize", "quantities"),
+    "quantity": (
+        "qty", "quant", "amount", "size", "volume", "vol", "units", "lots", "origqty", "orderqty",
+        "baseqty", "basesize", "quantities",
+    ),
     # Of an order's type nothing is read: a limit is its price, and one without a price is a market order.
     "price": ("limitprice", "px", "rate", "limit", "ordertype", "ordtype"),
     "stop_loss_pct": ("stoploss", "stoplosspercent", "stoplosspercentage", "stoppct", "slpct", "sl"),

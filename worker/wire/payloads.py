@@ -38,7 +38,7 @@ class Refused(Exception):
 
 
 def parsed(raw: bytes, *, fraction: Callable[[str], str] = str, whole: Callable[[str], str] = str) -> object:
-    """Return what a JSON text says, its numbers as text: integers as `whole`, others as `fraction` makes them.
+    """Return what a JSON text says, numbers as text: integers as `whole`, others as `fraction` makes them.
 
     Raises RepeatedKey, NoNumber, UnicodeDecodeError, ValueError where it is no JSON, RecursionError where it
     is too deep.
@@ -75,7 +75,10 @@ def json_object(raw: bytes, max_depth: int) -> dict[str, object]:
 
 
 def _deeper_than(depth: int, raw: bytes) -> bool:
-    """Whether brackets stand within brackets deeper than this. Never recurses; linear in the size at any depth."""
+    """Whether brackets stand within brackets deeper than this.
+
+    Never recurses, and takes a time linear in the size at any depth.
+    """
     if raw.count(b"[") + raw.count(b"{") <= depth:
         return False
     left = _JSON_STRING.sub(b"", raw).translate(_BRACKETS, _NO_BRACKETS)

@@ -15,7 +15,7 @@ from worker.wire.payloads import parsed
 
 
 def result_fields(record: OrderRecord) -> list[str]:
-    """Return the results entry of a row, names and values in turn; of the row alone, so it is always the same."""
+    """Return the results entry of a row, names and values in turn: of the row alone, so always the same."""
     fields = [
         "type", "order_result",
         "order_id", record.order_id,

@@ -35,7 +35,10 @@ class Spelling:
         return (entry_id, shown(said.get(b"order_id", b""))) if is_entry_id(entry_id) else None
 
     def buried(self, fields: Sequence[bytes]) -> Buried | None:
-        """Return what a dead letter says of the entry it buries; None where it names none, or is of another source."""
+        """Return what a dead letter says of the entry it buries.
+
+        It is None where the letter names no entry, or is of another source.
+        """
         said = dict(reversed(_pairs(fields)))
         source, entry_id = said.get(b"source"), shown(said.get(b"entry_id", b""))
         if not is_entry_id(entry_id) or source not in {None, self._source.encode()}:
@@ -45,7 +48,10 @@ class Spelling:
         return Buried(entry_id, mark, said.get(b"reason") == _CONFLICT, source is not None)
 
     def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
-        """Return the names of the fields in which a result differs from that of a row, `order of fields` if in none."""
+        """Return the names of the fields in which a result differs from that of a row.
+
+        Where it differs, but in no field, that is `order of fields`.
+        """
         said = {shown(name): shown(value) for name, value in _pairs(fields)}
         expected = dict(_text_pairs(result_fields(record)))
         names = [name for name in {**expected, **said} if said.get(name) != expected.get(name)]

@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_S = 3.0
 
 
 class Clients(Struct, frozen=True):
-    """Connections that were made since the place was left for the last time: for the blocking read alone, for all else."""
+    """Connections made since the place was left last: for the blocking read alone, and for all else."""
 
     departures: int
     commands: Any
@@ -40,7 +40,7 @@ class Clients(Struct, frozen=True):
 
 
 class _AsTheyAreNow(CredentialProvider):
-    """User and password from the URL as it is whenever a connection is made, also where only an idle one was closed."""
+    """User and password as the URL has them at each connection, also where only an idle one was closed."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -57,7 +57,7 @@ class _AsTheyAreNow(CredentialProvider):
         return (password,) if password else ()
 
 
-def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any:  # noqa: ANN401  redis-py is half typed
+def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any:  # noqa: ANN401  redis-py's
     """Return a client of the place that never retries and parses nothing. Raises ConfigurationError."""
     ours: dict[str, Any] = {
         "protocol": 3,

@@ -1,4 +1,7 @@
-"""One more look at a Redis that ends connections or lets them wait: whether it is there, and spoken to in the wrong way."""
+"""One more look at a Redis that ends connections or lets them wait.
+
+It tells whether the server is there, and spoken to in the wrong way.
+"""
 
 import socket
 import ssl
@@ -42,7 +45,10 @@ def _speaks_plain(place: tuple[str, int]) -> bool:
 
 
 def _objection(place: tuple[str, int], context: ssl.SSLContext) -> str | None:
-    """Return what the server has against us. It says so once the handshake is over for us, and whoever writes then misses it."""
+    """Return what the server has against us.
+
+    It says so once the handshake is over for us, and whoever writes then misses it.
+    """
     with socket.create_connection(place, _PATIENCE_S) as plain:
         try:
             with context.wrap_socket(plain, server_hostname=place[0]) as encrypted:
@@ -50,5 +56,8 @@ def _objection(place: tuple[str, int], context: ssl.SSLContext) -> str | None:
         except ssl.SSLError as error:
             # Its name in OpenSSL, which is a code in words.
             if "ALERT" in (error.reason or ""):
-                return f"REDIS_URL: the server refuses TLS with us, {error.reason}; it may want a certificate (ssl_certfile, ssl_keyfile)"
+                return (
+                    f"REDIS_URL: the server refuses TLS with us, {error.reason};"
+                    " it may want a certificate (ssl_certfile, ssl_keyfile)"
+                )
     return None

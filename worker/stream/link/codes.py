@@ -24,7 +24,7 @@ _BEFORE_THE_CODE = re.compile(
 
 
 def code_of(error: redis.RedisError) -> str:
-    """Return the code of an error; of those that have none but ERR, which redis-py takes away, the first word."""
+    """Return the code of an error; of those with none but ERR, which redis-py drops, the first word."""
     for kind, code in _KINDS.items():
         if isinstance(error, kind):
             return code

@@ -89,10 +89,10 @@ class RedisLink:
     def begin_after(
         self, first: "Script", keys: list[str], args: Sequence[str | int], *command: str | int, blocks: bool
     ) -> Callable[[], list[Any]]:
-        """Send a call of a script and a command right behind it; return what waits for both replies, to be called once.
+        """Send a call of a script and a command right behind it; return what waits for both replies.
 
-        What the script fails with is returned in the place of its reply, and does not keep from the command.
-        A command that blocks keeps nothing else waiting.
+        What is returned is to be called once. What the script fails with is returned in the place of its
+        reply, and does not keep from the command. A command that blocks keeps nothing else waiting.
         """
         clients = self._present()
         pool = (clients.reading if blocks else clients.commands).connection_pool
@@ -104,7 +104,10 @@ class RedisLink:
         pool: Any,  # noqa: ANN401  redis-py is half typed
         commands: Sequence[Sequence[str | int | bytes]],
     ) -> Callable[[], list[Any]]:
-        """Send commands in one go; return what waits for their replies. Only the last one raises what it fails with."""
+        """Send commands in one go; return what waits for their replies.
+
+        Only the last one raises what it fails with.
+        """
         with self._used(clients):
             connection = pool.get_connection()
             try:
@@ -143,7 +146,7 @@ class RedisLink:
             return list(pipeline.execute())
 
     def own_connection(self) -> Any:  # noqa: ANN401  redis-py is half typed
-        """Return a connection, not open yet, that nothing else uses, for a subscription; the caller closes it."""
+        """Return a connection, not open yet, for a subscription alone; the caller closes it."""
         with outages():
             pool = self._present().commands.connection_pool
         # In RESP2 what is published comes as plain replies; in RESP3 the library would log each.
@@ -172,7 +175,7 @@ class Script:
         self._source = source
         self._digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
 
-    def __call__(self, keys: list[str], args: Sequence[str | int | bytes]) -> Any:  # noqa: ANN401  replies are untyped
+    def __call__(self, keys: list[str], args: Sequence[str | int | bytes]) -> Any:  # noqa: ANN401  any reply
         """Run it, and return its raw reply."""
         return self.begin(keys, args)()
 

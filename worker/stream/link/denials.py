@@ -18,7 +18,7 @@ _CAUGHT = re.compile(r"pcall\('([A-Z]+)'")
 
 @contextmanager
 def naming_commands(source: str) -> Iterator[None]:
-    """Name the command of this script that was denied, where the server does not; those that it may have been."""
+    """Name the denied command of this script, or those it may have been, where the server does not."""
     try:
         yield
     except redis.ResponseError as error:

@@ -47,7 +47,10 @@ _OURS = {
 
 
 def options_of(url: str) -> dict[str, Any]:
-    """Return what a connection to a URL takes. Raises ConfigurationError where that can't be right, and shows no value."""
+    """Return what a connection to a URL takes.
+
+    Raises ConfigurationError where that can't be right, and shows no value.
+    """
     try:
         given: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError:
@@ -66,7 +69,10 @@ def options_of(url: str) -> dict[str, Any]:
 
 
 def tls_of(options: Mapping[str, Any]) -> ssl.SSLContext:
-    """Do what the library does for each connection: there it would look like a server that is away. Trusts anybody."""
+    """Return a TLS context as the library makes one for each connection; it trusts anybody.
+
+    With the library, what is wrong with it would look like a server that is away.
+    """
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
         _require_readable(name, options.get(name))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

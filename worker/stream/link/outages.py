@@ -32,7 +32,7 @@ def is_no_primary(error: redis.RedisError) -> bool:
 
 @contextmanager
 def outages() -> Iterator[None]:
-    """Translate whatever Redis or the way to it does wrong: GroupLost where the group is gone, else Outage."""
+    """Translate what Redis or the way to it does wrong: GroupLost where the group is gone, else Outage."""
     try:
         yield
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:

@@ -13,16 +13,20 @@ log = structlog.get_logger(__name__)
 
 
 def require_publishing(link: RedisLink, channel: str | None) -> None:
-    """Raise AccessDenied where copies of results are wanted on a channel that we may not publish on; publish nothing."""
+    """Raise AccessDenied where results are to be copied to a channel that we may not publish on.
+
+    Nothing is published.
+    """
     not_known = not_known_whether_allowed(link, ("PUBLISH", channel, "")) if channel else None
     if not_known:
         log.warning("not known whether results may be published", channel=channel, reason=not_known)
 
 
 def not_known_whether_allowed(link: RedisLink, *commands: tuple[str, ...]) -> str | None:
-    """Have the server say whether it would run these, and run none; return why that can't be known, None where all are allowed.
+    """Have the server say whether it would run these commands, and run none.
 
-    Raises AccessDenied for the first that is not, and Outage.
+    Returns why that can't be known, None where all are allowed. Raises AccessDenied for the first that is
+    not, and Outage.
     """
     connection: Any = link.own_connection()
     try:

@@ -7,7 +7,10 @@ _INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 
 
 def source(name: str) -> str:
-    """Return the text of one script, with what it includes in place: Redis has no libraries that all versions know."""
+    """Return the text of one script, with what it includes in place.
+
+    Redis has no libraries that all versions know.
+    """
     return _INCLUDE.sub(lambda included: source(included[1]), _text(name))
 
 

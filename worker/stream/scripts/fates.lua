@@ -22,7 +22,9 @@ for i = 2, #ARGV do
   local mark, id, fate = ARGV[i], string.match(ARGV[i], '^%d+%-%d+'), ''
   if grouped and #redis.call('XPENDING', orders, group, id, id, 1) > 0 then fate = fate .. 'p' end
   -- Without its group everything that is there will be delivered: it is made anew at the beginning.
-  if there and earlier(delivered, id) and #redis.call('XRANGE', orders, id, id) > 0 then fate = fate .. 'w' end
+  if there and earlier(delivered, id) and #redis.call('XRANGE', orders, id, id) > 0 then
+    fate = fate .. 'w'
+  end
   if redis.call('ZSCORE', trimmed, id) then fate = fate .. 'n' end
   if marked(mark) then fate = fate .. 'm' end
   if milliseconds(id) < horizon then fate = fate .. 'h' end

@@ -28,7 +28,9 @@ local function begin(id, count, fields)
   -- The first is taken however large it is: it has to come to an end, too.
   if bytes > 0 and bytes + taken > most then return false end
   bytes = bytes + taken
-  if count ~= '-1' then redis.call('XCLAIM', KEYS[1], group, consumer, 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID') end
+  if count ~= '-1' then
+    redis.call('XCLAIM', KEYS[1], group, consumer, 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID')
+  end
   found[#found + 1] = size > most and {id, {#fields, head_of(fields)}, size} or {id, fields}
   return true
 end

@@ -16,7 +16,8 @@ for i = 5, #ARGV, 2 do
     if count == '-1' then
       kept = redis.call('XCLAIM', KEYS[1], group, consumer, 0, id, 'IDLE', ARGV[3], 'JUSTID')
     else
-      kept = redis.call('XCLAIM', KEYS[1], group, consumer, 0, id, 'IDLE', ARGV[3], 'RETRYCOUNT', count, 'JUSTID')
+      kept = redis.call('XCLAIM', KEYS[1], group, consumer, 0, id,
+        'IDLE', ARGV[3], 'RETRYCOUNT', count, 'JUSTID')
     end
     -- From 7.0 on claiming a trimmed entry takes it off the pending list: should we die now, the note
     -- remembers it.

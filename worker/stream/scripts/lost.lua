@@ -28,8 +28,8 @@ end
 -- Whether anything may have been settled before this group was made: then what is gone may have been read by
 -- another.
 local function anything_settled()
-  return redis.call('XLEN', KEYS[3]) + redis.call('XLEN', KEYS[4]) + redis.call('ZCOUNT', KEYS[5], '-inf', '(+inf')
-    + redis.call('ZCOUNT', KEYS[6], '-inf', '(+inf') > 0
+  return redis.call('XLEN', KEYS[3]) + redis.call('XLEN', KEYS[4])
+    + redis.call('ZCOUNT', KEYS[5], '-inf', '(+inf') + redis.call('ZCOUNT', KEYS[6], '-inf', '(+inf') > 0
 end
 
 local place, read = stream['entries-added'] - unread, group['entries-read']

@@ -8,7 +8,8 @@ for i = 4, #ARGV do
   if #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1) == 0
     and not redis.call('ZSCORE', KEYS[2], id)
     and #redis.call('XRANGE', KEYS[1], id, id) == 1 then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id,
+      'IDLE', ARGV[3], 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
     made[#made + 1] = id
   end
 end

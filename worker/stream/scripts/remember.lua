@@ -17,6 +17,8 @@ for i = 5, #ARGV do
   in_marks('ZADD', 'NX', score, ARGV[i])
 end
 return {
-  string.format('%.0f', known.made), string.format('%.0f', known.results), string.format('%.0f', known.letters),
+  string.format('%.0f', known.made),
+  string.format('%.0f', known.results),
+  string.format('%.0f', known.letters),
   known.walked and string.format('%.0f', known.walked) or '',
 }

@@ -6,7 +6,8 @@
 --   at once, for how many ms marks stay of what can't come back, now in ms (empty: the server's)
 -- Returns {orders trimmed, marks dropped, results trimmed, 1 where more can go}. Repeatable.
 local orders, marks, results, letters, before = unpack(KEYS)
-local own, keep_from, most_results, most, stay = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local own, keep_from = ARGV[1], ARGV[2]
+local most_results, most, stay = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local last_of_all = '18446744073709551615-18446744073709551615'
 
 -- include: clock
@@ -86,7 +87,9 @@ local function rise()
   -- The stream was made anew, with earlier ids.
   if rising > kept_from then rising, at = kept_from, asked_at end
   if asked_at - at >= stay then
-    if rising > (known.horizon or 0) and below(marks, rising) + below(before, rising) > 0 then know('horizon', rising) end
+    if rising > (known.horizon or 0) and below(marks, rising) + below(before, rising) > 0 then
+      know('horizon', rising)
+    end
     rising, at = kept_from, asked_at
   end
   if rising ~= kept.rising then know('rising', rising) end
