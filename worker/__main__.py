@@ -1,4 +1,4 @@
-"""The command `worker`, also as `python -m worker`: hears a wish to leave before it imports what takes time."""
+"""The command `worker`, also `python -m worker`: hears a wish to leave before it imports what takes time."""
 
 import sys
 

@@ -18,7 +18,7 @@ from worker.stream import Mending, RedisLink, RedisNames, StreamEvidence, requir
 
 
 class Auditor(Struct, frozen=True):
-    """An audit that has not begun, and what can be done about its findings; nothing, where none is to be changed.
+    """An audit not begun yet, and what can be done about its findings; nothing, where none is to be changed.
 
     `streams` is how many orders streams were worked on lately as the source that is audited.
     """
@@ -70,8 +70,9 @@ def audit_of(settings: Settings, wish: Wish, progress: Callable[[str, int, int],
 def told_apart_by_nothing(settings: Settings, streams: int) -> str:
     """Return what to say where several streams are worked on as one source."""
     return (
-        f"{streams} orders streams were worked on as the source {settings.fleet.source!r} in the last minute, and their rows are"
-        " told apart by nothing: give each fleet a WORKER_SOURCE of its own; if one has taken the place of another, wait a minute"
+        f"{streams} orders streams were worked on as the source {settings.fleet.source!r} in the last minute,"
+        " and their rows are told apart by nothing: give each fleet a WORKER_SOURCE of its own;"
+        " if one has taken the place of another, wait a minute"
     )
 
 

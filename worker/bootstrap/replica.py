@@ -125,8 +125,8 @@ def replica(
         pages = _pages(settings, names, asking_link, asked_database, vitals, shown=shown)
         checks, server = opened.enter_context(pages)
         stream = OrderStream(
-            link, names,
-            lease_ms=settings.lease_ms, results_channel=settings.results_channel, unpublished=unpublished, batch_bytes=settings.batch_bytes,
+            link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel,
+            unpublished=unpublished, batch_bytes=settings.batch_bytes,
         )  # fmt: skip
         port, marks = wrap_stream(stream), Marks(link, names, lease_ms=settings.lease_ms)
         beside = beside_the_work(settings, names, link, loop_database, port, marks, unpublished)
@@ -167,7 +167,8 @@ def _assemble(
     clock, tally, life = time.monotonic, Tally(), SignOfLife(time.monotonic)
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clocks.passed)
     deadlines = Deadlines(
-        drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s, clock=clock, leave=_leave,
+        drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s,
+        clock=clock, leave=_leave,
     )  # fmt: skip
     renderer = renderer_of(settings, names.consumer)
     ahead = PreparedDecoder(reading.decoder, reading.stamps.look)
@@ -179,8 +180,7 @@ def _assemble(
     )  # fmt: skip
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,
-        max_deliveries=settings.max_deliveries,
-        max_order_age_s=settings.max_order_age_s,
+        max_deliveries=settings.max_deliveries, max_order_age_s=settings.max_order_age_s,
         execute_timeout_s=settings.execute_timeout_s,
         now=lambda: datetime.now(UTC),
         executing=_both(deadlines, life), pace=pace,
@@ -188,8 +188,8 @@ def _assemble(
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
     worker = Worker(
         stream, store, intake, handling, isolation,
-        Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally),
-        lease, retention, beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain, tally, life,
+        Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally), lease, retention,
+        beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain, tally, life,
     )  # fmt: skip
     return worker, deadlines
 
@@ -199,7 +199,10 @@ def _warn_of_near_names(near: Mapping[str, str]) -> None:
 
 
 def _block_ms(settings: Settings) -> int:
-    """Return how long a read may wait: a signal is heard after it, and most of a drain is for what is in hand then."""
+    """Return how long a read may wait.
+
+    A signal is heard after it, and most of a drain is for what is in hand then.
+    """
     return max(1, min(settings.block_ms, round(settings.drain_timeout_s * 1000 / 4)))
 
 

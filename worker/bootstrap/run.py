@@ -25,7 +25,7 @@ GARBAGE_LOOKED_FOR_AFTER = 20_000
 
 
 class _Beginning:
-    """What a wish to leave means before the first read: there is nothing to hand back, so nothing to wait for."""
+    """What a wish to leave means before the first read: with nothing to hand back, nothing is waited for."""
 
     def __init__(self, drain: Drain) -> None:
         self._drain = drain

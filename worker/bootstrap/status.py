@@ -74,7 +74,7 @@ class _Servers:
 
 
 def _asked(ping: Callable[[], None], question: Callable[[float], _Told]) -> _Told | Away:
-    """Return what a server tells to whoever knows how many milliseconds it takes to answer, or why it can't be used."""
+    """Return what a server tells when given the milliseconds of a ping, or why it can't be used."""
     answers = False
     try:
         # The first connects.

@@ -59,7 +59,7 @@ class Backlog:
         self._stretch = None
 
     def take(self, message: bytes) -> bool:
-        """Take a message. False where it has no number, or no room: then those after it have no number either."""
+        """Take a message; False where it has no number, or no room: those after it have no number either."""
         cost = len(message) + OVERHEAD_BYTES
         with self._changed:
             if self._stretch is None or self._bytes + cost > self._most_bytes:

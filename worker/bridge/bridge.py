@@ -1,4 +1,4 @@
-"""The bridge: one thread adds to the orders stream what the other has heard on a channel, each message once."""
+"""The bridge: one thread adds to the orders stream what the other hears on a channel, each message once."""
 
 import time
 from threading import Event
@@ -22,7 +22,10 @@ REPORT_EVERY_S = 10.0
 
 
 class Bridge:
-    """Runs until `leave`. Raises Outage where the channel can't be heard at the start, Stopped where it can't go on."""
+    """A bridge runs until `leave`.
+
+    Raises Outage where the channel can't be heard at the start, Stopped where it can't go on.
+    """
 
     def __init__(self, source: Source, backlog: Backlog, *, drain_s: float) -> None:
         self.account = Account()

@@ -159,7 +159,7 @@ class Ear:
             self._account.lose(message, "too much waits to be added")
 
     def _account_for_early(self) -> None:
-        """Account for what came before the first milestone: no number tells it from what other bridges add."""
+        """Account for all before the first milestone: no number tells it from what other bridges add."""
         early, self._early = self._early or [], None
         if self._alone:
             for message in early:

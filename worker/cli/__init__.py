@@ -30,7 +30,7 @@ class OnDemand(click.Group):
         """Return the names of all commands, for the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's own
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's
         """Return a command, or None where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None

@@ -221,7 +221,10 @@ def _out_of_range(auditor: Auditor) -> Iterator[str]:
             f" those before {limits.results.first}"
         )
     if seen.redone:
-        yield f"note: rows executed again after their results were published, to the same outcome: {seen.redone}"
+        yield (
+            "note: rows executed again after their results were published, to the same outcome:"
+            f" {seen.redone}"
+        )
     if seen.unsteady:
         yield f"note: orders left out, since they changed whenever they were looked at: {seen.unsteady}"
 

@@ -41,7 +41,7 @@ class Asked(Struct, frozen=True):
         untouched_ms: Callable[[], int] = lambda: 0,
         missing: Callable[[str], object] = lambda _: None,
     ) -> Iterator[list[PendingEntry]]:
-        """Yield them page by page. They must have been untouched for so much longer; ids that aren't are missing."""
+        """Yield page by page those untouched for so much longer; ids that aren't are missing."""
         left = math.inf if self.limit is None else self.limit
         found = (
             self._by_id(source, until, untouched_ms, missing)
@@ -178,8 +178,8 @@ def as_line(entry: PendingEntry, lease_ms: int) -> str:
     """Return a pending entry for people."""
     mark = "  claimable" if entry.idle_ms >= lease_ms else ""
     return (
-        f"{entry.entry_id:<22} {since(entry.entry_id):<24} {entry.idle_ms / 1000:>10.1f} s {entry.deliveries:>6}  "
-        f"{shown_name(entry.consumer)}{mark}"
+        f"{entry.entry_id:<22} {since(entry.entry_id):<24} {entry.idle_ms / 1000:>10.1f} s"
+        f" {entry.deliveries:>6}  {shown_name(entry.consumer)}{mark}"
     )
 
 

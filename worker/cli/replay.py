@@ -157,9 +157,8 @@ class Replay:
 
     def _say_done(self) -> None:
         done = self._done
-        click.echo(
-            f"made {entries_of(done.made)} claimable; {done.already} {'was' if done.already == 1 else 'were'} so already"
-        )
+        were = "was" if done.already == 1 else "were"
+        click.echo(f"made {entries_of(done.made)} claimable; {done.already} {were} so already")
         if self._left_alone():
             click.echo(f"left {self._left_alone()} alone: renewed, claimed or settled since they were shown")
         if done.trimmed:
@@ -187,8 +186,8 @@ class Replay:
         if not self._tried:
             return "nothing was changed"
         return (
-            f"{self._done.made} of {entries_of(self.count)} were made claimable, the next {PAGE_SIZE} may have been;"
-            " run it again for the others"
+            f"{self._done.made} of {entries_of(self.count)} were made claimable, the next {PAGE_SIZE}"
+            " may have been; run it again for the others"
         )
 
     def _for_whom(self) -> str:

@@ -50,7 +50,7 @@ def translated(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def leave_for(outage: Outage, *more: str) -> NoReturn:
-    """End a command that a server keeps from going on, and say why, and more: 78 where it refuses access, else 3."""
+    """End a command that a server holds up, and say why, and more: 78 where it refuses access, else 3."""
     if isinstance(outage, AccessDenied):
         code, why = EXIT_CONFIGURATION, f"{URLS[outage.server]}: access refused: {outage.reason}"
     else:

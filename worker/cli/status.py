@@ -38,7 +38,8 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, given: float 
 
 @click.command()
 @click.option(
-    "--watch", "every_s", is_flag=False, flag_value=EVERY_S, type=float, callback=_seconds, metavar="[SECONDS]",
+    "--watch", "every_s", is_flag=False, flag_value=EVERY_S, type=float, callback=_seconds,
+    metavar="[SECONDS]",
     help=f"Look again and again, every {EVERY_S:g} seconds unless told otherwise, until Ctrl-C.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; with --watch one in each line.")

@@ -1,4 +1,4 @@
-"""The standard streams: what is said on them, and what they are where somebody has closed them or the disk is full."""
+"""The standard streams: what is said on them, and what they are when closed, or when the disk is full."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ def open_what_is_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             # The lowest number that is free: in this order, the one that was closed.
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  open to the end
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  never closed
 
 
 def leave(code: int, text: str) -> NoReturn:
@@ -29,7 +29,7 @@ def leave(code: int, text: str) -> NoReturn:
 
 
 def say(text: str) -> None:
-    """Say something on standard error, each line marked as ours; where that can't be written, nobody hears it."""
+    """Say something on standard error, each line marked as ours; what can't be written, nobody hears."""
     try:
         for line in text.splitlines():
             click.echo(f"worker: {line}", err=True)
@@ -39,7 +39,10 @@ def say(text: str) -> None:
 
 @contextmanager
 def written() -> Iterator[None]:
-    """End with a line and a code of its own where output can't be written. A reader who has left is no such case."""
+    """End with a line and a code of its own where output can't be written.
+
+    A reader who has left is no such case.
+    """
     try:
         yield
     except OSError as error:
@@ -61,7 +64,7 @@ def _can_be_written(stream: TextIO) -> bool:
 
 
 def _lead_nowhere(stream: TextIO) -> None:
-    """Let go of what a stream could not write: tried again at the very end, it would turn the exit code into 120."""
+    """Drop what a stream could not write: tried again at the very end, it would make the exit code 120."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -1,4 +1,7 @@
-"""Decides about a delivery: what to take next, what becomes of it, and when to stop. Knows no server and no clock."""
+"""Decides about a delivery: what to take next, what becomes of it, and when to stop.
+
+This room knows no server and no clock.
+"""
 
 from worker.consumer.age import Stamps
 from worker.consumer.chores import Chores

@@ -24,7 +24,10 @@ _UNITS = ((1e11, 1.0), (1e14, 1e-3), (1e17, 1e-6), (1e20, 1e-9))
 
 
 def unix_seconds(stamp: str) -> float | None:
-    """Return what a producer's stamp says: unix time in s, ms, us or ns, told apart by its size, or ISO 8601; else None."""
+    """Return what a producer's stamp says, in unix seconds; None where it can't be read.
+
+    A stamp is unix time in s, ms, us or ns, told apart by its size, or ISO 8601.
+    """
     if _NUMBER.fullmatch(stamp):
         number = float(stamp)
         return next((number * unit for limit, unit in _UNITS if number < limit), None)
@@ -60,7 +63,7 @@ def out_of_time(order: Order, now: datetime, max_age_s: float) -> str | None:
 
 
 class Stamps:
-    """Counts the stamps that can't be read where ages are limited: of such an order the entry id alone decides."""
+    """Counts the stamps that can't be read where ages are limited: then the entry id alone decides."""
 
     def __init__(self, max_age_s: float) -> None:
         self._limited = max_age_s > 0

@@ -14,7 +14,10 @@ LEFT_FOR_S = 10.0
 
 
 class Chores:
-    """Does them in turn. One that ends in an error nobody expected is told of and left for a while; orders go on."""
+    """Does chores in turn.
+
+    One that ends in an error nobody expected is told of and left for a while; orders go on.
+    """
 
     def __init__(self, tally: Tally, *, clock: Monotonic) -> None:
         self._tally = tally

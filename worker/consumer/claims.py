@@ -1,4 +1,4 @@
-"""Entries that were left pending: by others whose lease ran out, by replies that never arrived, or trimmed meanwhile."""
+"""Entries left pending: by others whose lease ran out, by replies that never arrived, or trimmed since."""
 
 from collections.abc import Sequence
 

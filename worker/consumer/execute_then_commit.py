@@ -27,7 +27,7 @@ class ExecuteThenCommit:
     def carry_out(
         self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = lambda: None
     ) -> list[Outcome]:
-        """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
+        """Return an outcome for each task still ours; results among them are committed. Raises Outage."""
         attempts, outcomes = parted(self._execute([task for task in tasks if task.hopeless is None]))
         attempts += [
             Attempt(task.delivery, dead_record(task.order, task.hopeless, self._limits.now()))

@@ -26,7 +26,7 @@ from worker.source.unsourced import answers_for
 
 
 class Handling:
-    """Works through one group of deliveries. Repeatable: an Outage from it leaves everything in hand as it was."""
+    """Works through one group of deliveries. Repeatable: an Outage leaves everything in hand as it was."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Handling:
     def handle(
         self, deliveries: Sequence[Delivery], *, before_commit: Callable[[], None] = lambda: None
     ) -> list[Outcome]:
-        """Return an outcome for each delivery that is still ours; results among them are committed. Raises Outage.
+        """Return an outcome for each delivery still ours; results among them are committed. Raises Outage.
 
         `before_commit` is called once everything is executed: what it asks Redis for comes while PostgreSQL
         is at work.
@@ -89,7 +89,10 @@ class Handling:
         return outcomes
 
     def as_brought(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Return these with what was brought for them, and forget what was for others: an outage leaves it in hand."""
+        """Return these with what was brought for them, and forget what was brought for others.
+
+        An outage leaves in hand what was brought.
+        """
         holds = {each.hold for each in deliveries}
         self._bodies = {hold: body for hold, body in self._bodies.items() if hold in holds}
         return [
@@ -111,7 +114,7 @@ class Handling:
     def _fetch(
         self, deliveries: Sequence[Delivery], rows: Mapping[str, OrderRecord]
     ) -> tuple[list[Delivery], list[Left]]:
-        """Return what is here, with what was claimed brought here, and what is left since it is beyond a batch's bytes.
+        """Return what is here, with what was claimed brought here, and what is left beyond a batch's bytes.
 
         What is about to run is charged before it is brought: so whatever takes the process down by its size
         alone is charged for it like any other.
@@ -143,7 +146,7 @@ class Handling:
     def _answer_known(
         self, deliveries: Sequence[Delivery], rows: Mapping[str, OrderRecord]
     ) -> tuple[list[Outcome], dict[str, OrderRecord], list[Delivery]]:
-        """Return the outcomes of what owns a row with one, the rows without one by entry id, and what is not answered."""
+        """Return outcomes of what owns a row with one, rows without one by entry id, and the unanswered."""
         outcomes, intents, unknown = list[Outcome](), dict[str, OrderRecord](), list[Delivery]()
         for delivery in deliveries:
             record = rows.get(delivery.entry_id)
@@ -172,7 +175,7 @@ class Handling:
     def _charge_all(
         self, deliveries: Sequence[Delivery], intents: Mapping[str, OrderRecord]
     ) -> tuple[list[Delivery], list[Task]]:
-        """Return what is to be executed, all of it charged and still ours, and what was trimmed or charged too often."""
+        """Return what to execute, all charged and still ours, and what was trimmed or charged too often."""
         ready, hopeless, counts = [], [], {}
         for delivery in deliveries:
             if delivery.trimmed:

@@ -63,7 +63,7 @@ class Intake:
 
     @property
     def waiting(self) -> bool:
-        """Whether deliveries were taken that nobody has begun yet; retries that back off are not among them."""
+        """Whether deliveries were taken that nobody has begun; retries that back off are not among them."""
         return bool(self._waiting) or self._reads.waiting
 
     def room_for(self, deliveries: Sequence[Delivery]) -> int:
@@ -81,7 +81,7 @@ class Intake:
             self._reads.ask_ahead()
 
     def arrive(self) -> None:
-        """Take in hand, and prepare, what was asked for; where it can't be had, it is looked for by the next `take`."""
+        """Take in hand and prepare what was asked for; what can't be had is looked for by the next `take`."""
         self._reads.arrive()
 
     def take(self) -> list[Delivery]:
@@ -98,7 +98,7 @@ class Intake:
         return new or self._due_retry() or self._group() or self._reads.take(self._until_next_duty)
 
     def take_one(self) -> list[Delivery]:
-        """Return one delivery, another one each time: a new one while few are in hand, else the next that waits."""
+        """Return a delivery, another each time: a new one while few are in hand, else the next that waits."""
         self.arrive()
         self._waiting.extend(self._reads.arrived())
         due = self._due_retry()
@@ -111,7 +111,7 @@ class Intake:
         return [self._waiting.popleft()] if self._waiting else []
 
     def postpone(self, delivery: Delivery, *, at_least_s: float = 0.0) -> None:
-        """Keep a delivery in hand and hand it out again, alone, after a back-off that grows with its count."""
+        """Keep a delivery in hand and hand it out again alone, after a back-off that grows with its count."""
         self._let_new_pass()
         self._retries.postpone(delivery, at_least_s=at_least_s)
 
@@ -121,7 +121,7 @@ class Intake:
         self._retries.set_aside(delivery)
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
-        """Keep deliveries in hand and hand them out again, in groups that shrink with what they are charged with."""
+        """Keep deliveries in hand and hand them out again, in groups that shrink with their charges."""
         for delivery in deliveries:
             if self._size_with(delivery) > 1:
                 self._waiting.append(delivery)

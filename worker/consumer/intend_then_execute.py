@@ -47,7 +47,7 @@ class IntendThenExecute:
         self._answers: dict[str, OrderRecord] = {}
 
     def keep_answers_of(self, deliveries: Iterable[Delivery]) -> None:
-        """Forget what the venue said of any other delivery than these, which are in hand again or for the first time."""
+        """Forget what the venue said of any but these, which are in hand again or for the first time."""
         self._sending.forget()
         if self._answers:
             ids = {delivery.entry_id for delivery in deliveries}
@@ -60,7 +60,7 @@ class IntendThenExecute:
     def carry_out(
         self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = lambda: None
     ) -> list[Outcome]:
-        """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
+        """Return an outcome for each task still ours; results among them are committed. Raises Outage."""
         submitted, outcomes = self._submit([task for task in tasks if not task.submitted])
         submitted = [task for task in tasks if task.submitted] + submitted
         made: list[Attempt | Outcome | None] = []
@@ -84,7 +84,10 @@ class IntendThenExecute:
         return outcomes + others + [stands.outcome for stands in standing]
 
     def _submit(self, tasks: Sequence[Task]) -> tuple[list[Task], list[Outcome]]:
-        """Commit the intents; return the tasks whose intent is ours, now or from before, and the outcomes of the others."""
+        """Commit the intents.
+
+        Return the tasks whose intent is ours, now or from before, and the outcomes of the others.
+        """
         attempts, outcomes = parted(self._attempt(task, partial(self._first_record, task)) for task in tasks)
         by_entry = {task.delivery.entry_id: task for task in tasks}
         ours, since = [], self._lease.clock()
@@ -114,7 +117,10 @@ class IntendThenExecute:
         return record_execution(order, found or Execution(Status.REJECTED, error_message=refusal), now)
 
     def _outcome(self, task: Task) -> OrderRecord | Retry | None:
-        """Return the outcome of a SUBMITTED order; None where others own it by now, a Retry where they may be sending it."""
+        """Return the outcome of a SUBMITTED order.
+
+        None where others own it by now, a Retry where they may be sending it.
+        """
         entry_id, order = task.delivery.entry_id, task.order
         if entry_id not in self._answers:
             # Before the venue is asked: what it does not know then nobody else has sent, or is sending.
@@ -132,7 +138,7 @@ class IntendThenExecute:
         return self._answers[entry_id]
 
     def _attempt(self, task: Task, act: Callable[[], OrderRecord | Retry | None]) -> Attempt | Retry | None:
-        """Return what `act` makes of a task: a row to be written, a retry, or nothing where it is not ours any more."""
+        """Return what `act` makes of a task: a row to write, a retry, or None once it is no longer ours."""
         try:
             made = act()
         except Outage:

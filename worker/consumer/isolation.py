@@ -1,4 +1,4 @@
-"""What is done about an error that nobody expected: whoever causes it is found, and takes nobody down with it."""
+"""What is done about an error nobody expected: whoever causes it is found, and takes nobody down with it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class Isolation:
-    """Charges an unexpected error to those that were being handled, and hands them out again in groups that shrink.
+    """Charges an unexpected error to those being handled, and hands them out again in groups that shrink.
 
     So the one that causes it ends up alone, and is buried once it has been charged too often. An error that
     strikes different deliveries, with no success in between, is nobody's fault: an outage. Then charges are
@@ -60,7 +60,10 @@ class Isolation:
             raise self._outage
 
     def strike(self, deliveries: Sequence[Delivery], error: Exception) -> None:
-        """Put deliveries back whose handling has raised an error. Raises Outage; then they are in hand as before."""
+        """Put deliveries back whose handling has raised an error.
+
+        Raises Outage; then they are in hand as before.
+        """
         self._tally.unexpected += 1
         log.error("unexpected error", entries=len(deliveries), error=named(error), exc_info=error)
         self._blame(frozenset(each.entry_id for each in deliveries), error)
@@ -90,7 +93,7 @@ class Isolation:
         )
 
     def set_aside(self, failed: Sequence[tuple[Delivery, Exception]]) -> None:
-        """Keep pending what can be neither settled nor buried, tell of it, and try it now and then. Raises Outage."""
+        """Keep pending what can't be settled or buried, tell of it and try it now and then. Raises Outage."""
         self._stream.set_aside([delivery.entry_id for delivery, _ in failed])
         for delivery, error in failed:
             log.error(
@@ -107,7 +110,7 @@ class Isolation:
         return delivery.count_before - self._charged_in_groups[delivery.entry_id]
 
     def _taken_back(self) -> dict[str, int]:
-        """Return what the deliveries that wait are charged with once an outage is told from a fault of theirs."""
+        """Return what waiting deliveries are charged with once an outage is told from a fault of theirs."""
         if self._outage is None:
             return {}
         counts = self._intake.take_back(self._charged_in_groups)

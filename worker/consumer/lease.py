@@ -17,7 +17,10 @@ log = structlog.get_logger(__name__)
 
 
 class Lease:
-    """Renews at a quarter of the lease. The loop asks `check` whether the thread lives, `keep` what is still ours."""
+    """Renews what is in hand at a quarter of the lease.
+
+    The loop asks `check` whether the thread lives, `keep` what is still ours.
+    """
 
     def __init__(self, stream: Orders, *, lease_ms: int, clock: Monotonic) -> None:
         self._stream = stream

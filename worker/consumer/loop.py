@@ -117,7 +117,10 @@ class Worker:
             self.register()
 
     def register(self) -> None:
-        """Keep the line of the stream, before anything is written or given out: others take rows for theirs whose stream is silent."""
+        """Keep the line of the stream, before anything is written or given out.
+
+        Others take rows for theirs whose stream is silent.
+        """
         # Until a repair has ended it is asked whether there is another line than ours.
         idle_s = 0.0 if self.repair.under_way else self.life.idle_s
         self.chores.do("registration", partial(self.registration.go_on, idle_s=idle_s))
@@ -131,7 +134,7 @@ class Worker:
                 self.outcomes = self.handling.handle(self.in_hand, before_commit=self.intake.read_ahead)
             except (Outage, Stopped, ConfigurationError):
                 raise
-            except Exception as error:  # noqa: BLE001  whatever it is, it must not take down every replica in turn
+            except Exception as error:  # noqa: BLE001  it must not take down every replica in turn
                 self.isolation.strike(self.handling.as_brought(self.in_hand), error)
                 self.in_hand = []
                 self.isolation.check()
@@ -152,7 +155,7 @@ class Worker:
         self.in_hand, self.outcomes, self.settle_begun = [], None, False
 
     def mend(self) -> None:
-        """Let the repair go on, anew where Redis has lost the group: its marks and results may be lost with it.
+        """Let the repair go on, anew where Redis lost the group: its marks and results may be lost with it.
 
         What PostgreSQL may have lost is looked for in the same way.
         """
@@ -166,13 +169,19 @@ class Worker:
             self.chores.do("lost rows", partial(self.lost_rows.go_on, idle=self.idle))
 
     def make_room(self) -> None:
-        """Let go of what nobody needs: while Redis takes nothing more, nobody else ends that, and an order would wait for ever."""
+        """Let go of what nobody needs.
+
+        While Redis takes nothing more, nobody else ends that, and an order would wait for ever.
+        """
         for turn in (self.mend, self.tidy_up):
             with suppress(Outage):
                 turn()
 
     def tidy_up(self) -> None:
-        """Let retention have its turn where it is due, however much is waiting: no load lasts until it is too late for it."""
+        """Let retention have its turn where it is due, however much is waiting.
+
+        So no load lasts until it is too late for it.
+        """
         if not self.drain.requested:
             # Where marks were dropped nothing tells any more that a row of that time lacks its result.
             trim = not self.repair.under_way
@@ -235,7 +244,7 @@ class Worker:
                 log.debug("charges stand until Redis is back")
 
     def reconnect(self) -> None:
-        """Have everybody find out where the servers are now: a primary of before may live on, and take nothing."""
+        """Have everybody find out where the servers are now: an old primary may live on, and take nothing."""
         if "redis" in self.away:
             self.stream.reconnect()
         if "postgresql" in self.away:

@@ -1,4 +1,4 @@
-"""How many orders are worked through together, so that a group takes about a second, however slow an executor is."""
+"""How many orders make a group, so that it takes about a second, however slow an executor is."""
 
 from collections.abc import Callable
 

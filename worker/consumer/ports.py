@@ -13,11 +13,11 @@ class Holding(Protocol):
     """Takes deliveries in hand."""
 
     def __call__(self, deliveries: Iterable[Delivery], *, since: float | None = None) -> list[Delivery]:
-        """Return them as those that are held; `since` when they may have been handed out, if that was not just now."""
+        """Return them as held; `since` when they may have been handed out, if that was not just now."""
 
 
 class Orders(Protocol):
-    """The orders stream, as one consumer of its group sees it. Every step but those that read is repeatable."""
+    """The orders stream, as a consumer of its group sees it. Every step but those that read is repeatable."""
 
     @property
     def groups_lost(self) -> int:
@@ -33,16 +33,19 @@ class Orders(Protocol):
         """Use no connection that is open now: the server's name may lead elsewhere by now."""
 
     def read(self, count: int, block_ms: int) -> list[Delivery]:
-        """Take entries nobody has taken yet, waiting so long for the first (0: not at all); each is charged with one delivery."""
+        """Take entries nobody has taken yet; each is charged with one delivery.
+
+        It waits for the first for `block_ms` (0: not at all).
+        """
 
     def read_ahead(self, count: int) -> None:
-        """Ask for entries as `read` does, without waiting for them: `arrived` returns them, and is called next."""
+        """Ask for entries as `read` does, without waiting: `arrived` returns them, and is called next."""
 
     def arrived(self) -> list[Delivery]:
         """Return what was asked for."""
 
     def begin_look(self) -> bool:
-        """Take the turn to look for abandoned entries from the beginning on; False where another one looked lately."""
+        """Take the turn to look for abandoned entries from the start; False where another looked lately."""
 
     def end_look(self) -> None:
         """Let others look now."""
@@ -51,10 +54,12 @@ class Orders(Protocol):
         """Take a page of abandoned entries, which are to be fetched; nothing is charged."""
 
     def own_pending(self, count: int, *, known: Collection[str]) -> list[Delivery]:
-        """Return entries that arrived unseen, with what they are charged with on the stream; they are to be fetched."""
+        """Return entries that arrived unseen, with their charges on the stream; they are to be fetched."""
 
     def fetch(self, charges: Mapping[str, int | None], *, beside: int = ...) -> Fetched:
-        """Return what entries hold, each charged with so many before it goes out (None: as it is), and leased anew.
+        """Return what entries hold, each leased anew.
+
+        Each is charged with so many before it goes out (None: as it is).
 
         As many as a batch may have bytes, less those of what is in hand `beside` them; at least one where
         that is none.
@@ -89,14 +94,14 @@ class Orders(Protocol):
         """
 
     def retain(self, *, keep_ms: int, most_results: int) -> Retained:
-        """Let go of old orders and results that no group needs, and of the marks of what can't come back; 0: keep."""
+        """Let go of old orders and results no group needs, and of marks of what can't come back; 0: keep."""
 
     @property
     def lost_by_reads(self) -> int:
-        """How many reads have found that were trimmed before the group read them, since these were last counted."""
+        """How many entries reads have found trimmed before the group read them, since the last count."""
 
     def lost_unread(self) -> Lost | None:
-        """Count what was trimmed before the group read it, each entry once; None where that can't be known."""
+        """Count what was trimmed before the group read it, each entry once; None where it can't be known."""
 
     def remove_dead(self, idle_ms: int) -> list[str]:
         """Remove other consumers that hold nothing and were idle for so long; return their names."""
@@ -118,10 +123,13 @@ class Store(Protocol):
         """Commit rows; return the row that stands for each, the very record where it was written now."""
 
     def resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
-        """Commit outcomes of SUBMITTED rows that these entries own; return what stands for each, as `record` does."""
+        """Commit outcomes of SUBMITTED rows these entries own; return what stands for each, like `record`."""
 
     def take_up(self, entry_id: str, *, after_s: float) -> bool:
-        """Commit that the SUBMITTED row this entry owns is in our hands; False where it was in others' less than so long ago."""
+        """Commit that the SUBMITTED row this entry owns is in our hands.
+
+        False where it was in others' less than so long ago.
+        """
 
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows these entries own."""

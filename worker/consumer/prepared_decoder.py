@@ -1,4 +1,4 @@
-"""What is decoded once: perhaps before the loop comes to it, and not again however often its outcome is tried for."""
+"""What is decoded once: perhaps before the loop comes to it, and not again however often it is tried."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
@@ -11,7 +11,10 @@ Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 
 
 class PreparedDecoder:
-    """A decoder that may have decoded a batch before it is asked for. `look` is called with each delivery's order once."""
+    """A decoder that may have decoded a batch before it is asked for.
+
+    `look` is called with each delivery's order once.
+    """
 
     def __init__(self, decoder: Decoder, look: Callable[[Decoded], None] = lambda _: None) -> None:
         self._decoder = decoder

@@ -1,4 +1,4 @@
-"""New entries: read when the loop comes for them, or asked for ahead, while the batch before is being committed."""
+"""New entries: read when the loop comes for them, or asked for while the batch before is being committed."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 class Reads:
-    """Whatever it returns is in hand. What may have been handed out and never arrived is noted in `unseen`."""
+    """What reads return is in hand. What may have been handed out and never arrived is noted in `unseen`."""
 
     def __init__(
         self,

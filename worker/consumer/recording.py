@@ -1,4 +1,4 @@
-"""From attempts to the rows that stand: what is lost to others is left out, what is refused is found by halving."""
+"""From attempts to rows that stand: what went to others is left out, what is refused is found by halving."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -190,9 +190,11 @@ def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead
     stranger, owns = record.stranger, record.owned_by(delivery.entry_id)
     if stranger is not None and not stranger.publishes_here:
         why = (
-            f"the order is that of source {stranger.source!r}, and its result is not known to be on this results stream"
+            f"the order is that of source {stranger.source!r},"
+            " and its result is not known to be on this results stream"
             if stranger.source
-            else "the order has a row without a source, and this database has several: nobody can tell where its result is"
+            else "the order has a row without a source, and this database has several:"
+            " nobody can tell where its result is"
         )
         return Dead(delivery, DeadReason.CONFLICT, why, record.order_id)
     if (
@@ -200,14 +202,20 @@ def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead
         and record.entry_id == delivery.entry_id
         and content.fingerprint == record.fingerprint
     ):
-        why = f"it was executed as an order of source {stranger.source!r}: this stream was that source before, or is it"
+        why = (
+            f"it was executed as an order of source {stranger.source!r}:"
+            " this stream was that source before, or is it"
+        )
         return Dead(delivery, DeadReason.CONFLICT, why, record.order_id)
     # Where nothing is known of the content (trimmed, undecodable), now or when the row was written, it stands
     # for its entry.
     if not content.fingerprint or (owns and not record.fingerprint):
         return None
     if content.order_id != record.order_id:
-        why = f"its entry id belongs to the order {record.order_id}, and the order {content.order_id} came with it"
+        why = (
+            f"its entry id belongs to the order {record.order_id},"
+            f" and the order {content.order_id} came with it"
+        )
     elif content.fingerprint != record.fingerprint:
         why = "the order came before with other content"
     else:

@@ -40,9 +40,9 @@ class Retention:
         self._due = clock()
 
     def tidy_up(self, *, trim: bool = True) -> bool:
-        """Do a bounded round of work where it is due and our turn, and return whether the next is due at once. Raises Outage.
+        """Do a bounded round of work where it is due and our turn; return whether the next is due at once.
 
-        Nothing is let go unless `trim`.
+        Nothing is let go unless `trim`. Raises Outage.
         """
         if self._clock() < self._due:
             return False

@@ -11,7 +11,10 @@ SET_ASIDE_FOR_S = 10.0
 
 
 class Retries:
-    """As many as a batch may be, and may have bytes: others are better off on the stream, where nobody renews them."""
+    """Holds retries, as many as a batch may be, and may have bytes.
+
+    Others are better off on the stream, where nobody renews them.
+    """
 
     def __init__(self, *, most: int, most_bytes: int, clock: Monotonic) -> None:
         self._most = most

@@ -5,10 +5,10 @@ from worker.consumer.ports import Store
 
 
 class Sending:
-    """Knows for how long we alone may begin to send the order of a SUBMITTED row: a lease from its commit, or from taking it up.
+    """Knows for how long we alone may begin to send the order of a SUBMITTED row.
 
-    The lease of Redis does not tell: a second group, or one that was made anew, hands out what is in
-    somebody's hands.
+    That is a lease from its commit, or from taking it up. The lease of Redis does not tell: a second group,
+    or one that was made anew, hands out what is in somebody's hands.
     """
 
     def __init__(self, store: Store, lease: Lease, *, execute_timeout_s: float) -> None:
@@ -19,11 +19,11 @@ class Sending:
         self._since: dict[str, float] = {}
 
     def begun(self, entry_id: str, *, since: float) -> None:
-        """Note that the row of this entry was made SUBMITTED by us, not before `since` by the clock of the lease."""
+        """Note that we made the row of this entry SUBMITTED, not before `since` by the clock of the lease."""
         self._since[entry_id] = since
 
     def take_up(self, entry_id: str) -> None:
-        """Become the one who may send, where nobody else can be sending. To be followed by asking the venue."""
+        """Become the one who may send, where nobody else can be sending. Asking the venue is to follow."""
         if self.ours(entry_id):
             return
         now = self._lease.clock()

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class Settler:
-    """Settles what was handled. Repeatable: until it has worked the outcomes are to be kept and settled again."""
+    """Settles what was handled. Repeatable: until it works, outcomes are to be kept and settled again."""
 
     def __init__(
         self,
@@ -94,7 +94,10 @@ class Settler:
         _report(done, kinds, settling)
 
     def _release_what_has_no_room(self, outcomes: Sequence[Outcome]) -> tuple[list[Retry], int]:
-        """Leave to the stream, at what they are charged with, those that too many others wait beside; return the rest, and how many."""
+        """Leave to the stream those that too many others wait beside; return the rest, and how many.
+
+        They are left at what they are charged with.
+        """
         retries = [outcome for outcome in outcomes if isinstance(outcome, Retry)]
         room = self._intake.room_for([retry.delivery for retry in retries])
         released = {retry.delivery.entry_id: retry.delivery.count for retry in retries[room:]}
@@ -110,7 +113,7 @@ class Settler:
         for outcome in outcomes:
             try:
                 settlements += self._settlement(outcome)
-            except Exception as error:  # noqa: BLE001  whatever is wrong with a row that is committed, it costs the others nothing
+            except Exception as error:  # noqa: BLE001  a committed row's fault costs the others nothing
                 unrendered.append((outcome.delivery, error))
         return settlements, unrendered
 
@@ -122,7 +125,7 @@ class Settler:
         *,
         alone: bool,
     ) -> None:
-        """Leave it to the streams whether others have settled what has no mark; until then it stays pending."""
+        """Leave it to the streams whether others settled what has no mark; until then it stays pending."""
         deliveries = {outcome.delivery.entry_id: outcome.delivery for outcome in outcomes}
         records = {each.delivery.entry_id: each.record for each in outcomes if isinstance(each, Settled)}
         in_doubt = set(entry_ids)

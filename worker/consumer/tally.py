@@ -41,7 +41,7 @@ class Tally(Struct):
         self.in_hand -= count
 
     def settle(self, kinds: Mapping[str, int]) -> None:
-        """Count a settled batch by kinds of outcome; what is to be tried again, or was not begun, stays in hand."""
+        """Count a settled batch by kinds of outcome; what is to be retried or was not begun stays in hand."""
         self.batches += 1
         for name, count in kinds.items():
             if name not in STAY_IN_HAND:

@@ -1,4 +1,4 @@
-"""What the two procedures of executing share: a task, who is watched while it is executed, who is still ours."""
+"""What both procedures of executing share: a task, who is watched while it is executed, who is still ours."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar
@@ -54,7 +54,7 @@ class Procedure(Protocol):
     """A procedure by which orders are executed."""
 
     def carry_out(self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = ...) -> list[Outcome]:
-        """Return an outcome for each task that is still ours; results among them are committed. Raises Outage."""
+        """Return an outcome for each task still ours; results among them are committed. Raises Outage."""
 
 
 class Limits(Struct, frozen=True):
@@ -84,7 +84,10 @@ class Limits(Struct, frozen=True):
 
 
 def final(execution: Execution) -> Execution:
-    """Return an execution that is one; raises ValueError for a status, or a trade id, that is not an executor's to give."""
+    """Return an execution that is one.
+
+    Raises ValueError for a status, or a trade id, that is not an executor's to give.
+    """
     if execution.status not in WITH_RESULT:
         raise ValueError(f"an executor can't decide that an order is {execution.status}")
     for trade in execution.trades:

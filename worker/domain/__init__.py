@@ -1,1 +1,1 @@
-"""Holds the values of the flow: frozen, with the tree of errors and what several rooms need of others; no I/O."""
+"""Holds the values of the flow: frozen, with the error tree and what several rooms need of others; no I/O."""

@@ -40,11 +40,11 @@ class SchemaStanding(Struct, frozen=True):
 
 
 class TablesState(Struct, frozen=True):
-    """The tables of one deployment, and the server that holds them. Counts above 10,000 are PostgreSQL's own estimate.
+    """The tables of one deployment, and the server that holds them.
 
-    `may_change_rows` names what others have made that may store rows otherwise than they are written, or not
-    at all; `volatile` the settings, and the unlogged tables, by which the server may lose what it has
-    committed.
+    Counts above 10,000 are PostgreSQL's own estimate. `may_change_rows` names what others have made that may
+    store rows otherwise than they are written, or not at all; `volatile` the settings, and the unlogged
+    tables, by which the server may lose what it has committed.
     """
 
     version: str
@@ -63,7 +63,7 @@ class DatabaseState(Struct, frozen=True):
 
 
 class Outcomes(Struct, frozen=True):
-    """Rows by status, of the last hour, or of its newest 100,000 where these are not `all`; and those without an outcome.
+    """Rows by status, of the last hour or its newest 100,000 where not `all`; and those without an outcome.
 
     `submitted` are the orders among those asked about that were handed to a venue which has not answered, one
     of them by name.

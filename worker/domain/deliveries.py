@@ -13,7 +13,7 @@ HEAD_BYTES = 1024
 
 
 class Withheld(Struct, frozen=True):
-    """What is known of an entry that is too large to be fetched: how many bytes in how many fields, and the first of them."""
+    """What is known of an entry too large to fetch: how many bytes in how many fields, and the first ones."""
 
     size: int
     fields: int
@@ -52,7 +52,7 @@ class Delivery(Struct, frozen=True):
 
 
 class Fetched(Struct, frozen=True):
-    """What entries hold that were to be fetched, by id, and which were left since the others are enough at once.
+    """What entries to be fetched hold, by id, and which were left since the others are enough at once.
 
     What is in neither is somebody else's by now, or was trimmed.
     """
@@ -69,7 +69,7 @@ class ClaimedPage(Struct, frozen=True):
 
 
 class Settled(Struct, frozen=True):
-    """The order's row is committed: publish its result, and ack. `answered` when an earlier delivery wrote it."""
+    """The row is committed: publish its result, and ack. `answered` when an earlier delivery wrote it."""
 
     delivery: Delivery
     record: OrderRecord
@@ -105,7 +105,10 @@ class Retry(Struct, frozen=True):
 
 
 class Left(Struct, frozen=True):
-    """It was not begun: the group had its time, or its bytes, or somebody asked to leave. It stays in hand, or is released."""
+    """It was not begun: the group had its time, or its bytes, or somebody asked to leave.
+
+    It stays in hand, or is released.
+    """
 
     delivery: Delivery
 
@@ -149,7 +152,7 @@ class Restoration(Struct, frozen=True):
 
 
 class Settling(Struct, frozen=True):
-    """What a settle did: how many entries were not settled before, which are in doubt, and which are left to others.
+    """What a settle did: how many were not settled before, which are in doubt, and which are left to others.
 
     What is in doubt has no mark, and marks of its time are not complete: Redis has lost what it knew. What is
     left has none since its mark may have been dropped, and is not in our hands any more: this process slept
@@ -210,7 +213,7 @@ def entry_milliseconds(entry_id: str) -> int:
 
 
 def following(entry_id: str) -> str | None:
-    """Return the first id that may come after one; None where it is the last of all, which no range can begin behind."""
+    """Return the first id that may come after one; None after the last, which no range can begin behind."""
     milliseconds, sequence = entry_order(entry_id)
     if sequence < LATEST_PART:
         return f"{milliseconds}-{sequence + 1}"

@@ -2,8 +2,8 @@
 
 WorkerError
 ├── Outage              a server is away: wait, keep what is in hand, charge nobody
-│   ├── AccessDenied        it answers, but not to us: at start a person has to mend that, later it is an outage
-│   ├── TimedOut            PostgreSQL took too long over what it was given: with less of it the next try may work
+│   ├── AccessDenied        it answers but not to us: at start a person must mend that, later it is an outage
+│   ├── TimedOut            PostgreSQL took too long over what it was given: with less the next try may work
 │   ├── OutOfMemory         Redis takes nothing more, until what nobody needs is let go
 │   └── VenueUnavailable    the executor's venue is away: the same
 ├── Refused             the database answers, and won't do what it was asked for: nobody expected that
@@ -47,11 +47,14 @@ class VenueUnavailable(Outage):
 
 
 class Refused(WorkerError):
-    """PostgreSQL answers, and refuses a statement; nothing was written. It may be the fault of a row, or of all of the tables."""
+    """PostgreSQL answers, and refuses a statement; nothing was written.
+
+    It may be the fault of a row, or of all of the tables.
+    """
 
 
 class RowRefused(Refused):
-    """At least one of the rows breaks a constraint, can't be stored as data, or can't be read; nothing was written."""
+    """At least one row breaks a constraint, or can't be stored as data or read; nothing was written."""
 
 
 class Stopped(WorkerError):

@@ -113,7 +113,7 @@ class Buried(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True):
-    """One invariant that one order or entry breaks, in words; `remedy` is what a repair does about it, if anything.
+    """One invariant that one order or entry breaks, in words; `remedy` is what a repair does, if anything.
 
     `otherwise` is what it does where nothing is to be given out that may have been given out before.
     `looked_for` says that marks can't tell, and that everything that was given out was read instead.
@@ -135,16 +135,16 @@ class Finding(Struct, frozen=True):
         return self.remedy is not None and self.remedy.again
 
     def remedy_where(self, *, republish: bool) -> Remedy | None:
-        """Return what a repair does about it, if it may give out once more what was given out before or not."""
+        """Return what a repair does about it, if it may give out again what was given out before or not."""
         return self.otherwise if self.again and not republish else self.remedy
 
     def can_be_mended(self, *, republish: bool) -> bool:
-        """Whether a repair does anything about it; what was given out before, only where that is asked for."""
+        """Whether a repair does anything about it; what was given out before, only where asked for."""
         return self.remedy_where(republish=republish) is not None
 
 
 class LostRow(Struct, frozen=True):
-    """An entry whose result was published, and whose row is gone: the order that the result names, and its id."""
+    """An entry whose result was published and whose row is gone: the order the result names, and its id."""
 
     entry_id: str
     order_id: str

@@ -14,14 +14,14 @@ _NOT_IN_SOURCE = re.compile(f"[^{ORDER_ID_LETTERS}]+")
 
 
 class Fleet(Struct, frozen=True):
-    """The replicas that work on one orders stream: its `source` owns their rows, and `results` is where they publish."""
+    """The replicas of one orders stream: its `source` owns their rows, `results` is where they publish."""
 
     source: str
     results: str
 
 
 def source_of(stream: str) -> str:
-    """Return the source that an orders stream is where none is set: its name, without what no order id can hold."""
+    """Return the source an orders stream is where none is set: its name without what no order id can hold."""
     return _NOT_IN_SOURCE.sub("", stream)
 
 
@@ -31,14 +31,14 @@ def is_source(text: str) -> bool:
 
 
 class Stranger(Struct, frozen=True):
-    """Another source whose row an order has met, and whether that source publishes on the same results stream as ours."""
+    """Another source whose row an order has met, and whether it publishes on the same results stream."""
 
     source: str
     publishes_here: bool
 
 
 class Foreign(Struct, frozen=True):
-    """What tells the order in a row of another source, and whether that publishes on a results stream named like ours."""
+    """What tells the order in a row of another source, and whether its results stream is named like ours."""
 
     source: str
     entry_id: str

@@ -1,4 +1,7 @@
-"""What several of the rooms that decide need of those that speak. What speaks to a server raises Outage when that is away."""
+"""What several of the rooms that decide need of those that speak.
+
+What speaks to a server raises Outage when that is away.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -68,14 +71,14 @@ class Executor(Protocol):
         """Whether executing again is invisible."""
 
     def execute(self, order: Order) -> Execution:
-        """Execute. Raises VenueUnavailable before any effect; anything else it raises is charged to the order."""
+        """Execute. Raises VenueUnavailable before any effect; all else it raises is charged to the order."""
 
 
 class OutsideExecutor(Executor, Protocol):
     """An executor whose venue can be asked what became of an order."""
 
     def find(self, order_id: str) -> Execution | None:
-        """Return what the venue made of an order, None where it never took it; VenueUnavailable: it can't tell."""
+        """Return what the venue made of an order. None: it never took it; VenueUnavailable: it can't tell."""
 
 
 def is_pure(executor: Executor) -> bool:
@@ -91,10 +94,10 @@ class Decoder(Protocol):
 
     @property
     def renamed(self) -> bool:
-        """Whether the source is another than the version before, which named orders after the stream, would have it."""
+        """Whether the source is not what the version before made it, which named orders after the stream."""
 
     def called_before(self, order_id: str, entry_id: str) -> str:
-        """Return what the version before called the order of an entry; that is another id where it was derived."""
+        """Return what the version before called an entry's order; that is another id where it was derived."""
 
     def called_by(self, source: str, order_id: str, entry_id: str) -> str:
         """Return what the order of an entry would be called if its stream were another source."""
@@ -115,7 +118,7 @@ class Renderer(Protocol):
         order_id: str | None,
         mark: str = ...,
     ) -> Settlement:
-        """Return the settlement that buries a delivery; `mark` is what it is marked as where that is not its entry."""
+        """Return the settlement that buries a delivery, marked as `mark` where that is not its entry."""
 
     def derived_order_id(self, entry_id: str) -> str:
         """Return the identity of an order whose entry names none."""

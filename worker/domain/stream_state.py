@@ -19,7 +19,7 @@ class ConsumerState(Struct, frozen=True):
         return self.name != REPAIR_CONSUMER
 
     def is_gone(self, *, lease_ms: int, block_ms: int) -> bool:
-        """Whether it was not heard of for longer than any that is at work: its process has ended, hangs, or is cut off.
+        """Whether it was silent for longer than any at work: its process has ended, hangs, or is cut off.
 
         At work it asks at every read, and every quarter of a lease, when it renews and scans.
         """
@@ -68,7 +68,10 @@ class OldestPending(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """What retention has left; the horizon is the age below which settled marks are kept, None before any has gone."""
+    """What retention has left.
+
+    The horizon is the age below which settled marks are kept, None before any has gone.
+    """
 
     first_order_age_s: float | None
     settled_marks: int

@@ -9,7 +9,7 @@ def utc_text(at: datetime, precision: str = "seconds") -> str:
 
 
 def utc_text_of_ms(unix_ms: int, precision: str = "seconds") -> str:
-    """Return a time that is given in unix milliseconds, `-` where no calendar has it: ids of entries may be made up."""
+    """Return a time given in unix milliseconds, `-` where no calendar has it: entry ids may be made up."""
     try:
         return utc_text(datetime.fromtimestamp(unix_ms / 1000, UTC), precision)
     except (ValueError, OverflowError, OSError):

@@ -133,7 +133,7 @@ class Check(Generic[_Told]):
             self._last = found
 
     def look(self) -> None:
-        """Ask where that is due; else its last answer is that of the present, since it is left alone on purpose."""
+        """Ask where that is due; else the last answer still counts, since it is left alone on purpose."""
         now = time.monotonic()
         with self._lock:
             last = self._last

@@ -1,4 +1,4 @@
-"""Where log lines go: to a descriptor, without a buffer, and without waiting for ever for a reader who does not read."""
+"""Where log lines go: to a descriptor, with no buffer and no endless wait for a reader who does not read."""
 
 import os
 import select
@@ -18,10 +18,11 @@ class Unwritten(OSError):
 
 
 class LogOutput:
-    """What a log handler writes to. A line that can't be written is dropped, and none is kept to be tried again.
+    """What a log handler writes to.
 
-    A buffered stream keeps it, and the interpreter, which can't write it in the end either, exits with 120. A
-    pipe that nobody empties, or a terminal that is halted, holds up whoever writes, and with it the loop.
+    A line that can't be written is dropped, and none is kept to be tried again. A buffered stream keeps it,
+    and the interpreter, which can't write it in the end either, exits with 120. A pipe that nobody empties,
+    or a terminal that is halted, holds up whoever writes, and with it the loop.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -33,7 +34,7 @@ class LogOutput:
         self._torn = False
 
     def write(self, text: str) -> None:
-        """Write a line. Raises OSError where that is not possible; what was written of it is a line of its own."""
+        """Write a line. Raises OSError where that fails; what was written of it is a line of its own."""
         whole = memoryview((("\n" if self._torn else "") + text).encode(errors="backslashreplace"))
         left = whole
         try:

@@ -56,7 +56,7 @@ class Identity(Struct, frozen=True):
 
 
 class Views:
-    """Builds the pages from what is known already; only /orders asks the database, and only while it answers."""
+    """Builds the pages from what is known; only /orders asks the database, and only while it answers."""
 
     def __init__(
         self,

@@ -31,14 +31,14 @@ from worker.repair.scope import Range, Seen
 from worker.source.unsourced import is_ours
 
 FOREIGN = (
-    "{} rows name entries that no stream has given: whatever they are, they are no orders of this fleet; give them a source"
-    " of their own in the table orders, for one order {}"
+    "{} rows name entries that no stream has given: whatever they are, they are no orders of this fleet;"
+    " give them a source of their own in the table orders, for one order {}"
 )
 LOOKED_AT_TOGETHER = 500
 LOOKED_AT_AGAIN = 5
 UNCLAIMED = (
-    "{} rows without a source have no result here, and their entries are gone: nobody can tell whether they are rows of this"
-    " fleet; --unsourced takes them for such"
+    "{} rows without a source have no result here, and their entries are gone:"
+    " nobody can tell whether they are rows of this fleet; --unsourced takes them for such"
 )
 
 Progress = Callable[[str, int, int], None]
@@ -268,13 +268,13 @@ class Audit:
                 )
 
     def _shows_all_since(self, since_ms: int, lost_until_ms: int) -> bool:
-        """Whether every result that was published since a time is there, by clocks that may be apart, and was read."""
+        """Whether every result published since a time is there, by clocks that may be apart, and was read."""
         return all(
             not each or since_ms >= each + CLOCKS_APART_MS for each in (self.range.since_ms, lost_until_ms)
         )
 
     def _strangers(self, rows: Sequence[OrderRecord], fates: Mapping[str, Fate]) -> set[str]:
-        """Return the orders of rows without a source that nothing shows to be ours; count those that may be."""
+        """Return the orders of rows without a source that nothing shows as ours; count those that may be."""
         if not rows:
             return set()
         entries, strangers = self._streams.entries([row.entry_id for row in rows]), set()

@@ -1,4 +1,4 @@
-"""What has no mark though it may have been given out: a question to the streams, put once for the whole fleet."""
+"""What has no mark but may have been given out: a question to the streams, put once for the whole fleet."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
@@ -112,7 +112,10 @@ class Doubts:
             self._read_on(self._walk)
 
     def finish(self) -> None:
-        """Do what can be done before a process leaves: a few turns more. What is left stays pending, or is for a repair."""
+        """Do what can be done before a process leaves: a few turns more.
+
+        What is left stays pending, or is for a repair.
+        """
         for _ in range(LAST_TURNS):
             self.go_on()
 

@@ -15,7 +15,10 @@ Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 
 
 class Entries:
-    """Judges entries of the orders stream by the table, the marks and the dead letters that are remembered. Raises Outage."""
+    """Judges entries of the orders stream by the table, the marks and the remembered dead letters.
+
+    Raises Outage.
+    """
 
     def __init__(self, streams: Streams, rows: Rows, memory: Memory, decoder: Decoder) -> None:
         self._streams = streams
@@ -24,7 +27,10 @@ class Entries:
         self._decoder = decoder
 
     def owned(self, entries: Mapping[str, tuple[bytes, ...]]) -> dict[str, str]:
-        """Return the order ids of the rows that entries own, leaving out those of another order that came with their id."""
+        """Return the order ids of the rows that entries own.
+
+        Entries of another order, which came with the id of a row's entry, are left out.
+        """
         owned = self._rows.owned(list(entries)) if entries else {}
         decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in owned}
         unsure = [each for each, order in decoded.items() if order.order_id != owned[each]]
@@ -33,7 +39,7 @@ class Entries:
         return {each: owned[each] for each in decoded if each not in unsure or each in ours}
 
     def _answers(self, row: OrderRecord, order: Order | UnsoundOrder | Undecodable) -> bool:
-        """Whether the row of an entry id answers for an entry that does not hold the very order id of the row."""
+        """Whether the row of an entry id answers for an entry that does not hold the row's very order id."""
         if row.unsourced:
             return answers_for(row, order, self._decoder, alone=self._rows.alone)
         return order.order_id is None
@@ -41,7 +47,10 @@ class Entries:
     def judged(
         self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate]
     ) -> Iterator[tuple[str, Finding | None]]:
-        """Yield what is wrong with entries that own no row, each with its id, leaving out those that are buried as they should be."""
+        """Yield what is wrong with entries that own no row, each with its id.
+
+        Those that are buried as they should be are left out.
+        """
         if not entries:
             return
         letters = self._memory.letters(list(entries), conflicts=True)
@@ -61,7 +70,10 @@ class Entries:
     def _other_marks(
         self, decoded: Mapping[str, Decoded], letters: Mapping[str, BuriedEntry]
     ) -> Iterator[tuple[str, str]]:
-        """Yield entries and what they are marked as, where that is not their id: it came with the id of a row before."""
+        """Yield entries and what they are marked as, where that is not their id.
+
+        Such an entry came with the id of a row before.
+        """
         unburied = [each for each in decoded if each not in letters]
         before = self._rows.owned(unburied) if unburied else {}
         for entry_id, order in decoded.items():

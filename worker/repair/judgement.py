@@ -152,9 +152,10 @@ def of_entry(
     letter: BuriedEntry | None,
     mark: str,
 ) -> Finding | None:
-    """Return what is wrong with an entry that owns no row; `standing` is the fingerprint of its order's row, if any.
+    """Return what is wrong with an entry that owns no row.
 
-    Its fate is that of its `mark`, which is not its id where another entry had that before.
+    Its fate is that of its `mark`, which is not its id where another entry had that before. `standing` is the
+    fingerprint of its order's row, if any.
     """
     if letter is not None:
         return _of_buried(entry_id, fate, letter)
@@ -185,14 +186,14 @@ def _of_buried(entry_id: str, fate: Fate, letter: BuriedEntry) -> Finding | None
         )
     if fate.unmarked and not fate.in_flight:
         return Finding(
-            Invariant.ROW_OR_LETTER, entry_id, None, "its settled mark is gone: another delivery would bury it again", Remedy.MARK,
-            mark=letter.mark,
+            Invariant.ROW_OR_LETTER, entry_id, None,
+            "its settled mark is gone: another delivery would bury it again", Remedy.MARK, mark=letter.mark,
         )  # fmt: skip
     return None
 
 
 def only_redone(result_timestamp: str, case_differs: Sequence[str], row: OrderRecord) -> bool:
-    """Whether a result differs in nothing but that its row was executed again later, as after a loss of rows."""
+    """Whether a result differs only in that its row was executed again later, as after a loss of rows."""
     executed = int(row.executed_at.timestamp())
     return (
         list(case_differs) == ["timestamp"]

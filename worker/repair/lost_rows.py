@@ -40,11 +40,11 @@ class Look(Struct):
 
 
 class LostRows:
-    """Compares what was published lately with the table: page by page, beside the work, once for the whole fleet if possible.
+    """Compares what was published lately with the table.
 
-    It begins with the replica, and anew whenever that had to connect to PostgreSQL again. A result is
-    published after its row is committed and is read before the row is asked for, so a row that is not there
-    was lost.
+    It does so page by page, beside the work, once for the whole fleet if possible. It begins with the
+    replica, and anew whenever that had to connect to PostgreSQL again. A result is published after its row is
+    committed and is read before the row is asked for, so a row that is not there was lost.
     """
 
     def __init__(
@@ -74,7 +74,10 @@ class LostRows:
         self._asked_from: int | None = None
 
     def go_on(self, *, idle: bool) -> None:
-        """Do a page, or as many as fit into a stretch where nobody waits. Raises Outage; the page is done again then."""
+        """Do a page, or as many as fit into a stretch where nobody waits.
+
+        Raises Outage; the page is done again then.
+        """
         if not self._window_ms:
             return
         if self._rows.connections != self._connections:
@@ -101,7 +104,7 @@ class LostRows:
         self._connections = connections
 
     def _page(self) -> bool:
-        """Look at the next page, or ask whether lost rows are back; return whether there may be more to do."""
+        """Look at the next page, or ask whether lost rows are back; return whether there may be more."""
         if self._look is not None:
             return self._may(self._look) and self._look_on(self._look)
         if self._clock() >= self._due:
@@ -154,7 +157,10 @@ class LostRows:
         return self._book.note(ours) if ours else 0
 
     def _ours(self, lost: Sequence[LostRow]) -> Iterator[LostRow]:
-        """Yield those whose results are ours, as far as anything tells: other fleets may publish on the same stream."""
+        """Yield those whose results are ours, as far as anything tells.
+
+        Other fleets may publish on the same stream.
+        """
         entry_ids = [each.entry_id for each in lost]
         fates, entries = self._streams.fates(entry_ids), self._streams.entries(entry_ids)
         others = self._rows.of_other_sources([each.order_id for each in lost])
@@ -187,7 +193,7 @@ class LostRows:
             self._told = 0
 
     def _ask_again(self, first: int) -> bool:
-        """Take back what is noted on the next page and has its row again; return whether there may be more."""
+        """Take back what is noted on the next page and has a row again; return whether there may be more."""
         page = self._book.page(first)
         owned = self._rows.owned([entry_id for entry_id, _ in page]) if page else {}
         mended = [each for each in page if owned.get(each[0]) == each[1]]

@@ -1,4 +1,4 @@
-"""The repair that replicas do by themselves: what was committed lately and is not settled as far as Redis knows."""
+"""The repair replicas do themselves: what was committed lately and is not settled as far as Redis knows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -31,14 +31,17 @@ TURN_S = 5.0
 
 
 class Since(Struct):
-    """What there was when a walk was wanted: any that begins later will do, and looks at rows from then on."""
+    """What there was when a walk was wanted: any that begins later will do and looks at rows from then on."""
 
     begun: int
     recorded_at: datetime
 
 
 class Walk(Struct):
-    """One walk through the rows up to a time. `number` is its own as a round of the fleet: 0 where that can't be noted."""
+    """One walk through the rows up to a time.
+
+    `number` is its own as a round of the fleet: 0 where that can't be noted.
+    """
 
     after: Owner
     until: datetime
@@ -48,10 +51,11 @@ class Walk(Struct):
 
 
 class Repair:
-    """Publishes what was committed lately and is not settled as far as Redis knows: page by page, beside the work.
+    """Publishes what was committed lately and is not settled as far as Redis knows.
 
-    It is wanted when the replica starts, and anew whenever Redis was away or has lost the group. One replica
-    walks for all that want it; the mark makes it harmless should several.
+    It does so page by page, beside the work. It is wanted when the replica starts, and anew whenever Redis
+    was away or has lost the group. One replica walks for all that want it; the mark makes it harmless should
+    several.
     """
 
     def __init__(
@@ -97,9 +101,9 @@ class Repair:
         self._wanted, self._since, self._walk = self._window_s > 0, None, None
 
     def go_on(self, *, idle: bool) -> bool:
-        """Do a page, or as many as fit into a stretch where nobody waits; return whether the next turn goes further.
+        """Do a page, or as many as fit into a stretch where nobody waits.
 
-        Raises Outage; the page is done again then.
+        Return whether the next turn goes further. Raises Outage; the page is done again then.
         """
         if not self._wanted or not self._may() or self._since is None:
             return False
@@ -179,7 +183,10 @@ class Repair:
         return entry_ids
 
     def _restore_each(self, entry_ids: Sequence[str], fates: Mapping[str, Fate]) -> None:
-        """Restore these together, and what that can't be done with by itself: a row that can't be read, or rendered, is skipped."""
+        """Restore these together, and what that can't be done with by itself.
+
+        A row that can't be read, or rendered, is skipped.
+        """
         try:
             self._restore(entry_ids, fates)
         except (Outage, Stopped, ConfigurationError):

@@ -1,4 +1,7 @@
-"""What repairs and audits need of the rooms around them. What speaks to a server raises Outage when that is away."""
+"""What repairs and audits need of the rooms around them.
+
+What speaks to a server raises Outage when that is away.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -48,7 +51,7 @@ class Streams(Protocol):
         """Return how far the dead letters reach."""
 
     def results_lost_until_ms(self) -> int:
-        """Return the time up to which results may have been trimmed or deleted, in unix milliseconds; 0: none were."""
+        """Return the unix milliseconds up to which results may have been trimmed or deleted; 0: none were."""
 
     def last_result(self) -> str:
         """Return the id that was given to a result last, `0-0` where there was none."""
@@ -86,10 +89,10 @@ class Rows(Protocol):
         """Return about how many rows there are."""
 
     def pages(self, *, from_entry: str, recorded_until: datetime) -> Iterator[list[OrderRecord]]:
-        """Yield the rows recorded up to a time whose entry ids are not before one, in the order of their spelling."""
+        """Yield the rows recorded up to a time with entry ids not before one, in order of their spelling."""
 
     def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
-        """Return the first rows with an outcome that were recorded after one and up to a time, the oldest first."""
+        """Return the first rows with an outcome recorded after one and up to a time, the oldest first."""
 
     def owned(self, entry_ids: Sequence[str]) -> dict[str, str]:
         """Return the order ids of the rows that these entries own, by entry id."""
@@ -98,7 +101,7 @@ class Rows(Protocol):
         """Return the order ids of the rows of our source that these entries own, by entry id."""
 
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
-        """Return the fingerprints of those of the orders that have a row whose result stands where ours do."""
+        """Return the fingerprints of those orders that have a row whose result stands where ours do."""
 
     def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows of orders that are of our source, by order id."""
@@ -148,7 +151,7 @@ class Memory(Protocol):
         """Return what is remembered of the results of these orders, and note that somebody asked."""
 
     def letters(self, entry_ids: Sequence[str], *, conflicts: bool) -> dict[str, BuriedEntry]:
-        """Return what is remembered of the dead letters of these entries, those of conflicts among them or not."""
+        """Return what is remembered of these entries' dead letters, those of conflicts among them or not."""
 
     def suspect_orders(self, order_ids: Iterable[str]) -> None:
         """Remember orders that must be looked at again."""
@@ -182,7 +185,7 @@ class Spelling(Protocol):
         """Return the digest of the result that a row would have."""
 
     def buried(self, fields: Sequence[bytes]) -> Buried | None:
-        """Return what a dead letter says of the entry it buries; None where it names none, or is of another source."""
+        """Return what a dead letter says of its entry; None where it names none, or is of another source."""
 
     def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
         """Return the names of the fields in which a result differs from that of a row."""
@@ -207,7 +210,10 @@ class Mending(Protocol):
         """Announce that it is still at work."""
 
     def restore(self, restorations: Sequence[Restoration]) -> list[bool]:
-        """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands; return which were."""
+        """Publish, bury or mark what is not settled as far as Redis knows, and in nobody's hands.
+
+        Return which were.
+        """
 
     def readopt(self, entry_ids: Sequence[str]) -> list[str]:
         """Make entries pending again that nobody holds; return those that were made."""
@@ -221,7 +227,10 @@ class Book(Protocol):
 
     @property
     def rounds(self) -> Rounds:
-        """What looks there were, and whose turn it is; each says from which time on it looked, in unix milliseconds."""
+        """What looks there were, and whose turn it is.
+
+        Each look says from which time on it looked, in unix milliseconds.
+        """
 
     def end(self, look: int, from_ms: int) -> None:
         """Note that a look has ended, which began with what was published at a time."""

@@ -1,4 +1,4 @@
-"""Does about findings what can be done: each finding is looked at once more in the very step that mends it."""
+"""Does about findings what can be done: each is looked at once more in the very step that mends it."""
 
 from collections.abc import Iterator, Sequence
 

@@ -11,7 +11,10 @@ from worker.domain.ports import Renderer
 
 
 def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Renderer) -> Settlement:
-    """Return what settles the entry of a row with an outcome; its fields are those of the entry, where they are kept."""
+    """Return what settles the entry of a row with an outcome.
+
+    `fields` are those of the entry, where they are kept.
+    """
     delivery = Delivery(row.entry_id, fields, 0, False)
     if row.status is not Status.DEAD:
         settlement = renderer.result(delivery, row)

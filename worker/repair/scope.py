@@ -38,7 +38,7 @@ class Range(Struct):
         return entry_milliseconds(entry_id) >= self.since_ms
 
     def shows_result_of(self, entry_id: str) -> bool:
-        """Whether the result of an entry can't have been trimmed: it was published after the first that is there."""
+        """Whether an entry's result can't have been trimmed: it was published after the first there is."""
         if not self.results_trimmed:
             return True
         return entry_milliseconds(entry_id) > entry_milliseconds(self.results.first)

@@ -1,4 +1,4 @@
-"""Decides whose rows are whose: which stream a source is, whether it was another one, and whose rows without a source are."""
+"""Decides whose rows are whose: which source a stream is, or was, and whose rows without a source are."""
 
 from worker.source.moved import refuse_what_others_executed
 from worker.source.registration import Registration

@@ -1,4 +1,4 @@
-"""Whether a stream that nothing is known of was another source before: it was renamed, or moved without its token."""
+"""Whether an unknown stream was another source before: it was renamed, or moved without its token."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ FIRST_ORDERS = 500
 
 
 def refuse_what_others_executed(token: Token, entries: Entries, sources: Sources, decoder: Decoder) -> None:
-    """Raise ConfigurationError where a stream without a token begins with entries that another source has executed.
+    """Raise ConfigurationError where a stream without a token begins with entries another source executed.
 
     Under a new source what was executed there, and not settled yet, would be executed again. Call it before
     the stream gets a token. Raises Outage.
@@ -41,6 +41,7 @@ def _refuse_what_is_among(page: Sequence[Entry], sources: Sources, decoder: Deco
         unmet = row.same_results or row.order_id != order.order_id
         if unmet and row.order_id == decoder.called_by(row.source, order.order_id, row.entry_id):
             raise ConfigurationError(
-                f"WORKER_SOURCE: nothing is known of this orders stream, and its entry {row.entry_id} was executed as order"
-                f" {row.order_id!r} of the source {row.source!r}: set WORKER_SOURCE={row.source}"
+                f"WORKER_SOURCE: nothing is known of this orders stream, and its entry {row.entry_id}"
+                f" was executed as order {row.order_id!r} of the source {row.source!r}:"
+                f" set WORKER_SOURCE={row.source}"
             )

@@ -1,4 +1,7 @@
-"""What is needed of the rooms around to tell whose a stream is. Both servers' sides raise Outage when theirs is away."""
+"""What is needed of the rooms around to tell whose a stream is.
+
+Both servers' sides raise Outage when theirs is away.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
@@ -11,7 +14,7 @@ class Token(Protocol):
     """What the streams are known by, wherever their names are used again."""
 
     def is_known(self) -> bool:
-        """Whether the orders stream has a token; where that was lost, or not moved with the stream, it has none."""
+        """Whether the orders stream has a token: none where it was lost, or not moved with the stream."""
 
     def token(self) -> str:
         """Return that of the orders stream; where it was lost it is another."""
@@ -31,7 +34,10 @@ class Sources(Protocol):
     """The book of sources, and their rows."""
 
     def seen(self, token: str, results_token: str) -> str | None:
-        """Note that a stream is worked on as our source; return the other source that it is, and then nothing is noted."""
+        """Note that a stream is worked on as our source.
+
+        Return the other source that it is, and then nothing is noted.
+        """
 
     def gone(self, token: str) -> None:
         """Forget a stream that is not there any more."""

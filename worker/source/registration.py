@@ -1,4 +1,7 @@
-"""Tells PostgreSQL which stream this source is, so that sources know each other, and two streams under one are noticed."""
+"""Tells PostgreSQL which stream this source is.
+
+So sources know each other, and two streams under one are noticed.
+"""
 
 import math
 
@@ -47,13 +50,19 @@ class Registration:
         self._last = clock()
 
     def begin(self) -> None:
-        """Register before the first order; may be repeated. Raises ConfigurationError where the stream is another source."""
+        """Register before the first order; may be repeated.
+
+        Raises ConfigurationError where the stream is another source.
+        """
         # An outage may have kept the last try from being written.
         self._wanted = True
         self.go_on()
 
     def want(self) -> None:
-        """Register with the next turn: the stream may be another one, and the one of before is not to look like a second."""
+        """Register with the next turn.
+
+        The stream may be another one, and the one of before is not to look like a second.
+        """
         self._wanted = True
 
     def go_on(self, *, idle_s: float = 0.0) -> None:
@@ -76,9 +85,9 @@ class Registration:
             # Its rows are that source's: orders that were executed but not settled yet would not be found as
             # ours.
             raise ConfigurationError(
-                f"WORKER_SOURCE: this orders stream is the source {other!r}, and stays it: set WORKER_SOURCE={other};"
-                f" if it never was, end the replicas of {other!r} and take the line with the token {token}"
-                " out of the table order_sources"
+                f"WORKER_SOURCE: this orders stream is the source {other!r}, and stays it:"
+                f" set WORKER_SOURCE={other}; if it never was, end the replicas of {other!r}"
+                f" and take the line with the token {token} out of the table order_sources"
             )
         self._token = token
         streams = self._sources.streams()

@@ -1,4 +1,7 @@
-"""Says how everything stands: one typed snapshot of both servers, what it means, and how people and programs read it."""
+"""Says how everything stands: one typed snapshot of both servers, what it means, and how it is read.
+
+People read it as lines, programs as JSON.
+"""
 
 from worker.status.conditions import Condition, Verdict, judge
 from worker.status.document import Document, document_of, document_of_database, document_of_streams, printed

@@ -17,7 +17,7 @@ _POSTGRESQL_KEEPS = "set fsync and synchronous_commit on, for our role and datab
 
 
 class Condition(Struct, frozen=True):
-    """One thing that holds: `name` for programs, `text` for people, what to run next where there is something."""
+    """One thing that holds: `name` for programs, `text` for people, and what to run next, if anything."""
 
     name: str
     text: str

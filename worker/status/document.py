@@ -1,4 +1,7 @@
-"""How programs read a snapshot: the keys and values that `worker status --json` prints, and of a server's part /status, too."""
+"""How programs read a snapshot: the keys and values that `worker status --json` prints.
+
+Of a server's part, /status prints them, too.
+"""
 
 import json
 from collections.abc import Mapping

@@ -30,7 +30,7 @@ class Progress(Struct, frozen=True):
 
     @property
     def standstill_s(self) -> float | None:
-        """For how long replicas that are alive have recorded nothing while orders wait, None where they get on."""
+        """For how long living replicas have recorded nothing while orders wait, None where they get on."""
         waiting_s = self.redis.survey.waiting.oldest_waiting_age_s or 0
         pending_s = self.redis.state.oldest_pending_age_s or 0
         too_long = min(max(waiting_s, pending_s), self._still_s) > self.rules.stuck_after_s
@@ -38,7 +38,7 @@ class Progress(Struct, frozen=True):
 
     @property
     def suspects(self) -> tuple[str, ...]:
-        """What others have made that may be why replicas which are alive have recorded nothing for some seconds."""
+        """What others have made that may be why living replicas have recorded nothing for some seconds."""
         state = self.redis.state
         pending_s = (state.oldest_pending_age_s or 0) if state.pending else 0
         nothing = bool(self.redis.alive) and min(pending_s, self._still_s) > AT_ONCE_S

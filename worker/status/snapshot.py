@@ -9,7 +9,7 @@ from worker.domain.stream_state import ConsumerState, StreamState, Survey
 
 
 class Away(Struct, frozen=True):
-    """A server that can't be used: it does not answer, or `answers` and can't do what it is asked, or refuses us.
+    """A server that can't be used: it does not answer, or `answers` and can't do as asked, or refuses us.
 
     Or it is `misconfigured`: its URL is wrong.
     """
@@ -69,7 +69,10 @@ class RedisSnapshot(Struct, frozen=True):
 
 
 class DatabaseSnapshot(Struct, frozen=True):
-    """What PostgreSQL told. Without tables there are no outcomes, and nobody knows how many streams are one source."""
+    """What PostgreSQL told.
+
+    Without tables there are no outcomes, and nobody knows how many streams are one source.
+    """
 
     ping_ms: float
     state: DatabaseState

@@ -19,7 +19,7 @@ def span(seconds: float) -> str:
     """Return a time span in no more than two units."""
     whole = int(seconds)
     if whole < MINUTE:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"  # noqa: PLR2004  one digit more for what is short
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"  # noqa: PLR2004  one digit more if short
     for unit, name, smaller, part in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min")):
         if whole >= unit:
             rest = whole % unit // smaller

@@ -1,4 +1,7 @@
-"""Puts together what a replica does beside its orders: giving back what Redis has lost, telling what PostgreSQL has, being known."""
+"""Puts together what a replica does beside its orders.
+
+A replica gives back what Redis has lost, tells what PostgreSQL has lost, and makes itself known.
+"""
 
 import time
 from collections.abc import Callable
@@ -58,7 +61,8 @@ def beside_the_work(
     spelling, window_s = wire.Spelling(settings.fleet.source), settings.repair_window_s
     registration = Registration(
         token, sources, Turn(link, names.registering, names.consumer, lease_ms=round(TURN_S * 1000)),
-        source=settings.fleet.source, fresh_s=max(window_s, FRESH_S), idle_every_s=settings.idle_check_s, clock=clock,
+        source=settings.fleet.source, fresh_s=max(window_s, FRESH_S),
+        idle_every_s=settings.idle_check_s, clock=clock,
     )  # fmt: skip
     mending = Mending(
         link, names,
@@ -66,7 +70,8 @@ def beside_the_work(
     )  # fmt: skip
     turn = Turn(link, names.repairing, names.consumer, lease_ms=round(REPAIR_TURN_S * 1000))
     repair = Repair(
-        evidence, mending, rows, Rounds(link, turn, names.rounds, names.consumer, says="window_s"), renderer_of(settings, names.consumer),
+        evidence, mending, rows, Rounds(link, turn, names.rounds, names.consumer, says="window_s"),
+        renderer_of(settings, names.consumer),
         consumer=names.consumer,
         window_s=window_s,
         clock=clock,

@@ -50,7 +50,7 @@ def endpoint(secret: Secret) -> Endpoint:
 
 @contextmanager
 def redis_link(settings: Settings, purpose: str, place: Endpoint | None = None) -> Iterator[RedisLink]:
-    """Open connections to Redis for a purpose, which their client name tells, at a place that others may share."""
+    """Open connections to Redis for a purpose, which their client name tells, at a place others may share."""
     link = RedisLink(
         place or endpoint(settings.redis_url),
         block_ms=settings.block_ms,
@@ -78,7 +78,7 @@ def answering_redis(settings: Settings, purpose: str) -> Iterator[RedisLink]:
 def database(
     settings: Settings, purpose: str, connections: int = 1, place: Endpoint | None = None
 ) -> Iterator[Database]:
-    """Open a pool of connections to PostgreSQL for a purpose, which their application name tells, in the same way."""
+    """Likewise open a pool of connections to PostgreSQL for a purpose, which their application name tells."""
     opened = Database(
         place or endpoint(settings.database_url),
         transaction_timeout_s=settings.transaction_timeout_s,

@@ -30,7 +30,7 @@ Done = TypeVar("Done")
 
 
 class Patience:
-    """Tries again what an outage has kept from being done, up to a number of seconds, or until `leaving` is set."""
+    """Tries again what an outage has kept from being done, for so many seconds, or until `leaving` is set."""
 
     def __init__(self, limit_s: float, leaving: Event, tell: Callable[[Outage], object]) -> None:
         self._limit_s = limit_s
@@ -38,7 +38,10 @@ class Patience:
         self._tell = tell
 
     def until_done(self, step: Callable[[], Done]) -> Done:
-        """Return what a step returns that may be repeated; raises the last Outage where time is up, and all else at once."""
+        """Return what a step returns that may be repeated.
+
+        Raises the last Outage where time is up, and all else at once.
+        """
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
             wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S) + wait_random(0, FIRST_WAIT_S),

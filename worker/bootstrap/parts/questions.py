@@ -19,7 +19,7 @@ IDLE_AFTER_S = 10.0
 
 
 class Asking:
-    """How a replica asks: itself whether it reaches a server, and what one of its fleet has counted for all."""
+    """How a replica asks: itself if it reaches a server, and what one of its fleet has counted for all."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Asking:
         )  # fmt: skip
 
     def pace_s(self) -> float:
-        """Return how long to leave PostgreSQL alone: a serverless one sleeps while nobody asks it anything."""
+        """Return how long to leave PostgreSQL alone: a serverless one sleeps when nobody asks it anything."""
         return CHECK_EVERY_S if self._idle_s() < IDLE_AFTER_S else self._idle_check_s
 
     def redis(self) -> StreamState:
@@ -57,7 +57,7 @@ class Asking:
         return database_state(self._opened, self._counted_tables)
 
     def newest(self, state: DatabaseState) -> DatabaseState:
-        """Return what was told before with what was counted since: others may be at work while we have nothing to do."""
+        """Return what was told before with what was counted since: others may work while we are idle."""
         known = self._tables.known
         return state if known is None or not state.schema.is_usable else replace(state, tables=known)
 

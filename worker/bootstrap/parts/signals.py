@@ -1,4 +1,7 @@
-"""Wishes to leave, heard whatever the main thread is doing. Imports little: nothing is heard before this is imported."""
+"""Wishes to leave, heard whatever the main thread is doing.
+
+This imports little: nothing is heard before it is imported.
+"""
 
 import os
 import signal
@@ -10,7 +13,7 @@ LEAVE = (signal.SIGTERM, signal.SIGINT)
 
 
 def take_up_interrupts() -> None:
-    """Hear SIGINT again where it is ignored from the start, and a Ctrl-C is meant for this process all the same.
+    """Hear SIGINT again where it is ignored from the start, and a Ctrl-C is still meant for this process.
 
     A shell without job control has what it starts in the background ignore SIGINT, and that is inherited; but
     it leaves it in its own process group, which may be the one in the foreground of a terminal. Elsewhere it
@@ -84,17 +87,19 @@ _listening: list[_Listener] = []
 
 
 def end_when_asked_to_leave(code: int) -> None:
-    """End the process at once, with a code, on SIGTERM; until `call_when_asked_to_leave`. Call from the main thread.
+    """End the process at once, with a code, on SIGTERM, until `call_when_asked_to_leave`.
 
-    SIGINT stays what it is: a KeyboardInterrupt, for those who say how far they came.
+    Call this from the main thread. SIGINT stays what it is: a KeyboardInterrupt, for those who say how far
+    they came.
     """
     _listen(lambda: os._exit(code), [signal.SIGTERM])
 
 
 def call_when_asked_to_leave(wish: Callable[[], object]) -> None:
-    """Call `wish`, from a thread of its own, for each SIGTERM and SIGINT from now on. Call from the main thread.
+    """Call `wish`, from a thread of its own, for each SIGTERM and SIGINT from now on.
 
-    A SIGINT that is ignored stays so: whoever started this process in the background did not mean it.
+    Call this from the main thread. A SIGINT that is ignored stays so: whoever started this process in the
+    background did not mean it.
     """
     _listen(wish, [number for number in LEAVE if number is signal.SIGTERM or not _is_ignored(number)])
 

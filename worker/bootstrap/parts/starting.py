@@ -35,7 +35,10 @@ class Start(Struct, frozen=True):
     retention: Retention
 
     def prepare(self) -> None:
-        """Find out whether everything is there and allowed, and make the group; may be repeated. Raises what a start raises."""
+        """Find out whether everything is there and allowed, and make the group.
+
+        It may be repeated. Raises what a start raises.
+        """
         require_fit(self.database)
         if schema.require_current(self.database) is SchemaState.NEWER:
             log.warning("the database schema is newer than this version knows")
@@ -72,7 +75,10 @@ class Start(Struct, frozen=True):
             self._make_room(rehearsal)
 
     def _make_room(self, rehearsal: Rehearsal) -> None:
-        """Let go of what nobody needs until Redis takes what is rehearsed. Raises OutOfMemory where all of that is gone."""
+        """Let go of what nobody needs until Redis takes what is rehearsed.
+
+        Raises OutOfMemory where all of that is gone.
+        """
         tried_at = time.monotonic()
         for _ in self._let_go():
             # Others may have made room long before a repair has looked at everything.
@@ -84,7 +90,7 @@ class Start(Struct, frozen=True):
         rehearsal.run()
 
     def _let_go(self) -> Iterator[None]:
-        """Let go of what nobody needs, a part at a time, but of no mark before the repair has asked for it."""
+        """Let go of what nobody needs, part by part, but of no mark before the repair has asked for it."""
         self.beside.check()
         repair = self.beside.repair
         while repair.go_on(idle=True):

@@ -1,4 +1,4 @@
-"""What the log of a replica says of servers that may lose what they were given: at its start, and whenever that changes."""
+"""What a replica logs of servers that may lose what they were given: at its start, and at each change."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,10 @@ log = structlog.get_logger(__name__)
 
 
 class _Setting:
-    """Tells of one setting where it is not as it should be, and where nobody may ask. Nobody is better off without this replica."""
+    """Tells of one setting where it is not as it should be, and where nobody may ask.
+
+    It only tells: nobody is better off without this replica.
+    """
 
     def __init__(self, so: str, not_known: str = "") -> None:
         self._so = so

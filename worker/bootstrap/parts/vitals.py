@@ -38,7 +38,7 @@ class ReplicaVitals:
 
     @property
     def sign_of_life_age_s(self) -> float:
-        """Seconds since the loop passed one of its stations; before there is one, a start has a limit of its own."""
+        """Seconds since the loop passed a station; before there is a loop, a start has a limit of its own."""
         return 0.0 if self._worker is None else self._worker.life.age_s
 
     @property

@@ -67,7 +67,7 @@ def close_all(
     *,
     as_json: bool,
 ) -> None:
-    """Close one letter after the other, and say what came of it; what was done before an outage stays done."""
+    """Close one letter after the other and say what came of it; what was done before an outage stays done."""
     chosen = list(chosen)
     work.total = len(chosen)
     if not chosen:

@@ -20,7 +20,8 @@ from worker.stream import Closing, DeadLetters, LetterState, StoredLetter
 @translated
 def replay(
     *, ids: tuple[str, ...], reasons: tuple[str, ...], since_s: float | None, limit: int | None,
-    everything: bool, dry_run: bool, yes: bool, as_json: bool, edits: tuple[tuple[str, str], ...], fresh: bool,
+    everything: bool, dry_run: bool, yes: bool, as_json: bool,
+    edits: tuple[tuple[str, str], ...], fresh: bool,
 ) -> None:  # fmt: skip
     """Add the orders of dead letters to the stream again, each once, and close the letters.
 
