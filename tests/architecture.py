@@ -5,8 +5,10 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 
 import grimp
@@ -16,6 +18,8 @@ from worker.consumer.tasks import Procedure
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
+# What a script does; what it is given and returns comes below.
+IN_A_HEAD = re.compile(r"-- (?!KEYS|ARGV|Returns|include)")
 
 # What carries a docstring for its room is a package; these two are a file and a folder beside the package.
 OUTSIDE = {"local": "Runs servers for a bare machine, and the demo: not in the wheel."}
@@ -26,26 +30,24 @@ This page is made from the code: `python -m tests.architecture` writes it, and a
 
 ## The rooms
 
-An arrow means "imports". \
-What follows from other arrows is left out: `bootstrap` imports all the rooms beneath it, and
-everybody knows the values of `domain`. \
-The import contracts in [pyproject.toml](../pyproject.toml) hold the directions: rooms on
-one level never import each other, those that decide know no server, no page and no setting, \
-only `stream` speaks Redis, only
-`store` speaks SQL, and `bootstrap` alone knows them all.
+An arrow means "imports". What follows from other arrows is left out: `bootstrap` imports all the rooms
+beneath it, and everybody knows the values of `domain`. The import contracts in
+[pyproject.toml](../pyproject.toml) hold the directions: rooms on one level never import each other, those
+that decide know no server, no page and no setting, only `stream` speaks Redis, only `store` speaks SQL (and
+both say `Outage` when their server is away), and `bootstrap` alone knows them all. `local` is no room of the
+package.
 
 """
 
 WAY = """
 ## The way of an order
 
-One replica is one loop, [`Worker.run`](../worker/consumer/loop.py). \
-Each turn takes a group of deliveries through these stations, in
-this order; `work_through` has [`Handling.handle`](../worker/consumer/handling.py) bring them to outcomes. \
-Where a server is away,
-`wait_out` keeps what is in hand and comes back to the same station. \
-[The life of a delivery](life-of-a-delivery.md) tells what
-happens at each, and what a crash between two of them costs.
+One replica is one loop, [`Worker.run`](../worker/consumer/loop.py). Each turn takes a group of deliveries
+through these stations, in this order. `work_through` has
+[`Handling.handle`](../worker/consumer/handling.py) bring them to outcomes, in the steps that are indented,
+and settles them. Where a server is away, `wait_out` keeps what is in hand and comes back to the same station.
+[The life of a delivery](life-of-a-delivery.md) tells what happens at each, and what a crash between two of
+them costs.
 
 """
 
@@ -126,6 +128,30 @@ def stations(function: Callable[..., object], owner: type, **parts: type) -> Ite
             yield name, " ".join(method.__doc__.split("\n\n")[0].split())
 
 
+def files() -> str:
+    """What each file of the package says of itself, by room."""
+    lines = ["\n## What is where\n"]
+    for name, folder in rooms().items():
+        lines.append(f"\n**{name}/**\n\n")
+        for path in sorted(folder.rglob("*.*")):
+            if path.suffix in {".py", ".lua"} and not path.name.startswith("_"):
+                here, link = path.relative_to(folder), path.relative_to(ROOT)
+                lines.append(f"- [{here}](../{link}): {first_line(path)}\n")
+    return "".join(lines)
+
+
+def first_line(path: Path) -> str:
+    """The first sentence of a file."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        said = ast.get_docstring(ast.parse(text)) or ""
+        return " ".join(said.split("\n\n")[0].split())
+    head = takewhile(
+        lambda line: not re.match(r"-- (KEYS|ARGV|Returns|include)|(?!--)", line), text.splitlines()
+    )
+    return " ".join(line.removeprefix("-- ") for line in head)
+
+
 def way() -> str:
     """The stations of the loop, and what becomes of a group at them."""
     lines = []
@@ -140,7 +166,7 @@ def way() -> str:
 
 def architecture() -> str:
     """The page."""
-    return HEAD + picture() + table() + WAY + way()
+    return HEAD + picture() + table() + WAY + way() + files()
 
 
 if __name__ == "__main__":

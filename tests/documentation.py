@@ -11,14 +11,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 Everything comes from the environment and is read once, before anything connects. A bad value ends the start
-with exit code 78 and one line per bad variable, all at once. \
-`REDIS_URL`, `DATABASE_URL` and `WORKER_VENUE_URL`
-may stand in a file instead, named by `REDIS_URL_FILE`, `DATABASE_URL_FILE` and `WORKER_VENUE_URL_FILE`. They
-are read again for every connection: \
-a password that was changed at the server and in its file is taken up without a
-restart. So is another host of Redis or PostgreSQL, but not another venue: \
-it would not know what the first was sent. A
-file that is no good any more is a warning, and what it said before stands.
+with exit code 78 and one line per bad variable, all at once. `REDIS_URL`, `DATABASE_URL` and
+`WORKER_VENUE_URL` may stand in a file instead, named by `REDIS_URL_FILE`, `DATABASE_URL_FILE` and
+`WORKER_VENUE_URL_FILE`. They are read again for every connection: a password that was changed at the server
+and in its file is taken up without a restart. So is another host of Redis or PostgreSQL, but not another
+venue: it would not know what the first was sent. A file that is no good any more is a warning, and what it
+said before stands.
 
 A `WORKER_` variable that does not exist is a warning with the nearest name.
 

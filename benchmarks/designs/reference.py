@@ -22,20 +22,20 @@ from worker.domain.orders import Execution, Side
 ZERO = Decimal(0)
 
 _INSERT_ORDERS = """
-INSERT INTO orders (order_id, entry_id, fingerprint, status, executed_at, \
-symbol, side, quantity, price, stop_loss_pct,
-    signal_id, reason, "timestamp", strategy_id, bot_id, client_id, \
-filled_quantity, average_price, error_message)
+INSERT INTO orders (order_id, entry_id, fingerprint, status, executed_at,
+    symbol, side, quantity, price, stop_loss_pct,
+    signal_id, reason, "timestamp", strategy_id, bot_id, client_id,
+    filled_quantity, average_price, error_message)
 SELECT order_id, entry_id, ''::bytea, status, %s, symbol, side, quantity, price, stop_loss_pct,
-    signal_id, reason, "timestamp", strategy_id, bot_id, client_id, \
-filled_quantity, average_price, error_message
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], \
-%s::numeric[], %s::numeric[], %s::numeric[],
-    %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], \
-%s::numeric[], %s::numeric[], %s::text[])
+    signal_id, reason, "timestamp", strategy_id, bot_id, client_id,
+    filled_quantity, average_price, error_message
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+    %s::numeric[], %s::numeric[], %s::numeric[],
+    %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+    %s::numeric[], %s::numeric[], %s::text[])
 AS row (order_id, entry_id, status, symbol, side, quantity, price, stop_loss_pct,
-    signal_id, reason, "timestamp", strategy_id, bot_id, client_id, \
-filled_quantity, average_price, error_message)
+    signal_id, reason, "timestamp", strategy_id, bot_id, client_id,
+    filled_quantity, average_price, error_message)
 ON CONFLICT DO NOTHING
 """
 _INSERT_TRADES = """

@@ -28,7 +28,7 @@ def records(draw: st.DrawFn) -> OrderRecord:
         side=draw(st.sampled_from(Side)),
         quantity=draw(amounts),
         price=draw(st.none() | amounts),
-        labels=Labels(*(draw(texts) for _ in range(6))),
+        labels=Labels(*(draw(texts) for _ in Labels.__struct_fields__)),
     )
     first, last = datetime(1990, 1, 1), datetime(2100, 1, 1)  # noqa: DTZ001  their zone is drawn
     at = draw(st.datetimes(first, last, timezones=st.just(UTC)))

@@ -78,7 +78,7 @@ def test_first_page_names_each_field_of_an_order_and_of_a_result() -> None:
 
 RECIPES = {
     "A new field of an order": ("client_id", "worker/store/ground.py"),
-    "A new reason of dead letters": ("database_rejected|DATABASE_REJECTED", ""),
+    "A new reason of dead letters": ("database_rejected|DATABASE_REJECTED|ambiguous|AMBIGUOUS", ""),
     "A new executor": ("venue_url|VENUE_URL|VenueExecutor", ""),
 }
 

@@ -1,4 +1,4 @@
-"""Knows the names of fields on the streams: entries become orders, rows become results."""
+"""Knows the names of fields on the streams: entries become orders, rows results, and what failed letters."""
 
 from worker.wire.decoding import Decoder
 from worker.wire.letters import (

@@ -4,10 +4,11 @@ import json
 from decimal import Decimal
 
 from tests.faults.fuzz.entries import Chance, Entry
-from tests.faults.fuzz.reference import Expected
+from tests.faults.fuzz.reference import LABELS, Expected
 
 AMOUNTS = ("quantity", "price", "stop_loss_pct")
-NOT_IN_FINGERPRINT = frozenset({"signal_id", "reason", "timestamp"})
+TELLING = ("strategy_id", "bot_id", "client_id")
+NOT_IN_FINGERPRINT = frozenset(LABELS) - {*TELLING}
 
 
 def content_of(order: Expected) -> dict[str, str] | None:

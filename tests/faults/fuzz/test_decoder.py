@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from tests.builders import decoder, delivery
 from tests.faults.fuzz.entries import Entry, entry
 from tests.faults.fuzz.reference import IN_ORDER_ID, Expected, expected
-from tests.faults.fuzz.respelling import content_of, said_again
+from tests.faults.fuzz.respelling import TELLING, content_of, said_again
 from tests.faults.fuzz.seeds import SEED, case, drawn, numbers
 from tests.faults.reporting import record
 from worker.domain.deliveries import size_of
@@ -94,7 +94,7 @@ def test_order_in_other_words_has_the_same_fingerprint_and_with_another_content_
             continue
         chance = drawn("respelled", number)
         again = said_again(chance, content)
-        name = chance.choice(("symbol", "side", "quantity", "price", "strategy_id", "bot_id", "client_id"))
+        name = chance.choice(("symbol", "side", "quantity", "price", *TELLING))
         other = {**content, name: "SELL" if content.get(name) == "BUY" else "BUY"}
         if name in {"quantity", "price"}:
             other[name] = content.get(name, "1").partition(".")[0][1:] + "7"

@@ -16,6 +16,7 @@ from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import running
 from tests.processes import ROOT
 from tests.unit.test_server import ask
+from worker.store.queries import RecentOrder
 
 QUERIES = 60
 SCHEMA = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.yaml")
@@ -24,6 +25,12 @@ PATHS = ("/health", "/ready", "/status", "/metrics", "/orders")
 
 def test_every_path_of_the_description_and_no_other_is_served() -> None:
     assert sorted(SCHEMA) == sorted(PATHS)
+
+
+def test_order_of_the_description_has_the_fields_that_are_shown() -> None:
+    described = SCHEMA.raw_schema["components"]["schemas"]["Order"]["properties"]
+
+    assert tuple(described) == RecentOrder.__struct_fields__
 
 
 def asked(path: str, mode: GenerationMode, port: int, seen: Counter[int]) -> Callable[[], None]:
