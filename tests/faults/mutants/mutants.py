@@ -1,6 +1,8 @@
 """Bugs that are planted in a copy of the tree, one at a time, to see the tests catch them."""
 
+import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,8 @@ from tests.harness import Servers
 
 ROOT = Path(__file__).parents[3]
 LIST = Path(__file__).with_name("mutants.toml")
-COPIED = ("worker", "tests", "alembic", "alembic.ini", "examples", "pyproject.toml", "README.md")
+PRELOADED = Path(__file__).with_name("preloaded.py")
+COPIED = ("worker", "local", "tests", "alembic", "alembic.ini", "examples", "pyproject.toml", "README.md")
 FAILED = 1
 TEST_LASTS_S, ALL_LAST_S = 150, 600
 
@@ -78,30 +81,49 @@ def copy_of_the_tree(folder: Path, source: Path = ROOT) -> Path:
     return folder
 
 
-def run_tests(tree: Path, servers: Servers, *tests: str) -> subprocess.CompletedProcess[str]:
-    """Run tests of a copy against servers that are up, and return how that ended."""
-    environment = os.environ | {
-        "PYTHONPATH": str(tree),
-        # Whatever else is installed: a plugin that nobody asked for may take seconds.
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "SERVERS": "urls",
-        "REDIS_URL": servers.redis_url,
-        "DATABASE_URL": servers.database_url,
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "pytest_timeout",
+class Done(Struct, frozen=True):
+    """How a run of tests has ended, and what it said."""
+
+    code: int
+    said: str
+
+
+class Runs:
+    """Runs tests of copies of the tree against servers that are up, one run at a time."""
+
+    def __init__(self, servers: Servers, folder: Path) -> None:
+        self._output = folder / "said"
+        self._environment = os.environ | {
+            # Whatever else is installed: a plugin that nobody asked for may take seconds.
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "SERVERS": "urls",
+            "REDIS_URL": servers.redis_url,
+            "DATABASE_URL": servers.database_url,
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, PRELOADED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, tree: Path, *tests: str) -> Done:
+        """Run tests of a copy."""
         # A bug may keep a test from its end: that is caught, as long as it is this limit that strikes.
-        f"--timeout={TEST_LASTS_S}",
-        "-p",
-        "no:cacheprovider",
-        *tests,
-    ]
-    return subprocess.run(
-        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=ALL_LAST_S, check=False
-    )
+        limit = f"--timeout={TEST_LASTS_S}"
+        request = {
+            "tree": str(tree),
+            "environment": self._environment | {"PYTHONPATH": str(tree)},
+            "arguments": ["-x", "-q", "-p", "pytest_timeout", limit, "-p", "no:cacheprovider", *tests],
+            "output": str(self._output),
+        }
+        asked, answered = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert answered is not None
+        asked.write(json.dumps(request) + "\n")
+        asked.flush()
+        if not select.select([answered], [], [], ALL_LAST_S)[0]:
+            raise TimeoutError(f"tests went on for longer than {ALL_LAST_S} s: {tests}")
+        return Done(int(answered.readline()), self._output.read_text(encoding="utf-8"))
+
+    def end(self) -> None:
+        """End the process, and what it runs."""
+        self._process.kill()
+        self._process.communicate()

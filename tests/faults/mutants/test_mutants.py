@@ -1,5 +1,6 @@
 """The tests bite: each planted bug makes the test fail that is to catch it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from tests.faults.mutants.mutants import (
     Edit,
     Mutant,
     NoLongerApplies,
+    Runs,
     copy_of_the_tree,
     mutants,
-    run_tests,
 )
 from tests.faults.reporting import record
 from tests.harness import Servers
@@ -22,7 +23,14 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
-def sound(request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    made = Runs(servers, tmp_path_factory.mktemp("runs"))
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def sound(request: pytest.FixtureRequest, runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree in which every test that is to catch something passes, or fails this very run."""
     tree = copy_of_the_tree(tmp_path_factory.mktemp("mutants") / "sound")
     # Those that this run has collected as well need not pass twice.
@@ -30,8 +38,8 @@ def sound(request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: py
     run_anyway |= {node.partition("[")[0] for node in run_anyway}
     others = sorted({mutant.caught_by for mutant in mutants()} - run_anyway)
     if others:
-        done = run_tests(tree, servers, *others)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        done = runs.run(tree, *others)
+        assert done.code == 0, done.said[-3000:]
     return tree
 
 
@@ -43,15 +51,15 @@ def test_there_are_mutants_of_all_mechanisms() -> None:
 
 
 @pytest.mark.parametrize("mutant", mutants(), ids=lambda mutant: mutant.name)
-def test_planted_bug_is_caught(mutant: Mutant, sound: Path, servers: Servers, tmp_path: Path) -> None:
+def test_planted_bug_is_caught(mutant: Mutant, sound: Path, runs: Runs, tmp_path: Path) -> None:
     tree = copy_of_the_tree(tmp_path / "mutated", sound)
     mutant.apply(tree)
 
-    done = run_tests(tree, servers, mutant.caught_by)
+    done = runs.run(tree, mutant.caught_by)
 
     tell(mutant)
     # Any other code than that of a failed test says that none was run.
-    assert done.returncode == FAILED, done.stdout[-800:]
+    assert done.code == FAILED, done.said[-800:]
 
 
 def test_mutant_that_no_longer_applies_fails_the_run(tmp_path: Path) -> None:
