@@ -25,7 +25,7 @@ PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check ci chaos bench profile migrate status replay image up down clean clean-local
+.PHONY: help run test check lint ci chaos bench profile migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,13 +36,15 @@ run: $(VENV)/.installed-local ## real servers, two replicas, 500 orders, the fig
 test: $(VENV)/.installed-dev ## the whole suite (TESTS=path for a part, SERVERS=docker|embedded|urls to force)
 	SERVERS=$(SERVERS) $(BIN)/python -m pytest $(PARALLEL) $(TESTS) $(ARGS)
 
-check: $(VENV)/.installed-dev ## lint, format, types, import directions, spelling, unit tests
+check: lint ## all that lint does, and the unit tests
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit
+
+lint: $(VENV)/.installed-dev ## lint, format, types, import directions, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
-	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit
 
 # Parts of names of steps; none: all of .ci/steps.toml.
 STEPS ?=
