@@ -1,4 +1,4 @@
--- Returns the time in ms: the one that is given, or where that is empty this server's, whatever clock the
+-- Tells the time in ms: the one that is given, or where that is empty this server's, whatever clock the
 -- caller has.
 local function clock(given)
   if given ~= '' then return tonumber(given) end
