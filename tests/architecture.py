@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 # What a script does; what it is given and returns comes below.
 IN_A_HEAD = re.compile(r"-- (?!KEYS|ARGV|Returns|include)")
 
-# What carries a docstring for its room is a package; these two are a file and a folder beside the package.
+# What stands beside the package says this of itself.
 OUTSIDE = {"local": "Runs servers for a bare machine, and the demo: not in the wheel."}
 
 HEAD = """# Architecture

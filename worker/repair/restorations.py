@@ -1,7 +1,5 @@
 """What a row with an outcome means on the streams, and whether that is there."""
 
-from typing import Literal
-
 from msgspec.structs import replace
 
 from worker.domain.deliveries import Delivery, Restoration, Settlement
@@ -26,18 +24,19 @@ def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Rendere
 
 def restoration_of(settlement: Settlement, *, again: bool = False) -> Restoration:
     """Return what gives back what a settlement of a row gives out; `again`: though it counts as settled."""
-    if settlement.action not in {"publish", "bury"}:
-        raise ValueError(f"{settlement.action} gives out nothing")
-    action: Literal["publish", "bury"] = "publish" if settlement.action == "publish" else "bury"
-    return Restoration(
-        settlement.entry_id,
-        action,
-        settlement.fields,
-        settlement.copy,
-        settlement.stands_since_ms,
-        settlement.mark,
-        again,
-    )
+    match settlement.action:
+        case "publish" | "bury" as action:
+            return Restoration(
+                settlement.entry_id,
+                action,
+                settlement.fields,
+                settlement.copy,
+                settlement.stands_since_ms,
+                settlement.mark,
+                again,
+            )
+        case "ack" | "unknown":
+            raise ValueError(f"{settlement.action} gives out nothing")
 
 
 def is_settled(row: OrderRecord, fate: Fate) -> bool | None:

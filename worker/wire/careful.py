@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import TypeAlias
 
 from worker.domain.decimals import Digits
 from worker.domain.deliveries import Delivery, size_of
 from worker.domain.orders import DeadReason, Labels, Order, Side, Undecodable, UnsoundOrder
 from worker.wire import names
-from worker.wire.fields import NO_TEXT, FieldReader, Fraction, Junk
+from worker.wire.fields import NO_TEXT, FieldReader, Fraction, Junk, decimal_of
 from worker.wire.fingerprints import fingerprint_of
 from worker.wire.nearly import NearNames
 from worker.wire.payloads import Refused, json_object, raw_text, refuse_unstorable
@@ -150,9 +149,9 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Deco
     read = FieldReader(fields, digits)
     symbol = read.symbol()
     side = read.side()
-    quantity = _decimal(read.amount("quantity", required=True))
-    price = _decimal(read.amount("price"))
-    stop_loss_pct = _decimal(read.percentage("stop_loss_pct"))
+    quantity = decimal_of(read.amount("quantity", required=True))
+    price = decimal_of(read.amount("price"))
+    stop_loss_pct = decimal_of(read.percentage("stop_loss_pct"))
     # A label that is dropped still tells one order from another.
     fingerprint = fingerprint_of({**fields, **read.canonical})
     no_text = _no_text(fields)
@@ -193,10 +192,6 @@ def _no_text(fields: Fields) -> str | None:
         if isinstance(fields.get(name), NO_TEXT):
             return f"{name} is not text: JSON has it in quotes"
     return None
-
-
-def _decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
 
 
 def _label(value: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 from worker.domain.decimals import NO_NUMBER, Digits, NotExact, canonical
 
@@ -46,6 +47,11 @@ def folded(side: str) -> str:
     """Return a side in its one spelling, whether it is usable or not."""
     # Only ASCII is folded: a long s would become an S.
     return side.upper() if side.isascii() else side
+
+
+def decimal_of(text: str | None) -> Decimal | None:
+    """Return the number that a canonical spelling means; None where there is none."""
+    return None if text is None else Decimal(text)
 
 
 class FieldReader:

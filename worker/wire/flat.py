@@ -7,7 +7,7 @@ from decimal import Decimal
 from worker.domain.decimals import Digits, NotExact, canonical
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import Labels, Order, Side
-from worker.wire.fields import INTEGER_DIGITS_OF_PERCENT, SYMBOL, folded
+from worker.wire.fields import INTEGER_DIGITS_OF_PERCENT, SYMBOL, decimal_of, folded
 from worker.wire.fingerprints import digest_of, spelled
 from worker.wire.layouts import Layout, Layouts
 from worker.wire.names import DECISIVE, TELLING_LABELS, FieldNames, order_id_of
@@ -64,8 +64,8 @@ class FlatReader:
             symbol=symbol,
             side=_SIDES[side],
             quantity=Decimal(quantity),
-            price=_decimal(texts[layout.price]),
-            stop_loss_pct=_decimal(texts[layout.stop_loss_pct]),
+            price=decimal_of(texts[layout.price]),
+            stop_loss_pct=decimal_of(texts[layout.stop_loss_pct]),
             labels=Labels(*layout.labels(texts)),
             replay_of=texts[layout.replay_of],
         )
@@ -109,7 +109,3 @@ def _sound_order(digits: Digits) -> re.Pattern[str]:
     anything = r"[^\0]*"
     pattern = [*(parts[name] for name in DECISIVE), *(anything for _ in TELLING_LABELS)]
     return re.compile("\0".join(pattern), re.ASCII)
-
-
-def _decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
