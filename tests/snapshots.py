@@ -19,7 +19,7 @@ from worker.status import Consumer, DatabaseSnapshot, Letters, RedisSnapshot, Ru
 STREAMS = StreamState(
     version="7.0.15", eviction="", volatile="", group_exists=True, orders=502, lag=0, lost_unread=0,
     pending=0, oldest_pending_age_s=None,
-    set_aside=0, a_set_aside=None, lost_rows=0, results=501, dead_letters=4,
+    set_aside=0, a_set_aside=None, lost_rows=0, results=501, published=501, dead_letters=4,
     consumers=(),
 )  # fmt: skip
 SURVEY = Survey(

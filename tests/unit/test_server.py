@@ -32,7 +32,7 @@ def shown() -> Shown:
 
 @pytest.fixture
 def port(shown: Shown) -> Iterator[int]:
-    server = HttpServer(shown.views, host="127.0.0.1", port=free_port())
+    server = HttpServer(shown.application, host="127.0.0.1", port=free_port())
     server.start()
     yield server.port
     server.stop()
@@ -115,7 +115,6 @@ def test_metrics_are_served_as_prometheus_wants_them(port: int) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "//",
         "//health",
         "/%2fhealth",
@@ -316,7 +315,7 @@ def test_server_does_not_tell_what_it_is_made_of(port: int) -> None:
 
 @pytest.mark.parametrize("host", ["::", "[::]", "::0", "0::0", "::0.0.0.0", "0:0:0:0:0:0:0:0", "[0000::]"])
 def test_any_address_in_ipv6_serves_ipv4_too(shown: Shown, host: str) -> None:
-    server = HttpServer(shown.views, host=host, port=free_port())
+    server = HttpServer(shown.application, host=host, port=free_port())
     server.start()
     answers = []
     for address in ("127.0.0.1", "::1"):
@@ -342,17 +341,17 @@ def refused_servers() -> Iterator[None]:
 @pytest.mark.usefixtures("refused_servers")
 def test_address_in_use_is_a_configuration_error(port: int, shown: Shown) -> None:
     with pytest.raises(ConfigurationError, match=f"^WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: .*{port}"):
-        HttpServer(shown.views, host="127.0.0.1", port=port)
+        HttpServer(shown.application, host="127.0.0.1", port=port)
 
 
 @pytest.mark.usefixtures("refused_servers")
 def test_host_that_is_no_address_is_a_configuration_error(shown: Shown) -> None:
     with pytest.raises(ConfigurationError, match=r"^WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: "):
-        HttpServer(shown.views, host="no such host", port=8003)
+        HttpServer(shown.application, host="no such host", port=8003)
 
 
 def test_server_woken_by_a_page_as_it_is_stopped_stops(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = HttpServer(shown.views, host="127.0.0.1", port=free_port())
+    server = HttpServer(shown.application, host="127.0.0.1", port=free_port())
     server.start()
     wake = trigger._physical_pull  # type: ignore[attr-defined]  # noqa: SLF001  the moment between two lines
 

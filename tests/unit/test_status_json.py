@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from worker.bootstrap import status
 from worker.cli import main
-from worker.domain.database_state import Obstacle, Outcomes, SchemaStanding, SchemaState, TablesState
+from worker.domain.database_state import Obstacle, Outcomes, SchemaStanding, SchemaState, TablesState, Took
 from worker.domain.errors import AccessDenied, Outage
+from worker.domain.fleets import ReplicaNote
 from worker.domain.stream_state import (
     ConsumerState,
     Kept,
@@ -24,7 +25,7 @@ from worker.domain.stream_state import (
     Waiting,
 )
 from worker.store import Sources, StoreInspector, schema
-from worker.stream import DeadLetters, LetterState, StoredLetter, StreamInspector
+from worker.stream import DeadLetters, LetterState, Presence, StoredLetter, StreamInspector
 from worker.stream.status_survey import Surveyor
 
 ENVIRONMENT = {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://127.0.0.1:1/nothing"}
@@ -32,7 +33,7 @@ STREAMS = StreamState(
     version="7.0.15", eviction="allkeys-lru", volatile="appendonly no", group_exists=True,
     orders=502, lag=5, lost_unread=7, pending=2, oldest_pending_age_s=61.5, set_aside=1, a_set_aside="4-1",
     lost_rows=1,
-    results=501, dead_letters=4,
+    results=501, published=501, dead_letters=4,
     consumers=(ConsumerState("a", 2, 900), ConsumerState("gone", 0, 60_001), ConsumerState("repair", 0,
     99_000)),
 )  # fmt: skip
@@ -45,8 +46,9 @@ SURVEY = Survey(
     repairs_running=1,
     last_repair=LastRepair("2026-11-22T20:41:13Z", "worker-a", "replica", "900", "3", "0", "1", "", "2"),
 )
-STORED = TablesState("17.4", "fsync off", 501, 463, True, ("trigger seen on orders",))
+STORED = TablesState("17.4", "fsync off", 501, 463, True, ("trigger seen on orders",), Took(4.5, 12.0))
 OUTCOMES = Outcomes({"FILLED": 463, "REJECTED": 38}, True, 1, 95.0, "order-7", 0.5)
+SAID = ReplicaNote("0.1.0", "running", "paper", "2026-11-22T19:17:51Z")
 REPLAYED = LetterState(state="replayed", by="anna", at="2026-11-22T20:41:02Z")
 
 FULL: dict[str, Any] = {
@@ -66,11 +68,23 @@ FULL: dict[str, Any] = {
         "a_set_aside": "4-1",
         "lost_rows": 1,
         "results": 501,
+        "published": 501,
         "dead_letters": 4,
         "consumers": [
-            {"name": "a", "pending": 2, "idle_ms": 900, "gone": False},
-            {"name": "gone", "pending": 0, "idle_ms": 60_001, "gone": True},
-            {"name": "repair", "pending": 0, "idle_ms": 99_000, "gone": True},
+            {
+                "name": "a",
+                "pending": 2,
+                "idle_ms": 900,
+                "gone": False,
+                "said": {
+                    "version": "0.1.0",
+                    "state": "running",
+                    "executor": "paper",
+                    "started_at": "2026-11-22T19:17:51Z",
+                },
+            },
+            {"name": "gone", "pending": 0, "idle_ms": 60_001, "gone": True, "said": None},
+            {"name": "repair", "pending": 0, "idle_ms": 99_000, "gone": True, "said": None},
         ],
         "allow_volatile": False,
         "consumers_alive": 1,
@@ -125,6 +139,7 @@ FULL: dict[str, Any] = {
         "trades": 463,
         "counts_exact": True,
         "may_change_rows": ["trigger seen on orders"],
+        "took": {"median_ms": 4.5, "p95_ms": 12.0},
         "schema": "newer",
         "allow_volatile": False,
         "outcomes": {
@@ -297,6 +312,7 @@ class Servers:
 
         monkeypatch.setattr(status, "redis_link", opened)
         monkeypatch.setattr(status, "database", opened)
+        monkeypatch.setattr(Presence, "read", lambda *_: {"a": SAID})
         monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
         monkeypatch.setattr(nothing, "require_writes", lambda: None, raising=False)
         self.ping_redis(None)

@@ -13,11 +13,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.faces import faced
 from tests.snapshots import BEHIND, OBSTRUCTED
 from worker.domain.database_state import DatabaseState, SchemaStanding, SchemaState, TablesState
 from worker.domain.errors import Outage
 from worker.domain.stream_state import ConsumerState, StreamState
-from worker.ops import Check, Checks, Identity, Views, health
+from worker.ops import Check, Checks, Identity, Views, front, health
+from worker.ops.pages import pages
 
 COUNTS = {
     "received": 9,
@@ -39,8 +41,8 @@ COUNTS = {
 }
 REDIS = StreamState(
     version="7.0.15", eviction="", volatile="", group_exists=True, orders=12, lag=0, lost_unread=5, pending=2,
-    oldest_pending_age_s=1.5, set_aside=0, a_set_aside=None, lost_rows=3, results=9, dead_letters=1,
-    consumers=(ConsumerState("c-1", 2, 300),),
+    oldest_pending_age_s=1.5, set_aside=0, a_set_aside=None, lost_rows=3, results=9, published=9,
+    dead_letters=1, consumers=(ConsumerState("c-1", 2, 300),),
 )  # fmt: skip
 TABLES = TablesState("17.4", "", orders=9, trades=4, counts_exact=True)
 DATABASE = DatabaseState(SchemaStanding(SchemaState.CURRENT), TABLES)
@@ -83,9 +85,11 @@ class Shown:
             recent_orders=self._recent,
         )
 
+        self.application = front(self.views, pages(faced(self.views)))
+
     def page(self, path: str, query: str = "") -> tuple[int, Any]:
         self.ask()
-        page = self.views.routes[path](query)
+        page = self.views.orders(query) if path == "/orders" else self.views.routes[path](query)
         return page.status.value, json.loads(page.body)
 
     def ask(self) -> None:
@@ -217,13 +221,13 @@ def test_status_shows_what_both_servers_told_key_for_key() -> None:
             '{"connected": true, "version": "7.0.15", "eviction": "", "volatile": "", "group_exists": true, '
             '"orders": 12, "lag": 0, "lost_unread": 5, "pending": 2, "oldest_pending_age_s": 1.5, '
             '"set_aside": 0, '
-            '"a_set_aside": null, "lost_rows": 3, "results": 9, "dead_letters": 1, '
+            '"a_set_aside": null, "lost_rows": 3, "results": 9, "published": 9, "dead_letters": 1, '
             '"consumers": [{"name": "c-1", "pending": 2, "idle_ms": 300}]}'
         ),
         "database": (
             '{"connected": true, "version": "17.4", "volatile": "", "orders": 9, "trades": 4, '
             '"counts_exact": true, '
-            '"may_change_rows": [], "schema": "current"}'
+            '"may_change_rows": [], "took": null, "schema": "current"}'
         ),
     }
 

@@ -10,16 +10,14 @@ from typing import Any
 import msgspec
 import structlog
 
-from worker import __version__
 from worker.bootstrap.parts import clocks
 from worker.bootstrap.parts.beside import Beside, beside_the_work
-from worker.bootstrap.parts.connections import database, endpoint, redis_link, redis_names
+from worker.bootstrap.parts.connections import database, redis_link, redis_names
 from worker.bootstrap.parts.execution import close, executor_of, pace_of
+from worker.bootstrap.parts.face import Places, face
 from worker.bootstrap.parts.patience import Patience
-from worker.bootstrap.parts.questions import Asking
 from worker.bootstrap.parts.spelling import decoder_of, renderer_of
 from worker.bootstrap.parts.starting import Start
-from worker.bootstrap.parts.telling import telling_of_database, telling_of_redis
 from worker.bootstrap.parts.vitals import Reading, ReplicaVitals
 from worker.consumer import (
     Chores,
@@ -42,24 +40,22 @@ from worker.consumer.retention import TURN_S
 from worker.domain.deliveries import FIRST_COUNT
 from worker.domain.orders import Order, UnsoundOrder
 from worker.domain.ports import Executor
-from worker.ops import Check, Checks, HttpServer, Identity, Views
+from worker.ops import Checks, HttpServer
 from worker.settings import Settings
-from worker.store import Database, OrderStore, StoreInspector
+from worker.store import OrderStore
 from worker.stream import (
     Marks,
     OrderStream,
     RedisLink,
     RedisNames,
-    StreamInspector,
     Turn,
     Unpublished,
 )
 
 log = structlog.get_logger(__name__)
 
-# One for the loop, so that nothing else can keep it waiting; pages and checks share the others.
+# One for the loop alone, so that nothing else can keep it waiting.
 LOOP_CONNECTIONS = 1
-INSPECTION_CONNECTIONS = 2
 
 # Leaving because a part has died or a deadline has passed: others take over after the lease.
 EXIT_STOPPED = 70
@@ -119,11 +115,11 @@ def replica(
     executor, names = wrap_executor(executor_of(settings)), redis_names(settings)
     with ExitStack() as opened:
         opened.callback(close, executor)
-        link, asking_link, loop_database, asked_database = _connections(settings, opened)
-        unpublished = Unpublished()
-        vitals = ReplicaVitals(drain, unpublished)
-        pages = _pages(settings, names, asking_link, asked_database, vitals, shown=shown)
-        checks, server = opened.enter_context(pages)
+        places = Places.of(settings)
+        link = opened.enter_context(redis_link(settings, "loop", places.redis))
+        loop_database = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS, places.database))
+        vitals = ReplicaVitals(drain, unpublished := Unpublished())
+        checks, server = opened.enter_context(face(settings, names, places, vitals, shown=shown))
         stream = OrderStream(
             link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel,
             unpublished=unpublished, batch_bytes=settings.batch_bytes,
@@ -139,17 +135,6 @@ def replica(
         )
         vitals.begin(worker, reading)
         yield Replica(worker, names, deadlines, checks, server)
-
-
-def _connections(settings: Settings, opened: ExitStack) -> tuple[RedisLink, RedisLink, Database, Database]:
-    """Return those of the loop and those of pages and checks, of Redis and of PostgreSQL."""
-    # Once the loop has left a server that takes no writes any more, pages are not to show what is there.
-    at_redis, at_postgres = endpoint(settings.redis_url), endpoint(settings.database_url)
-    link = opened.enter_context(redis_link(settings, "loop", at_redis))
-    asking_link = opened.enter_context(redis_link(settings, "checks", at_redis))
-    rows = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS, at_postgres))
-    asked = opened.enter_context(database(settings, "checks", INSPECTION_CONNECTIONS, at_postgres))
-    return link, asking_link, rows, asked
 
 
 def _assemble(
@@ -224,41 +209,6 @@ def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOr
         deadlines.executing(order)
 
     return executing
-
-
-@contextmanager
-def _pages(
-    settings: Settings,
-    names: RedisNames,
-    link: RedisLink,
-    opened: Database,
-    vitals: ReplicaVitals,
-    *,
-    shown: bool,
-) -> Iterator[tuple[Checks, HttpServer]]:
-    store = StoreInspector(opened, settings.fleet)
-    asking = Asking(
-        link, names, StreamInspector(link, names), store, opened,
-        idle_s=lambda: vitals.idle_s, idle_check_s=settings.idle_check_s,
-    )  # fmt: skip
-    checks = Checks(
-        Check("redis", telling_of_redis(asking.redis)),
-        Check("database", telling_of_database(asking.database), pace_s=asking.pace_s, newest=asking.newest),
-    )
-    identity = Identity(
-        version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
-    )
-    stale_after_s = (settings.lease_ms + settings.block_ms) / 1000
-    views = Views(identity, vitals, checks, stale_after_s=stale_after_s, recent_orders=store.recent)
-    server = HttpServer(views, host=settings.health_host, port=settings.health_port)
-    try:
-        if shown:
-            checks.start()
-            server.start()
-        yield checks, server
-    finally:
-        checks.stop()
-        server.stop()
 
 
 def _leave(last_word: str) -> None:

@@ -14,7 +14,7 @@ from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refus
 from worker.settings import Settings
 from worker.status import Away, Consumer, DatabaseSnapshot, Letters, RedisSnapshot, Rules, Snapshot
 from worker.store import Database, Sources, StoreInspector, require_postgresql
-from worker.stream import DeadLetters, RedisLink, StreamInspector, require_redis
+from worker.stream import DeadLetters, Presence, RedisLink, RedisNames, StreamInspector, require_redis
 from worker.stream.status_survey import STUCK_LEASES, Surveyor
 
 MOST_LETTERS = 20_000
@@ -28,24 +28,37 @@ _Told = TypeVar("_Told")
 def snapshot(settings: Settings) -> Snapshot:
     """Return what the streams and the database look like now."""
     with redis_link(settings, "status") as link, database(settings, "status") as opened:
-        servers = _Servers(settings, link, opened)
-        return Snapshot(_rules(settings), servers.redis(), servers.database())
+        return Servers(settings, redis_names(settings), link, opened).snapshot()
 
 
-class _Servers:
-    """Both servers. Redis is asked first: it names what is pending, which PostgreSQL is asked about."""
+class Servers:
+    """Both servers, asked over the same connections again and again; so many letters are counted."""
 
-    def __init__(self, settings: Settings, link: RedisLink, opened: Database) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        names: RedisNames,
+        link: RedisLink,
+        opened: Database,
+        *,
+        most_letters: int = MOST_LETTERS,
+    ) -> None:
         self._settings = settings
         self._link = link
-        self._names = redis_names(settings)
+        self._names = names
         self._opened = opened
+        self._most_letters = most_letters
         self._pending: tuple[str, ...] = ()
 
-    def redis(self) -> RedisSnapshot | Away:
+    def snapshot(self) -> Snapshot:
+        """Return what they tell now; a server that is away is shown as such."""
+        # Redis is asked first: it names what is pending, which PostgreSQL is asked about.
+        return Snapshot(_rules(self._settings), self._redis(), self._database())
+
+    def _redis(self) -> RedisSnapshot | Away:
         return _asked(partial(require_redis, self._link), self._ask_redis)
 
-    def database(self) -> DatabaseSnapshot | Away:
+    def _database(self) -> DatabaseSnapshot | Away:
         return _asked(partial(require_postgresql, self._opened), self._ask_database)
 
     def _ask_redis(self, ping_ms: float) -> RedisSnapshot:
@@ -53,15 +66,16 @@ class _Servers:
         state = StreamInspector(self._link, self._names).state()
         survey = Surveyor(self._link, self._names, lease_ms=settings.lease_ms).survey()
         self._pending = survey.oldest.entry_ids
+        said = Presence(self._link, self._names).read(each.name for each in state.consumers)
         return RedisSnapshot(
             ping_ms=ping_ms,
             state=state,
             survey=survey,
             consumers=tuple(
-                Consumer.of(each, lease_ms=settings.lease_ms, block_ms=settings.block_ms)
+                Consumer.of(each, said.get(each.name), lease_ms=settings.lease_ms, block_ms=settings.block_ms)
                 for each in state.consumers
             ),
-            letters=_letters(DeadLetters(self._link, self._names)),
+            letters=_letters(DeadLetters(self._link, self._names), self._most_letters),
         )
 
     def _ask_database(self, ping_ms: float) -> DatabaseSnapshot:
@@ -102,12 +116,12 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
-def _letters(letters: DeadLetters) -> Letters:
+def _letters(letters: DeadLetters, most: int) -> Letters:
     """Return how many of the newest letters are in which state, by reason."""
     looked_at, size, everything = 0, 0, False
     counts: dict[str, Counter[str]] = {state: Counter() for state in ("open", "replayed", "discarded")}
     for letter in letters.latest():
-        if looked_at == MOST_LETTERS or size > MOST_LETTER_BYTES:
+        if looked_at == most or size > MOST_LETTER_BYTES:
             break
         looked_at += 1
         size += size_of(letter.fields)

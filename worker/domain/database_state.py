@@ -39,10 +39,21 @@ class SchemaStanding(Struct, frozen=True):
         return self.state in {SchemaState.CURRENT, SchemaState.NEWER}
 
 
+class Took(Struct, frozen=True):
+    """How long the newest orders of the last minute took, from entry id to row, in milliseconds.
+
+    Two clocks tell: that of Redis, and that of PostgreSQL.
+    """
+
+    median_ms: float
+    p95_ms: float
+
+
 class TablesState(Struct, frozen=True):
     """The tables of one deployment, and the server that holds them.
 
-    Counts above 10,000 are PostgreSQL's own estimate. `may_change_rows` names what others have made that may
+    Counts above 10,000 are PostgreSQL's own estimate. `took` is None where nothing was recorded lately.
+    `may_change_rows` names what others have made that may
     store rows otherwise than they are written, or not at all; `volatile` the settings, and the unlogged
     tables, by which the server may lose what it has committed.
     """
@@ -53,6 +64,7 @@ class TablesState(Struct, frozen=True):
     trades: int
     counts_exact: bool
     may_change_rows: tuple[str, ...] = ()
+    took: Took | None = None
 
 
 class DatabaseState(Struct, frozen=True):

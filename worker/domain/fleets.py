@@ -30,6 +30,15 @@ def is_source(text: str) -> bool:
     return 1 <= len(text) <= LONGEST_SOURCE and source_of(text) == text
 
 
+class ReplicaNote(Struct, frozen=True):
+    """What a replica tells of itself to the others: `state` is starting, running, outage or draining."""
+
+    version: str
+    state: str
+    executor: str
+    started_at: str
+
+
 class Stranger(Struct, frozen=True):
     """Another source whose row an order has met, and whether it publishes on the same results stream."""
 

@@ -29,6 +29,7 @@ class ConsumerState(Struct, frozen=True):
 class StreamState(Struct, frozen=True):
     """The streams of one deployment.
 
+    `published` is how many results there ever were, before 7.0 how many there are.
     `lag` is None where the server can't tell (before 7.0, after deletions, or where it counts below zero),
     `lost_unread` before 7.0, `eviction`, the policy by which it may evict orders, and `volatile`, the setting
     by which it may lose them, where it may not be asked.
@@ -47,6 +48,7 @@ class StreamState(Struct, frozen=True):
     a_set_aside: str | None
     lost_rows: int
     results: int
+    published: int
     dead_letters: int
     consumers: tuple[ConsumerState, ...]
 

@@ -1,15 +1,11 @@
-"""One HTTP thread: waitress reads and writes, `Views` knows what to say."""
+"""One HTTP thread: waitress reads and writes, an application knows what to say."""
 
 import time
-from collections.abc import Callable, Iterable
 from contextlib import suppress
-from http import HTTPStatus
 from ipaddress import AddressValueError, IPv6Address
 from threading import Thread
 from typing import Any
-from urllib.parse import unquote
 
-import structlog
 from waitress.channel import HTTPChannel
 from waitress.parser import ParsingError
 from waitress.server import BaseWSGIServer, create_server
@@ -17,9 +13,7 @@ from waitress.trigger import trigger
 from waitress.wasyncore import close_all
 
 from worker.domain.errors import ConfigurationError
-from worker.ops.views import Page, Views
-
-log = structlog.get_logger(__name__)
+from worker.ops.front import Application
 
 IDLE_CLIENT_TIMEOUT_S = 5
 # More than scrape at once: a client that keeps its connection open holds it until it has been idle for too
@@ -27,7 +21,8 @@ IDLE_CLIENT_TIMEOUT_S = 5
 MOST_CONNECTIONS = 256
 MOST_HEADER_BYTES = 16_384
 ANY_IPV6, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104  where somebody has asked for it
-_ALLOWED = ("GET", "HEAD")
+# More than may wait for a server at a time, so that there is always one to tell of health.
+THREADS = 6
 
 
 class _Channel(HTTPChannel):
@@ -83,18 +78,17 @@ def _listening(host: str, port: int) -> dict[str, Any]:
 
 
 class HttpServer:
-    """Serves the views. Raises ConfigurationError where the address can't be listened on."""
+    """Serves an application. Raises ConfigurationError where the address can't be listened on."""
 
-    def __init__(self, views: Views, *, host: str, port: int) -> None:
+    def __init__(self, application: Application, *, host: str, port: int) -> None:
         self.port = port
-        self._views = views
         self._is_stopped = False
         self._sockets: dict[int, Any] = {}
         try:
             self._server = create_server(
-                self.answer,
+                application,
                 map=self._sockets,
-                threads=2,
+                threads=THREADS,
                 ident=None,
                 connection_limit=MOST_CONNECTIONS,
                 channel_timeout=IDLE_CLIENT_TIMEOUT_S,
@@ -140,35 +134,3 @@ class HttpServer:
     def _close(self, _woken: object = None) -> None:
         close_all(self._sockets, ignore_all=True)
         self._server.task_dispatcher.shutdown(timeout=1)
-
-    def answer(
-        self, environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]
-    ) -> Iterable[bytes]:
-        """Answer one request, as WSGI wants it."""
-        view = self._views.routes.get(environ.get("PATH_INFO", ""))
-        if unquote(environ["REQUEST_URI"]).startswith("//"):
-            # waitress makes one slash of them.
-            view = None
-        method = environ["REQUEST_METHOD"]
-        headers = []
-        if view is None:
-            page = Page(HTTPStatus.NOT_FOUND, b'{"error": "not found"}\n')
-        elif method not in _ALLOWED:
-            page = Page(HTTPStatus.METHOD_NOT_ALLOWED, b'{"error": "method not allowed"}\n')
-            headers = [("Allow", ", ".join(_ALLOWED))]
-        else:
-            page = self._page(view, environ.get("QUERY_STRING", ""))
-        headers += [
-            ("Content-Type", page.content_type),
-            ("Content-Length", str(len(page.body))),
-            ("Cache-Control", "no-store"),
-        ]
-        start_response(f"{page.status.value} {page.status.phrase}", headers)
-        return [] if method == "HEAD" else [page.body]
-
-    def _page(self, view: Callable[[str], Page], query: str) -> Page:
-        try:
-            return view(query)
-        except Exception:
-            log.exception("page failed")
-            return Page(HTTPStatus.INTERNAL_SERVER_ERROR, b'{"error": "internal error"}\n')

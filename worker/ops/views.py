@@ -1,4 +1,4 @@
-"""The five pages: what each shows, and with which status."""
+"""What programs are shown: what each view says, and with which status."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -56,7 +56,7 @@ class Identity(Struct, frozen=True):
 
 
 class Views:
-    """Builds the pages from what is known; only /orders asks the database, and only while it answers."""
+    """Builds the views from what is known; only the orders ask the database, and only while it answers."""
 
     def __init__(
         self,
@@ -79,7 +79,6 @@ class Views:
             "/ready": self.ready,
             "/status": self.status,
             "/metrics": self.metrics,
-            "/orders": self.orders,
         }
 
     def health(self, _query: str = "") -> Page:

@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from worker.domain.fleets import LONGEST_SOURCE, is_source
 
 LONGEST_KEY = 100
+SHORTEST_TOKEN, LONGEST_TOKEN = 16, 256
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 _DATABASE_SCHEMES = ("postgres://", "postgresql://", "postgresql+psycopg://")
@@ -89,3 +90,12 @@ def venue_url(url: Secret) -> None:
     parts = _parts(_VENUE_SCHEMES, url.get_secret_value())
     if not parts.hostname or parts.query or parts.fragment:
         raise ValueError("must name a host, and have neither a query nor a fragment")
+
+
+def token(secret: Secret) -> None:
+    """Accept a token that nobody guesses, and that a header can hold."""
+    text = secret.get_secret_value()
+    if not SHORTEST_TOKEN <= len(text) <= LONGEST_TOKEN:
+        raise ValueError(f"must be {SHORTEST_TOKEN} to {LONGEST_TOKEN} characters")
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("must be printable ASCII without spaces")

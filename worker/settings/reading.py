@@ -26,8 +26,8 @@ _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return the settings in an environment.
 
-    A URL may stand in the file that REDIS_URL_FILE, DATABASE_URL_FILE or WORKER_VENUE_URL_FILE names. Raises
-    ConfigurationError with one line per bad variable, all at once, no secret in any of them.
+    A secret may stand in the file that its variable with _FILE behind it names, as REDIS_URL_FILE does.
+    Raises ConfigurationError with one line per bad variable, all at once, no secret in any of them.
     """
     faults = {}
     # Of a bad value the default stands in, so that the good ones are compared with each other all the same.
@@ -174,4 +174,6 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
         )
     if settings.executor == "venue" and settings.venue_url is None and "venue_url" not in bad:
         faults.append("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
+    if settings.admin_token is not None and not settings.pages:
+        faults.append("WORKER_ADMIN_TOKEN: is for pages, and WORKER_PAGES is off")
     return faults

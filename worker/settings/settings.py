@@ -12,11 +12,12 @@ from worker.settings.checks import Secret
 PREFIX = "WORKER_"
 UNPREFIXED = {"redis_url": "REDIS_URL", "database_url": "DATABASE_URL"}
 # Never shown, and each may stand in a file instead.
-SECRETS = ("redis_url", "database_url", "venue_url")
+SECRETS = ("redis_url", "database_url", "venue_url", "read_token", "admin_token")
 
 _REDIS = Meta(extra={"check": checks.redis_url})
 _DATABASE = Meta(extra={"check": checks.database_url})
 _VENUE = Meta(extra={"check": checks.venue_url})
+_TOKEN = Meta(extra={"check": checks.token})
 _KEY = Meta(extra={"check": checks.key_name})
 # A server counts in milliseconds, and takes none for no limit.
 _SECONDS = Meta(ge=0.01, le=3600)
@@ -168,6 +169,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 0
     health_host: Annotated[str, Meta(min_length=1, description="Address that HTTP listens on")] = "127.0.0.1"
     health_port: Annotated[int, Meta(ge=1, le=65_535, description="Port that HTTP listens on")] = 8003
+    pages: Annotated[
+        bool, Meta(description="Show pages for people, and /orders; without them the rest of HTTP stays")
+    ] = True
+    read_token: Annotated[
+        Secret | None, _TOKEN, Meta(description="Who reads pages and /orders has to know it (none: anybody)")
+    ] = None
+    admin_token: Annotated[
+        Secret | None,
+        _TOKEN,
+        Meta(description="Who replays and discards dead letters on pages has to know it (none: nobody can)"),
+    ] = None
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="Least severe level logged")
     ] = "INFO"

@@ -16,8 +16,13 @@ Line = tuple[str, str]
 
 def lines_of(snapshot: Snapshot, verdict: Verdict) -> list[Line]:
     """Return label and text of each line below the sentence."""
-    lines = [("also", each.sentence) for each in verdict.conditions[1:]]
-    lines += [("Redis", _redis(snapshot.redis)), ("PostgreSQL", _database(snapshot.database))]
+    also = [("also", escaped(each.sentence)) for each in verdict.conditions[1:]]
+    return also + server_lines(snapshot)
+
+
+def server_lines(snapshot: Snapshot) -> list[Line]:
+    """Return label and text of each line that tells of a server and what it holds."""
+    lines = [("Redis", _redis(snapshot.redis)), ("PostgreSQL", _database(snapshot.database))]
     if snapshot.streams is not None:
         lines += _streams(snapshot.streams, snapshot.rules)
     if snapshot.tables is not None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from worker.domain.database_state import DatabaseState, Outcomes
+from worker.domain.fleets import ReplicaNote
 from worker.domain.stream_state import ConsumerState, StreamState, Survey
 
 
@@ -21,15 +22,18 @@ class Away(Struct, frozen=True):
 
 
 class Consumer(ConsumerState, frozen=True):
-    """One consumer of the group, and whether it counts as gone."""
+    """One consumer of the group, whether it counts as gone, and what it said of itself last, if anything."""
 
     gone: bool
+    said: ReplicaNote | None = None
 
     @classmethod
-    def of(cls, state: ConsumerState, *, lease_ms: int, block_ms: int) -> "Consumer":
+    def of(
+        cls, state: ConsumerState, said: ReplicaNote | None = None, *, lease_ms: int, block_ms: int
+    ) -> "Consumer":
         """Return a consumer as it counts where replicas lease and wait for so long."""
         gone = state.is_gone(lease_ms=lease_ms, block_ms=block_ms)
-        return cls(state.name, state.pending, state.idle_ms, gone)
+        return cls(state.name, state.pending, state.idle_ms, gone, said)
 
 
 class Letters(Struct, frozen=True):

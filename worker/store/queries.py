@@ -9,7 +9,7 @@ import structlog
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, func, select, text
 
-from worker.domain.database_state import Outcomes, TablesState
+from worker.domain.database_state import Outcomes, TablesState, Took
 from worker.domain.errors import Refused
 from worker.domain.fleets import Fleet
 from worker.store.engine import Database
@@ -30,6 +30,17 @@ _LIVE_ROWS = text(
 )
 # Settings also as a role, a database or a pooler has set them for our sessions. A crash of the server empties
 # an unlogged table.
+# The newest rows of the last minute: a short range of the index on recorded_at.
+MOST_TIMED = 200
+_TOOK = text(
+    "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY ms), percentile_disc(0.95) WITHIN GROUP (ORDER BY ms)"
+    " FROM (SELECT extract(epoch FROM recorded_at) * 1000 - split_part(entry_id, '-', 1)::numeric AS ms"
+    " FROM (SELECT recorded_at, entry_id FROM orders WHERE source IN (:source, '')"
+    " AND recorded_at > now() - interval '1 minute' AND recorded_at <= now()"
+    " ORDER BY recorded_at DESC LIMIT :most) AS newest"
+    # Whoever fills the table by hand may have named anything.
+    " WHERE entry_id ~ '^[0-9]{1,20}-[0-9]{1,20}$') AS timed"
+)
 _tables = ", ".join(f"to_regclass('{table.name}')" for table in metadata.sorted_tables)
 _SERVER = text(
     "SELECT current_setting('server_version'),"  # noqa: S608  names of ours
@@ -88,6 +99,7 @@ class StoreInspector:
 
     def __init__(self, database: Database, fleet: Fleet) -> None:
         self._database = database
+        self._source = fleet.source
         self._ours = of_source(fleet.source)
 
     def recent(self, limit: int) -> RecentOrders:
@@ -139,8 +151,12 @@ class StoreInspector:
                     count = max(count, connection.scalar(_LIVE_ROWS, {"name": table.name}) or 0)
                 counts[table.name] = count
             suspects = suspects_on(connection)
+            timed = connection.execute(_TOOK, {"source": self._source, "most": MOST_TIMED}).one()
+        # Where the clock of Redis is ahead, less than nothing.
+        known_ms = [max(0.0, round(float(each), 1)) for each in timed if each is not None]
+        took = Took(*known_ms) if known_ms else None
         short = str(version).partition(" ")[0]
-        return TablesState(short, volatile, counts["orders"], counts["trades"], exact, tuple(suspects))
+        return TablesState(short, volatile, counts["orders"], counts["trades"], exact, tuple(suspects), took)
 
     def outcomes(self, pending: Sequence[str]) -> Outcomes:
         """Return what became of the last hour's orders, and what stands of those whose entries are pending.

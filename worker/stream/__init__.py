@@ -15,6 +15,7 @@ from worker.stream.order_trail import Found, Trail
 from worker.stream.orders import OrderStream
 from worker.stream.page_state import StreamInspector
 from worker.stream.pending import PendingEntries, PendingEntry, Readied
+from worker.stream.presence import Presence
 from worker.stream.rehearsal import Rehearsal
 from worker.stream.submission import Submitter
 from worker.stream.token import StreamToken
@@ -34,6 +35,7 @@ __all__ = [
     "OrderStream",
     "PendingEntries",
     "PendingEntry",
+    "Presence",
     "Readied",
     "RedisLink",
     "RedisNames",

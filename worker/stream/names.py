@@ -111,6 +111,10 @@ class RedisNames(Struct, frozen=True):
         """Who counts that."""
         return f"{self.orders}:counting:{self.group}:{server}"
 
+    def presence(self, consumer: str) -> str:
+        """What a replica tells of itself."""
+        return f"{self.orders}:replica:{self.group}:{consumer}"
+
     @property
     def set_aside(self) -> str:
         """Entries that can be neither settled nor buried: a sorted set, scored by when that was noted."""

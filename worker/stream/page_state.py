@@ -32,6 +32,7 @@ class StreamInspector:
         with outages():
             group = self._information.group()
             stream = self._information.stream()
+            results = self._information.results()
             set_aside = self._call("ZREVRANGE", names.set_aside, "0", "0")
             return StreamState(
                 version=version(self._link),
@@ -46,7 +47,8 @@ class StreamInspector:
                 set_aside=int(self._call("ZCARD", names.set_aside)),
                 a_set_aside=text(set_aside[0]) if set_aside else None,
                 lost_rows=int(self._call("ZCARD", names.lost_rows)),
-                results=self._length(names.results),
+                results=0 if results is None else results.length,
+                published=_published(results),
                 dead_letters=self._length(names.dead_letters),
                 consumers=tuple(self._information.consumers()) if group else (),
             )
@@ -72,3 +74,9 @@ class StreamInspector:
 def _lag(group: GroupDetails, stream: StreamDetails | None) -> int | None:
     has_read_all = stream is not None and group.delivered_id == stream.last_id
     return 0 if has_read_all else group.lag
+
+
+def _published(results: StreamDetails | None) -> int:
+    if results is None:
+        return 0
+    return results.length if results.added is None else results.added

@@ -46,7 +46,7 @@ def server(shown: Shown, caplog: pytest.LogCaptureFixture) -> Iterator[HttpServe
     # It tells of every request that waits for a thread, and the log of the test would keep all of that.
     caplog.set_level(logging.ERROR, logger="waitress.queue")
     before = set(threading.enumerate())
-    made = HttpServer(shown.views, host="127.0.0.1", port=free_port())
+    made = HttpServer(shown.application, host="127.0.0.1", port=free_port())
     made.start()
     yield made
     made.stop()
