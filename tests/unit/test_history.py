@@ -119,10 +119,10 @@ def test_charts_say_in_words_what_they_draw() -> None:
     throughput, latency, lag = charts(history)
 
     assert throughput.sentence == (
-        "Throughput of the last 1 h. results: now 10 a second, at most 10 a second."
+        "Throughput of the last hour. results: now 10 a second, at most 10 a second."
     )
     assert latency.sentence == (
-        "Latency of the last 1 h. median: now 12 ms, at most 12 ms; 95 of 100: now 100 ms, at most 100 ms."
+        "Latency of the last hour. median: now 12 ms, at most 12 ms; 95 of 100: now 100 ms, at most 100 ms."
     )
     assert lag.lines[0].now == "0"
 

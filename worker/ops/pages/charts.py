@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from worker.ops.history import SPAN_S, STEP_S, History, Moment
+from worker.ops.history import STEP_S, History, Moment
 from worker.status.wording import span
 
 WIDTH, HEIGHT = 1000.0, 100.0
@@ -29,7 +29,7 @@ class Chart(Struct, frozen=True):
     def sentence(self) -> str:
         """What is drawn, in words."""
         said = "; ".join(f"{each.name}: now {each.now}, at most {each.highest}" for each in self.lines)
-        return f"{self.title} of the last {span(SPAN_S)}. {said}."
+        return f"{self.title} of the last hour. {said}."
 
 
 def charts(history: History) -> tuple[Chart, ...]:

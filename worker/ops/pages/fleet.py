@@ -46,7 +46,8 @@ def blueprint(face: Face) -> Blueprint:
             replicas=[] if snapshot is None else list(_replicas(snapshot, face.identity.consumer)),
             streams=None if snapshot is None else snapshot.streams,
             outcomes=None if snapshot is None or snapshot.tables is None else snapshot.tables.outcomes,
-            servers=[] if snapshot is None else server_lines(snapshot),
+            # Consumers stand in the table already.
+            servers=[] if snapshot is None else [line for line in server_lines(snapshot) if line[0]],
             rules=None if snapshot is None else snapshot.rules,
         )
 
