@@ -22,7 +22,7 @@ MOST_CONNECTIONS = 256
 MOST_HEADER_BYTES = 16_384
 ANY_IPV6, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104  where somebody has asked for it
 # More than may wait for a server at a time, so that there is always one to tell of health.
-THREADS = 6
+THREADS = 8
 
 
 class _Channel(HTTPChannel):

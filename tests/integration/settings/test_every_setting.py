@@ -10,12 +10,13 @@ from tests.integration.settings import (
     test_execution,
     test_limits,
     test_names,
+    test_pages,
     test_process,
     test_times,
 )
 from worker.settings import Settings
 
-MODULES = (test_commands, test_execution, test_limits, test_names, test_process, test_times)
+MODULES = (test_commands, test_execution, test_limits, test_names, test_pages, test_process, test_times)
 
 
 def tried(module: ModuleType) -> Iterator[tuple[str, object]]:

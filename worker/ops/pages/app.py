@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 MOST_FORM_BYTES = 16_384
 # So many wait for a server at a time; a thread is always left for health and what is known without asking.
-MOST_ASKING = 3
+MOST_ASKING = 4
 # Blueprints whose pages ask a server while somebody waits.
 ASKING = frozenset({"orders", "dead"})
 LABELS = {"redis": "Redis", "postgresql": "PostgreSQL"}
@@ -107,7 +107,8 @@ def _serve_few(app: Flask) -> None:
     @app.before_request
     def take_place() -> None:
         if request.blueprint in ASKING:
-            if not asking.acquire(timeout=1):
+            # Whoever waited here would keep a thread as well.
+            if not asking.acquire(blocking=False):
                 abort(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
             g.asking = asking
 
