@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from flask.testing import FlaskClient
@@ -50,7 +50,7 @@ class Visitor:
             base_url=f"http://127.0.0.1:{port}", headers=HTML, follow_redirects=True, timeout=10
         )
 
-    def __enter__(self) -> "Visitor":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
