@@ -1,26 +1,26 @@
 """The HTTP thread over a real socket: methods, paths, bodies, broken requests."""
 
-import gc
 import http.client
 import json
 import logging
 import socket
 import threading
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.validate import validator
 
 import pytest
-from waitress.trigger import trigger
 
 from local.directory import free_port
+from tests.harness import eventually
 from tests.unit.test_views import Shown
 from worker.domain.errors import ConfigurationError
-from worker.ops import HttpServer
-from worker.ops.server import MOST_CONNECTIONS, MOST_HEADER_BYTES
-from worker.ops.views import Page
+from worker.ops import HttpServer, server
+from worker.ops.conversation import MOST_BODY_BYTES, MOST_HEADER_BYTES
+from worker.ops.server import BUFFER_BYTES, MOST_ASKING, MOST_CONNECTIONS
+from worker.ops.views import AT_ONCE, Page
 
 
 @pytest.fixture
@@ -31,11 +31,16 @@ def shown() -> Shown:
 
 
 @pytest.fixture
-def port(shown: Shown) -> Iterator[int]:
-    server = HttpServer(shown.application, host="127.0.0.1", port=free_port())
-    server.start()
-    yield server.port
-    server.stop()
+def serving(shown: Shown) -> Iterator[HttpServer]:
+    made = HttpServer(shown.application, host="127.0.0.1", port=free_port())
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def port(serving: HttpServer) -> int:
+    return serving.port
 
 
 def ask(
@@ -195,7 +200,7 @@ def test_broken_request_is_refused_and_the_next_one_answered(port: int, raw: byt
     except ConnectionError:
         status = b""
 
-    assert status in {b"400", b"413", b"414", b"431", b"501", b""}
+    assert status in {b"400", b"404", b"413", b"414", b"431", b"501", b""}
     assert ask(port, "/health")[0] == 200
 
 
@@ -204,17 +209,16 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 def test_url_that_is_none_is_no_error_in_the_log(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    assert send(port, b"GET http://[::1/ HTTP/1.0\r\n\r\n") == b""
+    assert send(port, b"GET http://[::1/ HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 404")
     assert ask(port, "/health")[0] == 200
 
     assert errors(caplog) == []
 
 
-def test_request_that_is_refused_twice_is_no_error_in_the_log(
+def test_request_that_is_refused_and_goes_on_is_no_error_in_the_log(
     port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After it has asked for the rest, the library reads more headers into what it had refused."""
-    refused = b"GET / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: x\r\n\r\n"
+    refused = b"GET / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: x\r\n\r\n"
     # Whether the rest of it is read before the connection is closed is chance.
     with suppress(ConnectionError):
         send(port, refused + b"x" * MOST_HEADER_BYTES)
@@ -223,15 +227,23 @@ def test_request_that_is_refused_twice_is_no_error_in_the_log(
     assert errors(caplog) == []
 
 
+def test_what_follows_a_head_and_is_no_request_is_refused_with_a_word(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = send(port, b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\nGARBAGE\r\n\r\n")
+
+    assert found.endswith(b'{"error": "bad request"}\n')
+    assert errors(caplog) == []
+
+
 DRIPS = {
     "a request line": b"GET /health HTTP/1.1\r\n" * 9,
     "headers": b"X: y\r\n" * 99,
-    "blank lines": b"\r\n" * 99,
     "a body": b"x" * 99,
 }
 OPENINGS = {
-    "headers": b"GET /health HTTP/1.1\r\n",
-    "a body": b"POST /health HTTP/1.1\r\nContent-Length: 99\r\n\r\n",
+    "headers": b"GET /health HTTP/1.1\r\nHost: x\r\n",
+    "a body": b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n",
 }
 
 
@@ -274,37 +286,259 @@ def _has_ended(connection: socket.socket, drop: bytes) -> bool:
 def test_client_that_keeps_its_connection_has_its_time_for_each_request(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as kept:
         for _ in range(7):
-            kept.sendall(b"HEAD /health HTTP/1.1\r\n\r\n")
+            kept.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert kept.recv(10_000).startswith(b"HTTP/1.1 200")
             time.sleep(0.8)
         kept.sendall(b"HEAD /health ")
         time.sleep(2.5)
-        kept.sendall(b"HTTP/1.1\r\n\r\n")
+        kept.sendall(b"HTTP/1.1\r\nHost: x\r\n\r\n")
 
         assert kept.recv(10_000).startswith(b"HTTP/1.1 200")
 
 
-def test_no_more_than_a_bounded_number_of_connections_is_served_at_once(port: int) -> None:
-    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(MOST_CONNECTIONS + 20)]
+def test_no_more_than_a_bounded_number_of_connections_is_held_and_the_newest_is_served(port: int) -> None:
+    with ExitStack() as opened:
+        idle = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(MOST_CONNECTIONS + 20)
+        ]
+        asked = time.monotonic()
 
-    with socket.create_connection(("127.0.0.1", port), timeout=0.5) as one_more:
-        one_more.sendall(b"GET /health HTTP/1.0\r\n\r\n")
-        with pytest.raises(TimeoutError):
-            one_more.recv(1)
-        one_more.settimeout(10)
-        assert one_more.recv(100).startswith(b"HTTP/1.0 200")
+        status = ask(port, "/health")[0]
+        took = time.monotonic() - asked
+        # Each that came when there was no place has taken that of the one that has said nothing for longest.
+        ended = [_has_ended(connection, b"") for connection in idle]
 
-    for connection in idle:
-        connection.close()
+    assert status == 200
+    assert took < 1
+    assert sum(ended[:21]) == sum(ended) == 21
 
 
-def test_page_that_fails_shows_no_trace(port: int, shown: Shown) -> None:
+def test_newest_is_let_go_where_all_others_wait_for_answers(
+    serving: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
+    page = Hanging(serving)
+    with ExitStack() as opened:
+        waiting = [opened.enter_context(asked_for(serving.port, "/a-page")) for _ in range(3)]
+        eventually(lambda: page.entered == 3)
+
+        newest = send(serving.port, b"GET /health HTTP/1.0\r\n\r\n")
+        page.go_on.set()
+
+        assert newest == b""
+        assert all(connection.recv(100).startswith(b"HTTP/1.1 204") for connection in waiting)
+
+
+class Hanging:
+    """An application whose pages wait for a server; what is answered at once is answered as ever."""
+
+    def __init__(self, serving: HttpServer) -> None:
+        self.go_on = threading.Event()
+        self.entered = 0
+        self._views = serving.application
+        serving.application = self
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] in AT_ONCE:
+            return self._views(environ, start_response)
+        self.entered += 1
+        self.go_on.wait(20)
+        start_response("204 No Content", [])
+        return []
+
+
+def asked_for(port: int, path: str) -> socket.socket:
+    """Ask for a page, and leave its answer for later."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return connection
+
+
+def test_health_is_answered_while_every_thread_waits_for_a_server(serving: HttpServer) -> None:
+    page = Hanging(serving)
+    with ExitStack() as opened:
+        threads = threading.active_count()
+        for _ in range(3 * MOST_ASKING):
+            opened.enter_context(asked_for(serving.port, "/a-page"))
+        eventually(lambda: page.entered == MOST_ASKING)
+        asked = time.monotonic()
+
+        found = [ask(serving.port, path)[0] for path in sorted(AT_ONCE)]
+        took = time.monotonic() - asked
+        # Twice as many as there may be wait for a thread.
+        started = threading.active_count() - threads
+        waited_for = [each for each in threading.enumerate() if each.name == "page" and not each.daemon]
+        page.go_on.set()
+        eventually(lambda: page.entered == 3 * MOST_ASKING)
+
+    assert found == [200] * len(AT_ONCE)
+    assert took < 1
+    assert started == MOST_ASKING
+    assert waited_for == []
+
+
+def test_page_that_no_thread_becomes_free_for_is_unavailable(
+    serving: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "PATIENCE_S", 0.2)
+    page = Hanging(serving)
+    with ExitStack() as opened:
+        for _ in range(MOST_ASKING):
+            opened.enter_context(asked_for(serving.port, "/a-page"))
+        eventually(lambda: page.entered == MOST_ASKING)
+
+        status, _, body = ask(serving.port, "/a-page")
+        page.go_on.set()
+        eventually(lambda: ask(serving.port, "/a-page")[0] == 204)
+
+    assert (status, json.loads(body)) == (503, {"error": "service unavailable"})
+
+
+def test_pages_that_are_answered_at_once_are_all_but_the_one_that_asks(shown: Shown) -> None:
+    assert shown.views.routes.keys() - {"/orders"} == AT_ONCE
+
+
+def test_client_that_reads_no_answers_is_let_go(serving: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PATIENCE_S", 1)
+    with ExitStack() as opened:
+        deaf = [opened.enter_context(socket.socket()) for _ in range(5)]
+        for connection in deaf:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.connect(("127.0.0.1", serving.port))
+            connection.setblocking(False)
+            with suppress(BlockingIOError):
+                connection.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
+
+        assert ask(serving.port, "/health")[0] == 200
+        eventually(lambda: not clients(serving), within=10)
+
+
+def test_system_takes_little_for_each_client(serving: HttpServer) -> None:
+    (listening,) = serving._listening.sockets  # noqa: SLF001  connections inherit what is set here
+
+    for kind in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        # Linux doubles what is asked for.
+        assert listening.getsockopt(socket.SOL_SOCKET, kind) <= 2 * BUFFER_BYTES
+
+
+def test_client_that_reads_slowly_gets_all_of_an_answer(serving: HttpServer) -> None:
+    body = bytes(300_000)
+
+    def large(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    serving.application = large
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.connect(("127.0.0.1", serving.port))
+        slow.sendall(b"GET /a-page HTTP/1.0\r\n\r\n")
+        found = b""
+        while chunk := slow.recv(8_192):
+            found += chunk
+
+    assert found.partition(b"\r\n\r\n")[2] == body
+
+
+def clients(serving: HttpServer) -> int:
+    return len(serving._clients)  # noqa: SLF001  nobody else knows
+
+
+def test_clients_that_send_a_thousand_requests_at_once_hold_up_nobody(port: int) -> None:
+    with ExitStack() as opened:
+        for _ in range(40):
+            connection = opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.setblocking(False)
+            with suppress(BlockingIOError):
+                connection.send(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000)
+        asked = time.monotonic()
+
+        status = ask(port, "/health")[0]
+
+    assert status == 200
+    assert time.monotonic() - asked < 1
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(port: int) -> None:
+    paths = ["/health", "/nowhere", "/orders", "/status"]
+    asked = [f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths]
+    last = "GET /orders?limit=0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    found = send(port, "".join([*asked, last]).encode())
+
+    assert [line[9:12] for line in found.splitlines() if line.startswith(b"HTTP/1.1")] == [
+        b"200", b"404", b"200", b"200", b"400",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/health", "/a-page"])
+def test_client_that_has_closed_its_own_side_is_answered(serving: HttpServer, path: str) -> None:
+    page = Hanging(serving)
+    threading.Timer(0.3, page.go_on.set).start()
+    with asked_for(serving.port, path) as connection:
+        connection.shutdown(socket.SHUT_WR)
+
+        assert connection.recv(100)[:10] == b"HTTP/1.1 2"
+
+
+def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    said = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']} ".encode()
+    said += f"{environ['HTTP_X_ROLE']} ".encode()
+    said += environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    start_response("200 OK", [("Content-Type", environ.get("CONTENT_TYPE", "text/plain"))])
+    return [said]
+
+
+@pytest.mark.parametrize("length", [0, 1, MOST_BODY_BYTES])
+@pytest.mark.parametrize("framing", ["a length", "chunks"])
+def test_application_gets_what_wsgi_promises(serving: HttpServer, length: int, framing: str) -> None:
+    # It raises at whatever is not as PEP 3333 has it.
+    serving.application = validator(echo)
+    body = b"x" * length
+    connection = http.client.HTTPConnection("127.0.0.1", serving.port, timeout=5)
+
+    connection.request(
+        "POST",
+        "/dead/replay?a=b&c",
+        iter([body]) if framing == "chunks" else body,
+        {"Content-Type": "text/x", "X-Role": "reader", "X_Role": "admin"},
+        encode_chunked=framing == "chunks",
+    )
+    answer = connection.getresponse()
+
+    assert answer.read() == b"POST /dead/replay?a=b&c reader " + body
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/x")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        f"Content-Length: {MOST_BODY_BYTES + 1}\r\n\r\n".encode(),
+        b"Transfer-Encoding: chunked\r\n\r\n"
+        + f"{MOST_BODY_BYTES + 1:x}\r\n{'x' * MOST_BODY_BYTES}x\r\n0\r\n\r\n".encode(),
+    ],
+    ids=["said before", "found out"],
+)
+def test_body_that_is_too_long_is_refused(port: int, framing: bytes) -> None:
+    found = send(port, b"POST /health HTTP/1.1\r\nHost: x\r\n" + framing)
+
+    assert found.startswith(b"HTTP/1.1 413")
+
+
+def test_host_may_stand_in_the_request_line(port: int) -> None:
+    assert send(port, b"GET http://x:8003/health HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("path", ["/health", "/orders"])
+def test_page_that_fails_shows_no_trace(port: int, shown: Shown, path: str) -> None:
     def broken(_query: str) -> Page:
         raise RuntimeError("private detail")
 
-    shown.views.routes = {"/health": broken}
+    shown.views.routes = {path: broken}
 
-    status, _, body = ask(port, "/health")
+    status, _, body = ask(port, path)
 
     assert (status, json.loads(body)) == (500, {"error": "internal error"})
 
@@ -317,54 +551,47 @@ def test_server_does_not_tell_what_it_is_made_of(port: int) -> None:
 
 @pytest.mark.parametrize("host", ["::", "[::]", "::0", "0::0", "::0.0.0.0", "0:0:0:0:0:0:0:0", "[0000::]"])
 def test_any_address_in_ipv6_serves_ipv4_too(shown: Shown, host: str) -> None:
-    server = HttpServer(shown.application, host=host, port=free_port())
-    server.start()
+    made = HttpServer(shown.application, host=host, port=free_port())
+    made.start()
     answers = []
     for address in ("127.0.0.1", "::1"):
-        connection = http.client.HTTPConnection(address, server.port, timeout=5)
+        connection = http.client.HTTPConnection(address, made.port, timeout=5)
         connection.request("GET", "/health")
         answers.append(connection.getresponse().status)
         connection.close()
-    server.stop()
-    server.stop()
+    made.stop()
 
     assert answers == [200, 200]
 
 
-@pytest.fixture
-def refused_servers() -> Iterator[None]:
-    """Collect what waitress leaves open when it can't listen."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
-@pytest.mark.usefixtures("refused_servers")
 def test_address_in_use_is_a_configuration_error(port: int, shown: Shown) -> None:
     with pytest.raises(ConfigurationError, match=f"^WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: .*{port}"):
         HttpServer(shown.application, host="127.0.0.1", port=port)
 
 
-@pytest.mark.usefixtures("refused_servers")
 def test_host_that_is_no_address_is_a_configuration_error(shown: Shown) -> None:
     with pytest.raises(ConfigurationError, match=r"^WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: "):
         HttpServer(shown.application, host="no such host", port=8003)
 
 
-def test_server_woken_by_a_page_as_it_is_stopped_stops(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = HttpServer(shown.application, host="127.0.0.1", port=free_port())
-    server.start()
-    wake = trigger._physical_pull  # type: ignore[attr-defined]  # noqa: SLF001  the moment between two lines
+@pytest.mark.parametrize("moment", ["before it has begun", "at once", "while a page waits"])
+def test_server_stops_within_a_second_and_leaves_its_port(shown: Shown, moment: str) -> None:
+    before = set(threading.enumerate())
+    made = HttpServer(shown.application, host="127.0.0.1", port=free_port())
+    page = Hanging(made)
+    with ExitStack() as opened:
+        if moment != "before it has begun":
+            made.start()
+        if moment == "while a page waits":
+            opened.enter_context(asked_for(made.port, "/a-page"))
+            eventually(lambda: page.entered == 1)
+        began = time.monotonic()
 
-    def wake_too_late(self: Any) -> None:
-        wake(self)
-        (loop,) = (each for each in threading.enumerate() if each.name == "http")
-        loop.join(5)
-        wake(self)
+        made.stop()
+        made.stop()
+        took = time.monotonic() - began
 
-    monkeypatch.setattr(trigger, "_physical_pull", wake_too_late)
-    server.stop()
-
-    with pytest.raises(ConnectionRefusedError):
-        ask(server.port, "/health")
+        HttpServer(shown.application, host="127.0.0.1", port=made.port).stop()
+        page.go_on.set()
+    eventually(lambda: set(threading.enumerate()) <= before)
+    assert took < 1

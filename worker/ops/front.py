@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any, TypeAlias
-from urllib.parse import unquote
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import structlog
 
@@ -11,23 +10,17 @@ from worker.ops.views import Page, Views
 
 log = structlog.get_logger(__name__)
 
-Environ: TypeAlias = dict[str, Any]
-StartResponse: TypeAlias = Callable[..., Any]
-Application: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 _ALLOWED = ("GET", "HEAD")
 
 
-def front(views: Views, pages: Application | None = None) -> Application:
+def front(views: Views, pages: WSGIApplication | None = None) -> WSGIApplication:
     """Return what answers every request, as WSGI wants it.
 
     Health, readiness, status and metrics are answered without the pages, whatever state these are in.
     """
 
-    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         view = views.routes.get(environ.get("PATH_INFO", ""))
-        if unquote(environ["REQUEST_URI"]).startswith("//"):
-            # waitress makes one slash of them.
-            return _answered(_not_found(), environ, start_response)
         if view is not None:
             return _viewed(view, environ, start_response)
         if pages is not None:
@@ -37,7 +30,9 @@ def front(views: Views, pages: Application | None = None) -> Application:
     return answer
 
 
-def _viewed(view: Callable[[str], Page], environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def _viewed(
+    view: Callable[[str], Page], environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
     if environ["REQUEST_METHOD"] not in _ALLOWED:
         page = Page(HTTPStatus.METHOD_NOT_ALLOWED, b'{"error": "method not allowed"}\n')
         return _answered(page, environ, start_response, [("Allow", ", ".join(_ALLOWED))])
@@ -54,7 +49,7 @@ def _not_found() -> Page:
 
 
 def _answered(
-    page: Page, environ: Environ, start_response: StartResponse, more: Iterable[tuple[str, str]] = ()
+    page: Page, environ: WSGIEnvironment, start_response: StartResponse, more: Iterable[tuple[str, str]] = ()
 ) -> Iterable[bytes]:
     headers = [
         *more,

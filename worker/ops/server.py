@@ -1,62 +1,44 @@
-"""One HTTP thread: waitress reads and writes, an application knows what to say."""
+"""One HTTP thread: it reads and answers, and no client can keep it from the next one."""
 
-import time
-from contextlib import suppress
+import asyncio
+import os
+from asyncio import StreamReader, StreamWriter, Task
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from functools import partial
+from http import HTTPStatus
 from ipaddress import AddressValueError, IPv6Address
+from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 from threading import Thread
-from typing import Any
+from typing import Any, cast
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-from waitress.channel import HTTPChannel
-from waitress.parser import ParsingError
-from waitress.server import BaseWSGIServer, create_server
-from waitress.trigger import trigger
-from waitress.wasyncore import close_all
+import h11
+import structlog
 
 from worker.domain.errors import ConfigurationError
-from worker.ops.front import Application
+from worker.ops.conversation import (
+    MOST_HEADER_BYTES,
+    Answer,
+    Conversation,
+    answer_of,
+    refusal,
+)
+from worker.ops.views import AT_ONCE
 
-IDLE_CLIENT_TIMEOUT_S = 5
+log = structlog.get_logger(__name__)
+
+# How long a client may take for a request, and for reading its answer; how long a request waits for a thread.
+PATIENCE_S = 5
 # More than scrape at once: a client that keeps its connection open holds it until it has been idle for too
-# long.
+# long, or another needs it.
 MOST_CONNECTIONS = 256
-MOST_HEADER_BYTES = 16_384
+BUFFER_BYTES = 32_768
+# Requests that ask a server, each in a thread. What is answered at once needs none, so it never waits for
+# them.
+MOST_ASKING = 8
 ANY_IPV6, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104  where somebody has asked for it
-# More than may wait for a server at a time, so that there is always one to tell of health.
-THREADS = 8
-
-
-class _Channel(HTTPChannel):
-    """A connection on which only answers count as activity.
-
-    For waitress any byte does, so a client that sends one a second could stay for ever.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  handed on as they are
-        super().__init__(*arguments, **options)
-        self._answered_at: float = self.creation_time
-
-    def received(self, data: bytes) -> bool:
-        # Before the request is handed over: from then on the thread that answers sets the time.
-        self.last_activity = self._answered_at
-        try:
-            return bool(super().received(data))
-        except (ValueError, ParsingError):
-            # A URL that the library can't take apart, like http://[::1/, or headers that are too long, with a
-            # length that is none. It would log where in its code that was.
-            self.handle_close()
-            return False
-
-    def send_continue(self) -> None:
-        """Have a client go on that asked to; one that has sent all would be waited for, and get no answer."""
-        request: Any = self.request
-        if request.completed:
-            request.expect_continue = False
-        else:
-            super().send_continue()
-
-    def service(self) -> None:
-        self._answered_at = time.time()
-        super().service()
 
 
 def host_and_port(host: str, port: int) -> str:
@@ -65,51 +47,46 @@ def host_and_port(host: str, port: int) -> str:
     return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
 
 
-def _listening(host: str, port: int) -> dict[str, Any]:
-    """Return what to listen on, for waitress: of any address in IPv6 any in IPv4 is meant, too."""
+def _addresses(host: str) -> list[str]:
+    """Return what to listen on: of any address in IPv6 any in IPv4 is meant, too."""
+    bare = host.strip("[]")
     try:
         # It has many spellings, such as ::0.
-        is_any = IPv6Address(host.strip("[]")) == IPv6Address(ANY_IPV6)
+        is_any = IPv6Address(bare) == IPv6Address(ANY_IPV6)
     except AddressValueError:
         is_any = False
-    if not is_any:
-        return {"host": host, "port": port}
-    return {"listen": " ".join(host_and_port(each, port) for each in (ANY_IPV6, ANY_IPV4))}
+    return [ANY_IPV6, ANY_IPV4] if is_any else [bare]
 
 
 class HttpServer:
     """Serves an application. Raises ConfigurationError where the address can't be listened on."""
 
-    def __init__(self, application: Application, *, host: str, port: int) -> None:
+    def __init__(self, application: WSGIApplication, *, host: str, port: int) -> None:
         self.port = port
-        self._is_stopped = False
-        self._sockets: dict[int, Any] = {}
+        self.application = application
+        self._stopping = asyncio.Event()
+        self._asking = asyncio.Semaphore(MOST_ASKING)
+        self._clients: set[Task[Any]] = set()
+        # Those of whom no whole request is here, the one that has kept the server waiting longest first.
+        self._awaited: dict[Task[Any], None] = {}
+        self._loop = asyncio.new_event_loop()
+        listening = asyncio.start_server(
+            self._serve, _addresses(host), port, limit=MOST_HEADER_BYTES, backlog=MOST_CONNECTIONS
+        )
         try:
-            self._server = create_server(
-                application,
-                map=self._sockets,
-                threads=THREADS,
-                ident=None,
-                connection_limit=MOST_CONNECTIONS,
-                channel_timeout=IDLE_CLIENT_TIMEOUT_S,
-                cleanup_interval=1,
-                max_request_header_size=MOST_HEADER_BYTES,
-                max_request_body_size=MOST_HEADER_BYTES,
-                asyncore_use_poll=True,
-                expose_tracebacks=False,
-                clear_untrusted_proxy_headers=True,
-                **_listening(host, port),
-            )
-        except (OSError, ValueError) as error:
-            close_all(self._sockets)
-            why = getattr(error, "strerror", None) or str(error)
+            self._listening = self._loop.run_until_complete(listening)
+        except (OSError, ValueError) as failed:
+            self._loop.close()
+            number = getattr(failed, "errno", None) or 0
+            why = os.strerror(number) if number > 0 else getattr(failed, "strerror", None) or str(failed)
             raise ConfigurationError(
                 f"WORKER_HEALTH_HOST, WORKER_HEALTH_PORT: can't listen on {host_and_port(host, port)}: {why}"
             ) from None
-        for listening in self._sockets.values():
-            if isinstance(listening, BaseWSGIServer):
-                listening.channel_class = _Channel
-        self._thread = Thread(target=self._server.run, name="http", daemon=True)
+        for each in self._listening.sockets:
+            # Connections inherit these. Else the system takes megabytes for each, and the loop all that came.
+            each.setsockopt(SOL_SOCKET, SO_RCVBUF, BUFFER_BYTES)
+            each.setsockopt(SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES)
+        self._thread = Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
         """Begin to answer, unless that has begun."""
@@ -118,19 +95,88 @@ class HttpServer:
 
     def stop(self) -> None:
         """Answer no more; asked again, do nothing."""
-        if self._is_stopped:
+        if self._loop.is_closed():
             return
-        self._is_stopped = True
+        if self._thread.ident is None:
+            self._stopping.set()
+            self._run()
+        # By now the loop may have been closed.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stopping.set)
         if self._thread.is_alive():
-            # Closing sockets under the loop that selects on them would end it with an error.
-            loop = next(each for each in self._sockets.values() if isinstance(each, trigger))
-            # Woken by a page that was done, it may have closed them before it is woken here.
-            with suppress(OSError):
-                loop.pull_trigger(self._close)
             self._thread.join(timeout=1)
-        else:
-            self._close()
 
-    def _close(self, _woken: object = None) -> None:
-        close_all(self._sockets, ignore_all=True)
-        self._server.task_dispatcher.shutdown(timeout=1)
+    def _run(self) -> None:
+        with closing(self._loop):
+            self._loop.run_until_complete(self._until_stopped())
+
+    async def _until_stopped(self) -> None:
+        await self._stopping.wait()
+        self._listening.close()
+        for client in self._clients:
+            client.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        client = cast("Task[Any]", asyncio.current_task())
+        if len(self._clients) >= MOST_CONNECTIONS:
+            # Clients that say nothing make room; where all wait for answers there is none.
+            oldest = next(iter(self._awaited), client)
+            self._awaited.pop(oldest, None)
+            oldest.cancel()
+        self._clients.add(client)
+        with suppress(OSError, asyncio.CancelledError):
+            await self._talk(client, Conversation(reader, writer))
+        self._clients.remove(client)
+        # Whatever was to be sent has been, or nobody takes it.
+        writer.transport.abort()
+
+    async def _talk(self, client: Task[Any], conversation: Conversation) -> None:
+        try:
+            while (environ := await self._request(client, conversation)) is not None:
+                answer = await self._answered(environ)
+                async with asyncio.timeout(PATIENCE_S):
+                    await conversation.say(answer)
+                # A client that has sent a thousand requests at once waits for its turn, as the others do.
+                await asyncio.sleep(0)
+        except h11.RemoteProtocolError as refused:
+            async with asyncio.timeout(PATIENCE_S):
+                await conversation.say(refusal(HTTPStatus(refused.error_status_hint)))
+
+    async def _request(self, client: Task[Any], conversation: Conversation) -> WSGIEnvironment | None:
+        self._awaited[client] = None
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await conversation.request()
+        finally:
+            self._awaited.pop(client, None)
+
+    async def _answered(self, environ: WSGIEnvironment) -> Answer:
+        answering = partial(_answer_of, self.application, environ)
+        if environ["PATH_INFO"] in AT_ONCE:
+            return answering()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._asking.acquire()
+        except TimeoutError:
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+        try:
+            return await _aside(answering)
+        finally:
+            self._asking.release()
+
+
+def _answer_of(application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    try:
+        return answer_of(application, environ)
+    except Exception:
+        log.exception("page failed")
+        return refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _aside(answering: Callable[[], Answer]) -> asyncio.Future[Answer]:
+    """Do this in a thread of its own. A process that ends does not wait for it, as it would for a pool's."""
+    done: Future[Answer] = Future()
+    done.set_running_or_notify_cancel()
+    Thread(target=lambda: done.set_result(answering()), name="page", daemon=True).start()
+    return asyncio.wrap_future(done)

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 SERVICE = "execution-worker"
 ORDERS_LIMIT = 100
 DEFAULT_ORDERS_LIMIT = 20
+# They ask no server while somebody waits.
+AT_ONCE = frozenset({"/health", "/ready", "/status", "/metrics"})
 _JSON = "application/json"
 _Told = TypeVar("_Told")
 # What is not counted in orders.

@@ -83,5 +83,7 @@ def _one(chance: Chance) -> bytes:
     version = some(_VERSIONS) if chance.random() < 0.3 else "HTTP/1.1"
     target = some(_TARGETS) if chance.random() < 0.9 else f"/orders?limit={text(chance)}"
     headers = [some(_HEADERS) for _ in range(chance.choice((0, 0, 1, 1, 3, 40)))]
+    if chance.random() < 0.9:
+        headers.insert(0, "Host: x")
     head = "\r\n".join((f"{method} {target} {version}", *headers, "", ""))
     return head.encode("utf-8", "surrogatepass") + chance.choice(_BODIES)

@@ -18,9 +18,9 @@ import pytest
 
 # Not pytest's plugins, which it wants to import itself.
 LIBRARIES = (
-    "alembic.command", "click.testing", "httpx", "msgspec", "psycopg", "redis.asyncio", "rich.progress",
-    "sqlalchemy.dialects.postgresql.psycopg", "structlog", "tenacity", "testcontainers.core.container",
-    "waitress",
+    "alembic.command", "click.testing", "h11", "httpx", "msgspec", "psycopg", "redis.asyncio",
+    "rich.progress", "sqlalchemy.dialects.postgresql.psycopg", "structlog", "tenacity",
+    "testcontainers.core.container",
 )  # fmt: skip
 
 

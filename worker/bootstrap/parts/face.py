@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from wsgiref.types import WSGIApplication
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,7 +18,6 @@ from worker.domain.database_state import DatabaseState
 from worker.domain.endpoints import Endpoint
 from worker.domain.stream_state import StreamState
 from worker.ops import Check, Checks, History, HttpServer, Identity, Views, Watch, front
-from worker.ops.front import Application
 from worker.settings import Settings
 from worker.settings.checks import Secret
 from worker.store import Database, StoreInspector
@@ -117,7 +117,7 @@ def _pages(
     views: Views,
     history: History,
     used: ExitStack,
-) -> Application:
+) -> WSGIApplication:
     # Who has switched pages off need not have what makes them in memory.
     from worker.ops.pages import Access, Face, pages  # noqa: PLC0415
 
@@ -130,7 +130,7 @@ def _pages(
     fleet = Watch(servers.snapshot)
     used.callback(fleet.end)
     access = Access(_text(settings.read_token), _text(settings.admin_token))
-    made: Application = pages(Face(identity, views, access, fleet.look, history))
+    made: WSGIApplication = pages(Face(identity, views, access, fleet.look, history))
     return made
 
 
