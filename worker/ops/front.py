@@ -20,10 +20,12 @@ def front(views: Views, pages: WSGIApplication | None = None) -> WSGIApplication
     """
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        view = views.routes.get(environ.get("PATH_INFO", ""))
+        path = environ["PATH_INFO"]
+        view = views.routes.get(path)
         if view is not None:
             return _viewed(view, environ, start_response)
-        if pages is not None:
+        # Werkzeug takes any number of slashes for one.
+        if pages is not None and not path.startswith("//"):
             return pages(environ, start_response)
         return _answered(_not_found(), environ, start_response)
 
