@@ -14,7 +14,7 @@ from wsgiref.validate import validator
 import pytest
 
 from local.directory import free_port
-from tests.harness import eventually
+from tests.harness import busyness, eventually
 from tests.unit.test_views import Shown
 from worker.domain.errors import ConfigurationError
 from worker.ops import HttpServer, server
@@ -257,7 +257,7 @@ def test_slow_clients_are_closed_after_five_seconds_and_hold_up_nobody(port: int
     while slow and time.monotonic() - began < 12:
         asked = time.monotonic()
         assert ask(port, "/health")[0] == 200
-        assert time.monotonic() - asked < 1
+        assert time.monotonic() - asked < busyness()
         for name, connection in list(slow.items()):
             drop = int(4 * (asked - began))
             if _has_ended(connection, DRIPS.get(name, b"")[drop : drop + 1]):
@@ -310,7 +310,7 @@ def test_no_more_than_a_bounded_number_of_connections_is_held_and_the_newest_is_
         ended = [_has_ended(connection, b"") for connection in idle]
 
     assert status == 200
-    assert took < 1
+    assert took < busyness()
     assert sum(ended[:21]) == sum(ended) == 21
 
 
@@ -373,7 +373,7 @@ def test_health_is_answered_while_every_thread_waits_for_a_server(serving: HttpS
         eventually(lambda: page.entered == 3 * MOST_ASKING)
 
     assert found == [200] * len(AT_ONCE)
-    assert took < 1
+    assert took < busyness()
     assert started == MOST_ASKING
     assert waited_for == []
 
@@ -457,7 +457,7 @@ def test_clients_that_send_a_thousand_requests_at_once_hold_up_nobody(port: int)
         status = ask(port, "/health")[0]
 
     assert status == 200
-    assert time.monotonic() - asked < 1
+    assert time.monotonic() - asked < busyness()
 
 
 def test_requests_sent_at_once_are_answered_in_their_order(port: int) -> None:
@@ -594,4 +594,4 @@ def test_server_stops_within_a_second_and_leaves_its_port(shown: Shown, moment: 
         HttpServer(shown.application, host="127.0.0.1", port=made.port).stop()
         page.go_on.set()
     eventually(lambda: set(threading.enumerate()) <= before)
-    assert took < 1
+    assert took < busyness()
