@@ -1,6 +1,7 @@
 """The page of the wire format and the JSON Schemas say what the decoder does, and what results hold."""
 
 import json
+import re
 from typing import Any
 
 import jsonschema_rs
@@ -114,6 +115,12 @@ def test_every_result_is_what_the_schema_says() -> None:
 
         assert RESULT.is_valid(said), said
         assert said.keys() <= wire_format.full_result().keys()
+
+
+def test_command_of_the_page_adds_the_order_that_its_rules_start_from() -> None:
+    (line,) = re.findall(r"^\$ redis-cli XADD orders '\*' (.+)$", wire_format.page(), re.MULTILINE)
+
+    assert tuple(line.encode().split()) == wire_format.SOUND_FIELDS
 
 
 def test_helpers_show_what_they_edit() -> None:
