@@ -25,7 +25,7 @@ PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint ci chaos bench profile migrate status replay image up down clean clean-local
+.PHONY: help run test check lint ci chaos bench profile docs migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ status: $(VENV)/.installed-local ## what is waiting, pending, dead, by the given
 replay: $(VENV)/.installed-local ## what is stuck, and with ARGS='--all --yes' make it claimable, by the given or the local servers
 	@$(LOCAL) $(BIN)/python -m worker replay $(or $(ARGS),--all --dry-run)
 
+docs: $(VENV)/.installed-docs ## the site of docs/, in .local/site: opened from there, it needs no server and no network
+	@$(BIN)/python docs/_site/stage.py .local/site-pages
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean $(ARGS)
+
 image: ## the container image orders-worker:VERSION (BASE=image to build it on)
 	docker build --network host --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 		-t orders-worker:$(VERSION) .
@@ -126,6 +130,11 @@ $(VENV)/.installed-bench: $(VENV)/.created pyproject.toml
 	@echo "Installing what the benchmark needs into $(VENV) ..."
 	@$(INSTALL) -e '.[bench]'
 	@touch $@ $(VENV)/.installed-local
+
+$(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
+	@echo "Installing what the site of docs/ needs into $(VENV) ..."
+	@$(INSTALL) -e '.[docs]'
+	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml
 	@echo "Installing what tests and checks need into $(VENV) ..."

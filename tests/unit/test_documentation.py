@@ -119,3 +119,15 @@ def test_pages_count_the_conditions_and_the_planted_bugs_that_there_are() -> Non
         (str(bugs), ""),
         ("", str(bugs)),
     }
+
+
+def test_first_page_counts_the_promises_and_has_eight_of_them() -> None:
+    rows = {
+        name: re.findall(r"^\| (.+?) \|.*\[`test_", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+        for name in ("README.md", "docs/promises.md")
+    }
+    (said,) = re.findall(r"All (\d+) promises", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+    assert int(said) == len(rows["docs/promises.md"])
+    assert len(rows["README.md"]) == 8
+    assert set(rows["README.md"]) <= set(rows["docs/promises.md"])

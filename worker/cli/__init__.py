@@ -12,8 +12,26 @@ from worker import __version__
 from worker.bootstrap.parts.signals import take_up_interrupts
 from worker.cli.streams import open_what_is_closed, written
 
-# Each is in the file of its name.
-COMMANDS = ("audit", "bridge", "dead", "migrate", "pending", "replay", "run", "show", "status", "submit")
+# What each is for, in the order in which a newcomer needs them. Each is in the file of its name.
+PURPOSES = {
+    "Run": ("migrate", "run"),
+    "Look": ("status", "show", "pending", "audit"),
+    "Mend": ("dead", "replay"),
+    "Data in": ("submit", "bridge"),
+}
+COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
+# The first sentence of a command's help is shown whole.
+LONGEST_SENTENCE = 200
+
+FIRST_STEPS = """\b
+First steps, with REDIS_URL and DATABASE_URL set:
+  $ worker migrate               the tables, once
+  $ worker run                   one replica; start as many as you like
+  $ worker submit orders.jsonl   from another terminal, an order in each line
+  $ worker status                whether anything needs you, and the command
+
+Each command explains itself with an example: worker submit --help
+"""
 
 
 class OnDemand(click.Group):
@@ -30,6 +48,17 @@ class OnDemand(click.Group):
         """Return the names of all commands, for the help."""
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under what they are for, each with the first sentence of its help."""
+        widest = max(map(len, COMMANDS))
+        for purpose, names in PURPOSES.items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(purpose):
+                formatter.write_dl(
+                    [(name.ljust(widest), command.get_short_help_str(LONGEST_SENTENCE))
+                     for name, command in found if command is not None]
+                )  # fmt: skip
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's
         """Return a command, or None where there is none of that name."""
         if cmd_name not in COMMANDS:
@@ -38,7 +67,7 @@ class OnDemand(click.Group):
         return command
 
 
-@click.group(cls=OnDemand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OnDemand, epilog=FIRST_STEPS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="worker")
 def main() -> None:
     """Execute orders from a Redis stream, each once, and publish one result for each."""

@@ -17,6 +17,7 @@ from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
+    examples,
     leave_for,
     settings_of_environment,
     translated,
@@ -47,7 +48,13 @@ DONE = {
 }
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "worker audit --since 2h",
+        "worker audit --repair --dry-run   # what would be mended",
+        "worker audit --repair",
+    )
+)
 @click.option(
     "--since",
     "since_s",
@@ -88,7 +95,7 @@ def audit(
     mended; 1: something is left for a person.
     """
     if (republish or dry_run) and not repair:
-        raise click.UsageError("--republish and --dry-run go with --repair")
+        raise click.UsageError("--republish and --dry-run go with --repair: worker audit --repair --dry-run")
     settings = settings_of_environment()
     report = Report(as_json=as_json, would=dry_run, republish=republish)
     try:

@@ -7,7 +7,7 @@ import structlog
 
 from worker.bootstrap import replica
 from worker.bootstrap.bridge import add_what_is_published
-from worker.cli.shell import settings_of_environment, translated
+from worker.cli.shell import examples, settings_of_environment, translated
 from worker.domain.errors import WorkerError
 from worker.domain.texts import escaped
 from worker.ops import configure_logs
@@ -30,7 +30,7 @@ class ChannelName(click.ParamType[str]):
         return value
 
 
-@click.command()
+@click.command(epilog=examples("worker bridge --channel orders"))
 @click.option("--channel", type=ChannelName(), required=True, help="The Pub/Sub channel to hear.")
 @click.option(
     "--memory",

@@ -6,11 +6,11 @@ import sys
 import click
 
 from worker.bootstrap import commands
-from worker.cli.shell import settings_of_environment, translated
+from worker.cli.shell import examples, settings_of_environment, translated
 from worker.ops import configure_logs
 
 
-@click.command()
+@click.command(epilog=examples("worker migrate --dry-run   # where the schema stands", "worker migrate"))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option("--dry-run", is_flag=True, help="Say where the schema stands, change nothing.")
 @translated

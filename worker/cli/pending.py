@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from worker.bootstrap import commands
-from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
+from worker.cli.shell import EXIT_FOUND, examples, settings_of_environment, translated
 from worker.cli.streams import leave
 from worker.domain.deliveries import entry_milliseconds, is_entry_id
 from worker.domain.texts import escaped
@@ -91,7 +91,9 @@ def entry_ids(_context: click.Context, _parameter: click.Parameter, given: Seque
     """Check entry ids as they stand on a command line; each once."""
     for each in given:
         if not is_entry_id(each):
-            raise click.BadParameter(f"{escaped(each[:60])!r} is no entry id, such as 1700000000000-0")
+            raise click.BadParameter(
+                f"{escaped(each[:60])!r} is no entry id, such as 1700000000000-0: `worker pending` lists them"
+            )
     return tuple(dict.fromkeys(f"{int(a)}-{int(b)}" for a, _, b in (each.partition("-") for each in given)))
 
 
@@ -122,7 +124,11 @@ idle_option = click.option(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "worker pending --idle 60   # what nobody has touched for a minute", "worker pending --json"
+    )
+)
 @consumer_option
 @idle_option
 @click.option("--limit", type=click.IntRange(min=1), default=SHOWN, show_default=True, help="Entries shown.")
@@ -147,7 +153,10 @@ def pending(consumer: bytes | None, idle_ms: int | None, limit: int, *, as_json:
         if consumer is not None:
             consumers = [each for each in consumers if each.name == shown_name(consumer, plain=True)]
         if consumer is not None and not consumers:
-            leave(EXIT_FOUND, f"group {settings.group} has no consumer {shown_name(consumer)}")
+            leave(
+                EXIT_FOUND,
+                f"group {settings.group} has no consumer {shown_name(consumer)}: `worker pending` lists all",
+            )
         entries = _up_to(limit, asked.pages(source))
         (_print_json if as_json else _print_text)(settings, consumers, entries)
 

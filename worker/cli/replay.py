@@ -23,6 +23,7 @@ from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
+    examples,
     leave_for,
     settings_of_environment,
     translated,
@@ -36,7 +37,13 @@ EXIT_USAGE = 2
 LISTED = 20
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "worker replay 1700000000000-0 --dry-run   # what would be done",
+        "worker replay --consumer worker-host-4711-8a6494 --yes",
+        "worker replay --all --yes",
+    )
+)
 @click.argument("entry_ids", nargs=-1, metavar="[ENTRY_ID]...", callback=entry_ids)
 @consumer_option
 @idle_option
@@ -64,9 +71,11 @@ def replay(
     interrupt, and to run again.
     """
     if everything and (entry_ids or consumer is not None):
-        raise click.UsageError("--all goes with neither entry ids nor --consumer")
+        raise click.UsageError("--all goes with neither entry ids nor --consumer: leave out one of them")
     if not (everything or entry_ids or consumer is not None or idle_ms is not None):
-        raise click.UsageError("say which: entry ids, --consumer, --idle or --all")
+        raise click.UsageError(
+            "say which: entry ids, --consumer, --idle or --all; `worker pending` lists them"
+        )
     settings = settings_of_environment()
     if idle_ms is None:
         idle_ms = settings.lease_ms // 2 if everything else 0
@@ -110,7 +119,7 @@ class Replay:
         if not self._as_json and self.count > LISTED:
             click.echo(f"... and {self.count - LISTED} more")
         for entry_id in self._missing:
-            say(f"{entry_id} is not pending{self._for_whom()}")
+            say(f"{entry_id} is not pending{self._for_whom()}: `worker show {entry_id}` tells why")
 
     def agreed(self, *, yes: bool) -> bool:
         """Whether a person wants it done; leaves where nobody can answer."""

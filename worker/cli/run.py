@@ -7,14 +7,18 @@ import structlog
 
 from worker.bootstrap import replica
 from worker.bootstrap.run import run_replica
-from worker.cli.shell import settings_of_environment, translated
+from worker.cli.shell import examples, settings_of_environment, translated
 from worker.domain.errors import WorkerError
 from worker.ops import configure_logs
 
 log = structlog.get_logger(__name__)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "worker run", "WORKER_EXECUTOR=package.module:Name worker run   # with an executor of yours"
+    )
+)
 @translated
 def run() -> None:
     """Run one replica until SIGTERM or SIGINT."""

@@ -58,6 +58,13 @@ def leave_for(outage: Outage, *more: str) -> NoReturn:
     leave(code, "\n".join([why, *more]))
 
 
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: what to type, each line perhaps with a comment on what it does."""
+    return "\b\n" + "\n".join(
+        ["Example:" if len(lines) == 1 else "Examples:", *(f"  $ {line}" for line in lines)]
+    )
+
+
 def settings_of_environment() -> Settings:
     """Return the settings; a name that is no setting is a warning."""
     settings = read_settings(os.environ)

@@ -16,7 +16,7 @@ from worker import wire
 from worker.bootstrap import commands
 from worker.bootstrap.commands import Witnesses
 from worker.cli.pending import shown_name, since
-from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
+from worker.cli.shell import EXIT_FOUND, examples, settings_of_environment, translated
 from worker.domain.deliveries import Delivery, entry_milliseconds, is_entry_id
 from worker.domain.orders import Order, Undecodable, UnsoundOrder
 from worker.domain.texts import escaped
@@ -39,7 +39,9 @@ class Station(Struct, frozen=True):
     details: dict[str, Any]
 
 
-@click.command()
+@click.command(
+    epilog=examples("worker show order-1", "worker show 1700000000000-0   # by the id of its entry")
+)
 @click.argument("identifier", metavar="ORDER_ID|ENTRY_ID")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @translated

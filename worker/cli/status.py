@@ -18,6 +18,7 @@ from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
     EXIT_UNREACHABLE,
+    examples,
     settings_of_environment,
     translated,
 )
@@ -36,7 +37,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, given: float 
     return given
 
 
-@click.command()
+@click.command(epilog=examples("worker status", "worker status --watch 5   # again every 5 seconds"))
 @click.option(
     "--watch", "every_s", is_flag=False, flag_value=EVERY_S, type=float, callback=_seconds,
     metavar="[SECONDS]",

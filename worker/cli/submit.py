@@ -15,6 +15,7 @@ from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
     EXIT_INTERRUPTED,
+    examples,
     leave_for,
     settings_of_environment,
     translated,
@@ -29,7 +30,12 @@ FAULTS_NAMED = 100
 FAULT_SHOWN = 200
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "worker submit orders.jsonl --dry-run   # checks each line, adds none",
+        'echo \'{"order_id": "a-1", "symbol": "BTCUSD", "side": "BUY", "quantity": "1"}\' | worker submit -',
+    )
+)
 @click.argument("file", type=click.File("rb"))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option("--dry-run", is_flag=True, help="Check the lines, add nothing.")

@@ -21,7 +21,7 @@ from worker.domain.texts import escaped
 from worker.domain.times import utc_text
 from worker.stream import Closing, DeadLetters, StoredLetter
 
-GONE = "there is no such dead letter"
+GONE = "there is no such dead letter: `worker dead list --state all` has them"
 
 
 class Work(Struct):

@@ -5,11 +5,15 @@ import click
 from worker.bootstrap import commands
 from worker.cli.dead.closing import Work, ask, close_all, now, refuse_unasked, who
 from worker.cli.dead.selection import changing, wanted_of
-from worker.cli.shell import settings_of_environment, translated
+from worker.cli.shell import examples, settings_of_environment, translated
 from worker.stream import Closing, DeadLetters, LetterState, StoredLetter
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "worker dead discard 1700000000000-0", "worker dead discard --reason undecodable --since 1d --dry-run"
+    )
+)
 @changing
 @translated
 def discard(

@@ -7,12 +7,15 @@ import click
 from worker.bootstrap import commands
 from worker.cli.dead.lines import described, line_of
 from worker.cli.dead.selection import Wanted, selecting
-from worker.cli.shell import settings_of_environment, translated
+from worker.cli.shell import examples, settings_of_environment, translated
 
 STATES = ("open", "replayed", "discarded", "closed", "all")
 
 
-@click.command("list")
+@click.command(
+    "list",
+    epilog=examples("worker dead list --reason failed --since 2h", "worker dead list --state all --json"),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option("--closed", is_flag=True, help="Those that were replayed or discarded.")
 @click.option("--state", type=click.Choice(STATES), show_default="open", help="Those in this state.")

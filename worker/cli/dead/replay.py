@@ -9,11 +9,17 @@ from worker.bootstrap import commands
 from worker.bootstrap.parts import spelling
 from worker.cli.dead.closing import Work, ask, close_all, now, refuse_unasked, who
 from worker.cli.dead.selection import Edit, changing, once_each, wanted_of
-from worker.cli.shell import settings_of_environment, translated
+from worker.cli.shell import examples, settings_of_environment, translated
 from worker.stream import Closing, DeadLetters, LetterState, StoredLetter
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "worker dead replay --reason failed --dry-run   # what would be added",
+        "worker dead replay 1700000000000-0 --set price=61000",
+        "worker dead replay --all --fresh --yes",
+    )
+)
 @click.option("--set", "edits", type=Edit(), multiple=True, help="Edit a field: name=value; may be repeated.")
 @click.option("--fresh", is_flag=True, help="Date the order from now, unless --set timestamp=... says when.")
 @changing

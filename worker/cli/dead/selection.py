@@ -28,7 +28,9 @@ class LetterId(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the id as it is, or fail as a usage error."""
         if not is_entry_id(value):
-            self.fail(f"{escaped(value)!r} is no id like 1700000000000-0", param, ctx)
+            self.fail(
+                f"{escaped(value)!r} is no id like 1700000000000-0: `worker dead list` has them", param, ctx
+            )
         milliseconds, sequence = entry_order(value)
         return f"{milliseconds}-{sequence}"
 
@@ -117,9 +119,9 @@ def wanted_of(
     """Return what is meant, or end as a usage error where nothing or two things are."""
     filtered = bool(reasons) or since_s is not None
     if ids and (filtered or everything):
-        raise click.UsageError("either ids, or --reason, --since, --all")
+        raise click.UsageError("either ids, or --reason, --since, --all: leave out one of them")
     if not (ids or filtered or everything):
-        raise click.UsageError("say which: ids, --reason, --since or --all")
+        raise click.UsageError("say which: ids, --reason, --since or --all; `worker dead list` shows them")
     return Wanted(ids, reasons, since_s, limit)
 
 

@@ -9,12 +9,12 @@ from worker.bootstrap.parts import spelling
 from worker.cli.dead.closing import GONE
 from worker.cli.dead.lines import described, originals, what_next
 from worker.cli.dead.selection import LetterId
-from worker.cli.shell import EXIT_FOUND, settings_of_environment, translated
+from worker.cli.shell import EXIT_FOUND, examples, settings_of_environment, translated
 from worker.cli.streams import leave
 from worker.domain.texts import escaped
 
 
-@click.command()
+@click.command(epilog=examples("worker dead show 1700000000000-0"))
 @click.argument("letter_id", metavar="ID", type=LetterId())
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @translated
