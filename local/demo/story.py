@@ -116,8 +116,8 @@ class Story:
             lambda: all(each.is_ready for each in team), "PostgreSQL is back, and the replicas are not ready."
         )
         self._tell.say(
-            f"PostgreSQL was away for {away:.1f} s, and {came} orders came in. The {len(deliveries)} that the"
-            " replicas held were not charged a delivery. All have their result now."
+            f"PostgreSQL was away for {away:.1f} s, and {came} orders came in. What the replicas held"
+            f" ({len(deliveries)}) was charged no delivery for it. All orders have their result now."
         )
         self._look("PostgreSQL", before=self._pace.poison_at_s)
 

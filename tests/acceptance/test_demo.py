@@ -105,7 +105,7 @@ def test_demo_tells_its_story_ends_by_itself_and_leaves_nothing(tmp_path: Path) 
         "replica 2 has taken over all ",
         "$ worker status",
         "Needs you: PostgreSQL does not answer",
-        "held were not charged a delivery. All have their result now.",
+        "was charged no delivery for it. All orders have their result now.",
         " processes down, each time with fewer orders beside it",
         " poison demo-",
         " conflict demo-0001 ",
