@@ -25,13 +25,16 @@ PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint ci chaos bench profile docs migrate status replay image up down clean clean-local
+.PHONY: help demo run test check lint ci chaos bench profile docs migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed-local ## real servers, two replicas, 500 orders, the figures; serves until Ctrl-C (ONCE=1: ends)
 	@$(BIN)/python -m local.showcase $(if $(ONCE),--once) $(ARGS)
+
+demo: $(VENV)/.installed-local ## two minutes of everything that goes wrong, and what comes of it; ends by itself (QUICK=1: no pauses)
+	@$(BIN)/python -m local.demo $(if $(QUICK),--quick) $(ARGS)
 
 test: $(VENV)/.installed-dev ## the whole suite (TESTS=path for a part, SERVERS=docker|embedded|urls to force)
 	SERVERS=$(SERVERS) $(BIN)/python -m pytest $(PARALLEL) $(TESTS) $(ARGS)

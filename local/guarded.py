@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.account import Account
+from local.interrupts import undisturbed
 from local.process_table import children_of, process_table
 
 # The guard reads "PID [stopped children...]" lines until the pipe closes, which the kernel
@@ -47,19 +48,20 @@ class GuardedProcess:
     def __init__(self, launch: Launch) -> None:
         """Start the process, and before it the guard that ends it when this process is gone."""
         self._end_by = launch.end_by
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD, "guard", launch.end_by.name.removeprefix("SIG")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            self._process = _spawn(launch)
-        except BaseException:
-            self._dismiss_guard()
-            raise
-        self._inform_guard()
+        with undisturbed():
+            self._guard = subprocess.Popen(
+                ["/bin/sh", "-c", GUARD, "guard", launch.end_by.name.removeprefix("SIG")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            try:
+                self._process = _spawn(launch)
+            except BaseException:
+                self._dismiss_guard()
+                raise
+            self._inform_guard()
 
     @property
     def pid(self) -> int:

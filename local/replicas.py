@@ -85,14 +85,30 @@ def replicas(count: int, environ: Mapping[str, str], logs: Path) -> Iterator[lis
     try:
         for number, port in enumerate(free_ports(count), start=1):
             team.append(Replica(number, port, environ, logs))
-        _await_ready(team)
+        await_ready(team)
         yield team
     finally:
-        for replica in team:
-            replica.process.ask_to_end()
-        deadline = time.monotonic() + DRAIN_LIMIT_S
-        for replica in team:
-            replica.process.await_end(max(0.0, deadline - time.monotonic()))
+        drain(team)
+
+
+def await_ready(team: Sequence[Replica]) -> None:
+    """Return once all are ready; raise where one has ended or takes too long."""
+    deadline = time.monotonic() + READY_LIMIT_S
+    for replica in team:
+        while not replica.is_ready:
+            replica.check()
+            if time.monotonic() > deadline:
+                raise replica.failure(f"was not ready within {READY_LIMIT_S:.0f} s")
+            time.sleep(0.05)
+        replica.refresh()
+
+
+def drain(team: Sequence[Replica]) -> list[int]:
+    """Ask all to end at once, and return their exit codes; a replica that takes too long is killed."""
+    for replica in team:
+        replica.process.ask_to_end()
+    deadline = time.monotonic() + DRAIN_LIMIT_S
+    return [replica.process.await_end(max(0.0, deadline - time.monotonic())) for replica in team]
 
 
 def free_ports(count: int) -> list[int]:
@@ -117,14 +133,3 @@ def fetch(port: int, path: str) -> tuple[int | None, bytes]:
         return None, b""
     finally:
         connection.close()
-
-
-def _await_ready(team: Sequence[Replica]) -> None:
-    deadline = time.monotonic() + READY_LIMIT_S
-    for replica in team:
-        while not replica.is_ready:
-            replica.check()
-            if time.monotonic() > deadline:
-                raise replica.failure(f"was not ready within {READY_LIMIT_S:.0f} s")
-            time.sleep(0.05)
-        replica.refresh()

@@ -2,20 +2,19 @@
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from redis import Redis, RedisError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from local.errors import LocalServerError
+from local.interrupts import INTERRUPTED, interrupt_once
 from local.replicas import Replica, ReplicaFailedError, replicas
 from local.servers import local_servers
 from local.summary import show_addresses, show_tally
@@ -23,7 +22,6 @@ from local.tally import Queue, Tally
 from local.watching import watch
 
 LOOK_S = 0.2
-INTERRUPTED = 130
 
 
 class StepFailedError(Exception):
@@ -44,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the showcase; return 0 when all adds up, 1 when not, 130 when interrupted before it is known."""
     options = _options(argv)
     console = Console()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt_once)
+    interrupt_once()
     try:
         with local_servers(options.directory, os.environ) as environ:
             # With batches of 500 the first replica to read would take every order, and the other show
@@ -130,14 +127,6 @@ def _options(argv: Sequence[str] | None) -> Options:
     if found.replicas < 1:
         parser.error("at least one replica is needed")
     return Options(found.orders, found.directory, found.replicas, found.once)
-
-
-def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
-    # The first signal starts an orderly stop, which takes DRAIN_LIMIT_S at most; a second one must not break
-    # it off.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
