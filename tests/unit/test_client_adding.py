@@ -1,0 +1,331 @@
+"""How a producer adds orders: repeated safely, as durably as asked, while there is room."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+
+from worker.client import (
+    Added,
+    AsyncProducer,
+    Backlogged,
+    Order,
+    Producer,
+    Unanswered,
+    Unconfirmed,
+    Unsupported,
+    backlog,
+    new_order_id,
+)  # fmt: skip
+from worker.client.backlog import Backlog
+from worker.client.fake_streams import AsyncFakeStreams, FakeStreams
+from worker.client.link import Command, Reply, run
+from worker.client.testing import Answer, FakeWorker
+
+ORDER = Order("X", "BUY", 1, price=2)
+LOST = redis.ConnectionError("reply lost")
+
+
+class Flaky:
+    """Streams whose replies are lost, or never asked for, as told; what was sent is noted."""
+
+    longest_block_s = 1.0
+
+    def __init__(
+        self, *faults: Exception | None, streams: FakeStreams | None = None, arrives: bool = True
+    ) -> None:
+        self.streams = streams or FakeStreams()
+        self.faults = deque(faults)
+        self.arrives = arrives
+        self.sent: list[Command] = []
+        self.answers: dict[str, Callable[[], Reply]] = {}
+
+    def call(self, commands: Sequence[Command]) -> list[Reply]:
+        self.sent += commands
+        fault = self.faults.popleft() if self.faults else None
+        if fault is None or self.arrives:
+            ours = [self._reply(command) for command in commands]
+            if fault is None:
+                return ours
+        raise fault
+
+    def _reply(self, command: Command) -> Reply:
+        answer = self.answers.get(str(command[0]))
+        return answer() if answer else self.streams.call([command])[0]
+
+    def added(self) -> list[tuple[str | int, ...]]:
+        return [command[command.index("*") :] for command in self.sent if command[0] == "XADD"]
+
+    def length(self) -> int:
+        return int(self.streams.call([("XLEN", "orders")])[0])
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Waits that take no time, and are noted."""
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["reply lost", "not sent"])
+def test_order_goes_out_again_under_the_same_id_with_the_same_content(
+    *, arrives: bool, waits: list[float]
+) -> None:
+    flaky = Flaky(LOST, redis.TimeoutError("silence"), arrives=arrives)
+
+    added = Producer(flaky).add(ORDER)
+
+    first, second, *more = flaky.added()
+    assert first == second == more[-1]
+    assert ("order_id", added.order_id) == first[-2:]
+    assert len(waits) == 2
+    assert 0 < waits[0] < waits[1] * 2
+
+
+def test_attempts_are_bounded_and_the_error_has_the_order_to_add_again() -> None:
+    flaky = Flaky(*[LOST] * 4)
+
+    with pytest.raises(Unanswered, match="may have been added or not") as raised:
+        Producer(flaky).add(ORDER)
+
+    assert len(flaky.added()) == 4
+    assert replace(raised.value.order, order_id=None) == ORDER
+    assert str(raised.value.order.order_id) in str(raised.value)
+    again = Producer(flaky).add(raised.value.order)
+    assert again.order_id == raised.value.order.order_id
+
+
+@pytest.mark.parametrize(
+    "error", [redis.AuthenticationError("WRONGPASS"), redis.exceptions.InvalidResponse("?")]
+)
+def test_order_is_not_repeated_where_that_is_of_no_use(error: Exception) -> None:
+    flaky = Flaky(error, arrives=False)
+
+    with pytest.raises(type(error)):
+        Producer(flaky).add(ORDER)
+
+    assert len(flaky.added()) == 1
+
+
+def test_order_that_a_server_refuses_to_store_is_not_repeated() -> None:
+    flaky = Flaky()
+    flaky.answers["XADD"] = lambda: redis.exceptions.OutOfMemoryError("OOM")
+
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        Producer(flaky).add(ORDER)
+
+    assert len(flaky.added()) == 1
+
+
+def test_order_is_repeated_where_the_server_is_no_primary_any_more() -> None:
+    flaky = Flaky()
+    said = deque([redis.exceptions.ReadOnlyError("You can't write against a read only replica."), b"5-1"])
+    flaky.answers["XADD"] = said.popleft
+
+    assert Producer(flaky).add(ORDER).entry_id == "5-1"
+
+
+def test_result_is_looked_for_from_before_the_first_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = replace(ORDER, order_id="given")
+    times = iter([0.0, 30.0])
+    monkeypatch.setattr("worker.client.adding.time.monotonic", lambda: next(times))
+    flaky = Flaky(LOST)
+    flaky.answers["XADD"] = lambda: b"1700000035000-0"
+
+    assert Producer(flaky).add(order) == Added("1700000035000-0", "given", "1700000000000-0")
+
+
+def test_result_of_an_order_that_was_minted_long_ago_is_looked_for_from_then() -> None:
+    flaky = Flaky()
+    order = replace(ORDER, order_id="018bcfe5-6800-7000-8000-000000000000")
+
+    assert Producer(flaky).add(order).since == "1699999995000-0"
+
+
+def test_entry_is_added_once_where_the_server_knows_idempotent_producers() -> None:
+    flaky = Flaky(LOST, LOST, streams=FakeStreams(knows_producers=True))
+    producer = Producer(flaky)
+
+    added = producer.add(replace(ORDER, order_id="a"))
+
+    assert (flaky.length(), len(flaky.added())) == (1, 3)
+    assert producer.add(replace(ORDER, order_id="a")).entry_id == added.entry_id
+
+
+def test_other_order_under_the_same_id_arrives_where_the_server_knows_idempotent_producers() -> None:
+    flaky = Flaky(streams=FakeStreams(knows_producers=True))
+    producer = Producer(flaky)
+
+    producer.add(replace(ORDER, order_id="a"))
+    producer.add(replace(ORDER, order_id="a", quantity=2))
+
+    assert flaky.length() == 2
+
+
+def test_server_that_knows_no_idempotent_producers_is_asked_once() -> None:
+    flaky = Flaky()
+    producer = Producer(flaky)
+
+    producer.add(ORDER)
+    producer.add(ORDER)
+
+    assert [command[2] for command in flaky.sent] == ["IDMPAUTO", "*", "*"]
+    assert flaky.length() == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "command", "reply"),
+    [
+        ({"replicas": 2}, ("WAIT", 2, 1000), 2),
+        ({"fsynced": True}, ("WAITAOF", 1, 0, 1000), [1, 0]),
+        ({"fsynced": True, "replicas": 1, "confirmed_within_s": 0.2}, ("WAITAOF", 1, 1, 200), [1, 1]),
+    ],
+)
+def test_order_is_added_when_it_is_confirmed(how: Any, command: Command, reply: Reply) -> None:
+    flaky = Flaky()
+    flaky.answers[str(command[0])] = lambda: reply
+
+    Producer(flaky, **how).add(ORDER)
+
+    assert flaky.sent[-1] == command
+    assert flaky.sent[-2][0] == "XADD"
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "reply", "said"),
+    [
+        ({"replicas": 2}, "WAIT", 1, "1 of 2 replicas confirmed it within 1 s"),
+        ({"fsynced": True, "replicas": 1}, "WAITAOF", [0, 1], "the primary has not fsynced it"),
+        ({"fsynced": True, "replicas": 1}, "WAITAOF", [1, 0], "0 of 1 replicas"),
+    ],
+)
+def test_order_that_is_not_confirmed_in_time_is_named_since_it_may_be_executed(
+    how: Any, name: str, reply: Reply, said: str
+) -> None:
+    flaky = Flaky()
+    flaky.answers[name] = lambda: reply
+
+    with pytest.raises(Unconfirmed, match=said) as raised:
+        Producer(flaky, **how).add(ORDER)
+
+    assert flaky.length() == 1
+    assert raised.value.added.order_id in str(raised.value)
+    assert raised.value.order.order_id == raised.value.added.order_id
+
+
+def test_nothing_is_sent_where_the_server_cannot_confirm_what_is_asked() -> None:
+    flaky = Flaky()
+    flaky.answers["WAITAOF"] = lambda: redis.ResponseError("unknown command `WAITAOF`")
+
+    with pytest.raises(Unsupported, match="was not sent"):
+        Producer(flaky, fsynced=True).add(ORDER)
+
+    assert flaky.length() == 0
+
+
+def test_confirmation_that_outlasts_the_connection_is_refused() -> None:
+    with pytest.raises(ValueError, match="socket_timeout"):
+        Producer(redis.Redis(socket_timeout=1), replicas=1, confirmed_within_s=0.6)
+
+
+def waiting_worker(*order_ids: str) -> FakeWorker:
+    worker = FakeWorker(lambda _: None)
+    for order_id in order_ids:
+        worker.producer().add(replace(ORDER, order_id=order_id))
+    return worker
+
+
+def test_order_is_not_sent_while_too_many_wait() -> None:
+    worker = waiting_worker("a")
+    producer = worker.producer(most_waiting=2)
+    producer.add(ORDER)
+
+    with pytest.raises(Backlogged, match="was not sent: 2 orders are waiting, at most 2 may") as raised:
+        producer.add(ORDER)
+
+    assert (len(worker.orders), raised.value.waiting) == (2, 2)
+
+
+def test_order_is_sent_when_there_is_room_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = waiting_worker("a")
+    monkeypatch.setattr(backlog, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(time, "sleep", lambda _: worker.settle("a", Answer()))
+
+    worker.producer(most_waiting=1, wait_s=60).add(ORDER)
+
+    assert len(worker.orders) == 2
+
+
+def test_settled_orders_that_the_stream_still_holds_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = FakeWorker()
+    monkeypatch.setattr(backlog, "LOOK_EVERY_S", 0.0)
+    producer = worker.producer(most_waiting=1)
+
+    for _ in range(3):
+        producer.add(ORDER)
+
+    assert len(worker.orders) == 3
+
+
+def test_redis_is_asked_about_the_backlog_four_times_a_second_at_most() -> None:
+    flaky, now = Flaky(streams=waiting_worker().streams), [100.0]
+    counted = Backlog("orders", "execution", 1000, clock=lambda: now[0])
+
+    for _ in range(100):
+        assert run(counted.room(0), flaky)
+        now[0] += 0.01
+
+    assert len(flaky.sent) == 4
+    assert counted.waiting == 25
+
+
+def test_backlog_is_counted_where_the_server_knows_no_lag() -> None:
+    worker = waiting_worker("a", "b")
+    flaky = Flaky(streams=worker.streams)
+    group = [b"name", b"execution", b"pending", 1, b"last-delivered-id", b"1-1", b"lag", None]
+    flaky.answers |= {"XINFO": lambda: [group], "XRANGE": lambda: [b"entry"] * 3}
+    counted = Backlog("orders", "execution", 4)
+
+    assert not run(counted.room(0), flaky)
+
+    assert counted.waiting == 4
+    assert flaky.sent[-1] == ("XRANGE", "orders", "(1-1", "+", "COUNT", 5)
+
+
+def test_everything_waits_where_the_worker_has_never_run() -> None:
+    flaky = Flaky()
+    producer = Producer(flaky, most_waiting=1)
+    producer.add(ORDER)
+
+    assert run(Backlog("orders", "execution", 5).room(0), flaky)
+    with pytest.raises(Backlogged):
+        producer.add(ORDER)
+
+
+def test_producer_with_asyncio_repeats_the_same_way() -> None:
+    streams = FakeStreams()
+
+    class Once(AsyncFakeStreams):
+        """Loses the first reply."""
+
+        lost = False
+
+        async def call(self, commands: Sequence[Command]) -> list[Reply]:
+            replies = await super().call(commands)
+            if not self.lost and not isinstance(replies[0], Exception):
+                self.lost = True
+                raise LOST
+            return replies
+
+    order = replace(ORDER, order_id=new_order_id())
+
+    added = asyncio.run(AsyncProducer(Once(streams)).add(order))
+
+    assert added.order_id == order.order_id
+    assert streams.call([("XLEN", "orders")]) == [2]

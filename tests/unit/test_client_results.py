@@ -1,0 +1,315 @@
+"""How results are read: one read for all who wait, nothing lost with a reply, what is remembered."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+import redis
+
+from tests.harness import eventually
+from worker.client import (
+    Added,
+    AsyncResults,
+    Buried,
+    Order,
+    Results,
+    Status,
+    Unreadable,
+    reading,
+    tail,
+)  # fmt: skip
+from worker.client.fake_streams import AsyncFakeStreams, FakeStreams
+from worker.client.link import Command, Reply
+from worker.client.testing import DEAD_LETTERS, RESULTS, Answer, FakeWorker
+
+LOST = redis.ConnectionError("reply lost")
+ORDER = Order("X", "BUY", 1, price=2)
+
+
+class Watched:
+    """Streams that note what is sent, and lose replies of commands of a name as told."""
+
+    def __init__(self, streams: FakeStreams) -> None:
+        self._streams = streams
+        self.longest_block_s = 1.0
+        self.sent: list[Command] = []
+        self.losing: deque[str] = deque()
+
+    def call(self, commands: Sequence[Command]) -> list[Reply]:
+        self.sent += commands
+        replies = self._streams.call(commands)
+        if self.losing and self.losing[0] in {command[0] for command in commands}:
+            self.losing.popleft()
+            raise LOST
+        return replies
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    return FakeWorker(lambda _: None)
+
+
+@pytest.fixture
+def watched(worker: FakeWorker) -> Watched:
+    return Watched(worker.streams)
+
+
+def add(worker: FakeWorker, order_id: str, answer: Answer | None = None) -> Added:
+    added = worker.producer().add(Order("X", "BUY", 1, price=2, order_id=order_id))
+    if answer:
+        worker.settle(order_id, answer)
+    return added
+
+
+def xadd(streams: FakeStreams, stream: str, **fields: str) -> None:
+    streams.call([("XADD", stream, "*", *(part for pair in fields.items() for part in pair))])
+
+
+def test_all_who_wait_share_one_read(worker: FakeWorker, watched: Watched) -> None:
+    results = Results(watched)
+    added = [add(worker, f"order-{i}") for i in range(20)]
+    begun = Barrier(21)
+
+    def outcome(each: Added) -> str:
+        begun.wait(20)
+        return results.of(each, timeout_s=20).order_id
+
+    with ThreadPoolExecutor(20) as pool:
+        found = pool.map(outcome, added)
+        begun.wait(20)
+        eventually(lambda: watched.sent)
+        for each in added:
+            worker.settle(each.order_id, Answer())
+
+        assert list(found) == [each.order_id for each in added]
+
+    # Each read but the last brings a result, and only one is under way at a time.
+    assert len(watched.sent) <= 21
+
+
+def test_all_who_wait_with_asyncio_share_one_read(worker: FakeWorker) -> None:
+    added = [add(worker, f"order-{i}") for i in range(20)]
+    calls = 0
+
+    class Counted(AsyncFakeStreams):
+        """Counts reads."""
+
+        async def call(self, commands: Sequence[Command]) -> list[Reply]:
+            nonlocal calls
+            calls += 1
+            return await super().call(commands)
+
+    async def all_outcomes() -> list[str]:
+        results = AsyncResults(Counted(worker.streams))
+        waiting = [asyncio.create_task(results.of(each, timeout_s=20)) for each in added]
+        await asyncio.sleep(0)
+        for each in added:
+            worker.settle(each.order_id, Answer())
+        return [(await each).order_id for each in waiting]
+
+    assert asyncio.run(all_outcomes()) == [each.order_id for each in added]
+    assert calls <= 2
+
+
+def test_others_go_on_waiting_when_the_task_that_reads_is_cancelled(worker: FakeWorker) -> None:
+    first, second = add(worker, "a"), add(worker, "b")
+
+    async def outcome() -> Status:
+        results = AsyncResults(AsyncFakeStreams(worker.streams))
+        reads = asyncio.create_task(results.of(first, timeout_s=20))
+        await asyncio.sleep(0)
+        waits = asyncio.create_task(results.of(second, timeout_s=20))
+        await asyncio.sleep(0)
+        reads.cancel()
+        worker.settle("b", Answer())
+        return (await waits).status
+
+    assert asyncio.run(outcome()) is Status.FILLED
+
+
+def test_outage_is_waited_out(worker: FakeWorker, watched: Watched) -> None:
+    added = add(worker, "a", Answer())
+    watched.losing += ["XREAD", "XREAD"]
+
+    assert Results(watched).of(added, timeout_s=20).order_id == "a"
+
+
+def test_outage_that_lasts_is_named(worker: FakeWorker, watched: Watched) -> None:
+    added = add(worker, "a")
+    watched.losing += ["XREAD"] * 100
+
+    with pytest.raises(TimeoutError, match=r"order a has no result after 0\.05 s: reply lost"):
+        Results(watched).of(added, timeout_s=0.05)
+
+
+def test_result_that_is_there_is_found_without_time(worker: FakeWorker) -> None:
+    added = add(worker, "a", Answer())
+
+    assert worker.results().of(added, timeout_s=0).order_id == "a"
+
+
+def test_result_is_found_that_stands_before_what_the_others_read(
+    worker: FakeWorker, watched: Watched
+) -> None:
+    old, recent = add(worker, "old", Answer()), add(worker, "recent")
+    results = Results(watched)
+
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(results.of, Added(recent.entry_id, "recent", recent.entry_id), timeout_s=20)
+        eventually(lambda: watched.sent)
+        found = results.of(Added(old.entry_id, "old", "0-0"), timeout_s=20)
+        worker.settle("recent", Answer())
+
+        assert (found.order_id, waits.result().order_id) == ("old", "recent")
+
+
+def test_what_nobody_asks_for_any_more_is_not_read(worker: FakeWorker, watched: Watched) -> None:
+    results = Results(watched)
+    results.of(add(worker, "a", Answer()), timeout_s=20)
+    later = add(worker, "b", Answer())
+
+    with pytest.raises(TimeoutError):
+        results.of(Added(later.entry_id, "c", "9000000000000-0"), timeout_s=0)
+
+    assert watched.sent[-1][-2:] == ("9000000000000-0", "9000000000000-0")
+
+
+@pytest.mark.parametrize("reason", ["failed", "poison"])
+def test_letter_of_an_order_is_raised_whichever_attempt_it_is_of(worker: FakeWorker, reason: str) -> None:
+    first = add(worker, "a")
+    again = add(worker, "a")
+    worker.settle("a", Answer(buried_as=reason, error_message="it raised"))
+
+    for added in (first, again):
+        with pytest.raises(Buried, match=f"order a was buried as {reason}: it raised") as raised:
+            worker.results().of(added, timeout_s=20)
+        assert (raised.value.entry_id, raised.value.error) == (first.entry_id, "it raised")
+
+
+def test_letter_that_names_no_order_is_known_by_its_entry(worker: FakeWorker) -> None:
+    added = add(worker, "a")
+    xadd(worker.streams, DEAD_LETTERS, entry_id=added.entry_id, reason="too_large", error="70000 bytes")
+
+    with pytest.raises(Buried, match="too_large"):
+        worker.results().of(added, timeout_s=20)
+
+
+def test_conflict_of_another_entry_is_none_of_the_first(worker: FakeWorker) -> None:
+    first = add(worker, "a")
+    worker.producer().add(Order("X", "SELL", 1, price=2, order_id="a"))
+    results = worker.results()
+
+    with pytest.raises(TimeoutError):
+        results.of(first, timeout_s=0)
+    worker.settle("a", Answer())
+
+    assert results.of(first, timeout_s=20).order_id == "a"
+
+
+def test_order_that_was_replayed_has_its_result_though_its_letter_stands(worker: FakeWorker) -> None:
+    added = add(worker, "a")
+    xadd(worker.streams, DEAD_LETTERS, entry_id=added.entry_id, order_id="a", reason="failed", error="no")
+    worker.settle("a", Answer())
+
+    assert worker.results().of(added, timeout_s=20).status is Status.FILLED
+
+
+def test_what_is_no_result_keeps_nobody_from_waiting(worker: FakeWorker) -> None:
+    xadd(worker.streams, RESULTS, type="greeting")
+    added = add(worker, "a", Answer())
+
+    assert worker.results().of(added, timeout_s=20).order_id == "a"
+
+
+def test_result_that_was_forgotten_is_read_again(worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "REMEMBERED", 2)
+    added = [add(worker, f"order-{i}", Answer()) for i in range(5)]
+    results = worker.results()
+
+    assert [results.of(each, timeout_s=20).order_id for each in added] == [each.order_id for each in added]
+
+
+@pytest.fixture
+def read(watched: Watched) -> Iterator[str]:
+    """The order ids that a reader is given."""
+    return (result.order_id for result in Results(watched).read("readers", "one", wait_s=0.0))
+
+
+@pytest.mark.parametrize("losing", [["XREADGROUP"], ["XREADGROUP"] * 3, ["XACK"], ["XACK", "XREADGROUP"]])
+def test_each_result_is_given_out_once_when_replies_are_lost(
+    worker: FakeWorker,
+    watched: Watched,
+    read: Iterator[str],
+    losing: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for order_id in ("a", "b", "c"):
+        add(worker, order_id, Answer())
+    first = next(read)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+    watched.losing += losing
+
+    assert [first, *read] == ["a", "b", "c"]
+    assert not watched.losing
+    assert worker.streams.call([("XINFO", "GROUPS", RESULTS)])[0][0][3] == 0
+
+
+def test_result_is_not_acked_before_its_reader_has_come_back(
+    worker: FakeWorker, watched: Watched, read: Iterator[str]
+) -> None:
+    add(worker, "a", Answer())
+
+    next(read)
+    acked_before = [command for command in watched.sent if command[0] == "XACK"]
+    assert list(read) == []
+
+    assert acked_before == []
+    assert [command[0] for command in watched.sent].count("XACK") == 1
+
+
+def test_reader_stays_at_what_is_no_result(worker: FakeWorker, read: Iterator[str]) -> None:
+    xadd(worker.streams, RESULTS, type="greeting")
+
+    with pytest.raises(Unreadable, match="is no result"):
+        next(read)
+
+
+def test_trimmed_result_is_told_and_passed_over(
+    worker: FakeWorker, read: Iterator[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    add(worker, "a", Answer())
+    next(worker.results().read("readers", "one"))
+    worker.streams._streams[RESULTS].entries.clear()  # noqa: SLF001  trimmed
+    add(worker, "b", Answer())
+
+    with caplog.at_level(logging.WARNING):
+        assert list(read) == ["b"]
+
+    assert "was trimmed before group readers had read it" in caplog.text
+
+
+def test_order_ids_are_remembered_as_far_as_is_said(
+    worker: FakeWorker, read: Iterator[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "REMEMBERED", 2)
+    for order_id in ("a", "b", "c"):
+        add(worker, order_id, Answer())
+    for order_id in ("c", "a"):
+        worker.publish_again(order_id)
+
+    assert list(read) == ["a", "b", "c", "a"]
+
+
+def test_reader_that_may_not_read_is_told(worker: FakeWorker, read: Iterator[str]) -> None:
+    add(worker, "a", Answer())
+    next(read)
+    worker.streams._streams[RESULTS].groups.clear()  # noqa: SLF001  destroyed
+
+    with pytest.raises(redis.ResponseError, match="NOGROUP"):
+        next(read)
