@@ -63,14 +63,14 @@ class RealWorld:
         return Producer(self._at.redis, self._at.orders, group=self._at.group, **how)
 
     def results(self) -> Results:
-        return Results(self._at.redis, self._at.results, self._at.dead_letters)
+        return Results(self._at.redis, self._at.results, self._at.dead_letters, orders=self._at.orders)
 
     @asynccontextmanager
     async def asynchronous(self) -> AsyncIterator[tuple[AsyncProducer, AsyncResults]]:
         async with redis.asyncio.Redis.from_url(self._at.servers.redis_url) as client:
             yield (
                 AsyncProducer(client, self._at.orders),
-                AsyncResults(client, self._at.results, self._at.dead_letters),
+                AsyncResults(client, self._at.results, self._at.dead_letters, orders=self._at.orders),
             )
 
     def publish_again(self, order_id: str) -> None:

@@ -60,11 +60,11 @@ def test_other_order_under_the_same_id_is_buried_and_the_first_keeps_its_result(
 
     other = caller.add(Order("X", "BUY", 1000, price=2, order_id="same"))
 
-    assert caller.read() == ["same"]
     with pytest.raises(Buried, match="conflict") as raised:
         caller.outcome(other)
     assert (raised.value.entry_id, raised.value.reason) == (other.entry_id, "conflict")
     assert caller.outcome(first).filled_quantity == 1
+    assert caller.read() == ["same"]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Watched:
 
     def __init__(self, streams: FakeStreams) -> None:
         self._streams = streams
-        self.longest_block_s = 1.0
+        self.patience_s = 2.5
         self.sent: list[Command] = []
         self.losing: deque[str] = deque()
 

@@ -47,7 +47,7 @@ class Adding:
         attempts: int = 4,
         replicas: int = 0,
         fsynced: bool = False,
-        confirmed_within_s: float = 1.0,
+        confirmed_within_s: float = 2.0,
         most_waiting: int | None = None,
         wait_s: float = 0.0,
     ) -> None:
@@ -65,12 +65,12 @@ class Adding:
         # The server shows whether it knows the option, by the first order.
         self._option: tuple[str, ...] = ("IDMPAUTO", new_order_id())
 
-    def refuse_waits_beyond(self, longest_s: float) -> None:
+    def refuse_waits_beyond(self, patience_s: float) -> None:
         """Raise ValueError where a confirmation would take longer than the connection waits for a reply."""
-        if self._confirm and self._confirmed_within_s > longest_s:
+        if self._confirm and self._confirmed_within_s > patience_s:
             raise ValueError(
-                f"confirmed_within_s is {self._confirmed_within_s:g}, more than {longest_s:g}: "
-                "give the Redis client a socket_timeout of more than twice as much"
+                f"confirmed_within_s is {self._confirmed_within_s:g}, more than {patience_s:g}: "
+                "give the Redis client a socket_timeout of at least twice as much"
             )
 
     def steps(self, order: Order) -> Steps[Added]:

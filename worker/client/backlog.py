@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 
 import redis
 
-from worker.client.link import Ask, Reply, Steps, Wait, asked, pairs
+from worker.client.link import Ask, Reply, Steps, Wait, asked, named
 
 LOOK_EVERY_S = 0.25
 
@@ -50,7 +50,7 @@ class Backlog:
             if "no such key" in str(groups):
                 return 0
             raise groups
-        for group in map(_named, groups):
+        for group in map(named, groups):
             if group["name"] == self._group.encode():
                 lag = group.get("lag")
                 unread = lag if lag is not None and lag >= 0 else (yield from self._unread(group))
@@ -63,7 +63,3 @@ class Backlog:
         after = f"({group['last-delivered-id'].decode()}"
         (entries,) = yield from asked(("XRANGE", self._stream, after, "+", "COUNT", self.most + 1))
         return len(entries)
-
-
-def _named(group: Reply) -> dict[str, Reply]:
-    return {name.decode(): value for name, value in pairs(group)}

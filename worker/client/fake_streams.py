@@ -35,7 +35,7 @@ class Stream:
 class FakeStreams:
     """Streams of a server, which knows idempotent producers where told so; `added` hears what was added."""
 
-    longest_block_s = 1.0
+    patience_s = 2.5
 
     def __init__(self, *, knows_producers: bool = False) -> None:
         self._streams: dict[str, Stream] = {}
@@ -127,6 +127,10 @@ class FakeStreams:
     def _xack(self, key: str, name: str, entry_id: str) -> int:
         return int(self._group(key, name)[1].pending.pop(_id(entry_id), None) is not None)
 
+    def _xpending(self, key: str, name: str, first: str, last: str, count: int) -> list[Reply]:
+        _, group = self._group(key, name)
+        return [_text(each) for each in group.pending if _id(first) <= each <= _id(last)][:count]
+
     def _xautoclaim(self, key: str, name: str, consumer: str, idle_ms: int, *rest: object) -> Reply:  # noqa: ARG002  as sent
         _, group = self._group(key, name)
         now = time.monotonic()
@@ -146,7 +150,7 @@ class AsyncFakeStreams:
 
     def __init__(self, streams: FakeStreams) -> None:
         self._streams = streams
-        self.longest_block_s = streams.longest_block_s
+        self.patience_s = streams.patience_s
 
     async def call(self, commands: Sequence[Command]) -> list[Reply]:
         """Reply to commands as a server does; the last may block."""

@@ -5,6 +5,7 @@ sent the replies. `run` and `run_async` carry one out.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ Reply: TypeAlias = Any
 T = TypeVar("T")
 
 LONGEST_BLOCK_S = 1.0
+# What redis-py takes where nothing else is said.
+SOCKET_TIMEOUT_S = 5.0
 # The server is away, is not ready, or is not the primary any more: the same may be asked again.
 REPEATABLE = (
     redis.ConnectionError,
@@ -49,18 +52,18 @@ Steps: TypeAlias = Generator[Ask | Wait, Reply, T]
 
 
 class Link(Protocol):
-    """What sends commands."""
+    """What sends commands; `patience_s` is how long it may be kept waiting for a reply."""
 
-    longest_block_s: float
+    patience_s: float
 
     def call(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one go, and return their replies in bytes, errors among them."""
 
 
 class AsyncLink(Protocol):
-    """What sends commands, with asyncio."""
+    """What sends commands, with asyncio; `patience_s` is how long it may be kept waiting for a reply."""
 
-    longest_block_s: float
+    patience_s: float
 
     async def call(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one go, and return their replies in bytes, errors among them."""
@@ -72,7 +75,7 @@ class RedisLink:
     def __init__(self, client: redis.Redis) -> None:
         self._client = redis.Redis(connection_pool=client.connection_pool)
         self._client.response_callbacks.clear()
-        self.longest_block_s = _longest_block_s(client)
+        self.patience_s = _patience_s(client)
 
     def call(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one go, and return their replies in bytes, errors among them."""
@@ -88,7 +91,7 @@ class AsyncRedisLink:
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         self._client = redis.asyncio.Redis(connection_pool=client.connection_pool)
         self._client.response_callbacks.clear()
-        self.longest_block_s = _longest_block_s(client)
+        self.patience_s = _patience_s(client)
 
     async def call(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one go, and return their replies in bytes, errors among them."""
@@ -174,11 +177,10 @@ def pause_s(failures: int) -> float:
     return float(min(0.1 * 2 ** (failures - 1), 2.0))
 
 
-def pairs(reply: Reply) -> list[tuple[Reply, Reply]]:
-    """Return what a server maps to what, in whichever version of the protocol."""
-    if isinstance(reply, dict):
-        return list(reply.items())
-    return list(zip(reply[::2], reply[1::2], strict=True))
+def named(reply: Reply) -> dict[str, Reply]:
+    """Return what a server says by name, in whichever version of the protocol."""
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {name.decode(): value for name, value in pairs}
 
 
 def by_stream(reply: Reply) -> list[tuple[str, list[Reply]]]:
@@ -187,7 +189,12 @@ def by_stream(reply: Reply) -> list[tuple[str, list[Reply]]]:
     return [(name.decode(), entries) for name, entries in named]
 
 
-def _longest_block_s(client: "redis.Redis | redis.asyncio.Redis") -> float:
-    # A read that blocks for as long as the socket waits would look like a silent server.
-    timeout_s = client.connection_pool.connection_kwargs.get("socket_timeout", 5)
-    return LONGEST_BLOCK_S if timeout_s is None else min(LONGEST_BLOCK_S, timeout_s / 2)
+def longest_block_s(link: Link | AsyncLink) -> float:
+    """Return for how long a read may block: what goes on meanwhile is looked at in between."""
+    return min(LONGEST_BLOCK_S, link.patience_s)
+
+
+def _patience_s(client: "redis.Redis | redis.asyncio.Redis") -> float:
+    # What takes as long as the socket waits would look like a silent server.
+    timeout_s = client.connection_pool.connection_kwargs.get("socket_timeout", SOCKET_TIMEOUT_S)
+    return math.inf if timeout_s is None else float(timeout_s) / 2

@@ -22,7 +22,7 @@ class Producer:
     def __init__(self, client: redis.Redis | Link, stream: str = "orders", **how: Unpack[How]) -> None:
         self._link = link_to(client)
         self._adding = Adding(stream, **how)
-        self._adding.refuse_waits_beyond(self._link.longest_block_s)
+        self._adding.refuse_waits_beyond(self._link.patience_s)
 
     def add(self, order: Order) -> Added:
         """Add an order, and return where. Its order id is minted where it has none.
@@ -40,7 +40,7 @@ class AsyncProducer:
     ) -> None:
         self._link = async_link_to(client)
         self._adding = Adding(stream, **how)
-        self._adding.refuse_waits_beyond(self._link.longest_block_s)
+        self._adding.refuse_waits_beyond(self._link.patience_s)
 
     async def add(self, order: Order) -> Added:
         """Add an order as `Producer.add` does."""

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from functools import partial
 from threading import Condition
 from typing import TypedDict, Unpack
 
@@ -19,6 +18,7 @@ from worker.client.link import (
     carried_out_async,
     following,
     link_to,
+    longest_block_s,
     run,
     run_async,
 )
@@ -26,6 +26,9 @@ from worker.client.order import Added
 from worker.client.outcome import OrderResult
 from worker.client.reading import Give, Reading
 from worker.client.tail import Tail, Tails
+
+# How soon the worker is asked again what it has made of an entry.
+ASK_AGAIN_S = 0.05
 
 
 class Manner(TypedDict, total=False):
@@ -40,11 +43,17 @@ class Results:
     """Reads results by the connections of a Redis client, which stays yours. Threads may share it."""
 
     def __init__(
-        self, client: redis.Redis | Link, stream: str = "order_results", dead_letters: str = "orders:dead"
+        self,
+        client: redis.Redis | Link,
+        stream: str = "order_results",
+        dead_letters: str = "orders:dead",
+        *,
+        orders: str = "orders",
+        group: str = "execution",
     ) -> None:
         self._link = link_to(client)
         self._stream = stream
-        self._tails = Tails(partial(Tail, stream, dead_letters))
+        self._tails = Tails(stream, dead_letters, orders, group)
         self._changed = Condition()
 
     def of(self, added: Added, *, timeout_s: float) -> OrderResult:
@@ -53,9 +62,8 @@ class Results:
         Raises Buried where its dead letter comes instead, else TimeoutError. All who wait share one read: one
         of them reads, the others are told.
 
-        A result answers for an order id. Where its entry is not the one that was added, what was executed is
-        an earlier entry of that id: an earlier attempt, or another order, if the id was given twice. In that
-        case this order is buried as a conflict, which is raised if it was published by now.
+        A result answers for an order id. Where another entry of this id was executed, the worker's group is
+        asked what this one is: a duplicate has that result, a conflict its own letter.
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
@@ -63,25 +71,35 @@ class Results:
             has_looked = False
             try:
                 while True:
-                    result = tail.outcome_of(added)
-                    if result is not None and (has_looked or result.entry_id == added.entry_id):
+                    known = result = tail.outcome_of(added)
+                    if known is not None and known.entry_id != added.entry_id:
+                        result = self._confirmed(added)
+                    if result is not None:
                         return result
                     left = deadline - time.monotonic()
                     if has_looked and left <= 0:
                         raise tail.too_late(added, timeout_s)
+                    wait_s = left if known is None else min(left, ASK_AGAIN_S)
                     if tail.is_being_read:
-                        self._changed.wait(left)
+                        self._changed.wait(wait_s)
                     else:
-                        self._read_on(tail, left if result is None else 0)
+                        self._read_on(tail, wait_s)
                     has_looked = True
             finally:
                 tail.lets_go(added)
+
+    def _confirmed(self, added: Added) -> OrderResult | None:
+        self._changed.release()
+        try:
+            return run(self._tails.confirmed(added), self._link)
+        finally:
+            self._changed.acquire()
 
     def _read_on(self, tail: Tail, left_s: float) -> None:
         tail.is_being_read = True
         self._changed.release()
         try:
-            run(tail.read_on(min(left_s, self._link.longest_block_s)), self._link)
+            run(tail.read_on(min(left_s, longest_block_s(self._link))), self._link)
         finally:
             self._changed.acquire()
             tail.is_being_read = False
@@ -97,7 +115,7 @@ class Results:
         What others have left pending for `claim_after_s` is claimed, so that must be longer than the body of
         the loop takes. The loop ends once nothing has come for `wait_s`, or never.
         """
-        steps = Reading(self._stream, group, consumer, self._link.longest_block_s, **manner).steps()
+        steps = Reading(self._stream, group, consumer, longest_block_s(self._link), **manner).steps()
         step = next(steps, None)
         while step is not None:
             try:
@@ -118,10 +136,13 @@ class AsyncResults:
         client: redis.asyncio.Redis | AsyncLink,
         stream: str = "order_results",
         dead_letters: str = "orders:dead",
+        *,
+        orders: str = "orders",
+        group: str = "execution",
     ) -> None:
         self._link = async_link_to(client)
         self._stream = stream
-        self._tails = Tails(partial(Tail, stream, dead_letters))
+        self._tails = Tails(stream, dead_letters, orders, group)
         self._changed = asyncio.Event()
 
     async def of(self, added: Added, *, timeout_s: float) -> OrderResult:
@@ -131,16 +152,16 @@ class AsyncResults:
         has_looked = False
         try:
             while True:
-                result = tail.outcome_of(added)
-                if result is not None and (has_looked or result.entry_id == added.entry_id):
+                known = result = tail.outcome_of(added)
+                if known is not None and known.entry_id != added.entry_id:
+                    result = await run_async(self._tails.confirmed(added), self._link)
+                if result is not None:
                     return result
                 left = deadline - time.monotonic()
                 if has_looked and left <= 0:
                     raise tail.too_late(added, timeout_s)
-                if tail.is_being_read:
-                    await self._told(left)
-                else:
-                    await self._read_on(tail, left if result is None else 0)
+                wait_s = left if known is None else min(left, ASK_AGAIN_S)
+                await (self._told(wait_s) if tail.is_being_read else self._read_on(tail, wait_s))
                 has_looked = True
         finally:
             tail.lets_go(added)
@@ -153,7 +174,7 @@ class AsyncResults:
     async def _read_on(self, tail: Tail, left_s: float) -> None:
         tail.is_being_read = True
         try:
-            await run_async(tail.read_on(min(left_s, self._link.longest_block_s)), self._link)
+            await run_async(tail.read_on(min(left_s, longest_block_s(self._link))), self._link)
         finally:
             tail.is_being_read = False
             # A new event for the next read: who waits for this one may not have run before that begins.
@@ -162,7 +183,7 @@ class AsyncResults:
 
     async def read(self, group: str, consumer: str, **manner: Unpack[Manner]) -> AsyncIterator[OrderResult]:
         """Yield every result in turn as `Results.read` does."""
-        steps = Reading(self._stream, group, consumer, self._link.longest_block_s, **manner).steps()
+        steps = Reading(self._stream, group, consumer, longest_block_s(self._link), **manner).steps()
         step = next(steps, None)
         while step is not None:
             try:

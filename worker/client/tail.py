@@ -1,16 +1,17 @@
 """The end of the results and dead letters, read once for all who wait in one process."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from functools import partial
 
 import redis
 
 from worker.client.errors import Buried
-from worker.client.link import Command, Reply, Steps, Wait, asked, by_stream, may_be_repeated, pause_s
+from worker.client.link import Command, Reply, Steps, Wait, asked, by_stream, may_be_repeated, named, pause_s
 from worker.client.order import Added
 from worker.client.outcome import Letter, OrderResult, read_letter, read_result
 
 PAGE = 1000
+SHORTEST_BLOCK_S = 0.001
 REMEMBERED = 10_000
 _OUR_ENTRY = "entry "
 _CONFLICT = "conflict"
@@ -26,6 +27,7 @@ class Tail:
         self.since = since
         self._awaited = Counter[str]()
         self.is_being_read = False
+        self.is_at_end = False
         self._failures = 0
         self._failed: Exception | None = None
 
@@ -71,6 +73,7 @@ class Tail:
             yield Wait(min(pause_s(self._failures), block_s))
         else:
             self._failures, self._failed = 0, None
+            self.is_at_end = all(len(entries) < PAGE for _, entries in by_stream(reply))
             self._file(reply)
 
     def too_late(self, added: Added, timeout_s: float) -> TimeoutError:
@@ -128,8 +131,10 @@ class Tail:
 class Tails:
     """Gives each who waits the tail that all share, or one of its own where it looks further back."""
 
-    def __init__(self, make: Callable[[str], Tail]) -> None:
-        self._make = make
+    def __init__(self, results: str, dead_letters: str, orders: str, group: str) -> None:
+        self._make = partial(Tail, results, dead_letters)
+        self._orders = orders
+        self._group = group
         self._shared: Tail | None = None
 
     def join(self, added: Added) -> Tail:
@@ -142,6 +147,30 @@ class Tails:
         tail = shared if shared.covers(since) else self._make(since)
         tail.awaits(added)
         return tail
+
+    def confirmed(self, added: Added) -> Steps[OrderResult | None]:
+        """Return the result of another entry if it answers for this one; None while that is not known.
+
+        The entry is a duplicate, or a conflict. The worker publishes a letter in one step with acking its
+        entry: once that is settled, the letter stands there or never will. Raises Buried where it does.
+        """
+        stream, ours = self._orders, added.entry_id
+        try:
+            groups, pending = yield from asked(
+                ("XINFO", "GROUPS", stream), ("XPENDING", stream, self._group, ours, ours, 1)
+            )
+        except redis.RedisError as error:
+            if not may_be_repeated(error):
+                raise
+            return None
+        delivered = {each["name"]: each["last-delivered-id"] for each in map(named, groups)}
+        if pending or _order(delivered[self._group.encode()].decode()) < _order(ours):
+            return None
+        tail = self._make(added.since)
+        tail.awaits(added)
+        while not tail.is_at_end:
+            yield from tail.read_on(SHORTEST_BLOCK_S)
+        return tail.outcome_of(added)
 
 
 def _keys(added: Added) -> tuple[str, str]:
