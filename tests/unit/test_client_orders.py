@@ -77,6 +77,13 @@ def test_amount_is_refused_that_is_not_exact(name: str, value: Any, error: type[
         Order(**{"symbol": "X", "side": "BUY", "quantity": 1, name: value})
 
 
+def test_float_is_refused_with_what_to_give_instead() -> None:
+    with pytest.raises(
+        TypeError, match="quantity is a float, which is not exact: give a Decimal, an int or text"
+    ):
+        Order("X", "BUY", 0.1)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

@@ -25,7 +25,7 @@ from worker.client import (
 )  # fmt: skip
 from worker.client.fake_streams import AsyncFakeStreams, FakeStreams
 from worker.client.link import Command, Reply
-from worker.client.testing import DEAD_LETTERS, RESULTS, Answer, FakeWorker
+from worker.client.testing import DEAD_LETTERS, GROUP, ORDERS, RESULTS, Answer, FakeWorker
 
 LOST = redis.ConnectionError("reply lost")
 ORDER = Order("X", "BUY", 1, price=2)
@@ -209,6 +209,21 @@ def test_conflict_of_another_entry_is_none_of_the_first(worker: FakeWorker) -> N
     worker.settle("a", Answer())
 
     assert results.of(first, timeout_s=20).order_id == "a"
+
+
+def test_result_of_another_entry_answers_once_the_worker_has_settled_this_one(worker: FakeWorker) -> None:
+    add(worker, "a", Answer())
+    worker.streams.added = lambda *_: None
+    again, results = add(worker, "a"), worker.results()
+
+    with pytest.raises(TimeoutError):
+        results.of(again, timeout_s=0)
+    worker.streams.call([("XREADGROUP", "GROUP", GROUP, "slow", "COUNT", 1, "STREAMS", ORDERS, ">")])
+    with pytest.raises(TimeoutError):
+        results.of(again, timeout_s=0)
+    worker.streams.call([("XACK", ORDERS, GROUP, again.entry_id)])
+
+    assert results.of(again, timeout_s=20).entry_id != again.entry_id
 
 
 def test_order_that_was_replayed_has_its_result_though_its_letter_stands(worker: FakeWorker) -> None:
