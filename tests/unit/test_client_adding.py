@@ -148,37 +148,6 @@ def test_result_of_an_order_that_was_minted_long_ago_is_looked_for_from_then() -
     assert Producer(flaky).add(order).since == "1699999995000-0"
 
 
-def test_entry_is_added_once_where_the_server_knows_idempotent_producers() -> None:
-    flaky = Flaky(LOST, LOST, streams=FakeStreams(knows_producers=True))
-    producer = Producer(flaky)
-
-    added = producer.add(replace(ORDER, order_id="a"))
-
-    assert (flaky.length(), len(flaky.added())) == (1, 3)
-    assert producer.add(replace(ORDER, order_id="a")).entry_id == added.entry_id
-
-
-def test_other_order_under_the_same_id_arrives_where_the_server_knows_idempotent_producers() -> None:
-    flaky = Flaky(streams=FakeStreams(knows_producers=True))
-    producer = Producer(flaky)
-
-    producer.add(replace(ORDER, order_id="a"))
-    producer.add(replace(ORDER, order_id="a", quantity=2))
-
-    assert flaky.length() == 2
-
-
-def test_server_that_knows_no_idempotent_producers_is_asked_once() -> None:
-    flaky = Flaky()
-    producer = Producer(flaky)
-
-    producer.add(ORDER)
-    producer.add(ORDER)
-
-    assert [command[2] for command in flaky.sent] == ["IDMPAUTO", "*", "*"]
-    assert flaky.length() == 2
-
-
 @pytest.mark.parametrize(
     ("how", "command", "reply"),
     [

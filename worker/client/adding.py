@@ -15,8 +15,6 @@ from worker.client.ids import minted_ms, new_order_id
 from worker.client.link import Ask, Command, Reply, Steps, Wait, may_be_repeated, pause_s
 from worker.client.order import Added, Order, before, milliseconds
 
-_NO_SUCH_OPTION = "Invalid stream ID"
-
 
 class How(TypedDict, total=False):
     """How a producer adds orders, as `Adding` has it."""
@@ -34,9 +32,7 @@ class Adding:
     """Adds an order as often as it takes: each attempt carries the same order id and the same content.
 
     That is safe since the worker takes a second entry of an order that it knows for a duplicate: it is acked
-    and counted, never executed. Where the server knows idempotent producers (Redis 8.6) the second entry is
-    not even added. The server is told to compare all that the entry holds, not the order id alone: another
-    order under the same id must arrive, to become a dead letter.
+    and counted, never executed.
     """
 
     def __init__(
@@ -62,8 +58,6 @@ class Adding:
         if fsynced:
             self._confirm = ("WAITAOF", 1, replicas, within_ms)
         self._tried = not fsynced
-        # The server shows whether it knows the option, by the first order.
-        self._option: tuple[str, ...] = ("IDMPAUTO", new_order_id())
 
     def refuse_waits_beyond(self, patience_s: float) -> None:
         """Raise ValueError where a confirmation would take longer than the connection waits for a reply."""
@@ -105,16 +99,11 @@ class Adding:
 
     def _send(self, order: Order) -> Generator[Ask, Reply, list[Reply]]:
         fields = [part for pair in order.entry().items() for part in pair]
-        while True:
-            add: Command = ("XADD", self._stream, *self._option, "*", *fields)
-            replies: list[Reply] = yield Ask((add, self._confirm) if self._confirm else (add,))
-            refused = replies[0]
-            if isinstance(refused, redis.ResponseError):
-                if self._option and _NO_SUCH_OPTION in str(refused):
-                    self._option = ()
-                    continue
-                raise refused
-            return replies
+        add: Command = ("XADD", self._stream, "*", *fields)
+        replies: list[Reply] = yield Ask((add, self._confirm) if self._confirm else (add,))
+        if isinstance(replies[0], redis.ResponseError):
+            raise replies[0]
+        return replies
 
     def _added(self, order: Order, replies: list[Reply], took_s: float) -> Added:
         entry_id = replies[0].decode()

@@ -29,18 +29,16 @@ class Stream:
     entries: dict[Id, list[bytes]] = field(default_factory=dict)
     last: Id = (0, 0)
     groups: dict[str, Group] = field(default_factory=dict)
-    produced: dict[tuple[object, ...], Id] = field(default_factory=dict)
 
 
 class FakeStreams:
-    """Streams of a server, which knows idempotent producers where told so; `added` hears what was added."""
+    """Streams of a server; `added` hears what was added."""
 
     patience_s = 2.5
 
-    def __init__(self, *, knows_producers: bool = False) -> None:
+    def __init__(self) -> None:
         self._streams: dict[str, Stream] = {}
         self._changed = Condition()
-        self._knows_producers = knows_producers
         self.added: Callable[[str, str, list[bytes]], None] = lambda *_: None
 
     def call(self, commands: Sequence[Command]) -> list[Reply]:
@@ -61,18 +59,9 @@ class FakeStreams:
 
     def _xadd(self, key: str, *args: str) -> bytes:
         stream = self._streams.setdefault(key, Stream())
-        produced: tuple[str, ...] = ()
-        if args[0] == "IDMPAUTO":
-            if not self._knows_producers:
-                raise redis.ResponseError("Invalid stream ID specified as stream command argument")
-            if args[1:] in stream.produced:
-                return _text(stream.produced[args[1:]])
-            args, produced = args[2:], args[1:]
         now = (int(time.time() * 1000), 0)
         stream.last = max(now, (stream.last[0], stream.last[1] + 1))
         stream.entries[stream.last] = [part.encode() for part in args[1:]]
-        if produced:
-            stream.produced[produced] = stream.last
         entry_id = _text(stream.last)
         self._changed.notify_all()
         self.added(key, entry_id.decode(), stream.entries[stream.last])
