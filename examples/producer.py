@@ -5,7 +5,7 @@ import sys
 
 import redis
 
-from worker.client import Backlogged, Buried, Order, Producer, Results, Unanswered
+from worker.client import Backlogged, Buried, Order, Producer, Results, Unanswered, new_order_id
 
 
 def main(symbol: str, side: str, quantity: str, price: str | None = None, order_id: str | None = None) -> int:
@@ -15,8 +15,9 @@ def main(symbol: str, side: str, quantity: str, price: str | None = None, order_
         results = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
         dead_letters = os.environ.get("WORKER_DEAD_LETTER_STREAM", "orders:dead")
         producer = Producer(client, orders, most_waiting=10_000, wait_s=5)
+        order = Order(symbol, side, quantity, price, order_id=order_id or new_order_id())
         try:
-            added = producer.add(Order(symbol, side, quantity, price, order_id=order_id))
+            added = producer.add(order)
             result = Results(client, results, dead_letters, orders=orders).of(added, timeout_s=30)
         except (Backlogged, Buried, TimeoutError) as error:
             print(error)

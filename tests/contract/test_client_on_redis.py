@@ -70,7 +70,7 @@ def test_client_reads_by_whatever_connections_it_is_given_with_asyncio(
 
 def test_orders_wait_that_are_pending_or_not_read_yet(deployment: Deployment) -> None:
     producer = Producer(deployment.redis, deployment.orders, group=deployment.group)
-    first, *_ = [producer.add(ORDER) for _ in range(5)]
+    first, *_ = [producer.add(Order("X", "BUY", 1, price=2)) for _ in range(5)]
     take_and_vanish(deployment, 3)
     deployment.redis.xack(deployment.orders, deployment.group, first.entry_id)
 

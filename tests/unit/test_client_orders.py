@@ -6,7 +6,7 @@ import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -88,6 +88,8 @@ def test_float_is_refused_with_what_to_give_instead() -> None:
     ("changes", "error"),
     [
         ({"order_id": "no spaces"}, ValueError),
+        ({"order_id": ""}, ValueError),
+        ({"order_id": None}, TypeError),
         ({"reason": "half \ud800"}, ValueError),
         ({"reason": "NUL \0"}, ValueError),
         ({"timestamp": time.time()}, TypeError),
@@ -112,9 +114,22 @@ def test_letter_of_the_worker_is_understood() -> None:
     assert read == ("1-1", "a", "failed", "no")
 
 
+def test_order_is_minted_an_id_when_it_is_made_unless_it_is_given_one() -> None:
+    minted, another = Order("X", "BUY", 1), Order("X", "BUY", 1)
+
+    assert minted.order_id != another.order_id
+    assert uuid.UUID(minted.order_id).version == 7
+    assert replace(minted, quantity=2).order_id == minted.order_id
+    assert Order("X", "BUY", 1, order_id="mine").order_id == "mine"
+
+
 def test_result_is_looked_for_a_little_before_its_entry() -> None:
     assert Added("1700000005000-3", "a").since == "1700000000000-0"
     assert Added("4000-0", "a").since == "0-0"
+
+
+def told_ms(minted: uuid.UUID) -> int:
+    return minted.int >> 80
 
 
 MINTS = [ids.own_uuid7, *([uuid.uuid7] if hasattr(uuid, "uuid7") else [])]
@@ -127,8 +142,7 @@ def test_minted_ids_are_uuids_of_version_7_that_rise_and_tell_their_time(mint: A
 
     assert minted == sorted(set(minted))
     assert {(each.version, each.variant) for each in minted} == {(7, uuid.RFC_4122)}
-    told = [ids.minted_ms(str(each)) for each in minted]
-    assert all(at is not None and before <= at <= time.time_ns() // 1_000_000 + 1 for at in told)
+    assert all(before <= told_ms(each) <= time.time_ns() // 1_000_000 + 1 for each in minted)
 
 
 def test_minted_ids_are_unique_and_rise_in_each_of_several_threads() -> None:
@@ -155,12 +169,7 @@ def test_minted_ids_rise_when_the_counter_of_a_millisecond_is_used_up(
     minted = [ids.own_uuid7() for _ in range(3)]
 
     assert minted == sorted(minted)
-    assert [ids.minted_ms(str(each)) for each in minted] == [2**47, 2**47 + 1, 2**47 + 1]
-
-
-@pytest.mark.parametrize("text", ["order-1", str(uuid.uuid4())])
-def test_other_ids_tell_no_time(text: str) -> None:
-    assert ids.minted_ms(text) is None
+    assert [told_ms(each) for each in minted] == [2**47, 2**47 + 1, 2**47 + 1]
 
 
 @pytest.mark.parametrize("module", ["worker.client", "worker.client.testing"])

@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Generator
-from dataclasses import replace
 from itertools import count
 from typing import TypedDict
 
@@ -11,7 +10,6 @@ import redis
 
 from worker.client.backlog import Backlog
 from worker.client.errors import Backlogged, Unanswered, Unconfirmed, Unsupported
-from worker.client.ids import minted_ms, new_order_id
 from worker.client.link import Ask, Command, Reply, Steps, Wait, may_be_repeated, pause_s
 from worker.client.order import Added, Order, before, milliseconds
 
@@ -69,8 +67,6 @@ class Adding:
 
     def steps(self, order: Order) -> Steps[Added]:
         """Add an order. Raises what `errors` has, and what redis-py raises where Redis refuses it."""
-        if order.order_id is None:
-            order = replace(order, order_id=new_order_id())
         began = time.monotonic()
         has_begun = False
         for attempt in count(1):
@@ -107,10 +103,7 @@ class Adding:
 
     def _added(self, order: Order, replies: list[Reply], took_s: float) -> Added:
         entry_id = replies[0].decode()
-        order_id = str(order.order_id)
-        first_ms = milliseconds(entry_id) - int(took_s * 1000)
-        minted = minted_ms(order_id)
-        added = Added(entry_id, order_id, before(first_ms if minted is None else min(first_ms, minted)))
+        added = Added(entry_id, order.order_id, before(milliseconds(entry_id) - int(took_s * 1000)))
         if self._confirm:
             said = self._lacking(replies[1])
             if said:

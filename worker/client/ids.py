@@ -16,15 +16,6 @@ def new_order_id() -> str:
     return str(uuid7())
 
 
-def minted_ms(order_id: str) -> int | None:
-    """Return the unix time in milliseconds at which an order id was minted, None where it is no UUIDv7."""
-    try:
-        found = uuid.UUID(order_id)
-    except ValueError:
-        return None
-    return found.int >> 80 if found.version == 7 and found.variant == uuid.RFC_4122 else None  # noqa: PLR2004
-
-
 def own_uuid7() -> uuid.UUID:
     """Return a UUIDv7 as Python 3.14 mints it: RFC 9562, section 6.2, method 1, with a counter of 42 bits.
 

@@ -1,9 +1,11 @@
 """An order as a program writes it, and the flat entry that it becomes."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+
+from worker.client.ids import new_order_id
 
 # The worker's rule for an order id: with any other, an entry would be a dead letter.
 ORDER_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}", re.ASCII)
@@ -23,6 +25,8 @@ class Side(StrEnum):
 class Order:
     """An order. Amounts are exact: Decimal, int or text; a float raises TypeError, other text ValueError.
 
+    Its order id is minted when it is made, unless you give one: whatever becomes of an attempt to add it, the
+    same object is the same order, and is executed once however often it is added. Another order is made anew.
     Whether the order makes sense is for the worker to say: what breaks a rule of it has a result REJECTED.
     """
 
@@ -31,7 +35,7 @@ class Order:
     quantity: Decimal | int | str
     price: Decimal | int | str | None = None
     stop_loss_pct: Decimal | int | str | None = None
-    order_id: str | None = None
+    order_id: str = field(default_factory=new_order_id)
     signal_id: str | int | None = None
     reason: str | int | None = None
     timestamp: str | int | None = None
@@ -41,7 +45,9 @@ class Order:
 
     def __post_init__(self) -> None:
         """Refuse what could not be sent, or would not arrive as it is."""
-        if self.order_id is not None and not ORDER_ID.fullmatch(self.order_id):
+        if not isinstance(self.order_id, str):
+            raise TypeError(f"order_id is no text: {self.order_id!r}; leave it out to have one minted")
+        if not ORDER_ID.fullmatch(self.order_id):
             raise ValueError(
                 f"order_id is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -: {self.order_id!r}"
             )
@@ -49,7 +55,7 @@ class Order:
 
     def entry(self) -> dict[str, str]:
         """Return the fields of the entry; what is None is left out."""
-        named = ((field.name, getattr(self, field.name)) for field in fields(self))
+        named = ((each.name, getattr(self, each.name)) for each in fields(self))
         return {name: _text(name, value) for name, value in named if value is not None}
 
 

@@ -25,9 +25,10 @@ class Producer:
         self._adding.refuse_waits_beyond(self._link.patience_s)
 
     def add(self, order: Order) -> Added:
-        """Add an order, and return where. Its order id is minted where it has none.
+        """Add an order, and return where.
 
         Raises Backlogged, Unanswered, Unconfirmed or Unsupported: each says whether it may be executed.
+        Whatever ends a call, adding the same `order` again is safe: it is executed once.
         """
         return run(self._adding.steps(order), self._link)
 

@@ -92,7 +92,7 @@ class FakeWorker:
         self._call("XREADGROUP", "GROUP", GROUP, "fake", "COUNT", 1, "STREAMS", ORDERS, ">")
         texts = [part.decode() for part in fields]
         order = Order(**dict(zip(texts[::2], texts[1::2], strict=True)))
-        order_id = str(order.order_id)
+        order_id = order.order_id
         self.orders.append(order)
         known = self._known.setdefault(order_id, order)
         if known is not order:
