@@ -1,6 +1,7 @@
 """What programs that join in may rely on: with a real worker and the fake one, with asyncio and without."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -52,6 +53,17 @@ def test_order_that_is_added_again_is_executed_once_and_answered_twice(caller: C
     assert first.entry_id != second.entry_id
     assert caller.outcome(first) == caller.outcome(second)
     assert caller.read() == ["again"]
+
+
+def test_order_that_is_added_again_long_after_is_answered_with_the_result_of_then(caller: Caller) -> None:
+    order = Order("X", Side.SELL, 3, price=2, order_id="old")
+    first = caller.add(order)
+    then = caller.outcome(first)
+
+    # As if the first had been added minutes before: its result is not looked for here.
+    second = replace(caller.add(order), since=f"{2**42}-0")
+
+    assert caller.outcome(second) == then
 
 
 def test_other_order_under_the_same_id_is_buried_and_the_first_keeps_its_result(caller: Caller) -> None:

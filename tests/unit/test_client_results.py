@@ -89,7 +89,7 @@ def test_all_who_wait_share_one_read(worker: FakeWorker, watched: Watched) -> No
         assert list(found) == [each.order_id for each in added]
 
     # Each read but the last brings a result, and only one is under way at a time.
-    assert len(watched.sent) <= 21
+    assert [command[0] for command in watched.sent].count("XREAD") <= 21
 
 
 def test_all_who_wait_with_asyncio_share_one_read(worker: FakeWorker) -> None:
@@ -226,6 +226,87 @@ def test_result_of_another_entry_answers_once_the_worker_has_settled_this_one(wo
     worker.streams.call([("XACK", ORDERS, GROUP, again.entry_id)])
 
     assert results.of(again, timeout_s=20).entry_id != again.entry_id
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits asks the worker's group soon, and reads page by page."""
+    monkeypatch.setattr(tail, "FIRST_ASK_S", 0.01)
+    monkeypatch.setattr(tail, "PAGE", 2)
+
+
+LATER = "9000000000000-0"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_duplicate_of_an_order_of_long_ago_has_its_result(worker: FakeWorker) -> None:
+    first = add(worker, "a", Answer())
+    for i in range(5):
+        add(worker, f"order-{i}", Answer())
+    again = add(worker, "a")
+
+    found = worker.results().of(Added(again.entry_id, "a", LATER), timeout_s=20)
+
+    assert (found.order_id, found.entry_id) == ("a", first.entry_id)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_duplicate_of_an_order_of_long_ago_has_its_letter(worker: FakeWorker) -> None:
+    first = add(worker, "a", Answer(buried_as="failed"))
+    worker.producer().add(Order("X", "SELL", 1, price=2, order_id="a"))
+    again = add(worker, "a")
+
+    with pytest.raises(Buried, match="failed") as raised:
+        worker.results().of(Added(again.entry_id, "a", LATER), timeout_s=20)
+
+    assert raised.value.entry_id == first.entry_id
+
+
+@pytest.mark.usefixtures("impatient")
+def test_nothing_is_looked_for_further_back_before_the_worker_has_settled_the_entry(
+    worker: FakeWorker, watched: Watched
+) -> None:
+    add(worker, "a", Answer())
+    worker.streams.added = lambda *_: None
+    again = add(worker, "a")
+
+    with pytest.raises(TimeoutError):
+        Results(watched).of(Added(again.entry_id, "a", LATER), timeout_s=0.2)
+
+    sent = [command[0] for command in watched.sent]
+    assert "XREVRANGE" not in sent
+    assert 1 <= sent.count("XPENDING") <= 6
+
+
+@pytest.mark.usefixtures("impatient")
+def test_worker_that_is_not_there_keeps_nobody_from_waiting_and_is_named(worker: FakeWorker) -> None:
+    added = add(worker, "a")
+    results = Results(worker.streams, group="another")
+
+    with pytest.raises(TimeoutError, match=r"no result after 0\.1 s: NOGROUP"):
+        results.of(added, timeout_s=0.1)
+    worker.settle("a", Answer())
+
+    assert results.of(added, timeout_s=20).order_id == "a"
+
+
+def test_letter_of_another_entry_is_not_told_before_the_worker_has_settled_this_one(
+    worker: FakeWorker,
+) -> None:
+    first = add(worker, "a")
+    xadd(worker.streams, DEAD_LETTERS, entry_id=first.entry_id, order_id="a", reason="failed", error="no")
+    worker.streams.added = lambda *_: None
+    again, results = add(worker, "a"), worker.results()
+    worker.streams.call([("XREADGROUP", "GROUP", GROUP, "slow", "COUNT", 1, "STREAMS", ORDERS, ">")])
+
+    with pytest.raises(TimeoutError):
+        results.of(again, timeout_s=0)
+    with pytest.raises(Buried):
+        results.of(first, timeout_s=0)
+    worker.settle("a", Answer())
+    worker.streams.call([("XACK", ORDERS, GROUP, again.entry_id)])
+
+    assert results.of(again, timeout_s=20).order_id == "a"
 
 
 def test_order_that_was_replayed_has_its_result_though_its_letter_stands(worker: FakeWorker) -> None:

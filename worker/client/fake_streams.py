@@ -100,6 +100,12 @@ class FakeStreams:
         ]
         return found or None
 
+    def _xrevrange(self, key: str, last: str, _: str, __: str, count: int) -> list[Reply]:
+        entries = self._streams.get(key, Stream()).entries
+        highest = _id(last.removeprefix("("))
+        ids = [each for each in entries if each < highest or (each == highest and not last.startswith("("))]
+        return [[_text(each), entries[each]] for each in sorted(ids, reverse=True)[:count]]
+
     def _xreadgroup(self, _: str, name: str, consumer: str, __: str, count: int, *args: str) -> Reply:
         key, after = args[-2:]
         found, group = self._group(key, name)

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from worker.client.link import Reply
 from worker.client.order import Side
+
+# What reading an entry raises that is no result.
+NO_RESULT = (ValueError, KeyError, ArithmeticError)
 
 
 class Status(StrEnum):
@@ -50,8 +53,19 @@ class Letter(NamedTuple):
     error: str
 
 
+Outcome: TypeAlias = OrderResult | Letter
+
+
+def result_or_none(fields: list[Reply]) -> OrderResult | None:
+    """Return the result that an entry is, None where it is none."""
+    try:
+        return read_result(fields)
+    except NO_RESULT:
+        return None
+
+
 def read_result(fields: list[Reply]) -> OrderResult:
-    """Return the result that an entry is. Raises ValueError or KeyError where it is none."""
+    """Return the result that an entry is. Raises one of NO_RESULT where it is none."""
     said = _said(fields)
     if said["type"] != "order_result":
         raise ValueError(f"type is {said['type']!r}")
@@ -61,10 +75,10 @@ def read_result(fields: list[Reply]) -> OrderResult:
         order_id=said["order_id"],
         entry_id=said["entry_id"],
         status=Status(said["status"]),
-        filled_quantity=Decimal(said["filled_quantity"]),
+        filled_quantity=_exact(said["filled_quantity"]),
         timestamp=int(said["timestamp"]),
-        quantity=None if quantity is None else Decimal(quantity),
-        price=None if price is None else Decimal(price),
+        quantity=None if quantity is None else _exact(quantity),
+        price=None if price is None else _exact(price),
         side=None if side is None else Side(side),
         **{name: said[name] for name in texts if name in said},
     )
@@ -76,6 +90,13 @@ def read_letter(fields: list[Reply]) -> Letter:
     return Letter(
         said.get("entry_id", ""), said.get("order_id", ""), said.get("reason", ""), said.get("error", "")
     )
+
+
+def _exact(text: str) -> Decimal:
+    amount = Decimal(text)
+    if not amount.is_finite():
+        raise ValueError(f"not a finite number: {text}")
+    return amount
 
 
 def _said(fields: list[Reply]) -> dict[str, str]:

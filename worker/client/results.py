@@ -1,15 +1,15 @@
 """Reads what became of orders: of one that is awaited, or of all in turn."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from threading import Condition
+from threading import TIMEOUT_MAX, Condition
 from typing import TypedDict, Unpack
 
 import redis
 import redis.asyncio
 
+from worker.client.errors import Buried
 from worker.client.link import (
     AsyncLink,
     Link,
@@ -23,12 +23,9 @@ from worker.client.link import (
     run_async,
 )
 from worker.client.order import Added
-from worker.client.outcome import OrderResult
+from worker.client.outcome import Letter, OrderResult, Outcome
 from worker.client.reading import Give, Reading
-from worker.client.tail import Tail, Tails
-
-# How soon the worker is asked again what it has made of an entry.
-ASK_AGAIN_S = 0.05
+from worker.client.tail import Tail, Tails, Waiting
 
 
 class Manner(TypedDict, total=False):
@@ -62,36 +59,35 @@ class Results:
         Raises Buried where its dead letter comes instead, else TimeoutError. All who wait share one read: one
         of them reads, the others are told.
 
-        A result answers for an order id. Where another entry of this id was executed, the worker's group is
-        asked what this one is: a duplicate has that result, a conflict its own letter.
+        What became of another entry of this order id is none of this one's before the worker has settled it:
+        then a duplicate has that outcome, however old, and a conflict its own letter.
         """
-        deadline = time.monotonic() + timeout_s
+        waiting = Waiting(added, timeout_s)
         with self._changed:
             tail = self._tails.join(added)
             has_looked = False
             try:
                 while True:
-                    known = result = tail.outcome_of(added)
-                    if known is not None and known.entry_id != added.entry_id:
-                        result = self._confirmed(added)
-                    if result is not None:
-                        return result
-                    left = deadline - time.monotonic()
-                    if has_looked and left <= 0:
-                        raise tail.too_late(added, timeout_s)
-                    wait_s = left if known is None else min(left, ASK_AGAIN_S)
+                    known = outcome = tail.outcome_of(added)
+                    if waiting.asks(known):
+                        outcome = self._confirmed(added, waiting)
+                    if outcome is not None:
+                        return result_of(added, outcome)
+                    wait_s = waiting.wait_s(known)
+                    if has_looked and waiting.is_over:
+                        raise waiting.too_late(tail)
                     if tail.is_being_read:
-                        self._changed.wait(wait_s)
+                        self._changed.wait(min(wait_s, TIMEOUT_MAX))
                     else:
                         self._read_on(tail, wait_s)
                     has_looked = True
             finally:
                 tail.lets_go(added)
 
-    def _confirmed(self, added: Added) -> OrderResult | None:
+    def _confirmed(self, added: Added, waiting: Waiting) -> Outcome | None:
         self._changed.release()
         try:
-            return run(self._tails.confirmed(added), self._link)
+            return run(self._tails.confirmed(added, waiting), self._link)
         finally:
             self._changed.acquire()
 
@@ -147,20 +143,19 @@ class AsyncResults:
 
     async def of(self, added: Added, *, timeout_s: float) -> OrderResult:
         """Return the result of an order as `Results.of` does."""
-        deadline = time.monotonic() + timeout_s
+        waiting = Waiting(added, timeout_s)
         tail = self._tails.join(added)
         has_looked = False
         try:
             while True:
-                known = result = tail.outcome_of(added)
-                if known is not None and known.entry_id != added.entry_id:
-                    result = await run_async(self._tails.confirmed(added), self._link)
-                if result is not None:
-                    return result
-                left = deadline - time.monotonic()
-                if has_looked and left <= 0:
-                    raise tail.too_late(added, timeout_s)
-                wait_s = left if known is None else min(left, ASK_AGAIN_S)
+                known = outcome = tail.outcome_of(added)
+                if waiting.asks(known):
+                    outcome = await run_async(self._tails.confirmed(added, waiting), self._link)
+                if outcome is not None:
+                    return result_of(added, outcome)
+                wait_s = waiting.wait_s(known)
+                if has_looked and waiting.is_over:
+                    raise waiting.too_late(tail)
                 await (self._told(wait_s) if tail.is_being_read else self._read_on(tail, wait_s))
                 has_looked = True
         finally:
@@ -194,3 +189,10 @@ class AsyncResults:
                     step = following(steps, await carried_out_async(step, self._link))
             except StopIteration:
                 return
+
+
+def result_of(added: Added, outcome: Outcome) -> OrderResult:
+    """Return the result that an outcome is. Raises Buried where it is a dead letter."""
+    if isinstance(outcome, Letter):
+        raise Buried(added.order_id, outcome.entry_id, outcome.reason, outcome.error)
+    return outcome
