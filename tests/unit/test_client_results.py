@@ -28,7 +28,10 @@ from worker.client.link import Command, Reply
 from worker.client.testing import DEAD_LETTERS, GROUP, ORDERS, RESULTS, Answer, FakeWorker
 
 LOST = redis.ConnectionError("reply lost")
-ORDER = Order("X", "BUY", 1, price=2)
+RESULT = {
+    "type": "order_result", "order_id": "strange", "entry_id": "1-1", "status": "FILLED",
+    "filled_quantity": "1", "timestamp": "1",
+}  # fmt: skip
 
 
 class Watched:
@@ -371,11 +374,78 @@ def test_result_is_not_acked_before_its_reader_has_come_back(
     assert [command[0] for command in watched.sent].count("XACK") == 1
 
 
-def test_reader_stays_at_what_is_no_result(worker: FakeWorker, read: Iterator[str]) -> None:
-    xadd(worker.streams, RESULTS, type="greeting")
+STRANGE: list[dict[str, str]] = [
+    {"type": "greeting"},
+    {"hello": "world"},
+    {**RESULT, "status": "UNHEARD_OF"},
+    {**RESULT, "filled_quantity": "many"},
+    {**RESULT, "filled_quantity": "NaN"},
+    {**RESULT, "price": "Infinity"},
+    {**RESULT, "timestamp": "now"},
+]
 
-    with pytest.raises(Unreadable, match="is no result"):
-        next(read)
+
+@pytest.mark.parametrize("strange", STRANGE, ids=str)
+def test_reader_passes_over_what_is_no_result_and_names_it(
+    worker: FakeWorker, read: Iterator[str], caplog: pytest.LogCaptureFixture, strange: dict[str, str]
+) -> None:
+    xadd(worker.streams, RESULTS, **strange)
+    add(worker, "a", Answer())
+
+    assert list(read) == ["a"]
+    assert "of order_results is no result" in caplog.text
+    assert list(worker.results().read("readers", "one", wait_s=0.0)) == []
+
+
+def test_reader_that_is_told_to_stop_at_what_is_no_result_stays_there(worker: FakeWorker) -> None:
+    xadd(worker.streams, RESULTS, type="greeting", text="hi")
+    add(worker, "a", Answer())
+
+    def stop(error: Unreadable) -> None:
+        raise error
+
+    for _ in range(2):
+        with pytest.raises(Unreadable, match="is no result") as raised:
+            next(worker.results().read("readers", "one", unreadable=stop))
+        assert raised.value.fields == {"type": "greeting", "text": "hi"}
+    passed_over = list[Unreadable]()
+    later = worker.results().read("readers", "one", unreadable=passed_over.append)
+
+    assert next(later).order_id == "a"
+    assert [each.entry_id for each in passed_over] == [raised.value.entry_id]
+
+
+def test_result_comes_again_to_a_reader_whose_body_raised(worker: FakeWorker) -> None:
+    add(worker, "a", Answer())
+    given = []
+
+    def handle_all() -> None:
+        for result in worker.results().read("readers", "one", wait_s=0.0):
+            given.append(result.order_id)
+            if len(given) == 1:
+                raise RuntimeError("handling failed")
+
+    with pytest.raises(RuntimeError):
+        handle_all()
+    handle_all()
+    handle_all()
+
+    assert given == ["a", "a"]
+
+
+def test_outage_of_a_reader_is_told_once(
+    worker: FakeWorker,
+    watched: Watched,
+    read: Iterator[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    add(worker, "a", Answer())
+    watched.losing += ["XREADGROUP"] * 3
+
+    assert list(read) == ["a"]
+    assert caplog.text.count("results can't be read") == 1
 
 
 def test_trimmed_result_is_told_and_passed_over(

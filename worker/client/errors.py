@@ -6,7 +6,7 @@
     ├── Unconfirmed      the order was added, but not as durably as asked
     ├── Unsupported      the server can't confirm what is asked: the order was not sent
     ├── Buried           the order has a dead letter in the place of a result
-    └── Unreadable       an entry of the results stream is no result
+    └── Unreadable       an entry of the results stream is no result: handed to the reader's `unreadable`
 
 A result that does not come in time is Python's own TimeoutError.
 """
@@ -68,4 +68,9 @@ class Buried(ClientError):
 
 
 class Unreadable(ClientError):
-    """An entry of the results stream is no result; it stays pending until somebody acks or deletes it."""
+    """An entry of the results stream is no result. It stands there under its id until it is trimmed."""
+
+    def __init__(self, stream: str, entry_id: str, fields: dict[str, str], why: Exception) -> None:
+        super().__init__(f"entry {entry_id} of {stream} is no result: {why!r}")
+        self.entry_id = entry_id
+        self.fields = fields

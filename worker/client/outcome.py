@@ -66,7 +66,7 @@ def result_or_none(fields: list[Reply]) -> OrderResult | None:
 
 def read_result(fields: list[Reply]) -> OrderResult:
     """Return the result that an entry is. Raises one of NO_RESULT where it is none."""
-    said = _said(fields)
+    said = read_fields(fields)
     if said["type"] != "order_result":
         raise ValueError(f"type is {said['type']!r}")
     quantity, price, side = (said.get(name) for name in ("quantity", "price", "side"))
@@ -86,7 +86,7 @@ def read_result(fields: list[Reply]) -> OrderResult:
 
 def read_letter(fields: list[Reply]) -> Letter:
     """Return what a dead letter says."""
-    said = _said(fields)
+    said = read_fields(fields)
     return Letter(
         said.get("entry_id", ""), said.get("order_id", ""), said.get("reason", ""), said.get("error", "")
     )
@@ -99,6 +99,7 @@ def _exact(text: str) -> Decimal:
     return amount
 
 
-def _said(fields: list[Reply]) -> dict[str, str]:
+def read_fields(fields: list[Reply]) -> dict[str, str]:
+    """Return the fields of an entry as text, whatever bytes they hold."""
     texts = [part.decode("utf-8", "backslashreplace") for part in fields]
     return dict(zip(texts[::2], texts[1::2], strict=True))

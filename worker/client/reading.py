@@ -10,7 +10,7 @@ import redis
 
 from worker.client.errors import Unreadable
 from worker.client.link import Ask, Command, Reply, Wait, asked, by_stream, may_be_repeated, pause_s
-from worker.client.outcome import OrderResult, read_result
+from worker.client.outcome import NO_RESULT, OrderResult, read_fields, read_result
 
 _log = logging.getLogger(__name__)
 CLAIMED = 100
@@ -29,7 +29,8 @@ class Reading:
 
     A result is acked when the reader has come back for the next one. What was not acked comes again: to this
     consumer when it reads again, to any other once `claim_after_s` has passed. A reply that was lost is
-    made good the same way, by reading again what is pending for this consumer.
+    made good the same way, by reading again what is pending for this consumer. An entry that is no result is
+    handed to `unreadable`, and acked once that returns: it must not stop the reader for ever.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Reading:
         start: str = "0",
         claim_after_s: float = 60.0,
         wait_s: float | None = None,
+        unreadable: Callable[[Unreadable], None] = _log.error,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
@@ -50,6 +52,7 @@ class Reading:
         self._start = start
         self._claim_after_s = claim_after_s
         self._wait_s = wait_s
+        self._unreadable = unreadable
         self._block_s = min(longest_block_s, claim_after_s / 2)
         self._clock = clock
         self._given: OrderedDict[str, None] = OrderedDict()
@@ -71,6 +74,8 @@ class Reading:
                 if not may_be_repeated(error):
                     raise
                 failures, self._is_owed = failures + 1, True
+                if failures == 1:
+                    _log.warning("results can't be read, trying again until they can: %s", error)
                 yield Wait(pause_s(failures))
                 continue
             failures = 0
@@ -90,15 +95,19 @@ class Reading:
         else:
             try:
                 result = read_result(fields)
-            except (ValueError, KeyError, ArithmeticError) as error:
-                raise Unreadable(f"entry {entry_id} of {self._stream} is no result: {error!r}") from error
-            if result.order_id not in self._given:
-                yield Give(result)
-            self._given[result.order_id] = None
-            self._given.move_to_end(result.order_id)
-            if len(self._given) > REMEMBERED:
-                self._given.popitem(last=False)
+            except NO_RESULT as error:
+                self._unreadable(Unreadable(self._stream, entry_id, read_fields(fields), error))
+            else:
+                yield from self._give_once(result)
         self._to_ack = entry_id
+
+    def _give_once(self, result: OrderResult) -> Generator[Give, None, None]:
+        if result.order_id not in self._given:
+            yield Give(result)
+        self._given[result.order_id] = None
+        self._given.move_to_end(result.order_id)
+        if len(self._given) > REMEMBERED:
+            self._given.popitem(last=False)
 
     def _make_group(self) -> Generator[Ask, Reply, bool]:
         (reply,) = yield Ask((("XGROUP", "CREATE", self._stream, self._group, self._start, "MKSTREAM"),))

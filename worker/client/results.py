@@ -1,7 +1,7 @@
 """Reads what became of orders: of one that is awaited, or of all in turn."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from threading import TIMEOUT_MAX, Condition
 from typing import TypedDict, Unpack
@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 import redis
 import redis.asyncio
 
-from worker.client.errors import Buried
+from worker.client.errors import Buried, Unreadable
 from worker.client.link import (
     AsyncLink,
     Link,
@@ -29,11 +29,12 @@ from worker.client.tail import Tail, Tails, Waiting
 
 
 class Manner(TypedDict, total=False):
-    """How results are read: where a new group begins, when others' are claimed, when to end."""
+    """How results are read: from where, when others' are claimed, when to end, what is done with the rest."""
 
     start: str
     claim_after_s: float
     wait_s: float | None
+    unreadable: Callable[[Unreadable], None]
 
 
 class Results:
@@ -109,7 +110,9 @@ class Results:
         never see one twice keeps the order ids beside what is made of them. One reader at a time uses
         the name of a consumer. A new group begins at `start` ("0": the oldest there is, "$": from now on).
         What others have left pending for `claim_after_s` is claimed, so that must be longer than the body of
-        the loop takes. The loop ends once nothing has come for `wait_s`, or never.
+        the loop takes. The loop ends once nothing has come for `wait_s`, or never; an outage is waited out.
+        What is no result is handed to `unreadable`, which logs it, and passed over: what that raises ends the
+        loop, and the entry comes again.
         """
         steps = Reading(self._stream, group, consumer, longest_block_s(self._link), **manner).steps()
         step = next(steps, None)
