@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,38 @@ def test_client_reads_by_whatever_connections_it_is_given_with_asyncio(
 
     first, second = asyncio.run(join_in())
     assert first == second
+
+
+def test_connection_serves_others_when_whoever_waited_by_it_is_cancelled(deployment: Deployment) -> None:
+    async def join_in() -> list[str]:
+        only: Any = redis.asyncio.BlockingConnectionPool.from_url(
+            deployment.servers.redis_url, max_connections=1, timeout=20
+        )
+        async with redis.asyncio.Redis.from_pool(only) as client:
+            producer = AsyncProducer(client, deployment.orders)
+            results = AsyncResults(client, deployment.results, deployment.dead_letters)
+            added = await producer.add(ORDER)
+            for late_ms in range(0, 12, 2):
+                calls: list[Any] = [
+                    results.of(added, timeout_s=60),
+                    anext(results.read("g", "c")),
+                    producer.add(Order("X", "BUY", 1, price=2)),
+                ]
+                for call in calls:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(late_ms / 1000):
+                            await call
+            # A reply that nobody awaits any more would be taken for that of the next command.
+            answer(deployment, added.order_id, added.entry_id)
+            awaited = await results.of(added, timeout_s=20)
+            given = [each.order_id async for each in results.read("g", "c", wait_s=0)]
+            last = await producer.add(Order("X", "BUY", 1, price=2, order_id="last"))
+            found: Any = deployment.redis.xrange(deployment.orders, last.entry_id, last.entry_id)
+            ((_, fields),) = found
+            assert not only._in_use_connections  # noqa: SLF001  none is kept
+            return [awaited.order_id, *given, fields[b"order_id"].decode()]
+
+    assert asyncio.run(asyncio.wait_for(join_in(), 60)) == [ORDER.order_id, ORDER.order_id, "last"]
 
 
 def test_orders_wait_that_are_pending_or_not_read_yet(deployment: Deployment) -> None:

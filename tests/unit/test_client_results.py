@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier
 
 import pytest
@@ -133,6 +134,30 @@ def test_others_go_on_waiting_when_the_task_that_reads_is_cancelled(worker: Fake
         return (await waits).status
 
     assert asyncio.run(outcome()) is Status.FILLED
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["replies", "fails"])
+def test_cancellation_that_the_connection_forgets_ends_the_wait(worker: FakeWorker, *, fails: bool) -> None:
+    class Forgetful(AsyncFakeStreams):
+        """Goes on when it is cancelled, as redis-py may with Python 3.11."""
+
+        async def call(self, commands: Sequence[Command]) -> list[Reply]:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+            if fails:
+                raise LOST
+            return await super().call(commands)
+
+    async def wait() -> None:
+        waits = asyncio.create_task(AsyncResults(Forgetful(worker.streams)).of(added, timeout_s=60))
+        await asyncio.sleep(0)
+        waits.cancel()
+        await asyncio.wait_for(waits, 20)
+
+    added = add(worker, "a")
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(wait())
 
 
 def test_outage_is_waited_out(worker: FakeWorker, watched: Watched) -> None:
@@ -431,6 +456,14 @@ def test_result_comes_again_to_a_reader_whose_body_raised(worker: FakeWorker) ->
     handle_all()
 
     assert given == ["a", "a"]
+
+
+def test_reader_ends_as_soon_as_it_said_it_would(worker: FakeWorker) -> None:
+    began = time.monotonic()
+
+    assert list(worker.results().read("readers", "one", wait_s=0.01)) == []
+
+    assert time.monotonic() - began < 0.5
 
 
 def test_outage_of_a_reader_is_told_once(

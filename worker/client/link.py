@@ -19,6 +19,7 @@ Command: TypeAlias = tuple[str | int, ...]
 # What a server replies has no type before it is read.
 Reply: TypeAlias = Any
 T = TypeVar("T")
+L = TypeVar("L")
 
 LONGEST_BLOCK_S = 1.0
 # What redis-py takes where nothing else is said.
@@ -103,12 +104,21 @@ class AsyncRedisLink:
 
 def link_to(client: redis.Redis | Link) -> Link:
     """Return what sends commands by a client."""
-    return RedisLink(client) if isinstance(client, redis.Redis) else client
+    return RedisLink(client) if isinstance(client, redis.Redis) else _no_other_client(client)
 
 
 def async_link_to(client: "redis.asyncio.Redis | AsyncLink") -> AsyncLink:
     """Return what sends commands by a client with asyncio."""
-    return AsyncRedisLink(client) if isinstance(client, redis.asyncio.Redis) else client
+    return AsyncRedisLink(client) if isinstance(client, redis.asyncio.Redis) else _no_other_client(client)
+
+
+def _no_other_client(link: L) -> L:
+    if not hasattr(link, "patience_s"):
+        raise TypeError(
+            f"{type(link).__module__}.{type(link).__name__} can't be used here: with asyncio it takes a "
+            "redis.asyncio.Redis, without a redis.Redis; Redis Cluster is not supported"
+        )
+    return link
 
 
 def run(steps: Steps[T], link: Link) -> T:
@@ -147,10 +157,20 @@ async def carried_out_async(step: Ask | Wait, link: AsyncLink) -> Reply:
     """Carry out one step, and return the replies, or what kept them from coming."""
     if isinstance(step, Wait):
         return await asyncio.sleep(step.seconds)
+    before = _cancellations()
     try:
-        return await link.call(step.commands)
+        outcome: Reply = await link.call(step.commands)
     except redis.RedisError as error:
-        return error
+        outcome = error
+    if _cancellations() > before:
+        # wait_for of Python 3.11, which redis-py sends by, forgets a cancellation that comes as it ends.
+        raise asyncio.CancelledError
+    return outcome
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def following(steps: Generator[T, Reply, object], outcome: Reply) -> T:

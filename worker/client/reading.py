@@ -1,6 +1,7 @@
 """Decides what a reader of all results is given next, and when it is acked."""
 
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator
@@ -53,7 +54,7 @@ class Reading:
         self._claim_after_s = claim_after_s
         self._wait_s = wait_s
         self._unreadable = unreadable
-        self._block_s = min(longest_block_s, claim_after_s / 2)
+        self._block_s = min(longest_block_s, claim_after_s / 2, math.inf if wait_s is None else wait_s)
         self._clock = clock
         self._given: OrderedDict[str, None] = OrderedDict()
         self._is_owed = True
