@@ -13,9 +13,11 @@ import redis
 from worker.client import (
     Added,
     AsyncProducer,
+    AsyncResults,
     Backlogged,
     Order,
     Producer,
+    Results,
     Unanswered,
     Unconfirmed,
     Unsupported,
@@ -237,6 +239,57 @@ def test_confirmation_that_outlasts_the_connection_is_refused() -> None:
         Producer(redis.Redis(socket_timeout=1), replicas=1, confirmed_within_s=0.6)
 
 
+@pytest.mark.parametrize("how", [{"attempts": 0}, {"replicas": -1}], ids=str)
+def test_producer_that_could_add_nothing_is_refused(how: Any) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(how))} "):
+        Producer(Flaky(), **how)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Producer(redis.asyncio.Redis()),  # type: ignore[arg-type]
+        lambda: AsyncProducer(redis.Redis()),  # type: ignore[arg-type]
+        lambda: Results(redis.RedisCluster.__new__(redis.RedisCluster)),  # type: ignore[arg-type]
+        lambda: AsyncResults(redis.asyncio.RedisCluster(host="h")),  # type: ignore[arg-type]
+    ],
+)
+def test_client_of_another_kind_is_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match="Redis Cluster is not supported"):
+        make()
+
+
+def test_another_field_names_the_order_where_a_fleet_says_so() -> None:
+    flaky = Flaky()
+
+    added = Producer(flaky, order_id_field="ref").add(ORDER)
+
+    (sent,) = flaky.added()
+    assert sent[-2:] == ("ref", added.order_id)
+    assert "order_id" not in sent
+
+
+def test_field_that_names_the_order_and_says_another_is_refused_before_anything_is_sent() -> None:
+    flaky = Flaky()
+    producer = Producer(flaky, order_id_field="client_id")
+
+    with pytest.raises(ValueError, match="client_id names the order, and is 'b' where order_id is 'a'"):
+        producer.add(replace(ORDER, order_id="a", client_id="b"))
+    assert flaky.added() == []
+
+    producer.add(replace(ORDER, order_id="a", client_id="a"))
+    assert flaky.added()[0][-2:] == ("client_id", "a")
+
+
+def test_fake_worker_takes_the_field_for_the_order_id_as_a_fleet_does() -> None:
+    worker = FakeWorker(order_id_field="client_id")
+
+    added = worker.producer().add(replace(ORDER, order_id="a"))
+
+    assert worker.results().of(added, timeout_s=1).order_id == "a"
+    assert (worker.orders[0].order_id, worker.orders[0].client_id) == ("a", "a")
+
+
 def waiting_worker(*order_ids: str) -> FakeWorker:
     worker = FakeWorker(lambda _: None)
     for order_id in order_ids:
@@ -299,6 +352,16 @@ def test_backlog_is_counted_where_the_server_knows_no_lag() -> None:
 
     assert counted.waiting == 4
     assert flaky.sent[-1] == ("XRANGE", "orders", "(1-1", "+", "COUNT", 5)
+
+
+def test_backlog_that_could_not_be_counted_is_looked_at_again() -> None:
+    flaky = Flaky(LOST, streams=waiting_worker("a", "b").streams)
+    counted = Backlog("orders", "execution", 2)
+
+    with pytest.raises(redis.ConnectionError):
+        run(counted.room(0), flaky)
+
+    assert not run(counted.room(0), flaky)
 
 
 def test_everything_waits_where_the_worker_has_never_run() -> None:

@@ -24,6 +24,7 @@ class How(TypedDict, total=False):
     confirmed_within_s: float
     most_waiting: int | None
     wait_s: float
+    order_id_field: str
 
 
 class Adding:
@@ -44,8 +45,12 @@ class Adding:
         confirmed_within_s: float = 2.0,
         most_waiting: int | None = None,
         wait_s: float = 0.0,
+        order_id_field: str = "order_id",
     ) -> None:
+        if attempts < 1 or replicas < 0:
+            raise ValueError(f"attempts is {attempts}, at least 1, and replicas {replicas}, at least 0")
         self._stream = stream
+        self._order_id_field = order_id_field
         self._attempts = attempts
         self._wait_s = wait_s
         self._backlog = None if most_waiting is None else Backlog(stream, group, most_waiting)
@@ -94,7 +99,7 @@ class Adding:
         return True
 
     def _send(self, order: Order) -> Generator[Ask, Reply, list[Reply]]:
-        fields = [part for pair in order.entry().items() for part in pair]
+        fields = [part for pair in order.entry(self._order_id_field).items() for part in pair]
         add: Command = ("XADD", self._stream, "*", *fields)
         replies: list[Reply] = yield Ask((add, self._confirm) if self._confirm else (add,))
         if isinstance(replies[0], redis.ResponseError):

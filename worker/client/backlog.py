@@ -34,8 +34,13 @@ class Backlog:
         deadline = self._clock() + wait_s
         while True:
             if self._clock() - self._looked_at >= LOOK_EVERY_S:
-                self._looked_at = self._clock()
-                self.waiting = yield from self._count()
+                before, self._looked_at = self._looked_at, self._clock()
+                try:
+                    self.waiting = yield from self._count()
+                except BaseException:
+                    # Nothing was learned: the next order looks again.
+                    self._looked_at = before
+                    raise
             if self.waiting < self.most:
                 self.waiting += 1
                 return True

@@ -53,10 +53,20 @@ class Order:
             )
         self.entry()
 
-    def entry(self) -> dict[str, str]:
-        """Return the fields of the entry; what is None is left out."""
+    def entry(self, order_id_field: str = "order_id") -> dict[str, str]:
+        """Return the fields of the entry; what is None is left out.
+
+        Raises ValueError where another field is to name the order, and says something else.
+        """
         named = ((each.name, getattr(self, each.name)) for each in fields(self))
-        return {name: _text(name, value) for name, value in named if value is not None}
+        entry = {name: _text(name, value) for name, value in named if value is not None}
+        order_id = entry.pop("order_id")
+        if entry.setdefault(order_id_field, order_id) != order_id:
+            said = entry[order_id_field]
+            raise ValueError(
+                f"{order_id_field} names the order, and is {said!r} where order_id is {order_id!r}"
+            )
+        return entry
 
 
 @dataclass(frozen=True)

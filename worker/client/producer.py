@@ -16,7 +16,8 @@ class Producer:
     So many `attempts` are made where Redis does not answer, each with those that the client makes by itself.
     With `replicas=N` N replicas must have taken the order; with `fsynced=True` its primary, and the N
     replicas, must have it on disk. With `most_waiting=N` no order is added while so many wait for the
-    worker's `group`: it is waited for room for `wait_s`.
+    worker's `group`: it is waited for room for `wait_s`. A fleet whose WORKER_ORDER_ID_FIELD is set takes the
+    order id from that field: `order_id_field` is its name.
     """
 
     def __init__(self, client: redis.Redis | Link, stream: str = "orders", **how: Unpack[How]) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from decimal import Decimal
 from typing import Unpack
 
@@ -45,8 +46,11 @@ class FakeWorker:
     Duplicates, conflicts and orders that break a rule become of it what the worker makes of them.
     """
 
-    def __init__(self, answer: Callable[[Order], Answer | None] = filled) -> None:
+    def __init__(
+        self, answer: Callable[[Order], Answer | None] = filled, *, order_id_field: str = "order_id"
+    ) -> None:
         self.answer = answer
+        self._order_id_field = order_id_field
         self.orders: list[Order] = []
         self.streams = FakeStreams()
         self._entries: dict[str, str] = {}
@@ -57,6 +61,7 @@ class FakeWorker:
 
     def producer(self, **how: Unpack[How]) -> Producer:
         """Return a producer that adds orders here."""
+        how.setdefault("order_id_field", self._order_id_field)
         return Producer(self.streams, **how)
 
     def results(self) -> Results:
@@ -65,6 +70,7 @@ class FakeWorker:
 
     def async_producer(self, **how: Unpack[How]) -> AsyncProducer:
         """Return the same with asyncio."""
+        how.setdefault("order_id_field", self._order_id_field)
         return AsyncProducer(AsyncFakeStreams(self.streams), **how)
 
     def async_results(self) -> AsyncResults:
@@ -91,7 +97,9 @@ class FakeWorker:
             return
         self._call("XREADGROUP", "GROUP", GROUP, "fake", "COUNT", 1, "STREAMS", ORDERS, ">")
         texts = [part.decode() for part in fields]
-        order = Order(**dict(zip(texts[::2], texts[1::2], strict=True)))
+        said = dict(zip(texts[::2], texts[1::2], strict=True))
+        said["order_id"] = said[self._order_id_field]
+        order = Order(**{each.name: said[each.name] for each in dataclass_fields(Order) if each.name in said})
         order_id = order.order_id
         self.orders.append(order)
         known = self._known.setdefault(order_id, order)
