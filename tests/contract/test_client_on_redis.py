@@ -11,6 +11,7 @@ import redis
 
 from local import LocalRedis, LocalServerMissing
 from tests.harness import Deployment, eventually, take_and_vanish
+from tests.inprocess import running
 from tests.skips import Reason, skip
 from worker.client import (
     AsyncProducer,
@@ -172,3 +173,17 @@ def test_order_is_on_disk_when_it_was_added(syncing_redis: LocalRedis) -> None:
         with pytest.raises(Unsupported, match="appendonly is disabled"):
             Producer(client, fsynced=True).add(ORDER)
         assert client.xlen("orders") == 2
+
+
+def test_order_is_named_by_the_field_that_the_fleet_reads(deployment: Deployment) -> None:
+    order = Order("X", "BUY", 1, price=2, order_id="desk-1")
+    with running(deployment, paper_success_rate=1, order_id_field="client_id"):
+        producer = Producer(deployment.redis, deployment.orders, order_id_field="client_id")
+        results = Results(
+            deployment.redis, deployment.results, deployment.dead_letters, orders=deployment.orders
+        )
+
+        first, second = (results.of(producer.add(order), timeout_s=20) for _ in range(2))
+
+    assert first == second
+    assert (first.order_id, len(deployment.published())) == ("desk-1", 1)

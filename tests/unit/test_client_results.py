@@ -152,7 +152,7 @@ def test_cancellation_that_the_connection_forgets_ends_the_wait(worker: FakeWork
         waits = asyncio.create_task(AsyncResults(Forgetful(worker.streams)).of(added, timeout_s=60))
         await asyncio.sleep(0)
         waits.cancel()
-        await asyncio.wait_for(waits, 20)
+        await asyncio.wait_for(waits, 5)
 
     added = add(worker, "a")
 
