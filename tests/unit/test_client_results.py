@@ -337,6 +337,19 @@ def test_letter_of_another_entry_is_not_told_before_the_worker_has_settled_this_
     assert results.of(again, timeout_s=20).order_id == "a"
 
 
+def test_letter_of_an_entry_itself_is_told_before_that_of_another(worker: FakeWorker) -> None:
+    first = add(worker, "a")
+    worker.streams.added = lambda *_: None
+    again = add(worker, "a")
+    for added, reason in ((again, "poison"), (first, "failed")):
+        xadd(worker.streams, DEAD_LETTERS, entry_id=added.entry_id, order_id="a", reason=reason, error="no")
+
+    with pytest.raises(Buried, match="poison") as raised:
+        worker.results().of(again, timeout_s=0)
+
+    assert raised.value.entry_id == again.entry_id
+
+
 def test_order_that_was_replayed_has_its_result_though_its_letter_stands(worker: FakeWorker) -> None:
     added = add(worker, "a")
     xadd(worker.streams, DEAD_LETTERS, entry_id=added.entry_id, order_id="a", reason="failed", error="no")
