@@ -40,6 +40,7 @@ def shown(reply, indent=""):
 print(shown(client.execute_command(*sys.argv[1:])))
 """
 WORKER = '#!/bin/sh\nexec {python} -m worker "$@"\n'
+PYTHON = '#!/bin/sh\nexec {python} "$@"\n'
 
 
 class Shell:
@@ -66,7 +67,7 @@ class Shell:
 def shell(deployment: Deployment, folder: Path) -> Iterator[Shell]:
     programs = folder / "bin"
     programs.mkdir()
-    for name, text in (("redis-cli", REDIS_CLI), ("worker", WORKER)):
+    for name, text in (("redis-cli", REDIS_CLI), ("worker", WORKER), ("python", PYTHON)):
         program = programs / name
         program.write_text(text.format(python=sys.executable), encoding="utf-8")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)

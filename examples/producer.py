@@ -1,0 +1,35 @@
+"""Adds an order and waits for its result: python producer.py SYMBOL BUY|SELL QUANTITY [PRICE [ORDER_ID]]."""
+
+import os
+import sys
+
+import redis
+
+from worker.client import Backlogged, Buried, Order, Producer, Results, Unanswered, new_order_id
+
+
+def main(symbol: str, side: str, quantity: str, price: str | None = None, order_id: str | None = None) -> int:
+    """Add the order, and say what became of it. Return an exit code."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        orders = os.environ.get("WORKER_ORDERS_STREAM", "orders")
+        results = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
+        dead_letters = os.environ.get("WORKER_DEAD_LETTER_STREAM", "orders:dead")
+        producer = Producer(client, orders, most_waiting=10_000, wait_s=5)
+        order = Order(symbol, side, quantity, price, order_id=order_id or new_order_id())
+        try:
+            added = producer.add(order)
+            result = Results(client, results, dead_letters, orders=orders).of(added, timeout_s=30)
+        except (Backlogged, Buried, TimeoutError) as error:
+            print(error)
+            return 1
+        except Unanswered as error:
+            # It may have been added: whoever tries again does so under this order id.
+            print(error)
+            return 3
+    became = result.error_message or f"{result.filled_quantity} at {result.price}"
+    print(result.order_id, result.status, became)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,31 @@
+"""Reads all results, going on where it was: python reader.py CONSUMER [SECONDS to wait]."""
+
+import os
+import sys
+from decimal import Decimal
+
+import redis
+
+from worker.client import OrderResult, Results, Status
+
+
+def handle(result: OrderResult) -> None:
+    """Do what a reader is for. It has the result again if it dies in here."""
+    if result.status is Status.FILLED:
+        worth = result.filled_quantity * (result.price or Decimal(0))
+        print(result.order_id, result.side, result.filled_quantity, result.symbol, "worth", worth, flush=True)
+    else:
+        print(result.order_id, result.status, result.error_message, flush=True)
+
+
+def main(consumer: str, seconds: str | None = None) -> None:
+    """Handle result after result. Each consumer of the group has results of its own."""
+    wait_s = None if seconds is None else float(seconds)
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        results = Results(client, os.environ.get("WORKER_RESULTS_STREAM", "order_results"))
+        for result in results.read("example", consumer, wait_s=wait_s):
+            handle(result)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,84 @@
+"""The page on joining in, run from top to bottom, and the examples beside it."""
+
+import ast
+import io
+import re
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.test_migration_page import commands, run, shell
+from tests.harness import Deployment, eventually
+from tests.processes import ROOT, workers
+
+PAGE = ROOT / "docs" / "join-in.md"
+STEP = re.compile(r"```(?P<kind>console|python|text)\n(?P<text>.*?)```", re.DOTALL)
+EXAMPLES = sorted(path.name for path in ROOT.glob("examples/*.py"))
+
+
+def test_every_step_of_the_page_does_what_it_shows(
+    own_deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", own_deployment.servers.redis_url)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    shared: dict[str, object] = {}
+    printed = io.StringIO()
+
+    with shell(own_deployment, tmp_path) as terminal:
+        for step in STEP.finditer(PAGE.read_text(encoding="utf-8")):
+            if step["kind"] == "console":
+                for command, said in commands(step["text"]):
+                    run(terminal, command, said)
+            elif step["kind"] == "text":
+                assert printed.getvalue() == step["text"]
+            elif step["text"].startswith("# test_mine.py"):
+                (tmp_path / "test_mine.py").write_text(step["text"], encoding="utf-8")
+            else:
+                printed = io.StringIO()
+                with redirect_stdout(printed):
+                    exec(step["text"], shared)  # noqa: S102  the page's own lines
+
+    assert printed.getvalue().splitlines()[0] == "desk-1 FILLED"
+    assert len(printed.getvalue().splitlines()) == 2
+    shared["client"].close()  # type: ignore[attr-defined]
+
+
+def example(deployment: Deployment, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, ROOT / "examples" / name, *arguments],
+        env=deployment.process_environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_examples_work_together(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'examples'}")
+    with workers(deployment, tmp_path, 1, executor="executor:AtTheLimit"):
+        done = [
+            example(deployment, "producer.py", "X", "BUY", "250.5", "2", "a"),
+            example(deployment, "producer.py", "X", "BUY", "250.5", "2", "a"),
+            example(deployment, "producer.py", "X", "BUY", "9", "2", "a"),
+            example(deployment, "producer.py", "X", "HOLD", "1", "2", "b"),
+        ]
+        eventually(deployment.all_settled)
+    first, second = (example(deployment, "reader.py", "one", "0.5") for _ in range(2))
+
+    assert [each.returncode for each in done] == [0, 0, 1, 0], done
+    assert done[0].stdout == done[1].stdout == "a FILLED 250.5 at 2\n"
+    assert "order a was buried as conflict" in done[2].stdout
+    assert [line.split()[:2] for line in first.stdout.splitlines()] == [["a", "BUY"], ["b", "REJECTED"]]
+    assert (second.stdout, second.stderr) == ("", "")
+    assert len(deployment.rows()["a"].trades) == 3
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_is_read_at_a_glance(name: str) -> None:
+    text = (ROOT / "examples" / name).read_text(encoding="utf-8")
+
+    assert len(text.splitlines()) <= 40
+    assert ast.get_docstring(ast.parse(text))

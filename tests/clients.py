@@ -1,0 +1,157 @@
+"""The worlds of the client's contract: a real worker and the fake one; each with and without asyncio."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol
+
+import redis.asyncio
+
+from tests.harness import Deployment
+from tests.inprocess import running
+from worker.client import Added, AsyncProducer, AsyncResults, Order, OrderResult, Producer, Results
+from worker.client.testing import FakeWorker
+
+PATIENCE_S = 20.0
+# Longer than the abandoned entries of a test have to wait to be claimed.
+NOTHING_COMES_S = 0.6
+
+
+class World(Protocol):
+    """What there is to add orders to, and who executes them."""
+
+    def producer(self, **how: Any) -> Producer:
+        """Return a producer."""
+
+    def results(self) -> Results:
+        """Return a reader."""
+
+    def asynchronous(self) -> Any:
+        """Return a context of both with asyncio."""
+
+    def publish_again(self, order_id: str) -> None:
+        """Publish a result once more, as a repair may."""
+
+
+class FakeWorld:
+    """The fake worker."""
+
+    def __init__(self, worker: FakeWorker) -> None:
+        self.worker = worker
+
+    def producer(self, **how: Any) -> Producer:
+        return self.worker.producer(**how)
+
+    def results(self) -> Results:
+        return self.worker.results()
+
+    @asynccontextmanager
+    async def asynchronous(self) -> AsyncIterator[tuple[AsyncProducer, AsyncResults]]:
+        yield self.worker.async_producer(), self.worker.async_results()
+
+    def publish_again(self, order_id: str) -> None:
+        self.worker.publish_again(order_id)
+
+
+class RealWorld:
+    """Real Redis, and a worker where one runs."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._at = deployment
+
+    def producer(self, **how: Any) -> Producer:
+        return Producer(self._at.redis, self._at.orders, group=self._at.group, **how)
+
+    def results(self) -> Results:
+        return Results(self._at.redis, self._at.results, self._at.dead_letters, orders=self._at.orders)
+
+    @asynccontextmanager
+    async def asynchronous(self) -> AsyncIterator[tuple[AsyncProducer, AsyncResults]]:
+        async with redis.asyncio.Redis.from_url(self._at.servers.redis_url) as client:
+            yield (
+                AsyncProducer(client, self._at.orders),
+                AsyncResults(client, self._at.results, self._at.dead_letters, orders=self._at.orders),
+            )
+
+    def publish_again(self, order_id: str) -> None:
+        (result,) = (each for each in self._at.published() if each["order_id"] == order_id)
+        self._at.redis.xadd(self._at.results, result)  # type: ignore[arg-type]
+
+
+@contextmanager
+def fake_world() -> Iterator[World]:
+    yield FakeWorld(FakeWorker())
+
+
+@contextmanager
+def real_world(deployment: Deployment) -> Iterator[World]:
+    with running(deployment, paper_success_rate=1, batch_size=10):
+        yield RealWorld(deployment)
+
+
+class Caller(Protocol):
+    """A program that joins in."""
+
+    def add(self, order: Order) -> Added:
+        """Add an order."""
+
+    def outcome(self, added: Added, timeout_s: float = PATIENCE_S) -> OrderResult:
+        """Await its result."""
+
+    def read(self, consumer: str = "one", *, left_in: str = "", **manner: Any) -> list[str]:
+        """Return the order ids that are given out until nothing comes, or the loop is left in one's body."""
+
+
+class SyncCaller:
+    """A program without asyncio."""
+
+    def __init__(self, world: World) -> None:
+        self._producer, self._results = world.producer(), world.results()
+
+    def add(self, order: Order) -> Added:
+        return self._producer.add(order)
+
+    def outcome(self, added: Added, timeout_s: float = PATIENCE_S) -> OrderResult:
+        return self._results.of(added, timeout_s=timeout_s)
+
+    def read(self, consumer: str = "one", *, left_in: str = "", **manner: Any) -> list[str]:
+        given = []
+        for result in self._results.read("readers", consumer, wait_s=NOTHING_COMES_S, **manner):
+            given.append(result.order_id)
+            if result.order_id == left_in:
+                break
+        return given
+
+
+class AsyncCaller:
+    """A program with asyncio, which begins a loop for each call."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def _run(self, what: Callable[[AsyncProducer, AsyncResults], Any]) -> Any:
+        async def run() -> Any:
+            async with self._world.asynchronous() as (producer, results):
+                return await what(producer, results)
+
+        return asyncio.run(run())
+
+    def add(self, order: Order) -> Added:
+        added: Added = self._run(lambda producer, _: producer.add(order))
+        return added
+
+    def outcome(self, added: Added, timeout_s: float = PATIENCE_S) -> OrderResult:
+        result: OrderResult = self._run(lambda _, results: results.of(added, timeout_s=timeout_s))
+        return result
+
+    def read(self, consumer: str = "one", *, left_in: str = "", **manner: Any) -> list[str]:
+        async def read(_: AsyncProducer, results: AsyncResults) -> list[str]:
+            given = []
+            async for result in results.read("readers", consumer, wait_s=NOTHING_COMES_S, **manner):
+                given.append(result.order_id)
+                if result.order_id == left_in:
+                    break
+            return given
+
+        found: list[str] = self._run(read)
+        return found

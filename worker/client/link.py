@@ -1,0 +1,220 @@
+"""How steps are carried out: what to ask Redis is decided once, for programs with and without asyncio.
+
+A function that decides is a generator of steps: it asks for commands to be sent, or for time to pass, and is
+sent the replies. `run` and `run_async` carry one out.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import redis
+import redis.asyncio
+from redis.client import NEVER_DECODE
+
+Command: TypeAlias = tuple[str | int, ...]
+# What a server replies has no type before it is read.
+Reply: TypeAlias = Any
+T = TypeVar("T")
+L = TypeVar("L")
+
+LONGEST_BLOCK_S = 1.0
+# What redis-py takes where nothing else is said.
+SOCKET_TIMEOUT_S = 5.0
+# The server is away, is not ready, or is not the primary any more: the same may be asked again.
+REPEATABLE = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.TryAgainError,
+)
+_FOR_GOOD = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Commands for one connection, in turn. An error reply stands in its place; what else fails is raised."""
+
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Let so much time pass."""
+
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Ask | Wait, Reply, T]
+
+
+class Link(Protocol):
+    """What sends commands; `patience_s` is how long it may be kept waiting for a reply."""
+
+    patience_s: float
+
+    def call(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands in one go, and return their replies in bytes, errors among them."""
+
+
+class AsyncLink(Protocol):
+    """What sends commands, with asyncio; `patience_s` is how long it may be kept waiting for a reply."""
+
+    patience_s: float
+
+    async def call(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands in one go, and return their replies in bytes, errors among them."""
+
+
+class RedisLink:
+    """Uses the connections of a client, whatever it makes of replies itself."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = redis.Redis(connection_pool=client.connection_pool)
+        self._client.response_callbacks.clear()
+        self.patience_s = _patience_s(client)
+
+    def call(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands in one go, and return their replies in bytes, errors among them."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command, **{NEVER_DECODE: True})  # type: ignore[no-untyped-call]
+            return list(pipeline.execute(raise_on_error=False))
+
+
+class AsyncRedisLink:
+    """Uses the connections of a client with asyncio, whatever it makes of replies itself."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        self._client = redis.asyncio.Redis(connection_pool=client.connection_pool)
+        self._client.response_callbacks.clear()
+        self.patience_s = _patience_s(client)
+
+    async def call(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands in one go, and return their replies in bytes, errors among them."""
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command, **{NEVER_DECODE: True})
+            return list(await pipeline.execute(raise_on_error=False))
+
+
+def link_to(client: redis.Redis | Link) -> Link:
+    """Return what sends commands by a client."""
+    return RedisLink(client) if isinstance(client, redis.Redis) else _no_other_client(client)
+
+
+def async_link_to(client: "redis.asyncio.Redis | AsyncLink") -> AsyncLink:
+    """Return what sends commands by a client with asyncio."""
+    return AsyncRedisLink(client) if isinstance(client, redis.asyncio.Redis) else _no_other_client(client)
+
+
+def _no_other_client(link: L) -> L:
+    if not hasattr(link, "patience_s"):
+        raise TypeError(
+            f"{type(link).__module__}.{type(link).__name__} can't be used here: with asyncio it takes a "
+            "redis.asyncio.Redis, without a redis.Redis; Redis Cluster is not supported"
+        )
+    return link
+
+
+def run(steps: Steps[T], link: Link) -> T:
+    """Carry out steps, and return what they come to."""
+    try:
+        step = next(steps)
+        while True:
+            step = following(steps, carried_out(step, link))
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+
+
+async def run_async(steps: Steps[T], link: AsyncLink) -> T:
+    """Carry out steps, and return what they come to."""
+    try:
+        step = next(steps)
+        while True:
+            step = following(steps, await carried_out_async(step, link))
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+
+
+def carried_out(step: Ask | Wait, link: Link) -> Reply:
+    """Carry out one step, and return the replies, or what kept them from coming."""
+    if isinstance(step, Wait):
+        return time.sleep(step.seconds)
+    try:
+        return link.call(step.commands)
+    except redis.RedisError as error:
+        return error
+
+
+async def carried_out_async(step: Ask | Wait, link: AsyncLink) -> Reply:
+    """Carry out one step, and return the replies, or what kept them from coming."""
+    if isinstance(step, Wait):
+        return await asyncio.sleep(step.seconds)
+    before = _cancellations()
+    try:
+        outcome: Reply = await link.call(step.commands)
+    except redis.RedisError as error:
+        outcome = error
+    if _cancellations() > before:
+        # wait_for of Python 3.11, which redis-py sends by, forgets a cancellation that comes as it ends.
+        raise asyncio.CancelledError
+    return outcome
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
+
+
+def following(steps: Generator[T, Reply, object], outcome: Reply) -> T:
+    """Tell what came of a step, and return the next one. Raises StopIteration after the last."""
+    return steps.throw(outcome) if isinstance(outcome, redis.RedisError) else steps.send(outcome)
+
+
+def asked(*commands: Command) -> Generator[Ask, Reply, list[Reply]]:
+    """Ask, and return the replies; raise the first error among them."""
+    replies: list[Reply] = yield Ask(commands)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def may_be_repeated(error: object) -> bool:
+    """Whether an error says that the same may be asked again."""
+    return isinstance(error, REPEATABLE) and not isinstance(error, _FOR_GOOD)
+
+
+def pause_s(failures: int) -> float:
+    """Return how long to wait after so many failures in a row: twice as long each time, up to two seconds."""
+    return float(min(0.1 * 2 ** (failures - 1), 2.0))
+
+
+def named(reply: Reply) -> dict[str, Reply]:
+    """Return what a server says by name, in whichever version of the protocol."""
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {name.decode(): value for name, value in pairs}
+
+
+def by_stream(reply: Reply) -> list[tuple[str, list[Reply]]]:
+    """Return the entries of each stream that a read has replied with."""
+    named = reply.items() if isinstance(reply, dict) else reply or []
+    return [(name.decode(), entries) for name, entries in named]
+
+
+def longest_block_s(link: Link | AsyncLink) -> float:
+    """Return for how long a read may block: what goes on meanwhile is looked at in between."""
+    return min(LONGEST_BLOCK_S, link.patience_s)
+
+
+def _patience_s(client: "redis.Redis | redis.asyncio.Redis") -> float:
+    # What takes as long as the socket waits would look like a silent server.
+    timeout_s = client.connection_pool.connection_kwargs.get("socket_timeout", SOCKET_TIMEOUT_S)
+    return math.inf if timeout_s is None else float(timeout_s) / 2
