@@ -74,13 +74,6 @@ def pending_entries(settings: Settings) -> Iterator[PendingEntries]:
 
 
 @contextmanager
-def dead_letters(settings: Settings) -> Iterator[DeadLetters]:
-    """Open the dead letters, and the orders stream to replay them to."""
-    with answering_redis(settings, "dead") as link:
-        yield DeadLetters(link, redis_names(settings))
-
-
-@contextmanager
 def witnesses(settings: Settings) -> Iterator[Witnesses]:
     """Open everything that is asked about one order."""
     names = redis_names(settings)

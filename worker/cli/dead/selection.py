@@ -10,9 +10,10 @@ import click
 from msgspec import Struct
 
 from worker import wire
+from worker.bootstrap.letters import LetterDesk
 from worker.domain.deliveries import entry_order, is_entry_id
 from worker.domain.texts import escaped
-from worker.stream import DeadLetters, StoredLetter
+from worker.status.letters import LetterLine, Wanted
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 NEVER_EDITED = {"replay_of"}
@@ -80,7 +81,7 @@ def once_each(edits: Iterable[tuple[str, str]]) -> dict[str, str]:
     return edited
 
 
-class Wanted(Struct, frozen=True):
+class Meant(Struct, frozen=True):
     """Which letters a person means."""
 
     ids: tuple[str, ...]
@@ -89,21 +90,15 @@ class Wanted(Struct, frozen=True):
     limit: int | None
     state: str = "open"
 
-    def among(self, letters: DeadLetters) -> Iterator[StoredLetter]:
+    def among(self, desk: LetterDesk) -> Iterator[LetterLine]:
         """Yield the letters that fit, oldest first, at most `limit`; ids are not looked at."""
-        return islice(self._fitting(letters), self.limit)
+        return islice(desk.walk(Wanted(self.state, self.reasons, unix_ms(self.since_s))), self.limit)
 
-    def chosen(self, letters: DeadLetters) -> list[str]:
+    def chosen(self, desk: LetterDesk) -> list[str]:
         """Return ids alone: what they hold is read again, one by one, when its turn comes."""
         if self.ids:
             return list(dict.fromkeys(self.ids))[: self.limit]
-        return [letter.letter_id for letter in self.among(letters)]
-
-    def _fitting(self, letters: DeadLetters) -> Iterator[StoredLetter]:
-        for letter in letters.walk(unix_ms(self.since_s)):
-            fits = self.state in {"all", letter.state} or (self.state == "closed" and letter.closed)
-            if fits and (not self.reasons or wire.read_letter(letter.fields).reason in self.reasons):
-                yield letter
+        return [letter.letter_id for letter in self.among(desk)]
 
 
 def wanted_of(
@@ -113,14 +108,14 @@ def wanted_of(
     limit: int | None,
     *,
     everything: bool,
-) -> Wanted:
+) -> Meant:
     """Return what is meant, or end as a usage error where nothing or two things are."""
     filtered = bool(reasons) or since_s is not None
     if ids and (filtered or everything):
         raise click.UsageError("either ids, or --reason, --since, --all")
     if not (ids or filtered or everything):
         raise click.UsageError("say which: ids, --reason, --since or --all")
-    return Wanted(ids, reasons, since_s, limit)
+    return Meant(ids, reasons, since_s, limit)
 
 
 def selecting(command: F) -> F:
