@@ -9,7 +9,7 @@ from worker import wire
 from worker.bootstrap.parts.connections import answering_redis, database, redis_names
 from worker.bootstrap.parts.foresight import Foresight
 from worker.bootstrap.parts.showing import ALL, Showing, Sizes
-from worker.bootstrap.parts.spelling import decoder_of
+from worker.bootstrap.parts.spelling import decoder_of, hiding_of
 from worker.domain.orders import DeadReason
 from worker.domain.times import utc_text
 from worker.settings import Settings
@@ -155,7 +155,7 @@ def letter_desk(settings: Settings) -> Iterator[LetterDesk]:
 
 def desk_of(settings: Settings, link: RedisLink, opened: Database) -> LetterDesk:
     """Return the desk of these settings on connections that are open."""
-    decoder, showing = decoder_of(settings), Showing(wire.NOTHING_HIDDEN)
+    decoder, showing = decoder_of(settings), Showing(hiding_of(settings))
     foresight = Foresight(
         StoreInspector(opened, settings.fleet),
         decoder,

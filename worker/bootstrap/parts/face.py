@@ -11,6 +11,7 @@ from worker import __version__
 from worker.bootstrap.parts.announcing import Announcing
 from worker.bootstrap.parts.connections import database, endpoint, redis_link
 from worker.bootstrap.parts.questions import Asking
+from worker.bootstrap.parts.spelling import hiding_of, shown_orders
 from worker.bootstrap.parts.telling import telling_of_database, telling_of_redis
 from worker.bootstrap.parts.vitals import ReplicaVitals
 from worker.bootstrap.status import Servers
@@ -65,7 +66,11 @@ def face(
             version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
         )
         stale_after_s = (settings.lease_ms + settings.block_ms) / 1000
-        views = Views(identity, vitals, checks, stale_after_s=stale_after_s, recent_orders=store.recent)
+        hiding = hiding_of(settings)
+        views = Views(
+            identity, vitals, checks, stale_after_s=stale_after_s,
+            recent_orders=lambda limit: shown_orders(store.recent(limit), hiding),
+        )  # fmt: skip
         pages = _pages(settings, names, places, identity, views, history, used) if settings.pages else None
         server = HttpServer(front(views, pages), host=settings.health_host, port=settings.health_port)
         used.callback(server.stop)
