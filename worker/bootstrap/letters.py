@@ -43,12 +43,15 @@ class LetterDesk:
         decoder: wire.Decoder,
         showing: Showing,
         foresight: Foresight,
+        *,
+        sizes: Sizes = ALL,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._letters = letters
         self._decoder = decoder
         self._showing = showing
         self._foresight = foresight
+        self._sizes = sizes
         self._clock = clock
 
     def walk(self, wanted: Wanted) -> Iterator[LetterLine]:
@@ -67,19 +70,19 @@ class LetterDesk:
         )
         return LetterPage(tuple(map(self._showing.line, found.letters)), found.looked_at, found.go_on_from)
 
-    def in_full(self, letter_id: str, sizes: Sizes = ALL) -> LetterInFull | None:
+    def in_full(self, letter_id: str) -> LetterInFull | None:
         """Return all that is known of a letter; None where there is none of this id."""
         stored = self._letters.find(letter_id)
         if stored is None:
             return None
         letter = wire.read_letter(stored.fields)
-        shown, left_out = self._showing.fields(letter.originals, sizes)
+        shown, left_out = self._showing.fields(letter.originals, self._sizes)
         return LetterInFull(
             self._showing.line(stored),
             shown,
             left_out,
             self._foresight.comparison(letter) if letter.reason == DeadReason.CONFLICT else None,
-            self._foresight.preview(letter, sizes) if stored.closed is None else None,
+            self._foresight.preview(letter, self._sizes) if stored.closed is None else None,
         )
 
     def replay(
@@ -153,7 +156,7 @@ def letter_desk(settings: Settings) -> Iterator[LetterDesk]:
         yield desk_of(settings, link, opened)
 
 
-def desk_of(settings: Settings, link: RedisLink, opened: Database) -> LetterDesk:
+def desk_of(settings: Settings, link: RedisLink, opened: Database, *, sizes: Sizes = ALL) -> LetterDesk:
     """Return the desk of these settings on connections that are open."""
     decoder, showing = decoder_of(settings), Showing(hiding_of(settings))
     foresight = Foresight(
@@ -163,4 +166,4 @@ def desk_of(settings: Settings, link: RedisLink, opened: Database) -> LetterDesk
         max_deliveries=settings.max_deliveries,
         max_order_age_s=settings.max_order_age_s,
     )
-    return LetterDesk(DeadLetters(link, redis_names(settings)), decoder, showing, foresight)
+    return LetterDesk(DeadLetters(link, redis_names(settings)), decoder, showing, foresight, sizes=sizes)

@@ -156,8 +156,7 @@ def _assemble(
         clock=clock, leave=_leave,
     )  # fmt: skip
     renderer, hiding = renderer_of(settings, names.consumer), hiding_of(settings)
-    ahead = PreparedDecoder(reading.decoder, reading.stamps.look)
-    pace = pace_of(settings, executor, drain)
+    ahead, pace = PreparedDecoder(reading.decoder, reading.stamps.look), pace_of(settings, executor, drain)
     intake = Intake(
         stream, lease, tally,
         pace=pace, batch_bytes=settings.batch_bytes, block_ms=_block_ms(settings), lease_ms=settings.lease_ms,
@@ -166,7 +165,8 @@ def _assemble(
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,
         max_deliveries=settings.max_deliveries, max_order_age_s=settings.max_order_age_s,
-        execute_timeout_s=settings.execute_timeout_s, now=lambda: datetime.now(UTC),
+        execute_timeout_s=settings.execute_timeout_s,
+        now=lambda: datetime.now(UTC),
         executing=_both(deadlines, life), pace=pace, hiding=hiding,
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)

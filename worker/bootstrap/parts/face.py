@@ -8,9 +8,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker import __version__
+from worker.bootstrap.letters import desk_of
 from worker.bootstrap.parts.announcing import Announcing
 from worker.bootstrap.parts.connections import database, endpoint, redis_link
 from worker.bootstrap.parts.questions import Asking
+from worker.bootstrap.parts.showing import Sizes
 from worker.bootstrap.parts.spelling import hiding_of, shown_orders
 from worker.bootstrap.parts.telling import telling_of_database, telling_of_redis
 from worker.bootstrap.parts.vitals import ReplicaVitals
@@ -30,6 +32,7 @@ PAGE_CONNECTIONS = 2
 LONGEST_STATEMENT_S = 5.0
 # Counted each second while somebody looks.
 MOST_LETTERS_OF_A_PAGE = 1000
+SHOWN_OF_A_LETTER = Sizes(fields=100, characters=4000)
 
 
 class Places(Struct, frozen=True):
@@ -135,7 +138,8 @@ def _pages(
     fleet = Watch(servers.snapshot)
     used.callback(fleet.end)
     access = Access(_text(settings.read_token), _text(settings.admin_token))
-    made: WSGIApplication = pages(Face(identity, views, access, fleet.look, history))
+    letters = desk_of(settings, link, opened, sizes=SHOWN_OF_A_LETTER)
+    made: WSGIApplication = pages(Face(identity, views, access, fleet.look, history, letters))
     return made
 
 

@@ -1,6 +1,5 @@
 """Which dead letters a person means, and what is to be edited in them."""
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -13,9 +12,9 @@ from worker import wire
 from worker.bootstrap.letters import LetterDesk
 from worker.domain.deliveries import entry_order, is_entry_id
 from worker.domain.texts import escaped
+from worker.domain.times import span_s
 from worker.status.letters import LetterLine, Wanted
 
-SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 NEVER_EDITED = {"replay_of"}
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -41,10 +40,10 @@ class Ago(click.ParamType[float]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds, or fail as a usage error."""
-        parts = re.fullmatch(r"([0-9]{1,9})([smhd]?)", str(value), re.ASCII)
-        if parts is None:
+        seconds = span_s(str(value))
+        if seconds is None:
             self.fail(f"{escaped(str(value))!r} is no time span like 90, 10m, 2h or 1d", param, ctx)
-        return float(int(parts[1]) * SECONDS[parts[2]])
+        return seconds
 
 
 def unix_ms(ago_s: float | None) -> int:
