@@ -63,7 +63,7 @@ class Visitor:
         """Return a page."""
         return self._client.get(path).raise_for_status().text
 
-    def post(self, path: str, form: Mapping[str, str], *, of: str) -> str:
+    def post(self, path: str, form: Mapping[str, str | list[str]], *, of: str) -> str:
         """Send a form that stands on the page `of`, and return the page that comes of it."""
         found = re.search(r'name="form" value="([^"]+)"', self.get(of))
         assert found is not None
