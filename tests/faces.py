@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from tests.snapshots import WELL
 from worker.ops import History, Identity, Views
 from worker.ops.pages import Access, Face, pages
+from worker.ops.pages.ports import Letters
 from worker.ops.watching import Watched
 from worker.status import Snapshot
 
@@ -23,6 +24,7 @@ def faced(
     snapshot: Snapshot | None = WELL,
     access: Access | None = None,
     history: History | None = None,
+    letters: Letters | None = None,
 ) -> Face:
     """Return what pages show, looked at just now."""
     return Face(
@@ -31,6 +33,7 @@ def faced(
         access=access or Access(),
         fleet=lambda: None if snapshot is None else Watched(snapshot, 0.1),
         history=history or History(),
+        letters=letters,
     )
 
 
@@ -60,7 +63,7 @@ class Visitor:
         """Return a page."""
         return self._client.get(path).raise_for_status().text
 
-    def post(self, path: str, form: Mapping[str, str], *, of: str) -> str:
+    def post(self, path: str, form: Mapping[str, str | list[str]], *, of: str) -> str:
         """Send a form that stands on the page `of`, and return the page that comes of it."""
         found = re.search(r'name="form" value="([^"]+)"', self.get(of))
         assert found is not None

@@ -9,6 +9,7 @@ from tests.accounts import with_user
 from tests.harness import Deployment
 from worker.domain.errors import Outage
 from worker.stream import Closing, DeadLetters, LetterState, RedisLink, RedisNames
+from worker.stream.dead_letters import SomeLetters
 
 REPLAYED = LetterState("replayed", "me@here", "2026-01-01T00:00:00Z", {"quantity": ("0", "1")}, fresh=True)
 DISCARDED = LetterState("discarded", "me@here", "2026-01-01T00:00:00Z")
@@ -147,3 +148,28 @@ def test_state_of_a_future_version_is_understood(deployment: Deployment, letters
 
     assert found is not None
     assert found.state == "discarded"
+
+
+def test_letters_are_found_newest_first_and_no_more_are_looked_at_than_said(
+    deployment: Deployment, letters: DeadLetters
+) -> None:
+    ids = bury(deployment, 1200)
+    letters.discard(ids[-1], DISCARDED)
+
+    def opened(behind: str | None, count: int, most: int, since_ms: int = 0) -> SomeLetters:
+        return letters.newest(
+            lambda each: each.closed is None, behind=behind, since_ms=since_ms, count=count, most=most
+        )
+
+    first = opened(None, 2, 2000)
+    cut_short = opened(first.go_on_from, 1000, 700)
+    rest = opened(cut_short.go_on_from, 1000, 2000)
+
+    assert [each.letter_id for each in first.letters] == [ids[-2], ids[-3]]
+    assert (first.looked_at, first.go_on_from) == (3, ids[-3])
+    assert (cut_short.looked_at, cut_short.go_on_from) == (700, ids[-703])
+    found = [each.letter_id for each in (*first.letters, *cut_short.letters, *rest.letters)]
+    assert found == list(reversed(ids[:-1]))
+    assert (rest.looked_at, rest.go_on_from) == (497, None)
+    assert opened(ids[0], 10, 10) == SomeLetters([], 0, None)
+    assert opened(None, 10, 10, since_ms=2**48) == SomeLetters([], 0, None)

@@ -93,3 +93,23 @@ def test_row_recorded_last_is_one_of_the_own_source(met: Deployment) -> None:
 
     assert silent.last_recorded_age_s is None
     assert busy.last_recorded_age_s is not None
+
+
+@pytest.mark.parametrize("order_id", ["a", "b", "of-before"])
+@pytest.mark.parametrize("fleet", [OURS, ITS], ids=["ours", "its"])
+def test_row_that_stands_for_an_order_is_told_as_a_new_entry_of_it_would_meet_it(
+    met: Deployment, fleet: Fleet, order_id: str
+) -> None:
+    write(met, OURS, record("of-before", entry_id="0-1"))
+    with met.database.transaction() as connection:
+        connection.execute(text("UPDATE orders SET source = '' WHERE order_id = 'of-before'"))
+
+    told = inspector(met, fleet).standing(order_id)
+
+    (stands,) = OrderStore(met.database, fleet).record([record(order_id, entry_id="9-1")])
+    assert told == stands
+    assert told.entry_id != "9-1"
+
+
+def test_no_row_stands_for_an_order_that_nobody_has_recorded(met: Deployment) -> None:
+    assert inspector(met, OURS).standing("c") is None

@@ -34,6 +34,13 @@ class Killing(_Noting):
         os._exit(9)
 
 
+class Quoting(_Noting):
+    """Raises, and says of whom."""
+
+    def fail(self, order: Order) -> None:
+        raise RuntimeError(f"no account of {order.labels.client_id} for {order.order_id}")
+
+
 class Raising(_Noting):
     """Raises."""
 

@@ -1,5 +1,6 @@
 """Logs at INFO hold nothing an entry says but its order id, and no secret, whatever becomes of it."""
 
+import json
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -93,3 +94,23 @@ def test_logs_hold_nothing_that_entries_say_and_no_secret(
     assert '"dead letter"' in log
     assert [line for line in log.splitlines() if any(each in line for each in SECRETS)] == []
     assert [each for each in passwords(deployment) if each in log] == []
+
+
+def test_logs_hold_nothing_of_hidden_fields_that_an_executor_quotes(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NOTES, str(tmp_path / "notes"))
+    quoted = f"poison-{SAID}"
+    deployment.submit([{**numbered_orders(1)[0], "client_id": quoted}])
+
+    out = logged()
+    with running(
+        deployment, executor="tests.faults.executors:Quoting", max_deliveries=3, hidden_fields="client_id"
+    ):
+        eventually(deployment.all_settled)
+
+    (letter,) = deployment.letters()
+    assert quoted in letter["error"].decode()
+    told = [line for line in out.getvalue().splitlines() if "no account of (hidden) for" in line]
+    assert {json.loads(line)["event"] for line in told} == {"executor failed", "dead letter"}
+    assert quoted not in out.getvalue()

@@ -69,6 +69,9 @@ BAD: dict[str, list[str]] = {
     "WORKER_MAX_ORDER_AGE_S": ["-1", "NaN", "inf", "", "old"],
     "WORKER_PAPER_SUCCESS_RATE": ["-0.1", "1.1", "nan", "often"],
     "WORKER_HEALTH_PORT": ["0", "70000", "http"],
+    "WORKER_HIDDEN_FIELDS": [
+        ",", "a,,b", "a b", "a;b c", "e\nmail", "x" * 101, "order_id", "a,Entry_id", "replay_of",
+    ],
     "WORKER_LOG_LEVEL": ["LOUD", "info", ""],
     "WORKER_LOG_FORMAT": ["xml"],
     "WORKER_ORDERS_STREAM": ["", "a b", "a\nb", "x" * 101],
@@ -151,7 +154,7 @@ def test_no_secret_is_printed(name: str, value: str) -> None:
 def test_settings_do_not_show_their_secrets() -> None:
     made = accepted()
 
-    assert "hidden" not in f"{made!r}{made}{asdict(made)}"
+    assert ":hidden" not in f"{made!r}{made}{asdict(made)}"
 
 
 @pytest.mark.parametrize("name", ["WORKER_RESULTS_STREAM", "WORKER_DEAD_LETTER_STREAM"])
@@ -201,6 +204,17 @@ def test_lease_must_be_longer_than_every_deadline(name: str) -> None:
 
     assert line.startswith(f"WORKER_LEASE_MS: must be longer than {name}")
     assert accepted(**{name: "29.9"}).lease_ms == 30_000
+
+
+def test_field_that_names_orders_can_not_be_hidden() -> None:
+    (line,) = faults(WORKER_ORDER_ID_FIELD="client_id", WORKER_HIDDEN_FIELDS="email,Client_id")
+
+    assert line.startswith("WORKER_HIDDEN_FIELDS: must not name client_id, which is WORKER_ORDER_ID_FIELD")
+
+
+def test_names_of_hidden_fields_may_have_spaces_around_them() -> None:
+    assert accepted(WORKER_HIDDEN_FIELDS=" email , client_id").hidden_names == {"email", "client_id"}
+    assert accepted(WORKER_HIDDEN_FIELDS="").hidden_names == set()
 
 
 def test_batch_must_hold_the_largest_entry() -> None:
@@ -374,5 +388,5 @@ def test_address_of_the_venue_may_stand_in_a_file_and_is_never_shown(tmp_path: P
 
     assert made.venue_url is not None
     assert made.venue_url.get_secret_value() == "https://me:hidden@venue/api"
-    assert "hidden" not in f"{made!r}{made}{asdict(made)}"
+    assert ":hidden" not in f"{made!r}{made}{asdict(made)}"
     assert unknown_names({"WORKER_VENUE_URL_FILE": str(file)}) == []

@@ -36,6 +36,24 @@ def watched(question: Question) -> Iterator[Watch[int]]:
         watch.end()
 
 
+def test_end_waits_for_a_question_that_is_being_asked() -> None:
+    question = Question()
+    watch = Watch(question)
+    watch.look()
+    question.answers.clear()
+    asked = question.asked
+    eventually(lambda: watch.look() is not None and question.asked > asked)
+    ending = threading.Thread(target=watch.end)
+
+    ending.start()
+    ending.join(0.1)
+    waits = ending.is_alive()
+    question.answers.set()
+    ending.join(10)
+
+    assert (waits, ending.is_alive()) == (True, False)
+
+
 def test_nothing_is_asked_before_somebody_looks() -> None:
     question = Question()
 

@@ -5,6 +5,7 @@ import structlog
 from worker import __version__
 from worker.bootstrap.parts.connections import redis_link
 from worker.bootstrap.parts.signals import call_when_asked_to_leave
+from worker.bootstrap.parts.spelling import hiding_of
 from worker.bridge import Backlog, Bridge
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
@@ -21,7 +22,9 @@ def add_what_is_published(settings: Settings, channel: str, *, most_bytes: int) 
         source = Channel(link, channel, settings.orders_stream)
         with demands(link):
             source.rehearse()
-        running = Bridge(source, Backlog(most_bytes), drain_s=settings.drain_timeout_s)
+        running = Bridge(
+            source, Backlog(most_bytes), drain_s=settings.drain_timeout_s, hiding=hiding_of(settings)
+        )
         call_when_asked_to_leave(running.leave)
         log.info("bridge started", version=__version__, channel=channel, stream=settings.orders_stream)
         running.run()

@@ -16,7 +16,7 @@ from worker.bootstrap.parts.connections import (
     redis_names,
 )
 from worker.bootstrap.parts.patience import Patience
-from worker.bootstrap.parts.spelling import decoder_of
+from worker.bootstrap.parts.spelling import decoder_of, hiding_of
 from worker.settings import Settings
 from worker.store import StoreInspector, require_fit
 from worker.store.schema import require_current, require_way, standing
@@ -32,6 +32,7 @@ class Witnesses(Struct, frozen=True):
     pending: PendingEntries
     store: StoreInspector
     decoder: wire.Decoder
+    hiding: wire.Hiding
     source: str
 
 
@@ -74,13 +75,6 @@ def pending_entries(settings: Settings) -> Iterator[PendingEntries]:
 
 
 @contextmanager
-def dead_letters(settings: Settings) -> Iterator[DeadLetters]:
-    """Open the dead letters, and the orders stream to replay them to."""
-    with answering_redis(settings, "dead") as link:
-        yield DeadLetters(link, redis_names(settings))
-
-
-@contextmanager
 def witnesses(settings: Settings) -> Iterator[Witnesses]:
     """Open everything that is asked about one order."""
     names = redis_names(settings)
@@ -93,5 +87,6 @@ def witnesses(settings: Settings) -> Iterator[Witnesses]:
             pending=PendingEntries(link, names, lease_ms=settings.lease_ms),
             store=StoreInspector(opened, settings.fleet),
             decoder=decoder_of(settings),
+            hiding=hiding_of(settings),
             source=settings.fleet.source,
         )

@@ -16,7 +16,7 @@ from worker.bootstrap.parts.connections import database, redis_link, redis_names
 from worker.bootstrap.parts.execution import close, executor_of, pace_of
 from worker.bootstrap.parts.face import Places, face
 from worker.bootstrap.parts.patience import Patience
-from worker.bootstrap.parts.spelling import decoder_of, renderer_of
+from worker.bootstrap.parts.spelling import decoder_of, hiding_of, renderer_of
 from worker.bootstrap.parts.starting import Start
 from worker.bootstrap.parts.vitals import Reading, ReplicaVitals
 from worker.consumer import (
@@ -155,9 +155,8 @@ def _assemble(
         drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s,
         clock=clock, leave=_leave,
     )  # fmt: skip
-    renderer = renderer_of(settings, names.consumer)
-    ahead = PreparedDecoder(reading.decoder, reading.stamps.look)
-    pace = pace_of(settings, executor, drain)
+    renderer, hiding = renderer_of(settings, names.consumer), hiding_of(settings)
+    ahead, pace = PreparedDecoder(reading.decoder, reading.stamps.look), pace_of(settings, executor, drain)
     intake = Intake(
         stream, lease, tally,
         pace=pace, batch_bytes=settings.batch_bytes, block_ms=_block_ms(settings), lease_ms=settings.lease_ms,
@@ -168,13 +167,14 @@ def _assemble(
         max_deliveries=settings.max_deliveries, max_order_age_s=settings.max_order_age_s,
         execute_timeout_s=settings.execute_timeout_s,
         now=lambda: datetime.now(UTC),
-        executing=_both(deadlines, life), pace=pace,
+        executing=_both(deadlines, life), pace=pace, hiding=hiding,
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
     worker = Worker(
         stream, store, intake, handling, isolation,
-        Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally), lease, retention,
-        beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain, tally, life,
+        Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally, hiding), lease,
+        retention, beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain,
+        tally, life,
     )  # fmt: skip
     return worker, deadlines
 

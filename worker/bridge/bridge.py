@@ -7,6 +7,7 @@ import structlog
 from msgspec.structs import asdict
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, wait_random_exponential
 
+from worker import wire
 from worker.bridge.backlog import Backlog
 from worker.bridge.hearing import Account, Ear
 from worker.bridge.ports import Source
@@ -27,14 +28,17 @@ class Bridge:
     Raises Outage where the channel can't be heard at the start, Stopped where it can't go on.
     """
 
-    def __init__(self, source: Source, backlog: Backlog, *, drain_s: float) -> None:
+    def __init__(
+        self, source: Source, backlog: Backlog, *, drain_s: float, hiding: wire.Hiding = wire.NOTHING_HIDDEN
+    ) -> None:
         self.account = Account()
         self._source = source
         self._backlog = backlog
         self._leaving = Event()
         self._drain_s = drain_s
         self._drain_until: float | None = None
-        self._ear = Ear(source, backlog, self.account, self._leaving)
+        self._ear = Ear(source, backlog, self.account, self._leaving, hiding)
+        self._hiding = hiding
         self._reported = asdict(self.account)
         self._report_at = time.monotonic() + REPORT_EVERY_S
 
@@ -93,7 +97,7 @@ class Bridge:
         while batch is not None:
             # Where only the answer was lost some of them were added; which, nobody could ask in time.
             for message in batch.messages:
-                self.account.lose(message, "it could not be added before the drain timeout")
+                self.account.lose(message, "it could not be added before the drain timeout", self._hiding)
             self._backlog.done(batch)
             batch = self._backlog.next_batch(0)
         log.error("bridge stopped", **asdict(self.account))

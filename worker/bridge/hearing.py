@@ -42,21 +42,25 @@ class Account(Struct):
     lost: int = 0
     gaps: int = 0
 
-    def lose(self, message: bytes, why: str) -> None:
+    def lose(self, message: bytes, why: str, hiding: wire.Hiding) -> None:
         """Count a message that this bridge can't add, and leave it in the log: a person may submit it."""
         self.lost += 1
-        log.error("message lost", why=why, size=len(message), message=wire.shown(message[:SHOWN_BYTES]))
+        shown = hiding.message(message, SHOWN_BYTES)
+        log.error("message lost", why=why, size=len(message), message=shown)
 
 
 class Ear:
     """Hears the channel in a thread of its own: Redis cuts off a subscriber that reads too slowly."""
 
-    def __init__(self, source: Source, backlog: Backlog, account: Account, leaving: Event) -> None:
+    def __init__(
+        self, source: Source, backlog: Backlog, account: Account, leaving: Event, hiding: wire.Hiding
+    ) -> None:
         self.failed = False
         self._source = source
         self._backlog = backlog
         self._account = account
         self._leaving = leaving
+        self._hiding = hiding
         self._open = ExitStack()
         self._early: list[bytes] | None = None
         self._alone = True
@@ -156,7 +160,7 @@ class Ear:
         if self._early is not None:
             self._early.append(message)
         else:
-            self._account.lose(message, "too much waits to be added")
+            self._account.lose(message, "too much waits to be added", self._hiding)
 
     def _account_for_early(self) -> None:
         """Account for all before the first milestone: no number tells it from what other bridges add."""
@@ -164,7 +168,9 @@ class Ear:
         if self._alone:
             for message in early:
                 self._account.lose(
-                    message, "it came before the first milestone, and no other bridge was there"
+                    message,
+                    "it came before the first milestone, and no other bridge was there",
+                    self._hiding,
                 )
         else:
             self._account.left_to_others += len(early)

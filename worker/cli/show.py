@@ -105,7 +105,7 @@ class Life:
                 "entered", since(entry_id), {"entry": entry_id, "order": self._order_id, "it is": where}
             )
         if self._row is not None:
-            yield _committed(self._row, entry_id, self._ask.source)
+            yield self._committed(self._row, entry_id)
             yield self._result(self._row)
         if letter is not None:
             yield _buried(letter)
@@ -128,6 +128,21 @@ class Life:
         replayed = None if order is None or isinstance(order, Undecodable) else order.replay_of
         # Whoever adds entries may have written anything there.
         return {each for each in (self._entry_id, replayed) if each and _entry_named_by(each) == each}
+
+    def _committed(self, row: OrderRow, entry_id: str | None) -> Station:
+        hiding = self._ask.hiding
+        filled = hiding.value("filled_quantity", str(row.filled_quantity))
+        details: dict[str, Any] = {"status": row.status, "filled": filled}
+        if row.entry_id != entry_id:
+            details["by another entry"] = row.entry_id
+        if row.error_message is not None:
+            # What it quotes is known as long as the entry is there.
+            fields = () if self._entry is None else self._entry.fields
+            details["error"] = hiding.told(row.error_message, fields)
+        if row.source not in {"", self._ask.source}:
+            details["by another source"] = row.source
+        details["executed"] = _time(row.executed_at)
+        return Station("committed", _time(row.recorded_at), details)
 
     def _result(self, row: OrderRow) -> Station:
         wanted = (b"order_id", row.order_id.encode())
@@ -172,18 +187,6 @@ def _entry_named_by(identifier: str) -> str | None:
     """Return the entry id in an id or at the end of a derived one, if Redis could have given it."""
     named = _ENTRY_ID.fullmatch(identifier)
     return named[1] if named and is_entry_id(named[1]) else None
-
-
-def _committed(row: OrderRow, entry_id: str | None, source: str) -> Station:
-    details: dict[str, Any] = {"status": row.status, "filled": str(row.filled_quantity)}
-    if row.entry_id != entry_id:
-        details["by another entry"] = row.entry_id
-    if row.error_message is not None:
-        details["error"] = row.error_message
-    if row.source not in {"", source}:
-        details["by another source"] = row.source
-    details["executed"] = _time(row.executed_at)
-    return Station("committed", _time(row.recorded_at), details)
 
 
 def _buried(letter: StoredLetter) -> Station:

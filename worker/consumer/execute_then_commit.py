@@ -73,7 +73,7 @@ class ExecuteThenCommit:
         return final(self._limits.watched(order, self._executor.execute))
 
     def _after_failure(self, task: Task, error: Exception) -> Attempt | Retry:
-        why = warn_of(task.order, task.delivery, error)
+        why = warn_of(task.order, task.delivery, error, self._limits.hiding)
         if task.delivery.count < self._limits.max_deliveries:
             return Retry(replace(task.delivery, charged=False), why)
         given_up = GivenUp(DeadReason.FAILED, why)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from worker import wire
 from worker.consumer.execute_then_commit import ExecuteThenCommit
 from worker.consumer.intend_then_execute import IntendThenExecute
 from worker.consumer.lease import Lease
@@ -43,6 +44,7 @@ class Handling:
         now: WallClock,
         executing: Callable[[AnyOrder | None], None],
         pace: Pace,
+        hiding: wire.Hiding = wire.NOTHING_HIDDEN,
     ) -> None:
         self._stream = stream
         self._store = store
@@ -53,7 +55,7 @@ class Handling:
         # What was brought for the deliveries of the group that is being handled: by now it may be nowhere
         # else.
         self._bodies: dict[int, tuple[bytes, ...] | Withheld] = {}
-        limits = Limits(max_deliveries, max_order_age_s, now, execute_timeout_s, executing, pace)
+        limits = Limits(max_deliveries, max_order_age_s, now, execute_timeout_s, executing, pace, hiding)
         self._outside = IntendThenExecute(store, executor, lease, limits)
         self._procedure: Procedure = (
             ExecuteThenCommit(store, executor, lease, limits) if is_pure(executor) else self._outside

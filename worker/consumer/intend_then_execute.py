@@ -148,7 +148,7 @@ class IntendThenExecute:
         return Attempt(task.delivery, made) if isinstance(made, OrderRecord) else made
 
     def _after_failure(self, task: Task, error: Exception) -> OrderRecord | Retry:
-        why = warn_of(task.order, task.delivery, error)
+        why = warn_of(task.order, task.delivery, error, self._limits.hiding)
         # Whoever is hopeless has not been charged on the stream: this failure is counted here alone.
         charges = task.delivery.count_before + 1
         if charges < self._limits.max_deliveries:
@@ -162,7 +162,7 @@ class IntendThenExecute:
         except Outage:
             raise
         except Exception as unanswered:  # noqa: BLE001  the letter says so
-            warn_of(task.order, task.delivery, unanswered)
+            warn_of(task.order, task.delivery, unanswered, self._limits.hiding)
             why = f"{UNKNOWN}: {why}"
         return dead_record(task.order, GivenUp(DeadReason.FAILED, why), self._limits.now())
 

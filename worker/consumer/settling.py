@@ -8,6 +8,7 @@ from typing import assert_never
 import structlog
 from msgspec.structs import replace
 
+from worker import wire
 from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
@@ -43,6 +44,7 @@ class Settler:
         doubts: Doubts,
         isolation: Isolation,
         tally: Tally,
+        hiding: wire.Hiding = wire.NOTHING_HIDDEN,
     ) -> None:
         self._stream = stream
         self._renderer = renderer
@@ -51,6 +53,7 @@ class Settler:
         self._doubts = doubts
         self._isolation = isolation
         self._tally = tally
+        self._hiding = hiding
 
     def settle(
         self,
@@ -91,7 +94,7 @@ class Settler:
         kinds = Counter(map(kind, done))
         self._tally.settle(kinds)
         self._tally.hand_back(len(in_hand) - len(outcomes) + released)
-        _report(done, kinds, settling)
+        _report(done, kinds, settling, self._hiding)
 
     def _release_what_has_no_room(self, outcomes: Sequence[Outcome]) -> tuple[list[Retry], int]:
         """Leave to the stream those that too many others wait beside; return the rest, and how many.
@@ -166,7 +169,9 @@ def _unbegun(in_hand: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[D
     return [left[each.entry_id] for each in in_hand if each.entry_id in left] if left else []
 
 
-def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int], settling: Settling) -> None:
+def _report(
+    outcomes: Sequence[Outcome], kinds: Mapping[str, int], settling: Settling, hiding: wire.Hiding
+) -> None:
     left = settling.left
     log.info("batch settled", entries=len(outcomes), **kinds)
     if settling.unknown:
@@ -186,5 +191,5 @@ def _report(outcomes: Sequence[Outcome], kinds: Mapping[str, int], settling: Set
                 entry_id=outcome.delivery.entry_id,
                 order_id=outcome.order_id,
                 reason=outcome.reason,
-                error=outcome.error,
+                error=hiding.told(outcome.error, outcome.delivery.fields),
             )

@@ -7,6 +7,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from worker import wire
 from worker.consumer.age import out_of_time
 from worker.consumer.pace import Pace
 from worker.domain.deliveries import Delivery, Left, Outcome
@@ -58,7 +59,7 @@ class Procedure(Protocol):
 
 
 class Limits(Struct, frozen=True):
-    """Within which limits orders are executed, by whichever procedure."""
+    """Within which limits orders are executed, by whichever procedure, and what logs may say of them."""
 
     max_deliveries: int
     max_order_age_s: float
@@ -66,6 +67,7 @@ class Limits(Struct, frozen=True):
     execute_timeout_s: float
     executing: Callable[[AnyOrder | None], None]
     pace: Pace
+    hiding: wire.Hiding
 
     def refusal(self, order: AnyOrder) -> str | None:
         """Return why an order without a row is rejected unexecuted, or None where it may be executed."""
@@ -97,8 +99,9 @@ def final(execution: Execution) -> Execution:
     return execution
 
 
-def warn_of(order: AnyOrder, delivery: Delivery, error: Exception) -> str:
-    """Log what an executor raised, and return it as text."""
+def warn_of(order: AnyOrder, delivery: Delivery, error: Exception, hiding: wire.Hiding) -> str:
+    """Log what an executor raised, without what it quotes of hidden fields, and return it as text."""
     why = f"{type(error).__name__}: {error}"
-    log.warning("executor failed", order_id=order.order_id, deliveries=delivery.count, error=why)
+    told = hiding.told(why, delivery.fields, order)
+    log.warning("executor failed", order_id=order.order_id, deliveries=delivery.count, error=told)
     return why

@@ -1,6 +1,16 @@
-"""How a time is spelled wherever one is shown: in UTC, and a Z says so."""
+"""How a time is spelled wherever one is shown, in UTC with a Z that says so; how people spell a span."""
 
+import re
 from datetime import UTC, datetime
+
+_SPAN = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def span_s(text: str) -> float | None:
+    """Return the seconds of a time span as people write it: 90, 10m, 2h or 1d; None where it is none."""
+    parts = _SPAN.fullmatch(text)
+    return None if parts is None else float(int(parts[1]) * _SECONDS[parts[2]])
 
 
 def utc_text(at: datetime, precision: str = "seconds") -> str:

@@ -67,7 +67,7 @@ class Views:
         checks: Checks,
         *,
         stale_after_s: float,
-        recent_orders: Callable[[int], Struct],
+        recent_orders: Callable[[int], object],
     ) -> None:
         self._identity = identity
         self._vitals = vitals

@@ -15,6 +15,7 @@ EVERY_S = 1.0
 # Who looks again and again is shown what was asked for last; who looks for the first time waits so long.
 LOOKS_WAIT_S = 2.0
 NOBODY_LOOKS_AFTER_S = 10.0
+ENDS_WITHIN_S = 1.0
 
 _Told = TypeVar("_Told")
 
@@ -57,10 +58,12 @@ class Watch(Generic[_Told]):
             return Watched(self._told, max(0.0, self._clock() - self._told_at))
 
     def end(self) -> None:
-        """Ask no more."""
+        """Ask no more; wait a moment for an answer, so that nobody closes a connection that is being used."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout=ENDS_WITHIN_S)
 
     def _is_fresh(self) -> bool:
         # While somebody looks all the time it is asked for without anybody having to wait.

@@ -7,6 +7,7 @@ from worker.domain.fleets import LONGEST_SOURCE, is_source
 
 LONGEST_KEY = 100
 SHORTEST_TOKEN, LONGEST_TOKEN = 16, 256
+NEVER_HIDDEN = frozenset({"order_id", "entry_id", "replay_of"})
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 _DATABASE_SCHEMES = ("postgres://", "postgresql://", "postgresql+psycopg://")
@@ -42,6 +43,20 @@ def key_name(value: str) -> None:
         raise ValueError(f"must be 1 to {LONGEST_KEY} characters")
     if not value.isprintable() or any(character.isspace() for character in value):
         raise ValueError("must be printable and without spaces")
+
+
+def field_names(value: str) -> None:
+    """Accept names of fields with commas between them; none is fine, too."""
+    names = [name.strip() for name in value.split(",")] if value else []
+    for name in names:
+        if not 1 <= len(name) <= LONGEST_KEY or not name.isprintable() or any(map(str.isspace, name)):
+            raise ValueError(
+                f"must be names of fields, of 1 to {LONGEST_KEY} printable characters without spaces,"
+                " with commas between them"
+            )
+    for name in names:
+        if name.casefold() in NEVER_HIDDEN:
+            raise ValueError(f"must not name {name}: an order is found by it")
 
 
 def source(value: str) -> None:

@@ -166,6 +166,11 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
             "WORKER_BATCH_BYTES: must be no less than WORKER_MAX_ENTRY_BYTES"
             f" ({settings.batch_bytes} against {settings.max_entry_bytes})"
         )
+    if settings.order_id_field.casefold() in {name.casefold() for name in settings.hidden_names}:
+        faults.append(
+            f"WORKER_HIDDEN_FIELDS: must not name {settings.order_id_field}, which is WORKER_ORDER_ID_FIELD:"
+            " an order is found by it"
+        )
     default_is_bad = not is_source(source_of(settings.orders_stream))
     if settings.source is None and "source" not in bad and default_is_bad:
         faults.append(

@@ -18,6 +18,7 @@ _REDIS = Meta(extra={"check": checks.redis_url})
 _DATABASE = Meta(extra={"check": checks.database_url})
 _VENUE = Meta(extra={"check": checks.venue_url})
 _TOKEN = Meta(extra={"check": checks.token})
+_FIELDS = Meta(extra={"check": checks.field_names})
 _KEY = Meta(extra={"check": checks.key_name})
 # A server counts in milliseconds, and takes none for no limit.
 _SECONDS = Meta(ge=0.01, le=3600)
@@ -180,6 +181,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         _TOKEN,
         Meta(description="Who replays and discards dead letters on pages has to know it (none: nobody can)"),
     ] = None
+    hidden_fields: Annotated[
+        str, _FIELDS, Meta(description="Fields whose values are not shown, with commas between their names")
+    ] = ""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="Least severe level logged")
     ] = "INFO"
@@ -191,6 +195,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def fleet(self) -> Fleet:
         """Whose rows these replicas write, and where they publish."""
         return Fleet(self.source or source_of(self.orders_stream), self.results_stream)
+
+    @property
+    def hidden_names(self) -> frozenset[str]:
+        """The names of the fields whose values are not shown."""
+        return frozenset(name.strip() for name in self.hidden_fields.split(",")) - {""}
 
 
 def variable(field: str) -> str:

@@ -4,7 +4,7 @@ from worker.store.audit_pages import StoreEvidence
 from worker.store.demands import require_fit, require_postgresql
 from worker.store.engine import Database
 from worker.store.orders import OrderStore
-from worker.store.queries import OrderRow, StoreInspector
+from worker.store.queries import OrderRow, RecentOrders, StoreInspector
 from worker.store.rehearsal import rehearse
 from worker.store.sources import Sources
 
@@ -12,6 +12,7 @@ __all__ = [
     "Database",
     "OrderRow",
     "OrderStore",
+    "RecentOrders",
     "Sources",
     "StoreEvidence",
     "StoreInspector",

@@ -7,14 +7,18 @@ from typing import Any
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, and_, func, select, text
 
 from worker.domain.database_state import Outcomes, TablesState, Took
 from worker.domain.errors import Refused
-from worker.domain.fleets import Fleet
+from worker.domain.fleets import Fleet, Stranger
+from worker.domain.orders import OrderRecord
 from worker.store.engine import Database
 from worker.store.fidelity import suspects_on
-from worker.store.tables import metadata, of_source, orders, trades
+from worker.store.found import rows_where
+from worker.store.sources import is_alone, publishing_here
+from worker.store.tables import UNSOURCED, metadata, of_source, orders, trades
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +103,7 @@ class StoreInspector:
 
     def __init__(self, database: Database, fleet: Fleet) -> None:
         self._database = database
-        self._source = fleet.source
+        self._fleet = fleet
         self._ours = of_source(fleet.source)
 
     def recent(self, limit: int) -> RecentOrders:
@@ -137,6 +141,18 @@ class StoreInspector:
                     return OrderRow(*found)
         return None
 
+    def standing(self, order_id: str) -> OrderRecord | None:
+        """Return the row that stands for an order which comes now, whichever source it is of."""
+        with self._database.transaction() as connection:
+            found = rows_where(connection, orders.c.order_id == order_id)
+            if not found:
+                return None
+            others = {each.source for each in found} - {UNSOURCED, self._fleet.source}
+            row = found[0].said_by(others, publishing_here(connection, self._fleet, others))
+            if row.unsourced and not is_alone(connection, self._fleet):
+                row = replace(row, stranger=Stranger(UNSOURCED, publishes_here=False))
+            return row
+
     def state(self) -> TablesState:
         """Return how many rows there are; bounded in cost however many that is."""
         with self._database.transaction() as connection:
@@ -151,7 +167,7 @@ class StoreInspector:
                     count = max(count, connection.scalar(_LIVE_ROWS, {"name": table.name}) or 0)
                 counts[table.name] = count
             suspects = suspects_on(connection)
-            timed = connection.execute(_TOOK, {"source": self._source, "most": MOST_TIMED}).one()
+            timed = connection.execute(_TOOK, {"source": self._fleet.source, "most": MOST_TIMED}).one()
         # Where the clock of Redis is ahead, less than nothing.
         known_ms = [max(0.0, round(float(each), 1)) for each in timed if each is not None]
         took = Took(*known_ms) if known_ms else None

@@ -1,7 +1,7 @@
 """The dead letters, and the state of each that is closed: walked page by page, closed by one script each."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,6 +44,14 @@ class StoredLetter(Struct, frozen=True):
         return OPEN if self.closed is None else self.closed.state
 
 
+class SomeLetters(Struct, frozen=True):
+    """Some letters, and the one behind which more may be found (None: nothing is behind them)."""
+
+    letters: Sequence[StoredLetter]
+    looked_at: int
+    go_on_from: str | None
+
+
 class Closing(Struct, frozen=True):
     """What came of closing a letter: `ours` if this call did it; no state where there is no such letter."""
 
@@ -70,6 +78,32 @@ class DeadLetters:
         """Yield all letters, newest first, a page in memory."""
         for page in pages(self._link, self._names.dead_letters, "-", "+", backwards=True):
             yield from self._with_states(page)
+
+    def newest(
+        self,
+        fits: Callable[[StoredLetter], bool],
+        *,
+        behind: str | None,
+        since_ms: int,
+        count: int,
+        most: int,
+    ) -> SomeLetters:
+        """Return at most `count` letters that fit, newest first, from behind a letter or from the end on.
+
+        At most `most` letters are looked at, and none that was buried before a unix time in milliseconds.
+        """
+        found: list[StoredLetter] = []
+        looked_at, last = 0, "+" if behind is None else f"({behind}"
+        go_on_from = behind
+        for page in pages(self._link, self._names.dead_letters, f"{since_ms}-0", last, backwards=True):
+            for letter in self._with_states(page):
+                # One more was there: where there is none, nothing is said to be behind the last.
+                if len(found) == count or looked_at == most:
+                    return SomeLetters(found, looked_at, go_on_from)
+                looked_at, go_on_from = looked_at + 1, letter.letter_id
+                if fits(letter):
+                    found.append(letter)
+        return SomeLetters(found, looked_at, None)
 
     def find(self, letter_id: str) -> StoredLetter | None:
         """Return one letter, or None where there is none of this id."""

@@ -1,6 +1,8 @@
 """Knows the names of fields on the streams: entries become orders, rows results, and what failed letters."""
 
+from worker.wire.comparing import Part, compared
 from worker.wire.decoding import Decoder
+from worker.wire.hiding import HIDDEN, NOTHING_HIDDEN, Hiding
 from worker.wire.letters import (
     Letter,
     NotReplayable,
@@ -15,12 +17,17 @@ from worker.wire.rendering import Renderer, order_fields, result_copy, result_fi
 from worker.wire.results import Spelling
 
 __all__ = [
+    "HIDDEN",
+    "NOTHING_HIDDEN",
     "Decoder",
+    "Hiding",
     "Letter",
     "NotReplayable",
+    "Part",
     "Renderer",
     "Replay",
     "Spelling",
+    "compared",
     "is_order_id",
     "is_unicode",
     "order_fields",

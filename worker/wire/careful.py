@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TypeAlias
 
 from worker.domain.decimals import Digits
@@ -60,6 +61,17 @@ class CarefulReader:
         if not isinstance(order, Undecodable):
             self.dropped_labels += sum(isinstance(fields.get(name), Junk) for name in names.LABELS)
         return order
+
+    def parts(self, delivery: Delivery) -> dict[str, str | None] | None:
+        """Return what the fingerprint of an entry is made of, by name; None where it is no order at all."""
+        try:
+            fields = self._fields(delivery)
+        except Refused:
+            return None
+        read = FieldReader(fields, self._digits)
+        _read_all(read)
+        said = {**fields, **read.canonical}
+        return {name: _plain(said.get(name)) for name in names.FINGERPRINTED}
 
     def _fields(self, delivery: Delivery) -> Fields:
         raw, withheld = delivery.fields, delivery.withheld
@@ -147,11 +159,7 @@ def _text(key: str, value: bytes) -> str:
 
 def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Decoded:
     read = FieldReader(fields, digits)
-    symbol = read.symbol()
-    side = read.side()
-    quantity = decimal_of(read.amount("quantity", required=True))
-    price = decimal_of(read.amount("price"))
-    stop_loss_pct = decimal_of(read.percentage("stop_loss_pct"))
+    symbol, side, quantity, price, stop_loss_pct = _read_all(read)
     # A label that is dropped still tells one order from another.
     fingerprint = fingerprint_of({**fields, **read.canonical})
     no_text = _no_text(fields)
@@ -184,6 +192,19 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Deco
         stop_loss_pct=stop_loss_pct,
         labels=labels,
         replay_of=replay_of,
+    )
+
+
+def _read_all(
+    read: FieldReader,
+) -> tuple[str | None, str | None, Decimal | None, Decimal | None, Decimal | None]:
+    """Return what is executed, in the order of DECISIVE; None of what is absent or unusable."""
+    return (
+        read.symbol(),
+        read.side(),
+        decimal_of(read.amount("quantity", required=True)),
+        decimal_of(read.amount("price")),
+        decimal_of(read.percentage("stop_loss_pct")),
     )
 
 

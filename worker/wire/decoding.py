@@ -66,6 +66,10 @@ class Decoder:
         """Return the order, sound or not, or why the entry is none."""
         return self.flat.read(delivery) or self.careful.read(delivery)
 
+    def parts(self, delivery: Delivery) -> dict[str, str | None] | None:
+        """Return what tells an entry's order from others of its id, by name; None where it is no order."""
+        return self.careful.parts(delivery)
+
     @property
     def renamed(self) -> bool:
         """Whether the version before, which named orders after the stream, would have another source."""

@@ -11,6 +11,7 @@ from tests.commands import command
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 from tests.integration.settings.test_names import heard
+from tests.unit.test_server import ask
 
 
 @pytest.mark.effect_of(lease_ms=61_002)
@@ -59,6 +60,43 @@ def test_status_says_what_is_kept(deployment: Deployment, tried: dict[str, Any])
 
     kept = status["redis"]["retention"]
     assert (kept["orders_keep_s"], kept["results_maxlen"]) == (3604, 131)
+
+
+@pytest.mark.effect_of(hidden_fields="email, client_id")
+def test_commands_and_page_show_nothing_of_hidden_fields(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    order = {**numbered_orders(1)[0], "client_id": "kilroy", "email": "kilroy@example.org"}
+    good, bad = {**order, "order_id": "good"}, {**order, "side": "NONE", "order_id": "bad"}
+    letters = [
+        {
+            **{f"orig:{name}": value for name, value in order.items()},
+            "error": "no account kilroy@example.org",
+        },
+        {"orig:payload": json.dumps({"who": order}), "error": "kilroy is unknown"},
+        {"size": "70000", "head": "emailkilroy@example.org", "email": "kilroy@example.org"},
+    ]
+    said = [{"entry_id": "1-1", "reason": "failed", **each} for each in letters]
+    ids = [deployment.redis.xadd(deployment.dead_letters, each).decode() for each in said]  # type: ignore[arg-type, union-attr]
+    deployment.submit([good, bad])
+    with running(deployment, **tried) as replica:
+        eventually(deployment.all_settled)
+        eventually(lambda: ask(replica.server.port, "/ready")[0] == 200)
+        _, _, page = ask(replica.server.port, "/orders?limit=2")
+
+    command(deployment, "dead", "replay", ids[0], "--set", "email=kilroy@x", "--yes", **tried)
+    commands = [("dead", "show", each) for each in ids] + [
+        ("dead", "list", "--state", "all"),
+        ("show", "good"),
+    ]
+    shown = [
+        command(deployment, *each, *more, **tried).stdout for each in commands for more in ((), ("--json",))
+    ]
+
+    assert [text for text in shown if "kilroy" in text] == []
+    assert sum("(hidden" in text for text in shown) >= 6
+    assert {row["client_id"] for row in json.loads(page)["orders"]} == {"(hidden)"}
+    assert "kilroy" in command(deployment, "dead", "show", ids[0]).stdout
 
 
 @pytest.mark.effect_of(allow_volatile=True)

@@ -8,9 +8,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker import __version__
+from worker.bootstrap.letters import desk_of
 from worker.bootstrap.parts.announcing import Announcing
 from worker.bootstrap.parts.connections import database, endpoint, redis_link
 from worker.bootstrap.parts.questions import Asking
+from worker.bootstrap.parts.showing import Sizes
+from worker.bootstrap.parts.spelling import hiding_of, shown_orders
 from worker.bootstrap.parts.telling import telling_of_database, telling_of_redis
 from worker.bootstrap.parts.vitals import ReplicaVitals
 from worker.bootstrap.status import Servers
@@ -29,6 +32,7 @@ PAGE_CONNECTIONS = 2
 LONGEST_STATEMENT_S = 5.0
 # Counted each second while somebody looks.
 MOST_LETTERS_OF_A_PAGE = 1000
+SHOWN_OF_A_LETTER = Sizes(fields=100, characters=4000)
 
 
 class Places(Struct, frozen=True):
@@ -65,7 +69,11 @@ def face(
             version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
         )
         stale_after_s = (settings.lease_ms + settings.block_ms) / 1000
-        views = Views(identity, vitals, checks, stale_after_s=stale_after_s, recent_orders=store.recent)
+        hiding = hiding_of(settings)
+        views = Views(
+            identity, vitals, checks, stale_after_s=stale_after_s,
+            recent_orders=lambda limit: shown_orders(store.recent(limit), hiding),
+        )  # fmt: skip
         pages = _pages(settings, names, places, identity, views, history, used) if settings.pages else None
         server = HttpServer(front(views, pages), host=settings.health_host, port=settings.health_port)
         used.callback(server.stop)
@@ -130,7 +138,8 @@ def _pages(
     fleet = Watch(servers.snapshot)
     used.callback(fleet.end)
     access = Access(_text(settings.read_token), _text(settings.admin_token))
-    made: WSGIApplication = pages(Face(identity, views, access, fleet.look, history))
+    letters = desk_of(settings, link, opened, sizes=SHOWN_OF_A_LETTER)
+    made: WSGIApplication = pages(Face(identity, views, access, fleet.look, history, letters))
     return made
 
 

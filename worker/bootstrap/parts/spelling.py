@@ -3,10 +3,16 @@
 import time
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from worker import __version__, wire
 from worker.domain.decimals import Digits
 from worker.domain.fleets import source_of
 from worker.settings import Settings
+from worker.store import RecentOrders
+
+# Of a row what is no field of an order, and by which it is found.
+_OURS = frozenset({"order_id", "entry_id", "status", "executed_at"})
 
 
 def decoder_of(
@@ -23,6 +29,24 @@ def decoder_of(
         digits=Digits(settings.max_integer_digits, settings.max_fraction_digits),
         warn=warn,
     )
+
+
+def hiding_of(settings: Settings) -> wire.Hiding:
+    """Return what knows the fields whose values are not shown."""
+    return wire.Hiding(settings.hidden_names)
+
+
+def shown_orders(found: RecentOrders, hiding: wire.Hiding) -> object:
+    """Return the rows of /orders as they may be shown: of hidden fields, and of errors that quote them."""
+    if not hiding:
+        return found
+    rows = msgspec.to_builtins(found)
+    for row in rows["orders"]:
+        said = {name: value for name, value in row.items() if value is not None and name not in _OURS}
+        row.update({name: wire.HIDDEN for name in said if hiding.hides(name)})
+        if row["error_message"] is not None:
+            row["error_message"] = hiding.quoting(row["error_message"], said)
+    return rows
 
 
 def renderer_of(settings: Settings, consumer: str) -> wire.Renderer:

@@ -1,27 +1,22 @@
-"""Closes dead letters one by one, and says what came of it."""
+"""Closes the dead letters that a person means, and says what came of it."""
 
 import getpass
 import json
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from itertools import islice
 
 import click
 from msgspec import Struct
 
-from worker import wire
-from worker.cli.dead.lines import NAMED, how_closed
+from worker.cli.dead.lines import NAMED
 from worker.cli.progress import progress_bar
 from worker.cli.shell import EXIT_FOUND, EXIT_INTERRUPTED, leave_for
 from worker.cli.streams import leave, say
 from worker.domain.errors import Outage
 from worker.domain.texts import escaped
-from worker.domain.times import utc_text
-from worker.stream import Closing, DeadLetters, StoredLetter
-
-GONE = "there is no such dead letter: `worker dead list --state all` has them"
+from worker.status.letters import ClosingOutcome, Outcome
 
 
 class Work(Struct):
@@ -46,6 +41,16 @@ class Work(Struct):
         already = f", {self.already} were already" if self.already else ""
         return f"{len(self.done)} of {self.total} dead letters {self.verb}{already}{refused}"
 
+    def count(self, closed: ClosingOutcome) -> None:
+        """Count what came of one letter."""
+        match closed.outcome:
+            case Outcome.DONE:
+                self.done[closed.letter_id] = closed.replayed_as
+            case Outcome.ALREADY:
+                self.already += 1
+            case Outcome.REFUSED:
+                self.refused[closed.letter_id] = closed.why
+
 
 def refuse_unasked(*, yes: bool) -> None:
     """End as a usage error where nobody can be asked, and nobody has said yes."""
@@ -60,12 +65,7 @@ def ask(question: str, *, yes: bool) -> None:
 
 
 def close_all(
-    letters: DeadLetters,
-    chosen: Iterable[str],
-    one: Callable[[DeadLetters, StoredLetter], Closing | None],
-    work: Work,
-    *,
-    as_json: bool,
+    chosen: Iterable[str], close: Callable[[str], ClosingOutcome], work: Work, *, as_json: bool
 ) -> None:
     """Close one letter after the other and say what came of it; what was done before an outage stays done."""
     chosen = list(chosen)
@@ -76,7 +76,7 @@ def close_all(
     with progress_bar() as progress:
         try:
             for letter_id in progress.track(chosen, description=work.verb):
-                _close(letters, letter_id, one, work)
+                work.count(close(letter_id))
         except Outage as outage:
             progress.stop()
             leave_for(outage, f"{work.how_far}; run it again, none is done twice")
@@ -84,33 +84,6 @@ def close_all(
             progress.stop()
             leave(EXIT_INTERRUPTED, f"interrupted\n{work.how_far}; run it again, none is done twice")
     _say(work, as_json=as_json)
-
-
-def _close(
-    letters: DeadLetters,
-    letter_id: str,
-    one: Callable[[DeadLetters, StoredLetter], Closing | None],
-    work: Work,
-) -> None:
-    letter = letters.find(letter_id)
-    if letter is None:
-        work.refused[letter_id] = GONE
-        return
-    try:
-        closing = one(letters, letter) if letter.closed is None else Closing(False, letter.closed)
-    except wire.NotReplayable as refused:
-        work.refused[letter_id] = str(refused)
-        return
-    if closing is None:
-        work.done[letter_id] = None
-    elif closing.state is None:
-        work.refused[letter_id] = GONE
-    elif closing.ours:
-        work.done[letter_id] = closing.state.replayed_as
-    elif closing.state.state == work.closes_as:
-        work.already += 1
-    else:
-        work.refused[letter_id] = how_closed(closing.state)
 
 
 def _say(work: Work, *, as_json: bool) -> None:
@@ -127,11 +100,6 @@ def _say(work: Work, *, as_json: bool) -> None:
         click.echo(work.how_far)
     if work.refused:
         sys.exit(EXIT_FOUND)
-
-
-def now() -> str:
-    """Return the time at which a letter is closed."""
-    return utc_text(datetime.now(UTC))
 
 
 def who() -> str:

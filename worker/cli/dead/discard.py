@@ -2,11 +2,11 @@
 
 import click
 
-from worker.bootstrap import commands
-from worker.cli.dead.closing import Work, ask, close_all, now, refuse_unasked, who
+from worker.bootstrap.letters import letter_desk
+from worker.cli.dead.closing import Work, ask, close_all, refuse_unasked, who
 from worker.cli.dead.selection import changing, wanted_of
 from worker.cli.shell import examples, settings_of_environment, translated
-from worker.stream import Closing, DeadLetters, LetterState, StoredLetter
+from worker.status.letters import DISCARDED, ClosingOutcome
 
 
 @click.command(
@@ -24,10 +24,11 @@ def discard(
     wanted = wanted_of(ids, reasons, since_s, limit, everything=everything)
     refuse_unasked(yes=yes or dry_run)
 
-    def one(letters: DeadLetters, letter: StoredLetter) -> Closing | None:
-        return None if dry_run else letters.discard(letter.letter_id, LetterState("discarded", who(), now()))
+    with letter_desk(settings_of_environment()) as desk:
 
-    with commands.dead_letters(settings_of_environment()) as letters:
-        chosen = wanted.chosen(letters)
+        def close(letter_id: str) -> ClosingOutcome:
+            return desk.discard(letter_id, who(), dry_run=dry_run)
+
+        chosen = wanted.chosen(desk)
         ask(f"discard {len(chosen)} dead letters?", yes=yes or dry_run or not chosen)
-        close_all(letters, chosen, one, Work("discarded", dry_run), as_json=as_json)
+        close_all(chosen, close, Work(DISCARDED, dry_run), as_json=as_json)

@@ -1,66 +1,79 @@
 """What is shown of a dead letter."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from worker import wire
-from worker.domain.deliveries import entry_milliseconds
 from worker.domain.texts import escaped
-from worker.domain.times import utc_text_of_ms
-from worker.stream import LetterState, StoredLetter
+from worker.status.letters import Comparison, Forecast, LetterInFull, LetterLine, ReplayPreview
 
 NAMED = 100
 
 
-def line_of(letter: StoredLetter) -> str:
+def line_of(letter: LetterLine) -> str:
     """Return one line for a list."""
-    notes = wire.read_letter(letter.fields).notes
     parts = [
         letter.letter_id,
-        _buried_at(letter.letter_id),
-        notes.get("reason", "-"),
-        notes.get("order_id", "-"),
-        notes.get("error", "-")[:NAMED] if letter.closed is None else how_closed(letter.closed),
+        letter.buried,
+        letter.reason,
+        letter.order_id,
+        letter.error[:NAMED] if letter.closed is None else letter.closed.how,
     ]
     return "  ".join(escaped(part) for part in parts)
 
 
-def what_next(letter: StoredLetter, decoder: wire.Decoder) -> str:
-    """Return what a person may do about an open letter."""
-    discard_it = f"`worker dead discard {letter.letter_id}` closes it"
-    try:
-        wire.replay_of(wire.read_letter(letter.fields), {}, decoder)
-    except wire.NotReplayable as why:
-        return f"can't be replayed as it is: {escaped(str(why))}\n{discard_it}"
-    return f"`worker dead replay {letter.letter_id}` adds it again, {discard_it}"
+def what_next(letter: LetterInFull) -> Iterator[str]:
+    """Yield what a letter of a conflict contradicts, and of an open letter what a person may do about it."""
+    if letter.comparison is not None:
+        yield from _beside(letter.comparison)
+    if letter.preview is not None:
+        yield from _choices(letter.line.letter_id, letter.preview)
 
 
-def how_closed(state: LetterState) -> str:
-    """Return who closed a letter, how and when."""
-    what = f"{state.state} as {state.replayed_as}" if state.replayed_as else state.state
-    return f"{what} by {state.by} at {state.at}"
-
-
-def described(letter: StoredLetter) -> dict[str, Any]:
+def described(letter: LetterLine) -> dict[str, Any]:
     """Return a letter as a JSON object, but for its original fields."""
-    notes: Mapping[str, str] = wire.read_letter(letter.fields).notes
     closed = {} if letter.closed is None else {"closed": msgspec.to_builtins(letter.closed)}
     return {
         "id": letter.letter_id,
-        "buried": _buried_at(letter.letter_id),
+        "buried": letter.buried,
         "state": letter.state,
-        **notes,
+        **letter.notes,
         **closed,
     }
 
 
-def originals(letter: StoredLetter) -> list[tuple[str, str]]:
-    """Return the fields of the entry that was buried, as they can be shown."""
-    originals = wire.read_letter(letter.fields).originals
-    return [(wire.shown(name), wire.shown(value)) for name, value in originals]
+def in_full(letter: LetterInFull) -> dict[str, Any]:
+    """Return a letter as a JSON object: its original fields, what it contradicts, the preview of a replay."""
+    said = msgspec.to_builtins(letter)
+    fields = [(field.name, field.value) for field in letter.fields]
+    known = {name: said[name] for name in ("comparison", "preview") if said[name] is not None}
+    return described(letter.line) | {"fields": fields} | known
 
 
-def _buried_at(entry_id: str) -> str:
-    return utc_text_of_ms(entry_milliseconds(entry_id))
+def _choices(letter_id: str, preview: ReplayPreview) -> Iterator[str]:
+    discard_it = f"`worker dead discard {letter_id}` closes it"
+    why = escaped(preview.why)
+    if preview.forecast is Forecast.REFUSED:
+        yield f"can't be replayed as it is: {why}"
+        yield discard_it
+        return
+    yield f"its replay would be: {preview.forecast} ({why})"
+    yield f"`worker dead replay {letter_id}` adds it again, {discard_it}"
+
+
+def _beside(comparison: Comparison) -> Iterator[str]:
+    if comparison.why:
+        yield f"the stored order {escaped(comparison.order_id)} can't be compared: {escaped(comparison.why)}"
+        return
+    owner = f"{comparison.stored_status}, of entry {escaped(comparison.stored_entry or '-')}"
+    yield f"the stored order {escaped(comparison.order_id)} ({owner}) beside it:"
+    for part in comparison.fields:
+        unknown = part.differs is None
+        stored = "not kept" if unknown else _said(part.stored)
+        sign = "?" if unknown else "!" if part.differs else " "
+        yield f"{sign} {part.name}: {_said(part.letter)}, stored {stored}"
+
+
+def _said(value: str | None) -> str:
+    return "nothing" if value is None else escaped(value)

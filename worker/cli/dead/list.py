@@ -4,9 +4,9 @@ import json
 
 import click
 
-from worker.bootstrap import commands
+from worker.bootstrap.letters import letter_desk
 from worker.cli.dead.lines import described, line_of
-from worker.cli.dead.selection import Wanted, selecting
+from worker.cli.dead.selection import Meant, selecting
 from worker.cli.shell import examples, settings_of_environment, translated
 
 STATES = ("open", "replayed", "discarded", "closed", "all")
@@ -33,9 +33,9 @@ def list_letters(
     """List dead letters, oldest first; those that are open, unless asked otherwise."""
     if closed and state not in {None, "closed"}:
         raise click.UsageError(f"either --closed or --state {state}")
-    wanted = Wanted((), reasons, since_s, limit, "closed" if closed else state or "open")
-    with commands.dead_letters(settings_of_environment()) as letters:
-        found = wanted.among(letters)
+    wanted = Meant((), reasons, since_s, limit, "closed" if closed else state or "open")
+    with letter_desk(settings_of_environment()) as desk:
+        found = wanted.among(desk)
         if as_json:
             click.echo(json.dumps({"letters": [described(letter) for letter in found]}, indent=2))
             return

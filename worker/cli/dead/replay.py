@@ -1,16 +1,12 @@
 """`worker dead replay`."""
 
-import time
-
 import click
 
-from worker import wire
-from worker.bootstrap import commands
-from worker.bootstrap.parts import spelling
-from worker.cli.dead.closing import Work, ask, close_all, now, refuse_unasked, who
+from worker.bootstrap.letters import letter_desk
+from worker.cli.dead.closing import Work, ask, close_all, refuse_unasked, who
 from worker.cli.dead.selection import Edit, changing, once_each, wanted_of
 from worker.cli.shell import examples, settings_of_environment, translated
-from worker.stream import Closing, DeadLetters, LetterState, StoredLetter
+from worker.status.letters import REPLAYED, ClosingOutcome
 
 
 @click.command(
@@ -36,22 +32,13 @@ def replay(
     wanted = wanted_of(ids, reasons, since_s, limit, everything=everything)
     edited = once_each(edits)
     refuse_unasked(yes=yes or dry_run)
-    settings = settings_of_environment()
-    decoder = spelling.decoder_of(settings)
+    with letter_desk(settings_of_environment()) as desk:
 
-    def one(letters: DeadLetters, letter: StoredLetter) -> Closing | None:
-        stamped = {"timestamp": str(int(time.time()))} if fresh else {}
-        made = wire.replay_of(wire.read_letter(letter.fields), stamped | edited, decoder)
-        if dry_run:
-            return None
-        # Not where the time was set by hand.
-        fresh_now = fresh and "timestamp" not in edited
-        state = LetterState("replayed", who(), now(), made.changed, fresh=fresh_now)
-        return letters.replay(letter.letter_id, state, made.fields)
+        def close(letter_id: str) -> ClosingOutcome:
+            return desk.replay(letter_id, who(), edits=edited, fresh=fresh, dry_run=dry_run)
 
-    with commands.dead_letters(settings) as letters:
-        chosen = wanted.chosen(letters)
+        chosen = wanted.chosen(desk)
         if "order_id" in edited and len(chosen) > 1:
             raise click.UsageError("--set order_id=... is for one letter: several orders can't share an id")
         ask(f"replay {len(chosen)} dead letters?", yes=yes or dry_run or not chosen)
-        close_all(letters, chosen, one, Work("replayed", dry_run), as_json=as_json)
+        close_all(chosen, close, Work(REPLAYED, dry_run), as_json=as_json)

@@ -1,6 +1,5 @@
 """Which dead letters a person means, and what is to be edited in them."""
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -10,11 +9,12 @@ import click
 from msgspec import Struct
 
 from worker import wire
+from worker.bootstrap.letters import LetterDesk
 from worker.domain.deliveries import entry_order, is_entry_id
 from worker.domain.texts import escaped
-from worker.stream import DeadLetters, StoredLetter
+from worker.domain.times import span_s
+from worker.status.letters import LetterLine, Wanted
 
-SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 NEVER_EDITED = {"replay_of"}
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -42,10 +42,10 @@ class Ago(click.ParamType[float]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds, or fail as a usage error."""
-        parts = re.fullmatch(r"([0-9]{1,9})([smhd]?)", str(value), re.ASCII)
-        if parts is None:
+        seconds = span_s(str(value))
+        if seconds is None:
             self.fail(f"{escaped(str(value))!r} is no time span like 90, 10m, 2h or 1d", param, ctx)
-        return float(int(parts[1]) * SECONDS[parts[2]])
+        return seconds
 
 
 def unix_ms(ago_s: float | None) -> int:
@@ -82,7 +82,7 @@ def once_each(edits: Iterable[tuple[str, str]]) -> dict[str, str]:
     return edited
 
 
-class Wanted(Struct, frozen=True):
+class Meant(Struct, frozen=True):
     """Which letters a person means."""
 
     ids: tuple[str, ...]
@@ -91,21 +91,15 @@ class Wanted(Struct, frozen=True):
     limit: int | None
     state: str = "open"
 
-    def among(self, letters: DeadLetters) -> Iterator[StoredLetter]:
+    def among(self, desk: LetterDesk) -> Iterator[LetterLine]:
         """Yield the letters that fit, oldest first, at most `limit`; ids are not looked at."""
-        return islice(self._fitting(letters), self.limit)
+        return islice(desk.walk(Wanted(self.state, self.reasons, unix_ms(self.since_s))), self.limit)
 
-    def chosen(self, letters: DeadLetters) -> list[str]:
+    def chosen(self, desk: LetterDesk) -> list[str]:
         """Return ids alone: what they hold is read again, one by one, when its turn comes."""
         if self.ids:
             return list(dict.fromkeys(self.ids))[: self.limit]
-        return [letter.letter_id for letter in self.among(letters)]
-
-    def _fitting(self, letters: DeadLetters) -> Iterator[StoredLetter]:
-        for letter in letters.walk(unix_ms(self.since_s)):
-            fits = self.state in {"all", letter.state} or (self.state == "closed" and letter.closed)
-            if fits and (not self.reasons or wire.read_letter(letter.fields).reason in self.reasons):
-                yield letter
+        return [letter.letter_id for letter in self.among(desk)]
 
 
 def wanted_of(
@@ -115,14 +109,14 @@ def wanted_of(
     limit: int | None,
     *,
     everything: bool,
-) -> Wanted:
+) -> Meant:
     """Return what is meant, or end as a usage error where nothing or two things are."""
     filtered = bool(reasons) or since_s is not None
     if ids and (filtered or everything):
         raise click.UsageError("either ids, or --reason, --since, --all: leave out one of them")
     if not (ids or filtered or everything):
         raise click.UsageError("say which: ids, --reason, --since or --all; `worker dead list` shows them")
-    return Wanted(ids, reasons, since_s, limit)
+    return Meant(ids, reasons, since_s, limit)
 
 
 def selecting(command: F) -> F:

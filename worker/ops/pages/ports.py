@@ -1,6 +1,7 @@
 """What pages ask of the rest of the worker."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -9,6 +10,23 @@ from worker.ops.pages.access import Access
 from worker.ops.views import Identity, Views
 from worker.ops.watching import Watched
 from worker.status import Snapshot
+from worker.status.letters import ClosingOutcome, LetterInFull, LetterPage, Wanted
+
+
+class Letters(Protocol):
+    """The dead letters. Raises Outage where Redis can't be used."""
+
+    def page(self, wanted: Wanted, *, behind: str | None, count: int) -> LetterPage:
+        """Return at most so many of the letters that are wanted, newest first, from behind a letter on."""
+
+    def in_full(self, letter_id: str) -> LetterInFull | None:
+        """Return all that is known of a letter; None where there is none of this id."""
+
+    def replay(self, letter_id: str, by: str, *, fresh: bool = False) -> ClosingOutcome:
+        """Add the order of a letter again, and close the letter; both once, ever."""
+
+    def discard(self, letter_id: str, by: str) -> ClosingOutcome:
+        """Close a letter without adding anything, once, ever."""
 
 
 class Face(Struct, frozen=True):
@@ -20,3 +38,4 @@ class Face(Struct, frozen=True):
     # Looked at by all pages together once a second at the most; None where nothing is known yet.
     fleet: Callable[[], Watched[Snapshot] | None]
     history: History
+    letters: Letters | None = None

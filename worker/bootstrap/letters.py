@@ -1,0 +1,169 @@
+"""Reads, previews and closes dead letters, for the command line and the pages alike."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from worker import wire
+from worker.bootstrap.parts.connections import answering_redis, database, redis_names
+from worker.bootstrap.parts.foresight import Foresight
+from worker.bootstrap.parts.showing import ALL, Showing, Sizes
+from worker.bootstrap.parts.spelling import decoder_of, hiding_of
+from worker.domain.orders import DeadReason
+from worker.domain.times import utc_text
+from worker.settings import Settings
+from worker.status.letters import (
+    DISCARDED,
+    REPLAYED,
+    ClosingOutcome,
+    LetterInFull,
+    LetterLine,
+    LetterPage,
+    Outcome,
+    Wanted,
+)
+from worker.store import Database, StoreInspector
+from worker.stream import Closing, DeadLetters, LetterState, RedisLink, StoredLetter
+
+GONE = "there is no such dead letter: `worker dead list --state all` has them"
+# Of a stream with any number of letters so many are looked at for one page, the newest.
+MOST_LOOKED_AT = 2000
+
+
+class LetterDesk:
+    """Knows the dead letters, and what became of the orders in them. Raises Outage where Redis is away.
+
+    What is hidden by name is hidden in all that it returns. Where PostgreSQL is away it says so in words.
+    """
+
+    def __init__(
+        self,
+        letters: DeadLetters,
+        decoder: wire.Decoder,
+        showing: Showing,
+        foresight: Foresight,
+        *,
+        sizes: Sizes = ALL,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._letters = letters
+        self._decoder = decoder
+        self._showing = showing
+        self._foresight = foresight
+        self._sizes = sizes
+        self._clock = clock
+
+    def walk(self, wanted: Wanted) -> Iterator[LetterLine]:
+        """Yield all letters that are wanted, oldest first."""
+        return map(self._showing.line, filter(_fitting(wanted), self._letters.walk(wanted.since_ms)))
+
+    def page(
+        self, wanted: Wanted, *, behind: str | None, count: int, most: int = MOST_LOOKED_AT
+    ) -> LetterPage:
+        """Return at most so many of the letters that are wanted, newest first, from behind a letter on.
+
+        At most `most` letters are looked at; `go_on_from` says where to look on.
+        """
+        found = self._letters.newest(
+            _fitting(wanted), behind=behind, since_ms=wanted.since_ms, count=count, most=most
+        )
+        return LetterPage(tuple(map(self._showing.line, found.letters)), found.looked_at, found.go_on_from)
+
+    def in_full(self, letter_id: str) -> LetterInFull | None:
+        """Return all that is known of a letter; None where there is none of this id."""
+        stored = self._letters.find(letter_id)
+        if stored is None:
+            return None
+        letter = wire.read_letter(stored.fields)
+        shown, left_out = self._showing.fields(letter.originals, self._sizes)
+        return LetterInFull(
+            self._showing.line(stored),
+            shown,
+            left_out,
+            self._foresight.comparison(letter) if letter.reason == DeadReason.CONFLICT else None,
+            self._foresight.preview(letter, self._sizes) if stored.closed is None else None,
+        )
+
+    def replay(
+        self,
+        letter_id: str,
+        by: str,
+        *,
+        edits: Mapping[str, str] | None = None,
+        fresh: bool = False,
+        dry_run: bool = False,
+    ) -> ClosingOutcome:
+        """Add the order of a letter again, with fields edited, and close the letter; both once, ever.
+
+        `fresh` dates the order from now, unless the edits say when.
+        """
+        edited = dict(edits or {})
+
+        def close(stored: StoredLetter) -> Closing | None:
+            stamped = {"timestamp": str(int(self._clock()))} if fresh else {}
+            made = wire.replay_of(wire.read_letter(stored.fields), stamped | edited, self._decoder)
+            if dry_run:
+                return None
+            # Not where the time was set by hand.
+            fresh_now = fresh and "timestamp" not in edited
+            state = LetterState(REPLAYED, by, self._now(), made.changed, fresh=fresh_now)
+            return self._letters.replay(letter_id, state, made.fields)
+
+        return self._close(letter_id, REPLAYED, close)
+
+    def discard(self, letter_id: str, by: str, *, dry_run: bool = False) -> ClosingOutcome:
+        """Close a letter without adding anything, once, ever."""
+
+        def close(_stored: StoredLetter) -> Closing | None:
+            state = LetterState(DISCARDED, by, self._now())
+            return None if dry_run else self._letters.discard(letter_id, state)
+
+        return self._close(letter_id, DISCARDED, close)
+
+    def _close(
+        self, letter_id: str, closes_as: str, close: Callable[[StoredLetter], Closing | None]
+    ) -> ClosingOutcome:
+        stored = self._letters.find(letter_id)
+        if stored is None:
+            return ClosingOutcome(letter_id, Outcome.REFUSED, why=GONE)
+        try:
+            closing = close(stored) if stored.closed is None else Closing(False, stored.closed)
+        except wire.NotReplayable as refused:
+            why = self._showing.told(str(refused), wire.read_letter(stored.fields).originals)
+            return ClosingOutcome(letter_id, Outcome.REFUSED, why=why)
+        if closing is None:
+            return ClosingOutcome(letter_id, Outcome.DONE)
+        if closing.state is None:
+            return ClosingOutcome(letter_id, Outcome.REFUSED, why=GONE)
+        if closing.ours:
+            return ClosingOutcome(letter_id, Outcome.DONE, closing.state.replayed_as)
+        outcome = Outcome.ALREADY if closing.state.state == closes_as else Outcome.REFUSED
+        return ClosingOutcome(letter_id, outcome, why=self._showing.closed(closing.state).how)
+
+    def _now(self) -> str:
+        return utc_text(datetime.fromtimestamp(self._clock(), UTC))
+
+
+def _fitting(wanted: Wanted) -> Callable[[StoredLetter], bool]:
+    return lambda letter: wanted.fits(letter.state, wire.read_letter(letter.fields).reason)
+
+
+@contextmanager
+def letter_desk(settings: Settings) -> Iterator[LetterDesk]:
+    """Open the dead letters, the orders stream to replay them to, and the table to compare them with."""
+    with answering_redis(settings, "dead") as link, database(settings, "dead") as opened:
+        yield desk_of(settings, link, opened)
+
+
+def desk_of(settings: Settings, link: RedisLink, opened: Database, *, sizes: Sizes = ALL) -> LetterDesk:
+    """Return the desk of these settings on connections that are open."""
+    decoder, showing = decoder_of(settings), Showing(hiding_of(settings))
+    foresight = Foresight(
+        StoreInspector(opened, settings.fleet),
+        decoder,
+        showing,
+        max_deliveries=settings.max_deliveries,
+        max_order_age_s=settings.max_order_age_s,
+    )
+    return LetterDesk(DeadLetters(link, redis_names(settings)), decoder, showing, foresight, sizes=sizes)
