@@ -50,8 +50,8 @@ class FoundOrder(Struct, frozen=True):
 class FoundOrders(Struct, frozen=True):
     """What was found, the newest first.
 
-    So many rows were looked through, the last of which was recorded at a time. `older` is the place from
-    which on there may be more; None: there are none.
+    So many rows were looked through, `down_to` a time, which is None where a page was full before. `older` is
+    the place from which on there may be more; None: there are none.
     """
 
     orders: tuple[FoundOrder, ...]

@@ -79,9 +79,9 @@ def _page(rows: list[Row[Any]], seen: Row[Any]) -> FoundOrders:
     """Return a page, and where the next one begins, if anything may be there."""
     shown = tuple(FoundOrder(*row[: len(_SHOWN)]) for row in rows[:PAGE])
     if len(rows) > PAGE:
-        older: Place | None = Place(shown[-1].recorded_at, shown[-1].entry_id)
-    else:
-        older = Place(seen.last_at, seen.last_entry) if seen.looked == MOST_LOOKED_THROUGH else None
+        # What was looked at behind the last one that is shown comes again with the next page.
+        return FoundOrders(shown, seen.looked, None, Place(shown[-1].recorded_at, shown[-1].entry_id))
+    older = Place(seen.last_at, seen.last_entry) if seen.looked == MOST_LOOKED_THROUGH else None
     return FoundOrders(shown, seen.looked, seen.last_at, older)
 
 

@@ -11,6 +11,7 @@ from worker.wire.letters import (
     replay_of,
     shown,
 )
+from worker.wire.names import entry_named_by
 from worker.wire.rendering import Renderer, order_fields, result_copy, result_fields
 from worker.wire.results import Spelling
 
@@ -21,6 +22,7 @@ __all__ = [
     "Renderer",
     "Replay",
     "Spelling",
+    "entry_named_by",
     "is_order_id",
     "is_unicode",
     "order_fields",
