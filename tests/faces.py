@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from tests.snapshots import WELL
 from worker.ops import History, Identity, Views
 from worker.ops.pages import Access, Face, pages
+from worker.ops.pages.ports import Orders
 from worker.ops.watching import Watched
 from worker.status import Snapshot
 
@@ -23,6 +24,7 @@ def faced(
     snapshot: Snapshot | None = WELL,
     access: Access | None = None,
     history: History | None = None,
+    orders: Orders | None = None,
 ) -> Face:
     """Return what pages show, looked at just now."""
     return Face(
@@ -31,6 +33,7 @@ def faced(
         access=access or Access(),
         fleet=lambda: None if snapshot is None else Watched(snapshot, 0.1),
         history=history or History(),
+        orders=orders,
     )
 
 

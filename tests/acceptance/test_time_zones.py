@@ -54,7 +54,7 @@ def everything_shown(deployment: Deployment, folder: Path) -> dict[str, str]:
     shown = {}
     with workers(deployment, folder, 1) as (replica,):
         eventually(deployment.all_settled)
-        for path in ("/status", "/orders"):
+        for path in ("/status", "/orders", "/orders/order-0", "/search"):
             eventually(lambda: replica.get("/ready")[0] == 200)
             shown[path] = replica.get(path)[1].decode()
         assert replica.drain() == 0

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import text
 
 from tests.commands import command
+from tests.faces import Visitor
 from tests.fleets import small_order
 from tests.harness import Deployment, eventually, names_of, take_and_vanish
 from tests.inprocess import running
@@ -337,6 +338,20 @@ def test_unknown_publication_is_said_to_be_unknown(done: Deployment) -> None:
 
     assert told.sentence.startswith("It is FILLED, and its result")
     assert (told.state, told.command) == (State.BROKEN, "worker audit --repair --republish")
+
+
+def test_page_tells_the_same_as_the_command(done: Deployment) -> None:
+    said = json.loads(command(done, "show", "b", "--json", **LONG).stdout)
+    with running(done, **LONG) as made, Visitor(made.server.port) as visitor:
+        page, evidence = visitor.get("/orders/b"), json.loads(visitor.get("/orders/b?format=json"))
+        found = visitor.get("/search?symbol=BTCUSDT&status=FILLED&since=2026-01-01")
+
+    varies = {"checked_at", "sentence"}
+    assert {name: value for name, value in evidence.items() if name not in varies} == {
+        name: value for name, value in said.items() if name not in varies
+    }
+    assert "Exactly one result, checked at " in page
+    assert all(f'href="/orders/{each}"' in found for each in ("a", "b", "c"))
 
 
 def test_command_tells_the_same_as_the_story(done: Deployment) -> None:

@@ -13,14 +13,16 @@ from worker.bootstrap.parts.connections import database, endpoint, redis_link
 from worker.bootstrap.parts.questions import Asking
 from worker.bootstrap.parts.telling import telling_of_database, telling_of_redis
 from worker.bootstrap.parts.vitals import ReplicaVitals
+from worker.bootstrap.parts.witnesses import witnesses_of
 from worker.bootstrap.status import Servers
+from worker.bootstrap.story import Narrator, OrderDesk
 from worker.domain.database_state import DatabaseState
 from worker.domain.endpoints import Endpoint
 from worker.domain.stream_state import StreamState
 from worker.ops import Check, Checks, History, HttpServer, Identity, Views, Watch, front
 from worker.settings import Settings
 from worker.settings.checks import Secret
-from worker.store import Database, StoreInspector
+from worker.store import Database, OrderSearch, StoreInspector
 from worker.stream import Presence, RedisLink, RedisNames, StreamInspector
 
 CHECK_CONNECTIONS = 2
@@ -130,7 +132,8 @@ def _pages(
     fleet = Watch(servers.snapshot)
     used.callback(fleet.end)
     access = Access(_text(settings.read_token), _text(settings.admin_token))
-    made: WSGIApplication = pages(Face(identity, views, access, fleet.look, history))
+    orders = OrderDesk(Narrator(witnesses_of(settings, link, opened)), OrderSearch(opened, settings.fleet))
+    made: WSGIApplication = pages(Face(identity, views, access, fleet.look, history, orders))
     return made
 
 

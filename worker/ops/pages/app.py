@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from worker.domain.errors import Outage, Refused
 from worker.domain.texts import escaped
 from worker.domain.times import utc_text_of_ms
-from worker.ops.pages import fleet, signing_in
+from worker.ops.pages import fleet, orders, signing_in
 from worker.ops.pages.access import SIGNED_IN_FOR_S, form_token, is_our_form
 from worker.ops.pages.ports import Face
 from worker.status.wording import span
@@ -64,6 +64,8 @@ def pages(face: Face) -> Flask:
     app.jinja_env.finalize = _plain
     app.jinja_env.filters.update(count="{:,}".format, span=span, time=utc_text_of_ms, path=quote)
     app.register_blueprint(fleet.blueprint(face))
+    if face.orders is not None:
+        app.register_blueprint(orders.blueprint(face.orders))
     if face.access.asks:
         app.register_blueprint(signing_in.blueprint(face.access))
     _guard(app, face)

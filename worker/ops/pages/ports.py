@@ -1,14 +1,27 @@
 """What pages ask of the rest of the worker."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
+from worker.domain.searching import FoundOrders, Search
 from worker.ops.history import History
 from worker.ops.pages.access import Access
 from worker.ops.views import Identity, Views
 from worker.ops.watching import Watched
 from worker.status import Snapshot
+from worker.status.story import Story
+
+
+class Orders(Protocol):
+    """The orders. Raises Outage where a server does not answer, Refused where a row can't be read."""
+
+    def story(self, identifier: str) -> Story | None:
+        """Return all that is known of an order, by an order id or an entry id; None: nothing is."""
+
+    def search(self, wanted: Search) -> FoundOrders:
+        """Return the newest recorded orders that are as wanted, a page of them."""
 
 
 class Face(Struct, frozen=True):
@@ -20,3 +33,4 @@ class Face(Struct, frozen=True):
     # Looked at by all pages together once a second at the most; None where nothing is known yet.
     fleet: Callable[[], Watched[Snapshot] | None]
     history: History
+    orders: Orders | None = None
