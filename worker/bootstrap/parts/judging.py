@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from worker.bootstrap.parts.subject import Decoded, Subject
 from worker.bootstrap.parts.witnesses import Witnesses
-from worker.domain.deliveries import mark_of_conflict
+from worker.domain.deliveries import entry_milliseconds, mark_of_conflict
 from worker.domain.evidence import BuriedEntry, Finding, Invariant, PublishedResult
 from worker.domain.orders import DeadReason, Order, Status
 from worker.repair.doubts import CLOCKS_APART_MS
@@ -55,11 +55,17 @@ class Judging:
             PublishedResult(found[0].entry_id, b"", len(found)) if found else None,
             BuriedEntry(buried[0].letter_id, len(buried), record.entry_id) if buried else None,
             differs=() if not found or found[0].redone else found[0].differs,
-            visible=whole,
+            visible=results.searched.all and self._shows_result_of(record.entry_id),
             there=subject.entry is not None,
             never=whole and self._shows_all_since(record.stands_since_ms),
         )
         return replace(story, findings=tuple(of_row(case)))
+
+    def _shows_result_of(self, entry_id: str) -> bool:
+        """Whether an entry's result can't have been trimmed by the worker, as an audit counts it."""
+        kept = self._ask.evidence.results()
+        trimmed = kept.may_be_trimmed(self._ask.results_maxlen)
+        return not trimmed or entry_milliseconds(entry_id) > entry_milliseconds(kept.first)
 
     def _shows_all_since(self, since_ms: int) -> bool:
         lost_until_ms = self._ask.evidence.results_lost_until_ms()
