@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from tests.snapshots import WELL
 from worker.ops import History, Identity, Views
 from worker.ops.pages import Access, Face, pages
-from worker.ops.pages.ports import Letters
+from worker.ops.pages.ports import Letters, Orders
 from worker.ops.watching import Watched
 from worker.status import Snapshot
 
@@ -25,6 +25,7 @@ def faced(
     access: Access | None = None,
     history: History | None = None,
     letters: Letters | None = None,
+    orders: Orders | None = None,
 ) -> Face:
     """Return what pages show, looked at just now."""
     return Face(
@@ -34,6 +35,7 @@ def faced(
         fleet=lambda: None if snapshot is None else Watched(snapshot, 0.1),
         history=history or History(),
         letters=letters,
+        orders=orders,
     )
 
 

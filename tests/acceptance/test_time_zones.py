@@ -47,19 +47,21 @@ def database_in_another_zone(deployment: Deployment, _monkeypatch: pytest.Monkey
 
 def everything_shown(deployment: Deployment, folder: Path) -> dict[str, str]:
     """Whatever shows a time: pages and logs of a replica, what it published, what the commands print."""
-    deployment.submit(numbered_orders(2))
+    # What producers say of time is shown as they said it.
+    orders = [{name: each[name] for name in each if name != "timestamp"} for each in numbered_orders(3)]
+    deployment.submit(orders[:2])
     deployment.add_raw("payload", "{")
     shown = {}
     with workers(deployment, folder, 1) as (replica,):
         eventually(deployment.all_settled)
-        for path in ("/status", "/orders"):
+        for path in ("/status", "/orders", "/orders/order-0", "/search"):
             eventually(lambda: replica.get("/ready")[0] == 200)
             shown[path] = replica.get(path)[1].decode()
         assert replica.drain() == 0
     ((letter_id, _),) = deployment.entries(deployment.dead_letters)
     command(deployment, "dead", "discard", letter_id, "--yes")
     command(deployment, "audit", "--repair")
-    deployment.submit(numbered_orders(3)[2:])
+    deployment.submit(orders[2:])
     take_and_vanish(deployment, 1)
     for arguments in (
         ("show", "order-0"), ("show", "order-0", "--json"), ("pending",), ("audit", "--since", "1h"),

@@ -57,7 +57,7 @@ def test_entry_id_means_the_row_of_the_own_source(met: Deployment, fleet: Fleet,
     found = inspector(met, fleet).row("1-1")
 
     assert found is not None
-    assert (found.order_id, found.source) == (order_id, fleet.source)
+    assert (found.record.order_id, found.source) == (order_id, fleet.source)
 
 
 @BOTH

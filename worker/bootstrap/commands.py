@@ -5,9 +5,6 @@ from contextlib import contextmanager
 from functools import partial
 from threading import Event
 
-from msgspec import Struct
-
-from worker import wire
 from worker.bootstrap.parts.connections import (
     MIGRATION_CONNECTIONS,
     answering_database,
@@ -16,24 +13,12 @@ from worker.bootstrap.parts.connections import (
     redis_names,
 )
 from worker.bootstrap.parts.patience import Patience
-from worker.bootstrap.parts.spelling import decoder_of, hiding_of
+from worker.bootstrap.parts.witnesses import witnesses_of
+from worker.bootstrap.story import Narrator
 from worker.settings import Settings
-from worker.store import StoreInspector, require_fit
+from worker.store import require_fit
 from worker.store.schema import require_current, require_way, standing
-from worker.stream import DeadLetters, PendingEntries, StreamEvidence, Submitter, Trail
-
-
-class Witnesses(Struct, frozen=True):
-    """Whoever knows something of the life of an order."""
-
-    trail: Trail
-    evidence: StreamEvidence
-    letters: DeadLetters
-    pending: PendingEntries
-    store: StoreInspector
-    decoder: wire.Decoder
-    hiding: wire.Hiding
-    source: str
+from worker.stream import PendingEntries, Submitter
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:
@@ -75,18 +60,8 @@ def pending_entries(settings: Settings) -> Iterator[PendingEntries]:
 
 
 @contextmanager
-def witnesses(settings: Settings) -> Iterator[Witnesses]:
+def narrator(settings: Settings) -> Iterator[Narrator]:
     """Open everything that is asked about one order."""
-    names = redis_names(settings)
     with answering_redis(settings, "show") as link, answering_database(settings, "show") as opened:
         require_current(opened)
-        yield Witnesses(
-            trail=Trail(link, names),
-            evidence=StreamEvidence(link, names),
-            letters=DeadLetters(link, names),
-            pending=PendingEntries(link, names, lease_ms=settings.lease_ms),
-            store=StoreInspector(opened, settings.fleet),
-            decoder=decoder_of(settings),
-            hiding=hiding_of(settings),
-            source=settings.fleet.source,
-        )
+        yield Narrator(witnesses_of(settings, link, opened))

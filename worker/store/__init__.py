@@ -6,11 +6,13 @@ from worker.store.engine import Database
 from worker.store.orders import OrderStore
 from worker.store.queries import OrderRow, RecentOrders, StoreInspector
 from worker.store.rehearsal import rehearse
+from worker.store.searching import OrderSearch
 from worker.store.sources import Sources
 
 __all__ = [
     "Database",
     "OrderRow",
+    "OrderSearch",
     "OrderStore",
     "RecentOrders",
     "Sources",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -86,14 +87,9 @@ class RecentOrders(Struct, frozen=True):
 
 
 class OrderRow(Struct, frozen=True):
-    """What the life of one order shows of its row."""
+    """A row with its trades, when it was recorded, and whose it is: empty where it is of before sources."""
 
-    order_id: str
-    entry_id: str
-    status: str
-    filled_quantity: Decimal
-    error_message: str | None
-    executed_at: datetime
+    record: OrderRecord
     recorded_at: datetime
     source: str
 
@@ -131,14 +127,12 @@ class StoreInspector:
 
     def row(self, identifier: str) -> OrderRow | None:
         """Return the row of this order id, of whichever source, else the row that this entry of ours owns."""
-        columns = [orders.c[name] for name in OrderRow.__struct_fields__]
         entry = and_(orders.c.entry_id == identifier, self._ours)
         with self._database.transaction() as connection:
             for asked in (orders.c.order_id == identifier, entry):
-                query = select(*columns).where(asked).order_by(orders.c.source.desc())
-                found = connection.execute(query).first()
-                if found is not None:
-                    return OrderRow(*found)
+                found = sorted(rows_where(connection, asked), key=attrgetter("source"))
+                if found:
+                    return OrderRow(found[-1].row, found[-1].recorded_at, found[-1].source)
         return None
 
     def standing(self, order_id: str) -> OrderRecord | None:

@@ -11,7 +11,7 @@ from worker.stream.lost_rows import LostRowsBook
 from worker.stream.marks import Marks
 from worker.stream.mending import Mending
 from worker.stream.names import RedisNames
-from worker.stream.order_trail import Found, Trail
+from worker.stream.order_trail import Found, Trail, Walk
 from worker.stream.orders import OrderStream
 from worker.stream.page_state import StreamInspector
 from worker.stream.pending import PendingEntries, PendingEntry, Readied
@@ -49,6 +49,7 @@ __all__ = [
     "Trail",
     "Turn",
     "Unpublished",
+    "Walk",
     "demands",
     "require_keeping",
     "require_publishing",

@@ -110,6 +110,12 @@ class StreamEvidence:
             return kept_from
         return 0 if found.added == found.length else max(kept_from, entry_milliseconds(found.deleted_id))
 
+    def counts_results(self) -> bool:
+        """Whether the server counts what was ever added, and so can tell whether something is gone."""
+        with outages():
+            found = self._information.results()
+        return found is None or found.added is not None
+
     def result(self, result_id: str) -> tuple[bytes, ...]:
         """Return the fields of one result, none where it is gone."""
         with outages():

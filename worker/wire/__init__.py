@@ -13,6 +13,7 @@ from worker.wire.letters import (
     replay_of,
     shown,
 )
+from worker.wire.names import entry_named_by
 from worker.wire.rendering import Renderer, order_fields, result_copy, result_fields
 from worker.wire.results import Spelling
 
@@ -28,6 +29,7 @@ __all__ = [
     "Replay",
     "Spelling",
     "compared",
+    "entry_named_by",
     "is_order_id",
     "is_unicode",
     "order_fields",

@@ -5,6 +5,7 @@ from collections.abc import Container, Mapping
 
 from msgspec import Struct
 
+from worker.domain.deliveries import is_entry_id
 from worker.domain.fleets import ORDER_ID_LETTERS
 from worker.domain.orders import Labels
 
@@ -24,11 +25,18 @@ REPLAY_OF = "replay_of"
 RESERVED_FIELDS = frozenset({"order_id", REPLAY_OF})
 
 ORDER_ID = re.compile(f"[{ORDER_ID_LETTERS}]{{1,128}}", re.ASCII)
+_DERIVED = re.compile(r"(?:.*:)?([0-9]{1,20}-[0-9]{1,20})", re.ASCII)
 
 
 def derived_order_id(source: str, entry_id: str) -> str:
     """Return the identity of an order that was sent without one: where it stands, and in which source."""
     return f"{source}:{entry_id}"
+
+
+def entry_named_by(identifier: str) -> str | None:
+    """Return the entry id in an id or at the end of a derived one, if Redis could have given it."""
+    named = _DERIVED.fullmatch(identifier)
+    return named[1] if named and is_entry_id(named[1]) else None
 
 
 def order_id_of(source: str, sent_id: str | None, entry_id: str) -> str | None:

@@ -16,14 +16,16 @@ from worker.bootstrap.parts.showing import Sizes
 from worker.bootstrap.parts.spelling import hiding_of, shown_orders
 from worker.bootstrap.parts.telling import telling_of_database, telling_of_redis
 from worker.bootstrap.parts.vitals import ReplicaVitals
+from worker.bootstrap.parts.witnesses import witnesses_of
 from worker.bootstrap.status import Servers
+from worker.bootstrap.story import Narrator, OrderDesk
 from worker.domain.database_state import DatabaseState
 from worker.domain.endpoints import Endpoint
 from worker.domain.stream_state import StreamState
 from worker.ops import Check, Checks, History, HttpServer, Identity, Views, Watch, front
 from worker.settings import Settings
 from worker.settings.checks import Secret
-from worker.store import Database, StoreInspector
+from worker.store import Database, OrderSearch, StoreInspector
 from worker.stream import Presence, RedisLink, RedisNames, StreamInspector
 
 CHECK_CONNECTIONS = 2
@@ -138,8 +140,10 @@ def _pages(
     fleet = Watch(servers.snapshot)
     used.callback(fleet.end)
     access = Access(_text(settings.read_token), _text(settings.admin_token))
+    orders = OrderDesk(Narrator(witnesses_of(settings, link, opened)), OrderSearch(opened, settings.fleet))
     letters = desk_of(settings, link, opened, sizes=SHOWN_OF_A_LETTER)
-    made: WSGIApplication = pages(Face(identity, views, access, fleet.look, history, letters))
+    face = Face(identity, views, access, fleet.look, history, orders=orders, letters=letters)
+    made: WSGIApplication = pages(face)
     return made
 
 

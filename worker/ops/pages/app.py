@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from worker.domain.errors import Outage, Refused
 from worker.domain.texts import escaped
 from worker.domain.times import utc_text_of_ms
-from worker.ops.pages import dead, fleet, signing_in
+from worker.ops.pages import dead, fleet, orders, signing_in
 from worker.ops.pages.access import SIGNED_IN_FOR_S, form_token, is_our_form
 from worker.ops.pages.ports import Face
 from worker.status.wording import span
@@ -66,6 +66,8 @@ def pages(face: Face) -> Flask:
     app.register_blueprint(fleet.blueprint(face))
     if face.letters is not None:
         app.register_blueprint(dead.blueprint(face.letters, face.access))
+    if face.orders is not None:
+        app.register_blueprint(orders.blueprint(face.orders))
     if face.access.asks:
         app.register_blueprint(signing_in.blueprint(face.access))
     _guard(app, face)

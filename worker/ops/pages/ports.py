@@ -5,12 +5,14 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from worker.domain.searching import FoundOrders, Search
 from worker.ops.history import History
 from worker.ops.pages.access import Access
 from worker.ops.views import Identity, Views
 from worker.ops.watching import Watched
 from worker.status import Snapshot
 from worker.status.letters import ClosingOutcome, LetterInFull, LetterPage, Wanted
+from worker.status.story import Story
 
 
 class Letters(Protocol):
@@ -29,6 +31,16 @@ class Letters(Protocol):
         """Close a letter without adding anything, once, ever."""
 
 
+class Orders(Protocol):
+    """The orders. Raises Outage where a server does not answer, Refused where a row can't be read."""
+
+    def story(self, identifier: str) -> Story | None:
+        """Return all that is known of an order, by an order id or an entry id; None: nothing is."""
+
+    def search(self, wanted: Search) -> FoundOrders:
+        """Return the newest recorded orders that are as wanted, a page of them."""
+
+
 class Face(Struct, frozen=True):
     """All that pages show, and who may see it."""
 
@@ -39,3 +51,4 @@ class Face(Struct, frozen=True):
     fleet: Callable[[], Watched[Snapshot] | None]
     history: History
     letters: Letters | None = None
+    orders: Orders | None = None

@@ -1,0 +1,116 @@
+"""Gathers the story of one order from whoever knows something of it.
+
+How its entry stands is asked first, then results and dead letters are searched, and its row is read before
+and after: what is published or buried was committed before, and is marked in the same step, so that what is
+missing then was missing all the while.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from worker.bootstrap.parts.judging import Judging
+from worker.bootstrap.parts.subject import Subject, Subjects
+from worker.bootstrap.parts.traces import Traces, pairs_of, shown_fields
+from worker.bootstrap.parts.witnesses import Witnesses
+from worker.domain.evidence import Fate
+from worker.domain.searching import FoundOrders, Search
+from worker.status.story import Entered, Held, Row, Story
+from worker.store import OrderRow, OrderSearch
+
+LOOKED_AT_AGAIN = 5
+
+
+class Narrator:
+    """Tells stories. Raises Outage where a server does not answer, Refused where a row can't be read."""
+
+    def __init__(
+        self, witnesses: Witnesses, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.witnesses = witnesses
+        self._clock = clock
+        self._subjects = Subjects(witnesses)
+        self._traces = Traces(witnesses, self._subjects, clock)
+        self._judging = Judging(witnesses)
+
+    def __call__(self, identifier: str) -> Story | None:
+        """Return the story of an order by its order id or an entry id, None where nothing is known of it."""
+        for _ in range(LOOKED_AT_AGAIN):
+            told = self._looked_at(identifier, self._subjects.find(identifier))
+            if told is None or (told.steady and not _is_being_settled(told)):
+                break
+        return told
+
+    def _looked_at(self, identifier: str, subject: Subject) -> Story | None:
+        ask, entry_id, row = self.witnesses, subject.entry_id, subject.row
+        fate = ask.evidence.fates([entry_id])[entry_id] if entry_id else Fate()
+        held = self._held(entry_id) if entry_id else None
+        checked_at = self._clock()
+        results = self._traces.results(subject, fate)
+        letters = self._traces.letters(subject)
+        if (
+            row is None
+            and subject.entry is None
+            and not (letters.found or results.found or fate.marked or fate.in_flight)
+        ):
+            return None
+        story = Story(
+            identifier=identifier,
+            checked_at=checked_at,
+            order_id=subject.order_id,
+            entered=self._entered(subject),
+            fate=fate,
+            held=held,
+            row=None if row is None else self._row(row),
+            is_owner=subject.is_owner,
+            results=results,
+            letters=letters,
+            duplicates=self._traces.duplicates(subject),
+            steady=self._is_steady(subject, fate, held),
+        )
+        return self._judging.judged(story, subject)
+
+    def _is_steady(self, subject: Subject, fate: Fate, held: Held | None) -> bool:
+        """Whether nothing has happened while it was looked at."""
+        known_by = subject.entry_id if subject.row is None else subject.row.record.order_id
+        after = self.witnesses.store.row(known_by or subject.order_id or "")
+        return after == subject.row and fate.pending == (held is not None)
+
+    def _entered(self, subject: Subject) -> Entered | None:
+        if subject.entry_id is None:
+            return None
+        fields = () if subject.entry is None else shown_fields(pairs_of(subject.entry.fields))
+        return Entered(subject.entry_id, subject.entry is not None, fields, subject.another)
+
+    def _held(self, entry_id: str) -> Held | None:
+        (found,) = self.witnesses.pending.find([entry_id])
+        if found is None:
+            return None
+        claimable = found.idle_ms >= self.witnesses.lease_ms
+        return Held(found.consumer.decode("utf-8", "replace"), found.idle_ms, found.deliveries, claimable)
+
+    def _row(self, row: OrderRow) -> Row:
+        other = None if row.source in {"", self.witnesses.source} else row.source
+        return Row(row.record, row.recorded_at, other)
+
+
+def _is_being_settled(story: Story) -> bool:
+    """Whether what it was settled with was found, though it was not settled when that was asked."""
+    buried = any(story.entered and each.entry_id == story.entered.entry_id for each in story.letters.found)
+    found = buried or (story.is_owner and bool(story.results.found))
+    return found and story.fate.in_flight and not story.fate.marked
+
+
+class OrderDesk:
+    """Whom the pages ask about orders. Raises Outage, and Refused where a row can't be read."""
+
+    def __init__(self, narrator: Narrator, search: OrderSearch) -> None:
+        self._narrator = narrator
+        self._search = search
+
+    def story(self, identifier: str) -> Story | None:
+        """Return the story of an order, None where nothing is known of it."""
+        return self._narrator(identifier)
+
+    def search(self, wanted: Search) -> FoundOrders:
+        """Return a page of the recorded orders that are as wanted."""
+        return self._search(wanted)
