@@ -370,3 +370,16 @@ def test_command_tells_the_same_as_the_story(done: Deployment) -> None:
     assert [line.split()[:2] for line in lines if "trade" in line] == [
         ["trade", f"{said['trades'][0]['trade_id']}:"]
     ]
+
+
+def test_story_shows_nothing_of_hidden_fields(deployment: Deployment) -> None:
+    order = {**small_order("a"), "client_id": "kilroy", "email": "kilroy@example.org", "side": "kilroy"}
+    deployment.submit([order])
+    execute(deployment)
+    hidden: dict[str, Any] = {"hidden_fields": "client_id,email,side,symbol"}
+
+    shown = [command(deployment, "show", "a", *more, **LONG, **hidden).stdout for more in ([], ["--json"])]
+    open_ = [command(deployment, "show", "a", *more, **LONG).stdout for more in ([], ["--json"])]
+
+    assert [text for text in shown if "kilroy" in text or "BTCUSDT" in text] == []
+    assert "kilroy" in open_[1]

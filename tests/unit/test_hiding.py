@@ -8,7 +8,8 @@ import pytest
 from tests.builders import flat, order
 from worker import wire
 from worker.domain.orders import Labels
-from worker.wire.hiding import HIDDEN, UNREADABLE
+from worker.domain.texts import HIDDEN
+from worker.wire.hiding import UNREADABLE
 
 SECRET = "ann@example.org"
 hiding = wire.Hiding(["email", "client_id"])

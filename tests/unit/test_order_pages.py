@@ -32,6 +32,7 @@ class FakeOrders(Struct):
     found: FoundOrders = FoundOrders((), 0, None, None)
     fault: Exception | None = None
     asked: list[Any] = []
+    hidden: frozenset[str] = frozenset()
 
     def story(self, identifier: str) -> Story | None:
         self.asked.append(identifier)
@@ -347,3 +348,32 @@ def test_search_goes_on_where_it_has_ended() -> None:
 
 def test_pages_of_orders_are_not_there_where_nobody_can_be_asked() -> None:
     assert browser(faced(Shown().views)).get("/search").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["", "?format=json"])
+def test_order_page_hides_the_columns_of_hidden_fields_wherever_they_stand(query: str) -> None:
+    told = story(hidden=frozenset({"symbol", "quantity", "filled_quantity", "price", "commission"}))
+    row = told.row
+    assert row is not None
+
+    page = page_of(told, f"/orders/order-1{query}")
+
+    assert page.count("(hidden)") >= 5
+    assert str(row.record.symbol) not in page
+    assert row.record.status in page
+
+
+@pytest.mark.parametrize("asked", ["symbol=BTCUSDT", "said=desk"])
+def test_nobody_finds_out_a_hidden_value_by_looking_for_it(asked: str) -> None:
+    orders = FakeOrders(hidden=frozenset({"symbol"}))
+
+    answer = looking_at(orders).get(f"/search?{asked}")
+
+    assert answer.status_code == 400
+    assert orders.asked == []
+
+
+def test_search_says_what_it_hides() -> None:
+    orders = FakeOrders(found=FoundOrders((found_order(),), 1, None, None), hidden=frozenset({"symbol"}))
+
+    assert "Hidden here: symbol." in looking_at(orders).get("/search?status=FILLED").get_data(as_text=True)

@@ -8,16 +8,22 @@ missing then was missing all the while.
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from msgspec.structs import asdict, replace
+
+from worker import wire
 from worker.bootstrap.parts.judging import Judging
 from worker.bootstrap.parts.subject import Subject, Subjects
 from worker.bootstrap.parts.traces import Traces, pairs_of, shown_fields
 from worker.bootstrap.parts.witnesses import Witnesses
 from worker.domain.evidence import Fate
-from worker.domain.searching import FoundOrders, Search
+from worker.domain.orders import OrderRecord
+from worker.domain.searching import FoundOrder, FoundOrders, Search
 from worker.status.story import Entered, Held, Row, Story
 from worker.store import OrderRow, OrderSearch
 
 LOOKED_AT_AGAIN = 5
+# What both a row and a line of the search say of an order.
+ORDER_COLUMNS = ("symbol", "side", "quantity", "filled_quantity", "average_price")
 
 
 class Narrator:
@@ -67,7 +73,25 @@ class Narrator:
             duplicates=self._traces.duplicates(subject),
             steady=self._is_steady(subject, fate, held),
         )
-        return self._judging.judged(story, subject)
+        return self._concealed(self._judging.judged(story, subject), subject)
+
+    def _concealed(self, story: Story, subject: Subject) -> Story:
+        """Return the story without what hidden fields say, where texts quote it; their names go along."""
+        hiding = self.witnesses.hiding
+        if not hiding:
+            return story
+        fields = () if subject.entry is None else subject.entry.fields
+        said = {} if subject.row is None else columns_of(subject.row.record)
+
+        def told(text: str) -> str:
+            return hiding.quoting(hiding.told(text, fields), said)
+
+        row = story.row
+        if row is not None and row.record.error_message is not None:
+            record = replace(row.record, error_message=told(row.record.error_message))
+            row = replace(row, record=record)
+        findings = tuple(replace(each, what=told(each.what)) for each in story.findings)
+        return replace(story, row=row, findings=findings, hidden=hiding.names)
 
     def _is_steady(self, subject: Subject, fate: Fate, held: Held | None) -> bool:
         """Whether nothing has happened while it was looked at."""
@@ -78,7 +102,11 @@ class Narrator:
     def _entered(self, subject: Subject) -> Entered | None:
         if subject.entry_id is None:
             return None
-        fields = () if subject.entry is None else shown_fields(pairs_of(subject.entry.fields))
+        fields = (
+            ()
+            if subject.entry is None
+            else shown_fields(pairs_of(subject.entry.fields), self.witnesses.hiding)
+        )
         return Entered(subject.entry_id, subject.entry is not None, fields, subject.another)
 
     def _held(self, entry_id: str) -> Held | None:
@@ -100,6 +128,12 @@ def _is_being_settled(story: Story) -> bool:
     return found and story.fate.in_flight and not story.fate.marked
 
 
+def columns_of(record: OrderRecord) -> dict[str, object]:
+    """Return what a row says of its order, by the names of fields."""
+    said = {name: getattr(record, name) for name in ORDER_COLUMNS} | asdict(record.labels)
+    return {name: value for name, value in said.items() if value is not None}
+
+
 class OrderDesk:
     """Whom the pages ask about orders. Raises Outage, and Refused where a row can't be read."""
 
@@ -107,10 +141,27 @@ class OrderDesk:
         self._narrator = narrator
         self._search = search
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The names of fields whose values nobody is shown."""
+        return self._narrator.witnesses.hiding.names
+
     def story(self, identifier: str) -> Story | None:
         """Return the story of an order, None where nothing is known of it."""
         return self._narrator(identifier)
 
     def search(self, wanted: Search) -> FoundOrders:
         """Return a page of the recorded orders that are as wanted."""
-        return self._search(wanted)
+        found, hiding = self._search(wanted), self._narrator.witnesses.hiding
+        return replace(found, orders=tuple(_concealed(each, hiding) for each in found.orders))
+
+
+def _concealed(order: FoundOrder, hiding: wire.Hiding) -> FoundOrder:
+    """Return a row without the values of hidden fields."""
+    said = {name: getattr(order, name) for name in ORDER_COLUMNS}
+    error = order.error_message
+    return replace(
+        order,
+        **{name: None for name in ORDER_COLUMNS if hiding.hides(name)},
+        error_message=None if error is None else hiding.quoting(error, said),
+    )

@@ -7,11 +7,10 @@ import click
 
 from worker.bootstrap import commands
 from worker.cli.shell import EXIT_FOUND, examples, settings_of_environment, translated
-from worker.domain.decimals import plain
 from worker.domain.texts import escaped
 from worker.status import printed
 from worker.status.life import stations_of
-from worker.status.proof import proof_of, proof_of_nothing
+from worker.status.proof import proof_of, proof_of_nothing, trades_of
 from worker.status.story import Story
 from worker.status.telling import NOTHING_KNOWN, tell
 from worker.status.wording import counted
@@ -51,9 +50,9 @@ def lines_of(story: Story) -> Iterator[str]:
     for each in stations_of(story):
         details = ", ".join(f"{name} {escaped(str(value))}" for name, value in each.details.items())
         yield f"{each.at or 'now':<24}  {each.what:<11}  {details}".rstrip()
-    for trade in story.trades:
-        amounts = f"{plain(trade.quantity)} at {plain(trade.price)}, commission {plain(trade.commission)}"
-        yield f"{'':<24}  {'trade':<11}  {escaped(trade.trade_id)}: {amounts}"
+    for trade in trades_of(story):
+        amounts = f"{trade['quantity']} at {trade['price']}, commission {trade['commission']}"
+        yield f"{'':<24}  {'trade':<11}  {escaped(str(trade['trade_id']))}: {amounts}"
     if story.duplicates.entry_ids:
         others = counted(len(story.duplicates.entry_ids), "more entry", "more entries")
         looked = f"of this order among the {story.duplicates.searched.looked_at:,} from its own on"

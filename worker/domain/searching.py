@@ -41,7 +41,7 @@ class FoundOrder(Struct, frozen=True):
     symbol: str | None
     side: Side | str | None
     quantity: Decimal | None
-    filled_quantity: Decimal
+    filled_quantity: Decimal | None
     average_price: Decimal | None
     error_message: str | None
     recorded_at: datetime

@@ -45,7 +45,7 @@ def steps_of(story: Story) -> list[Step]:
     return [
         _step_entered(story.entered),
         _step_delivered(story),
-        *_steps_of_row(story.row),
+        *_steps_of_row(story),
         _step_published(story),
         Step(
             "marked as settled", True if story.fate.marked else None if story.fate.old else False, story.mark
@@ -78,7 +78,8 @@ def _step_delivered(story: Story) -> Step:
     return Step("delivered", None, "not known")
 
 
-def _steps_of_row(row: Row | None) -> Iterator[Step]:
+def _steps_of_row(story: Story) -> Iterator[Step]:
+    row = story.row
     if row is None:
         yield Step("executed", False, "there is no row of it")
         yield Step("committed", False, "there is no row of it")
@@ -90,7 +91,7 @@ def _steps_of_row(row: Row | None) -> Iterator[Step]:
         case Status.DEAD:
             yield Step("executed", None, "given up", utc_text(record.executed_at, "milliseconds"))
         case _:
-            text = f"filled {plain(record.filled_quantity)}"
+            text = f"filled {story.shown('filled_quantity', plain(record.filled_quantity))}"
             yield Step("executed", True, text, utc_text(record.executed_at, "milliseconds"))
     by = "" if row.other_source is None else f", by another source: {row.other_source}"
     text = f"{record.status}, of the entry {record.entry_id}{by}"
@@ -120,7 +121,7 @@ def _stations(story: Story) -> Iterator[Station]:
     if story.entered is not None:
         yield _entered(story.entered, story.order_id)
     if story.row is not None:
-        yield _committed(story.row, story.entered)
+        yield _committed(story, story.row)
         yield from _published(story.row.record, story.results)
     for letter in story.letters.found:
         yield _buried(letter)
@@ -137,10 +138,11 @@ def _entered(entered: Entered, order_id: str | None) -> Station:
     return Station("entered", since(entered.entry_id), details)
 
 
-def _committed(row: Row, entered: Entered | None) -> Station:
+def _committed(story: Story, row: Row) -> Station:
     record = row.record
-    details: dict[str, Any] = {"status": record.status, "filled": str(record.filled_quantity)}
-    if record.entry_id != (entered and entered.entry_id):
+    filled = story.shown("filled_quantity", str(record.filled_quantity))
+    details: dict[str, Any] = {"status": record.status, "filled": filled}
+    if record.entry_id != (story.entered and story.entered.entry_id):
         details["by another entry"] = record.entry_id
     if record.error_message is not None:
         details["error"] = record.error_message

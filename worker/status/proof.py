@@ -29,7 +29,7 @@ def proof_of(story: Story) -> Document:
         if story.entered is None
         else {**asdict(story.entered), "fields": _fields(story.entered.fields)},
         "row": order_of(story),
-        "trades": [_trade(each) for each in story.trades],
+        "trades": trades_of(story),
         "results": [asdict(each) for each in story.results.found],
         "letters": [{**asdict(each), "fields": _fields(each.fields)} for each in story.letters.found],
         "duplicates": list(story.duplicates.entry_ids),
@@ -65,7 +65,16 @@ def _fields(fields: Iterable[Field]) -> list[list[str]]:
 
 def order_of(story: Story) -> Document | None:
     """Return the row of an order; None where there is none."""
-    return None if story.row is None else _row(story.row.record)
+    return None if story.row is None else _shown(story, _row(story.row.record))
+
+
+def trades_of(story: Story) -> list[Document]:
+    """Return the trades of an order."""
+    return [_shown(story, _trade(each)) for each in story.trades]
+
+
+def _shown(story: Story, said: Document) -> Document:
+    return {name: story.shown(name, value) for name, value in said.items()}
 
 
 def _row(record: OrderRecord) -> Document:

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from worker.domain.evidence import Fate, Finding
 from worker.domain.orders import OrderRecord, Trade
+from worker.domain.texts import HIDDEN
 
 # Of each stream so many entries are looked through at the most.
 MOST_SEARCHED = 20_000
@@ -139,11 +140,17 @@ class Story(Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     steady: bool = True
     unclaimed: bool = False
+    # Names of fields in small letters, whose values are not to be shown.
+    hidden: frozenset[str] = frozenset()
 
     @property
     def trades(self) -> tuple[Trade, ...]:
         """Its trades, in the order of their ids."""
         return () if self.row is None else self.row.record.trades
+
+    def shown(self, name: str, value: object) -> object:
+        """Return what a column says as it may be shown."""
+        return HIDDEN if value is not None and name.casefold() in self.hidden else value
 
     @property
     def letter(self) -> Letter | None:

@@ -2,7 +2,7 @@
 
 from worker.wire.comparing import Part, compared
 from worker.wire.decoding import Decoder
-from worker.wire.hiding import HIDDEN, NOTHING_HIDDEN, Hiding
+from worker.wire.hiding import NOTHING_HIDDEN, Hiding
 from worker.wire.letters import (
     Letter,
     NotReplayable,
@@ -18,7 +18,6 @@ from worker.wire.rendering import Renderer, order_fields, result_copy, result_fi
 from worker.wire.results import Spelling
 
 __all__ = [
-    "HIDDEN",
     "NOTHING_HIDDEN",
     "Decoder",
     "Hiding",

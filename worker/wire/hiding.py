@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from worker.domain.decimals import plain
 from worker.domain.orders import OrderFields
+from worker.domain.texts import HIDDEN
 from worker.wire.fields import Fraction, Whole
 from worker.wire.letters import shown
 from worker.wire.names import DECISIVE, LABELS, PAYLOAD_FIELDS
 from worker.wire.payloads import parsed
 
-HIDDEN = "(hidden)"
 UNREADABLE = "(hidden: can't be looked through)"
 # A shorter value stands in a text by chance: it is taken for the value as a word of its own alone.
 SHORT = 4
@@ -29,6 +29,11 @@ class Hiding:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._names = frozenset(name.casefold() for name in names)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names, whatever their case was, in small letters."""
+        return self._names
 
     def __bool__(self) -> bool:
         """Whether anything is hidden."""

@@ -8,6 +8,7 @@ import msgspec
 from worker import __version__, wire
 from worker.domain.decimals import Digits
 from worker.domain.fleets import source_of
+from worker.domain.texts import HIDDEN
 from worker.settings import Settings
 from worker.store import RecentOrders
 
@@ -43,7 +44,7 @@ def shown_orders(found: RecentOrders, hiding: wire.Hiding) -> object:
     rows = msgspec.to_builtins(found)
     for row in rows["orders"]:
         said = {name: value for name, value in row.items() if value is not None and name not in _OURS}
-        row.update({name: wire.HIDDEN for name in said if hiding.hides(name)})
+        row.update({name: HIDDEN for name in said if hiding.hides(name)})
         if row["error_message"] is not None:
             row["error_message"] = hiding.quoting(row["error_message"], said)
     return rows

@@ -103,7 +103,7 @@ class Traces:
             # Of another source where it says nothing to us.
             named = said is not None and said.entry_id in entries
             if said is not None and (named or (not entries and read.order_id == subject.order_id)):
-                found.append(_letter(letter, read, said.mark))
+                found.append(_letter(letter, read, said.mark, self._ask.hiding))
         searched = Searched(min(looked_at, MOST_SEARCHED), looked_at <= MOST_SEARCHED)
         return Letters(tuple(found), searched)
 
@@ -128,20 +128,21 @@ class Traces:
         return Duplicates(others, Searched(walked.looked_at, walked.all))
 
 
-def _letter(stored: StoredLetter, read: wire.Letter, mark: str) -> Letter:
+def _letter(stored: StoredLetter, read: wire.Letter, mark: str, hiding: wire.Hiding) -> Letter:
     closed = stored.closed
+    originals = [part for pair in read.originals for part in pair]
     return Letter(
         letter_id=stored.letter_id,
         entry_id=read.entry_id,
         reason=read.reason,
-        error=read.notes.get("error", ""),
+        error=hiding.told(read.notes.get("error", ""), originals),
         mark=mark,
         state=stored.state,
         deliveries=read.notes.get("deliveries", ""),
         closed_by=None if closed is None else closed.by,
         closed_at=None if closed is None else closed.at,
         replayed_as=None if closed is None else closed.replayed_as,
-        fields=shown_fields(read.originals),
+        fields=shown_fields(read.originals, hiding),
     )
 
 
@@ -150,11 +151,12 @@ def pairs_of(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     return list(zip(fields[::2], fields[1::2], strict=True))
 
 
-def shown_fields(pairs: Sequence[tuple[bytes, bytes]]) -> tuple[Field, ...]:
+def shown_fields(pairs: Sequence[tuple[bytes, bytes]], hiding: wire.Hiding) -> tuple[Field, ...]:
     """Return the first fields of an entry as they may be shown."""
-    return tuple(Field(_cut(name), _cut(value)) for name, value in pairs[:MOST_FIELDS_SHOWN])
+    first = ((wire.shown(name), value) for name, value in pairs[:MOST_FIELDS_SHOWN])
+    return tuple(Field(_cut(name), _cut(hiding.value(name, value))) for name, value in first)
 
 
-def _cut(raw: bytes) -> str:
-    shown = wire.shown(raw[:LONGEST_SHOWN])
-    return shown if len(raw) <= LONGEST_SHOWN else f"{shown}… ({len(raw):,} bytes)"
+def _cut(shown: str) -> str:
+    whole = len(shown) <= LONGEST_SHOWN
+    return shown if whole else f"{shown[:LONGEST_SHOWN]}… ({len(shown):,} characters)"

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap.parts.connections import redis_names
-from worker.bootstrap.parts.spelling import decoder_of
+from worker.bootstrap.parts.spelling import decoder_of, hiding_of
 from worker.settings import Settings
 from worker.store import Database, StoreEvidence, StoreInspector
 from worker.stream import DeadLetters, PendingEntries, RedisLink, StreamEvidence, Trail
@@ -20,6 +20,7 @@ class Witnesses(Struct, frozen=True):
     store: StoreInspector
     rows: StoreEvidence
     decoder: wire.Decoder
+    hiding: wire.Hiding
     source: str
     lease_ms: int
     results_maxlen: int
@@ -36,6 +37,7 @@ def witnesses_of(settings: Settings, link: RedisLink, database: Database) -> Wit
         store=StoreInspector(database, settings.fleet),
         rows=StoreEvidence(database, settings.fleet),
         decoder=decoder_of(settings),
+        hiding=hiding_of(settings),
         source=settings.fleet.source,
         lease_ms=settings.lease_ms,
         results_maxlen=settings.results_maxlen,

@@ -23,7 +23,7 @@ from worker.domain.times import utc_text
 from worker.ops.pages.ports import Orders
 from worker.status import printed
 from worker.status.life import steps_of
-from worker.status.proof import order_of, proof_of, proof_of_nothing
+from worker.status.proof import order_of, proof_of, proof_of_nothing, trades_of
 from worker.status.story import Story
 from worker.status.telling import NOTHING_KNOWN, tell
 
@@ -33,6 +33,8 @@ LONGEST = {"symbol": 32, "said": 200, "entry": 128}
 NO_ID = "An order id or an entry id is 1 to 128 characters of A-Z a-z 0-9 . _ : / -"
 NO_TIME = "{!r} is no time; one is 2026-11-30T12:00:00Z, or 2026-11-30 12:00 for the same in UTC."
 NO_STATUS = f"A status is one of {', '.join(Status)}."
+HIDDEN_SYMBOL = "Symbols are hidden here, so nobody can look for one."
+HIDDEN_SAID = "Fields are hidden here, and errors may quote them, so nobody can look for what an error says."
 TOO_LONG = "What is looked for in {} has at most {} characters, and no NUL."
 
 
@@ -67,8 +69,12 @@ class Form(Struct, frozen=True):
         """Whether it is about one order, and nothing else."""
         return bool(self.id) and self == Form(id=self.id)
 
-    def search(self) -> Search:
-        """Return what is searched for. Raises BadInput."""
+    def search(self, hidden: frozenset[str]) -> Search:
+        """Return what is searched for, where that is not hidden. Raises BadInput."""
+        if self.symbol and "symbol" in hidden:
+            raise BadInput(HIDDEN_SYMBOL)
+        if self.said and hidden:
+            raise BadInput(HIDDEN_SAID)
         if self.id and not ORDER_ID.fullmatch(self.id):
             raise BadInput(NO_ID)
         if self.status and self.status not in list(Status):
@@ -119,15 +125,17 @@ def blueprint(orders: Orders) -> Blueprint:
             )
         return _page(
             HTTPStatus.OK, "order.html",
-            story=story, told=tell(story), steps=steps_of(story), row=order_of(story),
+            story=story, told=tell(story), steps=steps_of(story),
+            row=order_of(story), trades=trades_of(story),
         )  # fmt: skip
 
     @made.get("/search")
     def search() -> AnyResponse:
         form = Form.of(request.args)
         shown = {"form": form, "statuses": list(Status), "found": None, "older": None, "fault": None}
+        shown["hidden"] = sorted(orders.hidden)
         try:
-            wanted = form.search()
+            wanted = form.search(orders.hidden)
         except BadInput as fault:
             return _page(HTTPStatus.BAD_REQUEST, "search.html", **{**shown, "fault": str(fault)})
         if form.names_one:

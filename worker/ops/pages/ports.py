@@ -34,6 +34,10 @@ class Letters(Protocol):
 class Orders(Protocol):
     """The orders. Raises Outage where a server does not answer, Refused where a row can't be read."""
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The names of fields, in small letters, whose values nobody is shown."""
+
     def story(self, identifier: str) -> Story | None:
         """Return all that is known of an order, by an order id or an entry id; None: nothing is."""
 
