@@ -96,7 +96,7 @@ def take(browser: Browser, scene: Scene, name: str, path: str, *, dark: bool) ->
         page.open(path)
         shot = page.page.screenshot(full_page=True)
     picture = Image.open(io.BytesIO(shot)).convert("RGB")
-    few = picture.crop((0, 0, WIDTH, min(picture.height, HEIGHT))).quantize(128, dither=Image.Dither.NONE)
+    few = picture.crop((0, 0, WIDTH, min(picture.height, HEIGHT))).quantize(256, dither=Image.Dither.NONE)
     file = IMAGES / f"{name}.png"
     few.save(file, optimize=True)
     size = file.stat().st_size
