@@ -5,6 +5,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -111,11 +112,8 @@ def template_database(servers: Servers) -> Iterator[str]:
 @pytest.fixture
 def deployment(servers: Servers, template_database: str) -> Iterator[Deployment]:
     """Streams and a migrated database that nobody else uses."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    _execute(servers, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
-    with Deployment(servers, name, name) as made:
+    with migrated(servers, template_database) as made:
         yield made
-    _clean(servers, name)
 
 
 @pytest.fixture
@@ -166,6 +164,16 @@ def own_deployment(own_redis: LocalRedis, own_postgres: LocalPostgres) -> Iterat
     with Deployment(Servers(own_redis.url, own_postgres.url), "own", "postgres") as made:
         migrate(made.settings())
         yield made
+
+
+@contextmanager
+def migrated(servers: Servers, template_database: str) -> Iterator[Deployment]:
+    """Make streams and a migrated database that nobody else uses."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    _execute(servers, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+    with Deployment(servers, name, name) as made:
+        yield made
+    _clean(servers, name)
 
 
 def _execute(servers: Servers, statement: str) -> None:

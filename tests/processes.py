@@ -70,6 +70,11 @@ class WorkerProcess:
         return Tally(**{name: drained[name] for name in Tally.__struct_fields__})
 
     @property
+    def pid(self) -> int:
+        """Its process id, which is a part of its consumer's name."""
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
