@@ -14,7 +14,8 @@ READ_TOKEN, ADMIN_TOKEN = "reading-is-not-for-everybody", "changing-is-for-very-
 TOKENS = {"read_token": READ_TOKEN, "admin_token": ADMIN_TOKEN}
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
-FILLED, REJECTED, DEAD, CONFLICTING = "order-1", "rejected-1", "dead-1", "order-2"
+FILLED, DUPLICATED, CONFLICTING = "order-3", "order-1", "order-2"
+REJECTED, DEAD = "rejected-1", "dead-1"
 
 
 @dataclass

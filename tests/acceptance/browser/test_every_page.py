@@ -6,9 +6,9 @@ import pytest
 
 from tests.acceptance.browser.browsing import NARROW, WIDE, Window
 from tests.acceptance.browser.conftest import Opener
-from tests.acceptance.browser.scene import Scene
+from tests.acceptance.browser.scene import FILLED, Scene
 
-PAGES = ["/", "/nowhere"]
+PAGES = ["/", "/nowhere", "/dead?state=all", f"/orders/{FILLED}", "/search?status=FILLED"]
 # Only where there is something to sign in for.
 GUARDED = ["/sign-in"]
 HEADINGS = "[...document.querySelectorAll('h1, h2, h3, h4')].map(it => Number(it.tagName[1]))"
