@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.commands import command
+from tests.faces import Visitor
 from tests.faults.environment.documented import Documented
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
@@ -20,6 +21,7 @@ HEARS = "hearing the channel"
 BRIDGE = (sys.executable, "-m", "worker", "bridge", "--channel", "orders")
 # What is asked of a busy machine may take a while.
 PATIENT = {"lease_ms": 60_000, "transaction_timeout_s": 20}
+ADMIN = "known-to-admins-"
 CHANNEL: dict[str, Any] = {"results_channel": "results"}
 
 
@@ -39,6 +41,17 @@ def run(deployment: Deployment, *arguments: str, code: int = 0, given: str | Non
     done = command(deployment, *arguments, given=given, **CHANNEL, **PATIENT)
     assert done.exit_code == code, done.output
     return done.stdout
+
+
+def look_at_pages(port: int, letter: str) -> None:
+    """Read each page."""
+    with Visitor(port) as visitor:
+        visitor.sign_in("anna", ADMIN)
+        assert "Exactly one result" in visitor.get("/orders/order-1")
+        assert "order-1" in visitor.get("/search?status=FILLED")
+        assert "refuses" not in visitor.get("/")
+        assert letter in visitor.get("/dead?state=all")
+        assert "replayed" in visitor.get(f"/dead/{letter}")
 
 
 def test_whole_life_of_orders_needs_the_rights_on_the_page_and_no_others(
@@ -65,9 +78,10 @@ def test_whole_life_of_orders_needs_the_rights_on_the_page_and_no_others(
     take_and_vanish(administrator, 1)
     assert "gone" in run(operator, "pending")
     run(operator, "replay", "--all", "--yes")
-    with running(worker, **CHANNEL):
+    with running(worker, **CHANNEL, admin_token=ADMIN) as made:
         eventually(administrator.all_settled)
         assert "FILLED" in run(operator, "show", "order-1")
+        look_at_pages(made.server.port, letter)
     administrator.redis.xtrim("order_results", 5, approximate=False)
     run(operator, "audit", code=1)
     run(operator, "audit", "--repair", "--republish")
