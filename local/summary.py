@@ -11,7 +11,6 @@ from local.directory import LOOPBACK
 from local.replicas import Replica
 from local.tally import Counts, Tally
 
-PATHS = ("/health", "/ready", "/status", "/metrics", "/orders")
 # Zero in a run without faults, and then no news.
 QUIET_ROWS = ("answered_again", "handed_back")
 
@@ -42,11 +41,10 @@ def show_tally(tally: Tally, console: Console) -> None:
 def show_addresses(team: Sequence[Replica], console: Console) -> None:
     """Print where each replica answers, and where its log is."""
     table = Table(box=SIMPLE_HEAD)
-    for heading in ("replica", "serves", "log"):
+    for heading in ("replica", "pages", "log"):
         table.add_column(heading, overflow="fold")
     for replica in team:
-        address = f"http://{LOOPBACK}:{replica.port}"
-        table.add_row(replica.name, "\n".join(address + path for path in PATHS), str(replica.log))
+        table.add_row(replica.name, f"http://{LOOPBACK}:{replica.port}/", str(replica.log))
     console.print(table)
 
 
