@@ -18,7 +18,7 @@ import pytest
 
 # Not pytest's plugins, which it wants to import itself.
 LIBRARIES = (
-    "alembic.command", "click.testing", "h11", "httpx", "msgspec", "psycopg", "redis.asyncio",
+    "alembic.command", "click.testing", "flask", "h11", "httpx", "msgspec", "psycopg", "redis.asyncio",
     "rich.progress", "sqlalchemy.dialects.postgresql.psycopg", "structlog", "tenacity",
     "testcontainers.core.container",
 )  # fmt: skip
