@@ -1,12 +1,13 @@
 """Orders are found in the table, however long it is, by reading a bounded part of it."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.dialects import postgresql
 
 from tests.builders import record
@@ -14,7 +15,8 @@ from tests.harness import Deployment
 from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Status
 from worker.domain.searching import FoundOrders, Place, Search
-from worker.store import OrderSearch, OrderStore
+from worker.store import OrderSearch, OrderStore, StoreInspector
+from worker.store.queries import MOST_OUTCOMES
 from worker.store.searching import MOST_LOOKED_THROUGH, PAGE
 
 OURS, ITS = Fleet("ours", "results"), Fleet("its", "other-results")
@@ -215,3 +217,51 @@ def test_order_is_looked_up_by_its_indexes_in_a_long_table(many: Deployment) -> 
     assert "Seq Scan" not in {each["Node Type"] for each in nodes}
     assert sum(each["Actual Rows"] for each in nodes if each.get("Relation Name") == "orders") <= 1
     assert ids(search(Search(identifier="order-9"))) == ["order-9"]
+
+
+@pytest.fixture
+def busy_hour(many: Deployment) -> Deployment:
+    """The same rows, recorded within the last hundredth of an hour before now."""
+    with many.database.transaction() as connection:
+        newest = connection.scalar(text("SELECT max(recorded_at) FROM orders"))
+    for first in range(1, ROWS, AT_ONCE):
+        with many.database.transaction() as connection:
+            connection.execute(
+                text(
+                    "UPDATE orders SET recorded_at = now() - (:newest - recorded_at) / 10"
+                    " WHERE order_id = ANY (:ids)"
+                ),
+                {"newest": newest, "ids": [f"order-{n}" for n in range(first, first + AT_ONCE)]},
+            )
+    with many.database.transaction() as connection:
+        connection.execute(text("ANALYZE orders"))
+    return many
+
+
+def test_first_page_reads_a_bounded_part_of_a_long_table(busy_hour: Deployment) -> None:
+    """Proves that counting for the page of the fleet reads no table, however many orders an hour has."""
+    inspector, asked = StoreInspector(busy_hour.database, OURS), list[tuple[str, Any]]()
+    engine = busy_hour.database._engine  # noqa: SLF001  what is sent, as it is sent
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    took = inspector.state().took
+    inspector.outcomes([])
+    event.remove(engine, "before_cursor_execute", note)
+
+    about_orders = [
+        each for each in asked if re.search(r"\bFROM \(*(SELECT .*)?orders\b", each[0], re.DOTALL)
+    ]
+    with busy_hour.database.transaction() as connection:
+        plans = [
+            connection.exec_driver_sql(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", parameters)
+            for statement, parameters in about_orders
+        ]
+        nodes = [node for plan in plans for node in _nodes(plan.all()[0][0][0]["Plan"])]
+    of_orders = [each for each in nodes if each.get("Relation Name") == "orders"]
+    assert took is not None
+    assert len(about_orders) >= 4
+    assert {each["Node Type"] for each in of_orders} <= {"Index Scan", "Index Only Scan"}
+    assert max(each["Actual Rows"] * each["Actual Loops"] for each in of_orders) <= MOST_OUTCOMES
