@@ -24,8 +24,8 @@ def front(views: Views, pages: WSGIApplication | None = None) -> WSGIApplication
         view = views.routes.get(path)
         if view is not None:
             return _viewed(view, environ, start_response)
-        # Werkzeug takes any number of slashes for one.
-        if pages is not None and not path.startswith("//"):
+        # Werkzeug takes any number of slashes for one, none among them.
+        if pages is not None and path.startswith("/") and not path.startswith("//"):
             return pages(environ, start_response)
         return _answered(_not_found(), environ, start_response)
 

@@ -68,9 +68,17 @@ OTHERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "log_format": (("json", "console"), ("JSON", "", "xml", "\0")),
     "executor": (("paper", "a.b:C"), ("",)),
     **dict.fromkeys(
-        ("allow_eviction", "allow_volatile"),
+        ("allow_eviction", "allow_volatile", "pages"),
         (("1", "0", "true", "false"), ("", "2", "maybe", "\0", "\udcff")),
     ),
+    **dict.fromkeys(
+        ("read_token", "admin_token"),
+        (
+            (f"{SECRET}-0123456789", "x" * 256),
+            ("", SECRET, "x" * 257, f"{SECRET} 0123456789", "\N{ROCKET}" * 20),
+        ),
+    ),
+    "hidden_fields": (("email", "email, Client_ID"), ("order_id", "a,,b", "\0", "x" * 5000)),
     "health_host": (("127.0.0.1", "::", "a b"), ("",)),
     "source": (("desk-7", "a:b/c.d", "x" * 80), ("", "a b", "x" * 81, "{a}", "\N{ROCKET}", "\udcff", "\0")),
 }

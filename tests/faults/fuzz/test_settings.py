@@ -18,7 +18,13 @@ from worker.stream import RedisLink
 
 ENVIRONMENTS = 1_500
 # What is wrong between good values: named too, in lines of their own.
-BETWEEN = ("must differ", "must be longer than", "must be no less than", "and WORKER_EXECUTOR is venue")
+BETWEEN = (
+    "must differ",
+    "must be longer than",
+    "must be no less than",
+    "and WORKER_EXECUTOR is venue",
+    "and WORKER_PAGES is off",
+)
 KNOWN = {variable(field) for field in Settings.__struct_fields__}
 LONGEST_LINE = 400
 
