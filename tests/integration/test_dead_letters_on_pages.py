@@ -129,3 +129,17 @@ def outcome_of(deployment: Deployment, entry_id: str | None, letters_before: int
     if reason is None:
         return Forecast.DUPLICATE
     return Forecast.CONFLICT if reason == b"conflict" else Forecast.BURIED
+
+
+def test_letter_whose_state_nobody_can_read_hides_no_other(deployment: Deployment) -> None:
+    letters = given_up(deployment, 2)
+    deployment.redis.hset(f"{deployment.dead_letters}:state", letters[0], '{"state": "replayed"}')
+    with running(deployment, **ADMIN) as made, Visitor(made.server.port) as visitor:
+        visitor.sign_in("anna", ADMIN["admin_token"])
+        listed, first = visitor.get("/dead?state=all"), visitor.get("/")
+        done = visitor.post("/dead/discard", {"letter": letters, "count": "2"}, of="/dead?state=all")
+
+    assert all(letter in listed for letter in letters)
+    assert "unreadable" in listed
+    assert "1 open dead letter" in first
+    assert "1 of 2 dead letters discarded" in done

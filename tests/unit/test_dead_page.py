@@ -371,3 +371,12 @@ def test_closed_letter_has_no_form() -> None:
     assert "replayed as 9-9 by anna at now" in page
     assert "What the replay edited" in page
     assert 'action="/dead' not in page
+
+
+def test_second_letter_of_one_order_is_left_out_of_what_is_replayed() -> None:
+    client = signed_in(FakeDeadLetters(stored("5-1"), stored("6-1"), stored("7-1", order_id="another")))
+
+    asked = post(client, "replay", "5-1", "6-1", "7-1").get_data(as_text=True)
+
+    assert re.findall(r'name="letter" value="([^"]+)"', asked) == ["5-1", "7-1"]
+    assert "nothing: another letter of its order is chosen" in asked

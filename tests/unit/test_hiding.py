@@ -1,7 +1,9 @@
 """What people are not shown of an entry: by name, in JSON, in what quotes it."""
 
 import json
+import re
 from decimal import Decimal
+from unittest import mock
 
 import pytest
 
@@ -113,3 +115,26 @@ def test_message_of_a_channel_is_shown_from_its_beginning_without_hidden_values(
 
     assert SECRET not in shown
     assert len(shown) == 100
+
+
+def test_payload_that_is_nested_as_deep_as_it_may_be_read_is_hidden_and_fails_nobody() -> None:
+    nested = "[" * 600 + "]" * 600
+
+    shown = wire.Hiding(["email"]).value("payload", nested)
+
+    assert shown in {nested, UNREADABLE}
+
+
+def test_many_short_values_cost_no_more_than_those_that_are_quoted() -> None:
+    """Proves that no expression is made for a value that stands nowhere."""
+    many = [
+        f"{a}{b}{c}" for a in "abcdefghijklmnopqrst" for b in "abcdefghijklmnopqrst" for c in "0123456789"
+    ]
+    fields = (b"payload", json.dumps({"email": many}).encode())
+    hiding = wire.Hiding(["email"])
+
+    with mock.patch.object(re, "sub", side_effect=re.sub) as made:
+        said = hiding.told("its error says ab1 and no more", fields)
+
+    assert said == "its error says (hidden) and no more"
+    assert made.call_count == 1

@@ -87,6 +87,16 @@ def test_page_that_is_out_of_date_says_how_old_it_is() -> None:
     assert "As of 42 s ago" in text_of(browser(face))
 
 
+@pytest.mark.parametrize("age_s", [5.1, 86_400.0])
+def test_nobody_is_told_that_all_is_well_by_what_was_so_a_while_ago(age_s: float) -> None:
+    face = replace(faced(Shown().views), fleet=lambda: Watched(WELL, age_s))
+
+    page = text_of(browser(face))
+
+    assert "Nobody knows whether anybody is needed" in page
+    assert "All well" not in page
+
+
 def hostile_letters(value: str) -> Snapshot:
     return snapshot({"redis.letters.by_state": letters({value: 1})})
 

@@ -42,12 +42,14 @@ class Servers:
         opened: Database,
         *,
         most_letters: int = MOST_LETTERS,
+        most_letter_bytes: int = MOST_LETTER_BYTES,
     ) -> None:
         self._settings = settings
         self._link = link
         self._names = names
         self._opened = opened
         self._most_letters = most_letters
+        self._most_letter_bytes = most_letter_bytes
         self._pending: tuple[str, ...] = ()
 
     def snapshot(self) -> Snapshot:
@@ -75,7 +77,9 @@ class Servers:
                 Consumer.of(each, said.get(each.name), lease_ms=settings.lease_ms, block_ms=settings.block_ms)
                 for each in state.consumers
             ),
-            letters=_letters(DeadLetters(self._link, self._names), self._most_letters),
+            letters=_letters(
+                DeadLetters(self._link, self._names), self._most_letters, self._most_letter_bytes
+            ),
         )
 
     def _ask_database(self, ping_ms: float) -> DatabaseSnapshot:
@@ -116,12 +120,12 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
-def _letters(letters: DeadLetters, most: int) -> Letters:
+def _letters(letters: DeadLetters, most: int, most_bytes: int) -> Letters:
     """Return how many of the newest letters are in which state, by reason."""
     looked_at, size, everything = 0, 0, False
     counts: dict[str, Counter[str]] = {state: Counter() for state in ("open", "replayed", "discarded")}
     for letter in letters.latest():
-        if looked_at == most or size > MOST_LETTER_BYTES:
+        if looked_at == most or size > most_bytes:
             break
         looked_at += 1
         size += size_of(letter.fields)

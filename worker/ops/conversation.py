@@ -58,6 +58,10 @@ class Conversation:
         if not isinstance(asked, h11.Request):
             return None
         self._is_head = asked.method == b"HEAD"
+        names = {name for name, _ in asked.headers}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            # Who is between us may take the one, and we the other.
+            raise h11.RemoteProtocolError("two lengths")
         body, expected = bytearray(), int(dict(asked.headers).get(b"content-length", 0))
         while max(expected, len(body)) <= MOST_BODY_BYTES:
             event = await self._event()

@@ -66,7 +66,7 @@ class HttpServer:
         self.application = application
         self._stopping = asyncio.Event()
         self._asking = asyncio.Semaphore(MOST_ASKING)
-        self._clients: set[Task[Any]] = set()
+        self._clients: dict[Task[Any], None] = {}
         # Those of whom no whole request is here, the one that has kept the server waiting longest first.
         self._awaited: dict[Task[Any], None] = {}
         self._loop = asyncio.new_event_loop()
@@ -113,23 +113,32 @@ class HttpServer:
     async def _until_stopped(self) -> None:
         await self._stopping.wait()
         self._listening.close()
-        for client in self._clients:
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        us = asyncio.current_task()
+        # Also those that were let in and have not begun: these end by themselves.
+        while others := asyncio.all_tasks() - {us}:
+            for client in list(self._clients):
+                client.cancel()
+            await asyncio.wait(others, timeout=0.05)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         client = cast("Task[Any]", asyncio.current_task())
+        if self._stopping.is_set():
+            writer.transport.abort()
+            return
         if len(self._clients) >= MOST_CONNECTIONS:
-            # Clients that say nothing make room; where all wait for answers there is none.
-            oldest = next(iter(self._awaited), client)
+            # Clients that say nothing make room first, then whoever has been here for longest.
+            oldest = next(iter(self._awaited), None) or next(iter(self._clients))
             self._awaited.pop(oldest, None)
+            self._clients.pop(oldest, None)
             oldest.cancel()
-        self._clients.add(client)
-        with suppress(OSError, asyncio.CancelledError):
-            await self._talk(client, Conversation(reader, writer))
-        self._clients.remove(client)
-        # Whatever was to be sent has been, or nobody takes it.
-        writer.transport.abort()
+        self._clients[client] = None
+        try:
+            with suppress(OSError, asyncio.CancelledError):
+                await self._talk(client, Conversation(reader, writer))
+        finally:
+            self._clients.pop(client, None)
+            # Whatever was to be sent has been, or nobody takes it.
+            writer.transport.abort()
 
     async def _talk(self, client: Task[Any], conversation: Conversation) -> None:
         try:
@@ -161,9 +170,13 @@ class HttpServer:
         except TimeoutError:
             return refusal(HTTPStatus.SERVICE_UNAVAILABLE)
         try:
-            return await _aside(answering)
-        finally:
+            asked = _aside(answering)
+        except BaseException:
             self._asking.release()
+            raise
+        # Its thread goes on where its client is let go: the place is free when that has ended.
+        asked.add_done_callback(lambda _: self._asking.release())
+        return await asyncio.shield(asked)
 
 
 def _answer_of(application: WSGIApplication, environ: WSGIEnvironment) -> Answer:

@@ -179,6 +179,9 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
         )
     if settings.executor == "venue" and settings.venue_url is None and "venue_url" not in bad:
         faults.append("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
+    tokens = [each and each.get_secret_value() for each in (settings.read_token, settings.admin_token)]
+    if tokens[0] is not None and tokens[0] == tokens[1]:
+        faults.append("WORKER_READ_TOKEN, WORKER_ADMIN_TOKEN: must differ")
     if settings.admin_token is not None and not settings.pages:
         faults.append("WORKER_ADMIN_TOKEN: is for pages, and WORKER_PAGES is off")
     return faults

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from worker.domain.database_state import Outcomes, SchemaStanding, SchemaState
+from worker.domain.deliveries import is_entry_id
 from worker.domain.texts import escaped
 from worker.status.progress import Progress
 from worker.status.snapshot import Away, RedisSnapshot, Rules, Snapshot
@@ -147,7 +148,9 @@ def _lost(streams: RedisSnapshot) -> Iterator[Condition]:
 def _kept_pending(streams: RedisSnapshot, rules: Rules) -> Iterator[Condition]:
     if set_aside := streams.state.set_aside:
         text = f"{counted(set_aside, 'order')} can be neither settled nor buried; see why in the logs"
-        yield Condition("set_aside", text, f"worker show {streams.state.a_set_aside}")
+        # Whoever may write to Redis may have written anything there, and people copy commands.
+        one = streams.state.a_set_aside or ""
+        yield Condition("set_aside", text, f"worker show {one}" if is_entry_id(one) else "worker pending")
     oldest = streams.survey.oldest
     if oldest.stuck:
         stuck = (

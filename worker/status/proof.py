@@ -7,6 +7,7 @@ from msgspec.structs import asdict
 from worker.domain.decimals import plain
 from worker.domain.evidence import Finding
 from worker.domain.orders import OrderRecord, Trade
+from worker.domain.texts import HIDDEN
 from worker.domain.times import utc_text
 from worker.status.document import Document
 from worker.status.life import stations_of
@@ -65,7 +66,11 @@ def _fields(fields: Iterable[Field]) -> list[list[str]]:
 
 def order_of(story: Story) -> Document | None:
     """Return the row of an order; None where there is none."""
-    return None if story.row is None else _shown(story, _row(story.row.record))
+    if story.row is None:
+        return None
+    # Hidden values could be guessed by the fingerprint.
+    fingerprint = {"fingerprint": HIDDEN} if story.hidden else {}
+    return {**_shown(story, _row(story.row.record)), **fingerprint}
 
 
 def trades_of(story: Story) -> list[Document]:

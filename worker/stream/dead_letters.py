@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from worker.domain.deliveries import BEGINNING
 from worker.stream.link.connection import RedisLink
 from worker.stream.link.outages import outages, text
 from worker.stream.names import RedisNames
@@ -93,6 +94,9 @@ class DeadLetters:
         At most `most` letters are looked at, and none that was buried before a unix time in milliseconds.
         """
         found: list[StoredLetter] = []
+        if behind == BEGINNING:
+            # No id comes before it, and Redis refuses to be asked for one.
+            return SomeLetters(found, 0, None)
         looked_at, last = 0, "+" if behind is None else f"({behind}"
         go_on_from = behind
         for page in pages(self._link, self._names.dead_letters, f"{since_ms}-0", last, backwards=True):
@@ -139,7 +143,11 @@ def _state_text(state: LetterState) -> str:
 
 
 def _state(raw: bytes) -> LetterState:
-    return msgspec.json.decode(raw, type=LetterState)
+    try:
+        return msgspec.json.decode(raw, type=LetterState)
+    except msgspec.DecodeError:
+        # Whatever somebody has put there: nobody closes it again before a person has looked.
+        return LetterState("unreadable", "-", "-")
 
 
 def _closing(reply: Any) -> Closing:  # noqa: ANN401  replies are untyped

@@ -79,6 +79,12 @@ class Decoder:
         """Return what the version before called an entry's order: another id where that was derived."""
         return self.called_by(self._source_before, order_id, entry_id)
 
+    def gives(self, order_id: str, entry_id: str) -> bool:
+        """Whether an entry of our stream that says no id has this one, now or in the version before."""
+        return order_id in {
+            names.derived_order_id(each, entry_id) for each in (self._source, self._source_before)
+        }
+
     def called_by(self, source: str, order_id: str, entry_id: str) -> str:
         """Return what the order of an entry would be called if its stream were another source."""
         derived = order_id == names.derived_order_id(self._source, entry_id)

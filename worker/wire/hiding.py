@@ -80,10 +80,10 @@ class Hiding:
     def _looked_through(self, text: str) -> str:
         try:
             found = parsed(text.encode(), fraction=Fraction, whole=Whole)
+            changed = self._without_hidden(found)
+            return text if changed == found else _json(changed)
         except (ValueError, RecursionError):
             return text if self._is_plainly_free(text) else UNREADABLE
-        changed = self._without_hidden(found)
-        return text if changed == found else _json(changed)
 
     def _is_plainly_free(self, text: str) -> bool:
         folded = text.casefold()
@@ -146,6 +146,8 @@ def _without(text: str, secrets: Iterable[str]) -> str:
     # The longest first: a short one may be a part of it.
     for secret in sorted({each.strip() for each in secrets} - {""}, key=len, reverse=True):
         if len(secret) < SHORT:
+            if secret not in text:
+                continue
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
             continue
         text = text.replace(secret, HIDDEN)

@@ -33,7 +33,7 @@ PAGE_CONNECTIONS = 2
 # Somebody waits for a page.
 LONGEST_STATEMENT_S = 5.0
 # Counted each second while somebody looks.
-MOST_LETTERS_OF_A_PAGE = 1000
+MOST_LETTERS_OF_A_PAGE, MOST_LETTER_BYTES_OF_A_PAGE = 1000, 1_048_576
 SHOWN_OF_A_LETTER = Sizes(fields=100, characters=4000)
 
 
@@ -66,6 +66,12 @@ def face(
         link = used.enter_context(redis_link(settings, "checks", places.redis))
         opened = used.enter_context(database(settings, "checks", CHECK_CONNECTIONS, places.database))
         store, history = StoreInspector(opened, settings.fleet), History()
+        # Pages wait for servers of their own accord: neither checks nor the loop wait for them.
+        patient = replace(
+            settings, transaction_timeout_s=min(LONGEST_STATEMENT_S, settings.transaction_timeout_s)
+        )
+        of_pages = used.enter_context(database(patient, "pages", PAGE_CONNECTIONS, places.database))
+        recent = StoreInspector(of_pages, settings.fleet).recent
         checks = _checks(settings, names, link, opened, store, vitals, history)
         identity = Identity(
             version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
@@ -74,9 +80,12 @@ def face(
         hiding = hiding_of(settings)
         views = Views(
             identity, vitals, checks, stale_after_s=stale_after_s,
-            recent_orders=lambda limit: shown_orders(store.recent(limit), hiding),
+            recent_orders=lambda limit: shown_orders(recent(limit), hiding),
         )  # fmt: skip
-        pages = _pages(settings, names, places, identity, views, history, used) if settings.pages else None
+        pages = None
+        if settings.pages:
+            page_link = used.enter_context(redis_link(settings, "pages", places.redis))
+            pages = _pages(settings, names, page_link, of_pages, identity, views, history, used)
         server = HttpServer(front(views, pages), host=settings.health_host, port=settings.health_port)
         used.callback(server.stop)
         used.callback(checks.stop)
@@ -122,7 +131,8 @@ def _checks(
 def _pages(
     settings: Settings,
     names: RedisNames,
-    places: Places,
+    link: RedisLink,
+    opened: Database,
     identity: Identity,
     views: Views,
     history: History,
@@ -131,12 +141,10 @@ def _pages(
     # Who has switched pages off need not have what makes them in memory.
     from worker.ops.pages import Access, Face, pages  # noqa: PLC0415
 
-    # Pages wait for servers of their own accord: neither checks nor the loop wait for them.
-    link = used.enter_context(redis_link(settings, "pages", places.redis))
-    limit_s = min(LONGEST_STATEMENT_S, settings.transaction_timeout_s)
-    patient = replace(settings, transaction_timeout_s=limit_s)
-    opened = used.enter_context(database(patient, "pages", PAGE_CONNECTIONS, places.database))
-    servers = Servers(settings, names, link, opened, most_letters=MOST_LETTERS_OF_A_PAGE)
+    servers = Servers(
+        settings, names, link, opened,
+        most_letters=MOST_LETTERS_OF_A_PAGE, most_letter_bytes=MOST_LETTER_BYTES_OF_A_PAGE,
+    )  # fmt: skip
     fleet = Watch(servers.snapshot)
     used.callback(fleet.end)
     access = Access(_text(settings.read_token), _text(settings.admin_token))

@@ -9,10 +9,12 @@ from worker.bootstrap.parts.showing import ALL, Showing, Sizes
 from worker.consumer.age import out_of_time
 from worker.consumer.recording import Content, judge
 from worker.domain.deliveries import BEGINNING, Dead, Delivery
-from worker.domain.errors import WorkerError
+from worker.domain.errors import Outage, WorkerError
 from worker.domain.orders import Order, OrderRecord, Status, Undecodable, UnsoundOrder
 from worker.status.letters import ComparedField, Comparison, Forecast, ReplayPreview
 from worker.store import StoreInspector
+
+SILENT, SILENT_FOR_S = "the database can't tell: it did not answer just now", 5.0
 
 
 class Foresight:
@@ -34,6 +36,7 @@ class Foresight:
         self._max_deliveries = max_deliveries
         self._max_order_age_s = max_order_age_s
         self._clock = clock
+        self._silent_until = 0.0
 
     def preview(self, letter: wire.Letter, sizes: Sizes = ALL) -> ReplayPreview:
         """Return what the replay of a letter, as it is, would add and become."""
@@ -65,9 +68,14 @@ class Foresight:
 
     def _standing(self, order_id: str) -> OrderRecord | str | None:
         """Return the row that stands for an order, or why that can't be told."""
+        if time.monotonic() < self._silent_until:
+            # Whoever looks at a hundred letters is not to wait a hundred times.
+            return SILENT
         try:
             return self._store.standing(order_id)
         except WorkerError as error:
+            if isinstance(error, Outage):
+                self._silent_until = time.monotonic() + SILENT_FOR_S
             return f"the database can't tell: {error}"
 
     def _forecast(

@@ -43,12 +43,12 @@ class Subjects:
 
     def find(self, identifier: str) -> Subject:
         """Return what an order id or an entry id means."""
-        named = wire.entry_named_by(identifier)
+        named = self._named_by(identifier)
         row = self._ask.store.row(identifier)
         entry = self._ask.trail.order(named) if named else None
         if row is None and entry is None:
             entry = self._ask.trail.latest_order(
-                lambda each: self.decoded(each).order_id == identifier, most=MOST_SEARCHED
+                lambda each: self.holds(each, identifier), most=MOST_SEARCHED
             )
         order_id: str | None = identifier
         if entry is not None and row is None:
@@ -69,6 +69,13 @@ class Subjects:
                 return Subject(order_id, entry_id, None, None, row, another)
         return Subject(order_id, entry_id, entry, decoded, row)
 
+    def _named_by(self, identifier: str) -> str | None:
+        """Return the entry of our stream that an id names; one that was derived elsewhere names none."""
+        named = wire.entry_named_by(identifier)
+        if named is None or named == identifier:
+            return named
+        return named if self._ask.decoder.gives(identifier, named) else None
+
     def _another(self, row: OrderRecord, decoded: Decoded) -> str | None:
         """Return the order in the entry of a row's id, if it is another: somebody has deleted the stream."""
         if decoded.order_id in {None, row.order_id}:
@@ -76,6 +83,14 @@ class Subjects:
         if row.unsourced and answers_for(row, decoded, self._ask.decoder, alone=self._ask.rows.alone):
             return None
         return decoded.order_id
+
+    def holds(self, entry: Found, order_id: str) -> bool:
+        """Whether an entry brings an order: decoded only where the id may stand in it, spelled or escaped."""
+        wanted = order_id.encode()
+        may = order_id.endswith(entry.entry_id) or any(
+            wanted in each or b"\\" in each for each in entry.fields
+        )
+        return may and self.decoded(entry).order_id == order_id
 
     def decoded(self, entry: Found) -> Decoded:
         """Return what an entry holds."""

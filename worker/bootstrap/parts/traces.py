@@ -1,13 +1,13 @@
 """Searches the streams for what an order has left there: results, dead letters, entries of the same id."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import islice
 
 from worker import wire
 from worker.bootstrap.parts.subject import Subject, Subjects
 from worker.bootstrap.parts.witnesses import Witnesses
-from worker.domain.deliveries import entry_milliseconds, is_entry_id
+from worker.domain.deliveries import entry_milliseconds, is_entry_id, size_of
 from worker.domain.evidence import Fate
 from worker.domain.orders import WITH_RESULT, OrderRecord, Undecodable
 from worker.repair.judgement import only_redone
@@ -26,6 +26,8 @@ from worker.stream import Found, StoredLetter
 
 # How far the clock of a replica may be ahead of that of Redis for its result to be looked for in its place.
 AHEAD_MS = 2000
+MOST_LETTERS = 20
+MOST_SEARCHED_BYTES = 33_554_432
 # Of an entry's fields, which may be of any size, so much is shown.
 LONGEST_SHOWN, MOST_FIELDS_SHOWN = 1000, 100
 
@@ -63,6 +65,10 @@ class Traces:
         """Return up to when results may be gone that were of an order which came at a time; 0: none are."""
         evidence = self._ask.evidence
         lost_until_ms = evidence.results_lost_until_ms()
+        first_ms = entry_milliseconds(evidence.results().first)
+        if record is not None and first_ms > record.stands_since_ms + AHEAD_MS:
+            # A stream that was deleted or renamed away counts anew: nobody knows what was there before.
+            return max(lost_until_ms, first_ms)
         if lost_until_ms < came_ms:
             return 0
         if evidence.counts_results() or evidence.results().may_be_trimmed(self._ask.results_maxlen):
@@ -96,16 +102,26 @@ class Traces:
         # Letters are dated by the clock of Redis; the ids of entries may be of any time to come.
         now_ms = int(self._clock().timestamp() * 1000)
         from_ms = min(min(map(entry_milliseconds, entries), default=0), now_ms - AHEAD_MS)
-        found, looked_at = [], 0
-        for letter in islice(self._ask.letters.walk(max(from_ms, 0)), MOST_SEARCHED + 1):
+        found: deque[tuple[StoredLetter, wire.Letter, str]] = deque(maxlen=MOST_LETTERS)
+        looked_at = size = fitting = 0
+        for letter in self._ask.letters.walk(max(from_ms, 0)):
+            if looked_at == MOST_SEARCHED or size > MOST_SEARCHED_BYTES:
+                break
             looked_at += 1
+            size += size_of(letter.fields)
             said, read = self._spelling.buried(letter.fields), wire.read_letter(letter.fields)
             # Of another source where it says nothing to us.
             named = said is not None and said.entry_id in entries
             if said is not None and (named or (not entries and read.order_id == subject.order_id)):
-                found.append(_letter(letter, read, said.mark, self._ask.hiding))
-        searched = Searched(min(looked_at, MOST_SEARCHED), looked_at <= MOST_SEARCHED)
-        return Letters(tuple(found), searched)
+                found.append((letter, read, said.mark))
+                fitting += 1
+        else:
+            whole = fitting == len(found)
+            return Letters(self._told(found), Searched(looked_at, whole))
+        return Letters(self._told(found), Searched(looked_at, False))
+
+    def _told(self, found: Iterable[tuple[StoredLetter, wire.Letter, str]]) -> tuple[Letter, ...]:
+        return tuple(_letter(*each, self._ask.hiding) for each in found)
 
     def _buried_entries(self, subject: Subject) -> set[str]:
         """The entry itself, and the one that it replays, as long as it is on the stream to say so."""
@@ -120,7 +136,7 @@ class Traces:
         if not first or not is_entry_id(first) or subject.order_id is None:
             return Duplicates(searched=Searched(0, False))
         walked = self._ask.trail.orders(
-            lambda each: self._subjects.decoded(each).order_id == subject.order_id,
+            lambda each: self._subjects.holds(each, subject.order_id or ""),
             from_entry=first,
             most=MOST_SEARCHED_FOR_DUPLICATES,
         )

@@ -26,6 +26,7 @@ STATES = ("open", "replayed", "discarded", "closed", "all")
 MOST_REASONS, LONGEST_REASON = 10, 64
 NO_SUCH_LETTER = "There is no such dead letter."
 NOT_SIGNED_IN = "Sign in with WORKER_ADMIN_TOKEN to replay and discard dead letters."
+ANOTHER_OF_ITS_ORDER = "another letter of its order is chosen: replay this one by itself"
 
 Answer: TypeAlias = str | tuple[str, HTTPStatus]
 
@@ -112,7 +113,7 @@ def _asked_or_done(deed: Deed, letters: Letters, access: Access) -> Answer:
 def _asked(deed: Deed, letters: Letters, letter_ids: Sequence[str], fault: str | None = None) -> str:
     """Return the page that says what would be done, and asks for the number."""
     found = [letter for each in letter_ids if (letter := letters.in_full(each)) is not None]
-    chosen = [Chosen(letter, _why_not(deed, letter)) for letter in found]
+    chosen = _chosen(deed, found)
     return render_template(
         "confirm.html",
         deed=deed,
@@ -121,6 +122,19 @@ def _asked(deed: Deed, letters: Letters, letter_ids: Sequence[str], fault: str |
         missing=len(letter_ids) - len(found),
         fault=fault,
     )
+
+
+def _chosen(deed: Deed, found: Sequence[LetterInFull]) -> list[Chosen]:
+    """Return letters, each with why nothing is done about it, if that is so."""
+    chosen, orders = list[Chosen](), set[str]()
+    for letter in found:
+        why_not, order_id = _why_not(deed, letter), letter.line.notes.get("order_id")
+        if why_not is None and deed.verb == "replay" and order_id:
+            # What becomes of the second depends on what becomes of the first.
+            why_not = ANOTHER_OF_ITS_ORDER if order_id in orders else None
+            orders.add(order_id)
+        chosen.append(Chosen(letter, why_not))
+    return chosen
 
 
 def _why_not(deed: Deed, letter: LetterInFull) -> str | None:
@@ -139,21 +153,33 @@ def _done(deed: Deed, letter_ids: Sequence[str], name: str) -> Answer:
             outcomes.append(deed.act(each, by))
     except Outage as cut_short:
         outage = cut_short
+    finally:
+        _noted(deed, letter_ids, outcomes, name, outage)
     done = [each.letter_id for each in outcomes if each.outcome is Outcome.DONE]
+    page = render_template(
+        "done.html", deed=deed, outcomes=outcomes, done=len(done), left=letter_ids[len(outcomes) :]
+    )
+    return page if outage is None else (page, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _noted(
+    deed: Deed,
+    letter_ids: Sequence[str],
+    outcomes: Sequence[ClosingOutcome],
+    name: str,
+    outage: Outage | None,
+) -> None:
+    """Log who did what: also where something unexpected ends it in the middle."""
     log.info(
         "dead letters closed on a page",
         deed=deed.verb,
         by=name,
         address=request.remote_addr,
-        letters=done,
+        letters=[each.letter_id for each in outcomes if each.outcome is Outcome.DONE],
         not_done=[each.letter_id for each in outcomes if each.outcome is not Outcome.DONE],
         not_tried=letter_ids[len(outcomes) :],
         outage=None if outage is None else outage.reason,
     )
-    page = render_template(
-        "done.html", deed=deed, outcomes=outcomes, done=len(done), left=letter_ids[len(outcomes) :]
-    )
-    return page if outage is None else (page, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _wanted() -> tuple[Wanted, dict[str, str | list[str]]]:

@@ -14,6 +14,7 @@ from worker.status.lines import server_lines
 from worker.status.wording import span
 
 MOST_REPLICAS = 100
+STALE_AFTER_S = 5.0
 
 
 class Replica(Struct, frozen=True):
@@ -37,7 +38,8 @@ def blueprint(face: Face) -> Blueprint:
     def fleet() -> str:
         seen = face.fleet()
         snapshot = None if seen is None else seen.told
-        verdict = None if snapshot is None else judge(snapshot)
+        # What was so once is no answer to whether anybody is needed now.
+        verdict = None if seen is None or seen.age_s > STALE_AFTER_S else judge(seen.told)
         return render_template(
             "fleet.html",
             age_s=None if seen is None else seen.age_s,

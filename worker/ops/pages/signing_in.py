@@ -31,7 +31,8 @@ def blueprint(access: Access) -> Blueprint:
             return render_template("sign_in.html", next=wanted, fault=fault), HTTPStatus.BAD_REQUEST
         if not access.sign_in(name, request.form.get("token", "")):
             failures.note()
-            log.warning("wrong token on the sign-in page", name=name, address=request.remote_addr)
+            # Without the name: somebody may have typed a token there.
+            log.warning("wrong token on the sign-in page", address=request.remote_addr)
             fault = "No such token."
             return render_template("sign_in.html", next=wanted, fault=fault), HTTPStatus.FORBIDDEN
         is_admin = access.who_may_change() is not None
