@@ -28,7 +28,11 @@ _Told = TypeVar("_Told")
 def snapshot(settings: Settings) -> Snapshot:
     """Return what the streams and the database look like now."""
     with redis_link(settings, "status") as link, database(settings, "status") as opened:
-        return Servers(settings, redis_names(settings), link, opened).snapshot()
+        servers = Servers(
+            settings, redis_names(settings), link, opened,
+            most_letters=MOST_LETTERS, most_letter_bytes=MOST_LETTER_BYTES,
+        )  # fmt: skip
+        return servers.snapshot()
 
 
 class Servers:
@@ -41,8 +45,8 @@ class Servers:
         link: RedisLink,
         opened: Database,
         *,
-        most_letters: int = MOST_LETTERS,
-        most_letter_bytes: int = MOST_LETTER_BYTES,
+        most_letters: int,
+        most_letter_bytes: int,
     ) -> None:
         self._settings = settings
         self._link = link

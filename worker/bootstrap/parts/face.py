@@ -66,12 +66,6 @@ def face(
         link = used.enter_context(redis_link(settings, "checks", places.redis))
         opened = used.enter_context(database(settings, "checks", CHECK_CONNECTIONS, places.database))
         store, history = StoreInspector(opened, settings.fleet), History()
-        # Pages wait for servers of their own accord: neither checks nor the loop wait for them.
-        patient = replace(
-            settings, transaction_timeout_s=min(LONGEST_STATEMENT_S, settings.transaction_timeout_s)
-        )
-        of_pages = used.enter_context(database(patient, "pages", PAGE_CONNECTIONS, places.database))
-        recent = StoreInspector(of_pages, settings.fleet).recent
         checks = _checks(settings, names, link, opened, store, vitals, history)
         identity = Identity(
             version=__version__, mode=settings.executor, consumer=names.consumer, group=names.group
@@ -80,12 +74,11 @@ def face(
         hiding = hiding_of(settings)
         views = Views(
             identity, vitals, checks, stale_after_s=stale_after_s,
-            recent_orders=lambda limit: shown_orders(recent(limit), hiding),
+            recent_orders=lambda limit: shown_orders(store.recent(limit), hiding),
         )  # fmt: skip
         pages = None
         if settings.pages:
-            page_link = used.enter_context(redis_link(settings, "pages", places.redis))
-            pages = _pages(settings, names, page_link, of_pages, identity, views, history, used)
+            pages = _pages(settings, names, places, identity, views, history, used)
         server = HttpServer(front(views, pages), host=settings.health_host, port=settings.health_port)
         used.callback(server.stop)
         used.callback(checks.stop)
@@ -131,8 +124,7 @@ def _checks(
 def _pages(
     settings: Settings,
     names: RedisNames,
-    link: RedisLink,
-    opened: Database,
+    places: Places,
     identity: Identity,
     views: Views,
     history: History,
@@ -141,6 +133,11 @@ def _pages(
     # Who has switched pages off need not have what makes them in memory.
     from worker.ops.pages import Access, Face, pages  # noqa: PLC0415
 
+    # Pages wait for servers of their own accord: neither checks nor the loop wait for them.
+    link = used.enter_context(redis_link(settings, "pages", places.redis))
+    limit_s = min(LONGEST_STATEMENT_S, settings.transaction_timeout_s)
+    patient = replace(settings, transaction_timeout_s=limit_s)
+    opened = used.enter_context(database(patient, "pages", PAGE_CONNECTIONS, places.database))
     servers = Servers(
         settings, names, link, opened,
         most_letters=MOST_LETTERS_OF_A_PAGE, most_letter_bytes=MOST_LETTER_BYTES_OF_A_PAGE,
