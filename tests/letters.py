@@ -12,8 +12,9 @@ from worker.bootstrap.parts.foresight import Foresight
 from worker.bootstrap.parts.showing import ALL, Showing, Sizes
 from worker.domain.deliveries import entry_order
 from worker.domain.errors import Outage
+from worker.domain.letters import LetterState
 from worker.domain.orders import OrderRecord
-from worker.stream import Closing, LetterState, StoredLetter
+from worker.stream import Closing, StoredLetter
 from worker.stream.dead_letters import SomeLetters
 
 NOW = AT.timestamp()

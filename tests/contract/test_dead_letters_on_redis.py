@@ -8,7 +8,8 @@ import redis
 from tests.accounts import with_user
 from tests.harness import Deployment
 from worker.domain.errors import Outage
-from worker.stream import Closing, DeadLetters, LetterState, RedisLink, RedisNames
+from worker.domain.letters import LetterState
+from worker.stream import Closing, DeadLetters, RedisLink, RedisNames
 from worker.stream.dead_letters import SomeLetters
 
 REPLAYED = LetterState("replayed", "me@here", "2026-01-01T00:00:00Z", {"quantity": ("0", "1")}, fresh=True)

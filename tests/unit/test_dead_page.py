@@ -15,9 +15,10 @@ from tests.faces import browser, faced
 from tests.letters import FakeDeadLetters, FakeStanding, desk, stored
 from tests.unit.test_pages import ADMIN, HOSTILE, READ, form_of, sign_in
 from tests.unit.test_views import Shown
+from worker.domain.letters import LetterState
 from worker.ops.pages import Access
 from worker.ops.pages.dead import LETTERS_A_PAGE, MOST_AT_ONCE
-from worker.stream import LetterState, StoredLetter
+from worker.stream import StoredLetter
 
 MAY_CHANGE = Access(None, ADMIN)
 

@@ -11,6 +11,7 @@ from worker.bootstrap.letters import GONE
 from worker.bootstrap.parts.showing import Sizes
 from worker.domain.deliveries import Delivery
 from worker.domain.fleets import Stranger
+from worker.domain.letters import LetterState
 from worker.domain.orders import (
     Execution,
     Order,
@@ -20,7 +21,6 @@ from worker.domain.orders import (
     record_execution,
 )
 from worker.status.letters import Comparison, Forecast, Outcome, ReplayPreview, Wanted
-from worker.stream import LetterState
 
 
 def row_of(*fields: bytes, entry_id: str = "1-1", status: Status = Status.FILLED) -> OrderRecord:

@@ -15,6 +15,7 @@ from worker.cli import main
 from worker.domain.database_state import Obstacle, Outcomes, SchemaStanding, SchemaState, TablesState, Took
 from worker.domain.errors import AccessDenied, Outage
 from worker.domain.fleets import ReplicaNote
+from worker.domain.letters import LetterState
 from worker.domain.stream_state import (
     ConsumerState,
     Kept,
@@ -25,7 +26,7 @@ from worker.domain.stream_state import (
     Waiting,
 )
 from worker.store import Sources, StoreInspector, schema
-from worker.stream import DeadLetters, LetterState, Presence, StoredLetter, StreamInspector
+from worker.stream import DeadLetters, Presence, StoredLetter, StreamInspector
 from worker.stream.status_survey import Surveyor
 
 ENVIRONMENT = {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://127.0.0.1:1/nothing"}

@@ -10,12 +10,11 @@ from worker.bootstrap.parts.connections import answering_redis, database, redis_
 from worker.bootstrap.parts.foresight import Foresight
 from worker.bootstrap.parts.showing import ALL, Showing, Sizes
 from worker.bootstrap.parts.spelling import decoder_of, hiding_of
+from worker.domain.letters import DISCARDED, REPLAYED, LetterState
 from worker.domain.orders import DeadReason
 from worker.domain.times import utc_text
 from worker.settings import Settings
 from worker.status.letters import (
-    DISCARDED,
-    REPLAYED,
     ClosingOutcome,
     LetterInFull,
     LetterLine,
@@ -24,7 +23,7 @@ from worker.status.letters import (
     Wanted,
 )
 from worker.store import Database, StoreInspector
-from worker.stream import Closing, DeadLetters, LetterState, RedisLink, StoredLetter
+from worker.stream import Closing, DeadLetters, RedisLink, StoredLetter
 
 GONE = "there is no such dead letter: `worker dead list --state all` has them"
 # Of a stream with any number of letters so many are looked at for one page, the newest.

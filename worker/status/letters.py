@@ -8,8 +8,11 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-OPEN, REPLAYED, DISCARDED = "open", "replayed", "discarded"
+from worker.domain.letters import DISCARDED, OPEN, REPLAYED, LetterState, state_of
+
 CLOSED = frozenset({REPLAYED, DISCARDED})
+# What may be asked for.
+STATES = (OPEN, REPLAYED, DISCARDED, "closed", "all")
 
 
 class Wanted(Struct, frozen=True):
@@ -29,39 +32,18 @@ class Wanted(Struct, frozen=True):
         return in_state and (not self.reasons or reason in self.reasons)
 
 
-class Closed(Struct, frozen=True, omit_defaults=True):
-    """How a letter was closed, by whom and when.
-
-    `changed` maps the fields that a replay edited to what they were before (None: absent) and what they
-    became.
-    """
-
-    state: str
-    by: str
-    at: str
-    changed: Mapping[str, tuple[str | None, str]] = {}
-    fresh: bool = False
-    replayed_as: str | None = None
-
-    @property
-    def how(self) -> str:
-        """The same in a few words."""
-        what = f"{self.state} as {self.replayed_as}" if self.replayed_as else self.state
-        return f"{what} by {self.by} at {self.at}"
-
-
 class LetterLine(Struct, frozen=True):
     """A letter in a list: what it says of itself, and how it was closed, if it was."""
 
     letter_id: str
     buried: str
     notes: Mapping[str, str]
-    closed: Closed | None
+    closed: LetterState | None
 
     @property
     def state(self) -> str:
         """open, replayed or discarded."""
-        return OPEN if self.closed is None else self.closed.state
+        return state_of(self.closed)
 
     @property
     def reason(self) -> str:

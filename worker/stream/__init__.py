@@ -2,7 +2,7 @@
 
 from worker.stream.audit_pages import StreamEvidence
 from worker.stream.channel import Channel
-from worker.stream.dead_letters import Closing, DeadLetters, LetterState, StoredLetter
+from worker.stream.dead_letters import Closing, DeadLetters, StoredLetter
 from worker.stream.demands import demands, require_keeping, require_redis
 from worker.stream.figures import Figures
 from worker.stream.link.connection import RedisLink
@@ -28,7 +28,6 @@ __all__ = [
     "DeadLetters",
     "Figures",
     "Found",
-    "LetterState",
     "LostRowsBook",
     "Marks",
     "Mending",

@@ -1,35 +1,19 @@
 """The dead letters, and the state of each that is closed: walked page by page, closed by one script each."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from worker.domain.deliveries import BEGINNING
+from worker.domain.letters import LetterState, state_of
 from worker.stream.link.connection import RedisLink
 from worker.stream.link.outages import outages, text
 from worker.stream.names import RedisNames
 from worker.stream.paging import pages
 from worker.stream.scripts import source
-
-OPEN = "open"
-
-
-class LetterState(Struct, frozen=True, omit_defaults=True):
-    """How a letter was closed: `state` is replayed or discarded; a letter that is open has none.
-
-    `changed` maps the fields that a replay edited to what they were before (None: absent) and what they
-    became.
-    """
-
-    state: str
-    by: str
-    at: str
-    changed: Mapping[str, tuple[str | None, str]] = {}
-    fresh: bool = False
-    replayed_as: str | None = None
 
 
 class StoredLetter(Struct, frozen=True):
@@ -42,7 +26,7 @@ class StoredLetter(Struct, frozen=True):
     @property
     def state(self) -> str:
         """open, replayed or discarded."""
-        return OPEN if self.closed is None else self.closed.state
+        return state_of(self.closed)
 
 
 class SomeLetters(Struct, frozen=True):

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker import wire
 from worker.domain.deliveries import entry_milliseconds
+from worker.domain.letters import LetterState
 from worker.domain.times import utc_text_of_ms
-from worker.status.letters import Closed, LetterLine, ShownField
-from worker.stream import LetterState, StoredLetter
+from worker.status.letters import LetterLine, ShownField
+from worker.stream import StoredLetter
 
 Pairs = Sequence[tuple[bytes, bytes]]
 
@@ -43,14 +45,14 @@ class Showing:
         closed = None if stored.closed is None else self.closed(stored.closed)
         return LetterLine(stored.letter_id, buried, notes, closed)
 
-    def closed(self, state: LetterState) -> Closed:
-        """Return how a letter was closed."""
+    def closed(self, state: LetterState) -> LetterState:
+        """Return how a letter was closed, as it may be shown."""
         value = self.hiding.value
         changed = {
             name: (None if before is None else value(name, before), value(name, after))
             for name, (before, after) in state.changed.items()
         }
-        return Closed(state.state, state.by, state.at, changed, state.fresh, state.replayed_as)
+        return replace(state, changed=changed)
 
     def fields(self, pairs: Pairs, sizes: Sizes) -> tuple[tuple[ShownField, ...], int]:
         """Return the fields of an entry, and how many of them are left out."""

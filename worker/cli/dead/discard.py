@@ -6,7 +6,8 @@ from worker.bootstrap.letters import letter_desk
 from worker.cli.dead.closing import Work, ask, close_all, refuse_unasked, who
 from worker.cli.dead.selection import changing, wanted_of
 from worker.cli.shell import examples, settings_of_environment, translated
-from worker.status.letters import DISCARDED, ClosingOutcome
+from worker.domain.letters import DISCARDED
+from worker.status.letters import ClosingOutcome
 
 
 @click.command(

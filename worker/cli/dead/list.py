@@ -8,8 +8,7 @@ from worker.bootstrap.letters import letter_desk
 from worker.cli.dead.lines import described, line_of
 from worker.cli.dead.selection import Meant, selecting
 from worker.cli.shell import examples, settings_of_environment, translated
-
-STATES = ("open", "replayed", "discarded", "closed", "all")
+from worker.status.letters import STATES
 
 
 @click.command(

@@ -6,7 +6,8 @@ from worker.bootstrap.letters import letter_desk
 from worker.cli.dead.closing import Work, ask, close_all, refuse_unasked, who
 from worker.cli.dead.selection import Edit, changing, once_each, wanted_of
 from worker.cli.shell import examples, settings_of_environment, translated
-from worker.status.letters import REPLAYED, ClosingOutcome
+from worker.domain.letters import REPLAYED
+from worker.status.letters import ClosingOutcome
 
 
 @click.command(

@@ -16,13 +16,12 @@ from worker.domain.orders import DeadReason
 from worker.domain.times import span_s
 from worker.ops.pages.access import Access
 from worker.ops.pages.ports import Letters
-from worker.status.letters import ClosingOutcome, Forecast, LetterInFull, Outcome, Wanted
+from worker.status.letters import STATES, ClosingOutcome, Forecast, LetterInFull, Outcome, Wanted
 
 log = structlog.get_logger(__name__)
 
 LETTERS_A_PAGE = 50
 MOST_AT_ONCE = 100
-STATES = ("open", "replayed", "discarded", "closed", "all")
 MOST_REASONS, LONGEST_REASON = 10, 64
 NO_SUCH_LETTER = "There is no such dead letter."
 NOT_SIGNED_IN = "Sign in with WORKER_ADMIN_TOKEN to replay and discard dead letters."
