@@ -14,6 +14,8 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 import h11
 from msgspec import Struct
 
+from worker.ops.views import fault
+
 Headers: TypeAlias = list[tuple[str, str]]
 
 MOST_HEADER_BYTES = MOST_BODY_BYTES = 16_384
@@ -30,9 +32,8 @@ class Answer(Struct, frozen=True):
 
 def refusal(status: HTTPStatus) -> Answer:
     """Return what is said where no application is asked."""
-    said = {HTTPStatus.INTERNAL_SERVER_ERROR: "internal error"}.get(status, status.phrase.lower())
-    body = f'{{"error": "{said}"}}\n'.encode()
-    return _answer(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body)
+    page = fault(status)
+    return _answer(status, page.headers, page.body)
 
 
 class Conversation:

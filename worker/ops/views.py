@@ -47,6 +47,21 @@ class Page(Struct, frozen=True):
     body: bytes
     content_type: str = _JSON
 
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """What is said of the body."""
+        return [
+            ("Content-Type", self.content_type),
+            ("Content-Length", str(len(self.body))),
+            ("Cache-Control", "no-store"),
+        ]
+
+
+def fault(status: HTTPStatus) -> Page:
+    """Return what programs are told where there is no more to say than what is wrong."""
+    said = "internal error" if status is HTTPStatus.INTERNAL_SERVER_ERROR else status.phrase.lower()
+    return Page(status, f'{{"error": "{said}"}}\n'.encode())
+
 
 class Identity(Struct, frozen=True):
     """Who is speaking."""

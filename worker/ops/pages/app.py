@@ -14,14 +14,15 @@ from werkzeug.wrappers import Response as AnyResponse
 from worker.domain.errors import Outage, Refused
 from worker.domain.texts import escaped
 from worker.domain.times import utc_text_of_ms
+from worker.ops.conversation import MOST_BODY_BYTES
 from worker.ops.pages import dead, fleet, orders, signing_in
 from worker.ops.pages.access import SIGNED_IN_FOR_S, form_token, is_our_form
 from worker.ops.pages.ports import Face
+from worker.ops.views import fault
 from worker.status.wording import span
 
 log = structlog.get_logger(__name__)
 
-MOST_FORM_BYTES = 16_384
 # So many wait for a server at a time; a thread is always left for health and what is known without asking.
 MOST_ASKING = 4
 # Blueprints whose pages ask a server while somebody waits.
@@ -49,7 +50,7 @@ def pages(face: Face) -> Flask:
     """Return an application, as WSGI wants it, that answers with the pages and with /orders."""
     app = Flask(__name__)
     app.config.update(
-        MAX_CONTENT_LENGTH=MOST_FORM_BYTES,
+        MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
         PERMANENT_SESSION_LIFETIME=timedelta(seconds=SIGNED_IN_FOR_S),
         PROVIDE_AUTOMATIC_OPTIONS=False,
         SECRET_KEY=face.access.cookie_key if face.access.asks else None,
@@ -164,7 +165,8 @@ def _error(status: HTTPStatus, said: str, headers: dict[str, str] | None = None)
         kept["WWW-Authenticate"] = "Bearer"
     if _is_person():
         return Response(render_template("error.html", status=status, said=said), status, kept)
-    return Response(f'{{"error": "{status.phrase.lower()}"}}\n', status, kept, mimetype="application/json")
+    page = fault(status)
+    return Response(page.body, status, kept, content_type=page.content_type)
 
 
 def _is_person() -> bool:
