@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from threading import Lock
 
 from flask import Request, session
@@ -32,9 +33,7 @@ class Access(Struct, frozen=True):
     @property
     def cookie_key(self) -> str:
         """What cookies are signed with: the same for all replicas, another one once a token is changed."""
-        tokens = f"{self.read_token}\0{self.admin_token}".encode()
-        # Whoever gets a cookie may try tokens on it at home: each try is to cost something.
-        return hashlib.scrypt(tokens, salt=b"orders-worker cookie", n=2**14, r=8, p=1).hex()
+        return _stretched(f"{self.read_token}\0{self.admin_token}")
 
     @property
     def cookie_name(self) -> str:
@@ -108,6 +107,12 @@ def is_our_form(request: Request) -> bool:
     ours = isinstance(known, str) and _same(request.form.get(FORM, ""), known)
     origin = request.headers.get("Origin")
     return ours and (origin is None or origin.partition("://")[2] == request.host)
+
+
+@cache
+def _stretched(tokens: str) -> str:
+    # Whoever gets a cookie may try tokens on it at home: each try is to cost something.
+    return hashlib.scrypt(tokens.encode(), salt=b"orders-worker cookie", n=2**14, r=8, p=1).hex()
 
 
 def _same(given: str, known: str) -> bool:

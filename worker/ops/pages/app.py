@@ -53,12 +53,13 @@ def pages(face: Face) -> Flask:
         MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
         PERMANENT_SESSION_LIFETIME=timedelta(seconds=SIGNED_IN_FOR_S),
         PROVIDE_AUTOMATIC_OPTIONS=False,
-        SECRET_KEY=face.access.cookie_key if face.access.asks else None,
         SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_NAME=face.access.cookie_name,
         SESSION_COOKIE_SAMESITE="Strict",
         SESSION_REFRESH_EACH_REQUEST=False,
     )
+    if face.access.asks:
+        # Else nobody signs in, and nothing is signed.
+        app.config.update(SECRET_KEY=face.access.cookie_key, SESSION_COOKIE_NAME=face.access.cookie_name)
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
