@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -12,7 +13,7 @@ import msgspec
 from rich.progress import TaskID
 
 from worker.bootstrap.audit import Auditor, Wish, audit_of, told_apart_by_nothing
-from worker.cli.dead.selection import Ago, unix_ms
+from worker.cli.dead.selection import Ago
 from worker.cli.progress import progress_bar
 from worker.cli.shell import (
     EXIT_FOUND,
@@ -27,7 +28,7 @@ from worker.domain.deliveries import entry_milliseconds
 from worker.domain.errors import Outage
 from worker.domain.evidence import Finding, Invariant, Remedy
 from worker.domain.texts import escaped
-from worker.domain.times import utc_text_of_ms
+from worker.domain.times import unix_ms_ago, utc_text_of_ms
 from worker.settings import Settings
 
 MENDED_TOGETHER = 200
@@ -99,7 +100,8 @@ def audit(
     settings = settings_of_environment()
     report = Report(as_json=as_json, would=dry_run, republish=republish)
     try:
-        carry_out(settings, Wish(unix_ms(since_s), repair and not dry_run, republish, unsourced), report)
+        since_ms = unix_ms_ago(since_s, time.time())
+        carry_out(settings, Wish(since_ms, repair and not dry_run, republish, unsourced), report)
     except KeyboardInterrupt:
         leave(EXIT_INTERRUPTED, f"interrupted after {report.how_far()}; run it again")
     except Outage as outage:

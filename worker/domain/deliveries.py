@@ -207,6 +207,12 @@ def is_entry_id(name: str) -> bool:
     return parts is not None and max(map(int, parts.groups())) <= LATEST_PART
 
 
+def spelled(entry_id: str) -> str:
+    """Return an id in the one spelling that streams give it: without zeros before its numbers."""
+    milliseconds, sequence = entry_order(entry_id)
+    return f"{milliseconds}-{sequence}"
+
+
 def entry_milliseconds(entry_id: str) -> int:
     """Return when Redis accepted the entry, in unix milliseconds, as its id says."""
     return int(entry_id.partition("-")[0])

@@ -13,6 +13,11 @@ def span_s(text: str) -> float | None:
     return None if parts is None else float(int(parts[1]) * _SECONDS[parts[2]])
 
 
+def unix_ms_ago(seconds: float | None, now_s: float) -> int:
+    """Return the unix time in milliseconds so many seconds before now, no less than 0; 0 for None: ever."""
+    return 0 if seconds is None else max(0, int((now_s - seconds) * 1000))
+
+
 def utc_text(at: datetime, precision: str = "seconds") -> str:
     """Return a time in UTC, whatever zone it comes in."""
     return at.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from worker import wire
 from worker.bootstrap.letters import LetterDesk
-from worker.domain.deliveries import entry_order, is_entry_id
+from worker.domain.deliveries import is_entry_id, spelled
 from worker.domain.texts import escaped
-from worker.domain.times import span_s
+from worker.domain.times import span_s, unix_ms_ago
 from worker.status.letters import LetterLine, Wanted
 
 NEVER_EDITED = {"replay_of"}
@@ -31,8 +31,7 @@ class LetterId(click.ParamType[str]):
             self.fail(
                 f"{escaped(value)!r} is no id like 1700000000000-0: `worker dead list` has them", param, ctx
             )
-        milliseconds, sequence = entry_order(value)
-        return f"{milliseconds}-{sequence}"
+        return spelled(value)
 
 
 class Ago(click.ParamType[float]):
@@ -46,11 +45,6 @@ class Ago(click.ParamType[float]):
         if seconds is None:
             self.fail(f"{escaped(str(value))!r} is no time span like 90, 10m, 2h or 1d", param, ctx)
         return seconds
-
-
-def unix_ms(ago_s: float | None) -> int:
-    """Return the unix time in milliseconds so many seconds ago, 0 for None."""
-    return 0 if ago_s is None else max(0, int((time.time() - ago_s) * 1000))
 
 
 class Edit(click.ParamType[tuple[str, str]]):
@@ -93,7 +87,8 @@ class Meant(Struct, frozen=True):
 
     def among(self, desk: LetterDesk) -> Iterator[LetterLine]:
         """Yield the letters that fit, oldest first, at most `limit`; ids are not looked at."""
-        return islice(desk.walk(Wanted(self.state, self.reasons, unix_ms(self.since_s))), self.limit)
+        since_ms = unix_ms_ago(self.since_s, time.time())
+        return islice(desk.walk(Wanted(self.state, self.reasons, since_ms)), self.limit)
 
     def chosen(self, desk: LetterDesk) -> list[str]:
         """Return ids alone: what they hold is read again, one by one, when its turn comes."""

@@ -10,10 +10,10 @@ import structlog
 from flask import Blueprint, abort, render_template, request
 from msgspec import Struct
 
-from worker.domain.deliveries import entry_order, is_entry_id
+from worker.domain.deliveries import is_entry_id, spelled
 from worker.domain.errors import Outage
 from worker.domain.orders import DeadReason
-from worker.domain.times import span_s
+from worker.domain.times import span_s, unix_ms_ago
 from worker.ops.pages.access import Access
 from worker.ops.pages.ports import Letters
 from worker.status.letters import STATES, ClosingOutcome, Forecast, LetterInFull, Outcome, Wanted
@@ -194,11 +194,10 @@ def _wanted() -> tuple[Wanted, dict[str, str | list[str]]]:
     seconds = span_s(since) if since else None
     if since and seconds is None:
         abort(HTTPStatus.BAD_REQUEST, "A time span is 90 (seconds), 10m, 2h or 1d.")
-    since_ms = 0 if seconds is None else max(0, int((time.time() - seconds) * 1000))
     said: dict[str, str | list[str]] = {"state": state, "reason": reasons, "since": since}
     if asked.get("behind"):
         said["behind"] = asked["behind"]
-    return Wanted(state, reasons, since_ms), said
+    return Wanted(state, reasons, unix_ms_ago(seconds, time.time())), said
 
 
 def _link(said: dict[str, str | list[str]]) -> str:
@@ -210,5 +209,4 @@ def _letter_id(given: object) -> str:
     text = str(given)
     if not is_entry_id(text):
         abort(HTTPStatus.NOT_FOUND, NO_SUCH_LETTER)
-    milliseconds, sequence = entry_order(text)
-    return f"{milliseconds}-{sequence}"
+    return spelled(text)

@@ -1,6 +1,5 @@
 """The pages of orders: the story of one, and the search among all that are recorded."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +15,6 @@ from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as AnyResponse
 
 from worker.domain.decimals import plain
-from worker.domain.fleets import ORDER_ID_LETTERS
 from worker.domain.orders import Status
 from worker.domain.searching import Place, Search
 from worker.domain.times import utc_text
@@ -26,8 +24,8 @@ from worker.status.life import steps_of
 from worker.status.proof import order_of, proof_of, proof_of_nothing, trades_of
 from worker.status.story import Story
 from worker.status.telling import NOTHING_KNOWN, tell
+from worker.wire import is_order_id
 
-ORDER_ID = re.compile(f"[{ORDER_ID_LETTERS}]{{1,128}}", re.ASCII)
 # Of each text so many characters are taken.
 LONGEST = {"symbol": 32, "said": 200, "entry": 128}
 NO_ID = "An order id or an entry id is 1 to 128 characters of A-Z a-z 0-9 . _ : / -"
@@ -75,7 +73,7 @@ class Form(Struct, frozen=True):
             raise BadInput(HIDDEN_SYMBOL)
         if self.said and hidden:
             raise BadInput(HIDDEN_SAID)
-        if self.id and not ORDER_ID.fullmatch(self.id):
+        if self.id and not is_order_id(self.id):
             raise BadInput(NO_ID)
         if self.status and self.status not in list(Status):
             raise BadInput(NO_STATUS)
@@ -114,7 +112,7 @@ def blueprint(orders: Orders) -> Blueprint:
 
     @made.get("/orders/<any_id:identifier>")
     def order(identifier: str) -> AnyResponse:
-        if not ORDER_ID.fullmatch(identifier):
+        if not is_order_id(identifier):
             abort(HTTPStatus.NOT_FOUND, NO_ID)
         story = orders.story(identifier)
         if request.args.get("format") == "json":
