@@ -1,5 +1,6 @@
 """The rows that people and pages are told of: those of their own source, whatever else the database holds."""
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -7,6 +8,7 @@ from sqlalchemy import text
 
 from tests.builders import record
 from tests.harness import Deployment
+from worker.domain.database_state import Took
 from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Status
 from worker.store import OrderStore, StoreInspector
@@ -113,3 +115,31 @@ def test_row_that_stands_for_an_order_is_told_as_a_new_entry_of_it_would_meet_it
 
 def test_no_row_stands_for_an_order_that_nobody_has_recorded(met: Deployment) -> None:
     assert inspector(met, OURS).standing("c") is None
+
+
+def timed(deployment: Deployment, *came_s_ago: float | None) -> Took | None:
+    """How long orders took that came so long before their rows; None: the row names no entry."""
+    now_ms = int(time.time() * 1000)
+    for number, ago_s in enumerate(came_s_ago):
+        entry_id = f"junk-{number}" if ago_s is None else f"{now_ms - int(ago_s * 1000)}-{number}"
+        write(deployment, OURS, record(f"timed-{number}", entry_id=entry_id))
+    return inspector(deployment, OURS).state().took
+
+
+def test_orders_are_timed_from_their_entries_to_their_rows_whatever_others_have_named(
+    deployment: Deployment,
+) -> None:
+    write(deployment, ITS, record("its", entry_id="1-1"))
+
+    took = timed(deployment, None, 5.0, 5.0, 60.0)
+
+    assert took is not None
+    assert 5_000 <= took.median_ms < 60_000 <= took.p95_ms < 600_000
+
+
+def test_order_that_came_later_than_its_row_took_no_time(deployment: Deployment) -> None:
+    assert timed(deployment, -3600.0) == Took(0.0, 0.0)
+
+
+def test_nothing_is_timed_where_nothing_was_recorded_lately(deployment: Deployment) -> None:
+    assert timed(deployment) is None

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Connection, and_, func, select, text
+from sqlalchemy import ColumnElement, Connection, Numeric, and_, cast, func, select, text
 
 from worker.domain.database_state import Outcomes, TablesState, Took
 from worker.domain.errors import Refused
@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 EXACT_COUNT_LIMIT = 10_000
 # Of the last hour so many rows are counted, the newest: one range of the index on recorded_at.
 MOST_OUTCOMES = 100_000
+# Of the last minute so many rows are timed, the newest: a short range of the same index.
+MOST_TIMED = 200
+_IDS = "^[0-9]{1,20}-[0-9]{1,20}$"
 # The first follows every insert and is lost in a crash, the second is as old as the last analyze and survives
 # it.
 _LIVE_ROWS = text(
@@ -35,17 +38,6 @@ _LIVE_ROWS = text(
 )
 # Settings also as a role, a database or a pooler has set them for our sessions. A crash of the server empties
 # an unlogged table.
-# The newest rows of the last minute: a short range of the index on recorded_at.
-MOST_TIMED = 200
-_TOOK = text(
-    "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY ms), percentile_disc(0.95) WITHIN GROUP (ORDER BY ms)"
-    " FROM (SELECT extract(epoch FROM recorded_at) * 1000 - split_part(entry_id, '-', 1)::numeric AS ms"
-    " FROM (SELECT recorded_at, entry_id FROM orders WHERE source IN (:source, '')"
-    " AND recorded_at > now() - interval '1 minute' AND recorded_at <= now()"
-    " ORDER BY recorded_at DESC LIMIT :most) AS newest"
-    # Whoever fills the table by hand may have named anything.
-    " WHERE entry_id ~ '^[0-9]{1,20}-[0-9]{1,20}$') AS timed"
-)
 _tables = ", ".join(f"to_regclass('{table.name}')" for table in metadata.sorted_tables)
 _SERVER = text(
     "SELECT current_setting('server_version'),"  # noqa: S608  names of ours
@@ -161,12 +153,28 @@ class StoreInspector:
                     count = max(count, connection.scalar(_LIVE_ROWS, {"name": table.name}) or 0)
                 counts[table.name] = count
             suspects = suspects_on(connection)
-            timed = connection.execute(_TOOK, {"source": self._fleet.source, "most": MOST_TIMED}).one()
-        # Where the clock of Redis is ahead, less than nothing.
-        known_ms = [max(0.0, round(float(each), 1)) for each in timed if each is not None]
-        took = Took(*known_ms) if known_ms else None
+            took = self._took(connection)
         short = str(version).partition(" ")[0]
         return TablesState(short, volatile, counts["orders"], counts["trades"], exact, tuple(suspects), took)
+
+    def _took(self, connection: Connection) -> Took | None:
+        """Return how long the newest orders took from entry id to row."""
+        at = orders.c.recorded_at
+        newest = (
+            select(at, orders.c.entry_id)
+            .where(at > func.now() - timedelta(minutes=1), at <= func.now(), self._ours)
+            .order_by(at.desc())
+            .limit(MOST_TIMED)
+            .subquery()
+        )
+        came_ms = cast(func.split_part(newest.c.entry_id, "-", 1), Numeric)
+        ms = func.extract("epoch", newest.c.recorded_at) * 1000 - came_ms
+        shares = (func.percentile_disc(share).within_group(ms) for share in (0.5, 0.95))
+        # Whoever fills the table by hand may have named anything.
+        timed = connection.execute(select(*shares).where(newest.c.entry_id.regexp_match(_IDS))).one()
+        # Where the clock of Redis is ahead, less than nothing.
+        known_ms = [max(0.0, round(float(each), 1)) for each in timed if each is not None]
+        return Took(*known_ms) if known_ms else None
 
     def outcomes(self, pending: Sequence[str]) -> Outcomes:
         """Return what became of the last hour's orders, and what stands of those whose entries are pending.
