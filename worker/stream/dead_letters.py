@@ -59,9 +59,16 @@ class DeadLetters:
         for page in pages(self._link, self._names.dead_letters, f"{since_ms}-0", "+"):
             yield from self._with_states(page)
 
-    def latest(self) -> Iterator[StoredLetter]:
-        """Yield all letters, newest first, a page in memory."""
-        for page in pages(self._link, self._names.dead_letters, "-", "+", backwards=True):
+    def latest(self, *, behind: str | None = None, since_ms: int = 0) -> Iterator[StoredLetter]:
+        """Yield letters, newest first, from behind one or from the end on, a page in memory.
+
+        None is given that was buried before a unix time in milliseconds.
+        """
+        if behind == BEGINNING:
+            # No id comes before it, and Redis refuses to be asked for one.
+            return
+        last = "+" if behind is None else f"({behind}"
+        for page in pages(self._link, self._names.dead_letters, f"{since_ms}-0", last, backwards=True):
             yield from self._with_states(page)
 
     def newest(
@@ -73,24 +80,16 @@ class DeadLetters:
         count: int,
         most: int,
     ) -> SomeLetters:
-        """Return at most `count` letters that fit, newest first, from behind a letter or from the end on.
-
-        At most `most` letters are looked at, and none that was buried before a unix time in milliseconds.
-        """
+        """Return at most `count` letters that fit, of `latest`; at most `most` are looked at."""
         found: list[StoredLetter] = []
-        if behind == BEGINNING:
-            # No id comes before it, and Redis refuses to be asked for one.
-            return SomeLetters(found, 0, None)
-        looked_at, last = 0, "+" if behind is None else f"({behind}"
-        go_on_from = behind
-        for page in pages(self._link, self._names.dead_letters, f"{since_ms}-0", last, backwards=True):
-            for letter in self._with_states(page):
-                # One more was there: where there is none, nothing is said to be behind the last.
-                if len(found) == count or looked_at == most:
-                    return SomeLetters(found, looked_at, go_on_from)
-                looked_at, go_on_from = looked_at + 1, letter.letter_id
-                if fits(letter):
-                    found.append(letter)
+        looked_at, go_on_from = 0, behind
+        for letter in self.latest(behind=behind, since_ms=since_ms):
+            # One more was there: where there is none, nothing is said to be behind the last.
+            if len(found) == count or looked_at == most:
+                return SomeLetters(found, looked_at, go_on_from)
+            looked_at, go_on_from = looked_at + 1, letter.letter_id
+            if fits(letter):
+                found.append(letter)
         return SomeLetters(found, looked_at, None)
 
     def find(self, letter_id: str) -> StoredLetter | None:

@@ -1,7 +1,7 @@
 """Searches the streams for what an order has left there: results, dead letters, entries of the same id."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from worker import wire
@@ -64,14 +64,14 @@ class Traces:
     def _lost_until_ms(self, came_ms: int, fate: Fate, record: OrderRecord | None) -> int:
         """Return up to when results may be gone that were of an order which came at a time; 0: none are."""
         evidence = self._ask.evidence
-        lost_until_ms = evidence.results_lost_until_ms()
-        first_ms = entry_milliseconds(evidence.results().first)
+        lost_until_ms, kept = evidence.results_lost_until_ms(), evidence.results()
+        first_ms = entry_milliseconds(kept.first)
         if record is not None and first_ms > record.stands_since_ms + AHEAD_MS:
             # A stream that was deleted or renamed away counts anew: nobody knows what was there before.
             return max(lost_until_ms, first_ms)
         if lost_until_ms < came_ms:
             return 0
-        if evidence.counts_results() or evidence.results().may_be_trimmed(self._ask.results_maxlen):
+        if evidence.counts_results() or kept.may_be_trimmed(self._ask.results_maxlen):
             return lost_until_ms
         # Before 7.0 nobody counts. Where no mark was lost either, its settle has published it once.
         marked_since_ms = fate.marks.results_since_ms or 0
@@ -103,9 +103,10 @@ class Traces:
         now_ms = int(self._clock().timestamp() * 1000)
         from_ms = min(min(map(entry_milliseconds, entries), default=0), now_ms - AHEAD_MS)
         found: deque[tuple[StoredLetter, wire.Letter, str]] = deque(maxlen=MOST_LETTERS)
-        looked_at = size = fitting = 0
+        looked_at, size, are_all = 0, 0, True
         for letter in self._ask.letters.walk(max(from_ms, 0)):
             if looked_at == MOST_SEARCHED or size > MOST_SEARCHED_BYTES:
+                are_all = False
                 break
             looked_at += 1
             size += size_of(letter.fields)
@@ -113,15 +114,11 @@ class Traces:
             # Of another source where it says nothing to us.
             named = said is not None and said.entry_id in entries
             if said is not None and (named or (not entries and read.order_id == subject.order_id)):
+                # The oldest makes room.
+                are_all = are_all and len(found) < MOST_LETTERS
                 found.append((letter, read, said.mark))
-                fitting += 1
-        else:
-            whole = fitting == len(found)
-            return Letters(self._told(found), Searched(looked_at, whole))
-        return Letters(self._told(found), Searched(looked_at, False))
-
-    def _told(self, found: Iterable[tuple[StoredLetter, wire.Letter, str]]) -> tuple[Letter, ...]:
-        return tuple(_letter(*each, self._ask.hiding) for each in found)
+        told = tuple(_letter(*each, self._ask.hiding) for each in found)
+        return Letters(told, Searched(looked_at, are_all))
 
     def _buried_entries(self, subject: Subject) -> set[str]:
         """The entry itself, and the one that it replays, as long as it is on the stream to say so."""
