@@ -192,7 +192,8 @@ class Scene:
         client.xclaim("orders", "execution", "gone", 0, [stuck], idle=2_000_000, justid=True)
         client.xdel("order_results", administrator.entries("order_results")[0][0])
         ((self._letter, _),) = administrator.entries("orders:dead")
-        self._keys = {key: client.dump(key) or b"" for key in client.scan_iter()}
+        dumped = {key: client.dump(key) for key in client.scan_iter()}
+        self._keys = {key: value for key, value in dumped.items() if value is not None}
 
     def attempts(self) -> dict[str, tuple[int, str]]:
         """Run each command on the scene as it was; return its exit code and what it said."""
