@@ -183,7 +183,7 @@ def _execute(servers: Servers, statement: str) -> None:
 
 def _clean(servers: Servers, name: str) -> None:
     with redis.Redis.from_url(servers.redis_url) as client:
-        keys = list(client.scan_iter(match=f"{name}*"))
+        keys = list(client.scan_iter(match=f"*{name}*"))
         if keys:
             client.delete(*keys)
     _execute(servers, f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import reduce
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
+from redis.crc import key_slot
 from sqlalchemy import select
 
 from worker import wire
@@ -29,6 +30,8 @@ from worker.store.tables import orders
 from worker.stream import RedisNames
 
 SHORT_LEASE_MS = 1000
+# What a cluster of the tests gives its first node, to begin with.
+SLOTS_OF_THE_FIRST_NODE = 5_461
 # Of what is to start: servers that are there may take more than a moment to answer, where much else goes on.
 PATIENT_START: dict[str, Any] = {"start_timeout_s": 20}
 SAMPLE_FILE = Path(__file__).parent.parent / "examples" / "orders.jsonl"
@@ -71,6 +74,13 @@ class Servers:
     redis_url: str = field(repr=False)
     database_url: str = field(repr=False)
     given: bool = False
+    # By what workers find Redis, where that is not the URL of the server itself.
+    way: str = field(default="", repr=False)
+
+    @property
+    def place(self) -> str:
+        """What workers are given as REDIS_URL."""
+        return self.way or self.redis_url
 
 
 @dataclass
@@ -84,9 +94,10 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.redis = redis.Redis.from_url(self.servers.redis_url)
-        self.orders = f"{self.name}:orders"
-        self.results = f"{self.name}:results"
-        self.dead_letters = f"{self.name}:dead"
+        name = _tagged(self.name) if "+cluster" in self.servers.way else self.name
+        self.orders = f"{name}:orders"
+        self.results = f"{name}:results"
+        self.dead_letters = f"{name}:dead"
         self.group = "execution"
         parts = urlsplit(self.servers.database_url)
         self.database_url = urlunsplit(parts._replace(path=f"/{self.database_name}"))
@@ -145,7 +156,7 @@ class Deployment:
             **overrides,
         }
         return {
-            "REDIS_URL": self.servers.redis_url,
+            "REDIS_URL": self.servers.place,
             "DATABASE_URL": self.database_url,
             **{f"WORKER_{name.upper()}": str(value) for name, value in settings.items()},
         }
@@ -238,6 +249,12 @@ class Deployment:
         delivered = [group["last-delivered-id"].decode() for group in groups]
         last = self.redis.xinfo_stream(self.orders)["last-generated-id"].decode() if groups else ""
         return delivered == [last] and self.pending() == 0
+
+
+def _tagged(name: str) -> str:
+    """Return the beginning of keys that share a slot of a cluster, one of those of its first node."""
+    tags = (f"{{{name}{n}}}" for n in count())
+    return next(tag for tag in tags if key_slot(tag[1:-1].encode()) < SLOTS_OF_THE_FIRST_NODE)
 
 
 def names_of(deployment: Deployment, consumer: str) -> RedisNames:

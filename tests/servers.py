@@ -17,9 +17,11 @@ import psycopg
 import redis
 
 from local import local_servers
+from tests.gathering import Cluster, Watched, gathered
 from tests.harness import Servers
 
 KINDS = ("urls", "docker", "embedded")
+WAYS = {"sentinel": Watched, "cluster": Cluster}
 REDIS_IMAGE = "redis:8-alpine"
 POSTGRES_IMAGE = "postgres:17-alpine"
 PASSWORD = "throw-away"
@@ -110,7 +112,22 @@ def postgres_image() -> str:
 
 @contextmanager
 def started(kind: str, folder: Path) -> Iterator[Servers]:
-    """Yield servers of a kind; what was started for it ends with the block."""
+    """Yield servers of a kind; what was started for it ends with the block.
+
+    WAY=sentinel or cluster has workers find a Redis of several processes in place of the one of that kind.
+    """
+    way = os.environ.get("WAY", "")
+    with _started(kind, folder) as servers:
+        if not way:
+            yield servers
+            return
+        with gathered(WAYS[way], folder / "way") as gathering:
+            primary = gathering.primary().url
+            yield Servers(primary, servers.database_url, servers.given, gathering.way)
+
+
+@contextmanager
+def _started(kind: str, folder: Path) -> Iterator[Servers]:
     if kind == "urls":
         yield urls()
     elif kind == "docker":

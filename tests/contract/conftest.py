@@ -239,7 +239,9 @@ class RealStreams:
         self._redis = deployment.redis
         self._now_ms = 1_700_000_000_000
         self._last = (0, 0)
-        self.link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
+        self.link = RedisLink(
+            deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders
+        )
 
     def close(self) -> None:
         self.link.close()

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from worker.domain import ways
 from worker.domain.fleets import LONGEST_SOURCE, is_source
 
 LONGEST_KEY = 100
 SHORTEST_TOKEN, LONGEST_TOKEN = 16, 256
 NEVER_HIDDEN = frozenset({"order_id", "entry_id", "replay_of"})
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 _DATABASE_SCHEMES = ("postgres://", "postgresql://", "postgresql+psycopg://")
 _VENUE_SCHEMES = ("http://", "https://")
@@ -88,7 +88,8 @@ def _parts(schemes: tuple[str, ...], text: str) -> SplitResult:
 
 def redis_url(url: Secret) -> None:
     """Accept a URL of Redis."""
-    parts = _parts(_REDIS_SCHEMES, url.get_secret_value())
+    _one_of(ways.SCHEMES, url.get_secret_value())
+    parts = _parts(ways.SCHEMES, ways.way_of(url.get_secret_value()).url)
     database = parts.path.strip("/")
     if parts.scheme != "unix" and database and not (database.isascii() and database.isdecimal()):
         # The library would take database 0 instead.

@@ -12,6 +12,7 @@ from msgspec.structs import FieldInfo, fields
 
 from worker.domain.errors import ConfigurationError
 from worker.domain.fleets import LONGEST_SOURCE, is_source, source_of
+from worker.domain.ways import Kind, hash_tag, way_of
 from worker.settings.checks import Secret
 from worker.settings.settings import PREFIX, SECRETS, Settings, marks, variable
 
@@ -152,6 +153,8 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
     streams = [settings.orders_stream, settings.results_stream, settings.dead_letter_stream]
     if len(set(streams)) < len(streams):
         faults.append("WORKER_ORDERS_STREAM, WORKER_RESULTS_STREAM, WORKER_DEAD_LETTER_STREAM: must differ")
+    if "redis_url" not in bad and way_of(settings.redis_url.get_secret_value()).kind is Kind.CLUSTER:
+        faults += _scattered(streams)
     for name, seconds in (
         ("TRANSACTION_TIMEOUT_S", settings.transaction_timeout_s),
         ("EXECUTE_TIMEOUT_S", settings.execute_timeout_s),
@@ -179,9 +182,29 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
         )
     if settings.executor == "venue" and settings.venue_url is None and "venue_url" not in bad:
         faults.append("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
+    return faults + _unsafe_pages(settings)
+
+
+def _unsafe_pages(settings: Settings) -> list[str]:
+    """Return how what guards pages disagrees."""
+    faults = []
     tokens = [each and each.get_secret_value() for each in (settings.read_token, settings.admin_token)]
     if tokens[0] is not None and tokens[0] == tokens[1]:
         faults.append("WORKER_READ_TOKEN, WORKER_ADMIN_TOKEN: must differ")
     if settings.admin_token is not None and not settings.pages:
         faults.append("WORKER_ADMIN_TOKEN: is for pages, and WORKER_PAGES is off")
     return faults
+
+
+def _scattered(streams: list[str]) -> list[str]:
+    """Return what is wrong with names of which a cluster would keep some on one node, some on another."""
+    tags = {hash_tag(name) for name in streams}
+    if len(tags) == 1 and None not in tags:
+        return []
+    tag = next((each for each in map(hash_tag, streams) if each), "orders")
+    fit = (
+        name if hash_tag(name) == tag else f"{{{tag}}}:{name.replace('{', '').replace('}', '')}"
+        for name in streams
+    )
+    names = "WORKER_ORDERS_STREAM, WORKER_RESULTS_STREAM, WORKER_DEAD_LETTER_STREAM"
+    return [f"{names}: must share a hash tag, since REDIS_URL names a cluster: {', '.join(fit)} would do"]

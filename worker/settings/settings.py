@@ -27,7 +27,11 @@ _SECONDS = Meta(ge=0.01, le=3600)
 class Settings(Struct, frozen=True, kw_only=True):
     """The settings of one replica. Fields map to WORKER_<NAME>, but for REDIS_URL and DATABASE_URL."""
 
-    redis_url: Annotated[Secret, _REDIS, Meta(description="Redis: redis://, rediss:// or unix://")]
+    redis_url: Annotated[
+        Secret,
+        _REDIS,
+        Meta(description="Redis: redis://, redis+sentinel://, redis+cluster://, with TLS rediss…; unix://"),
+    ]
     database_url: Annotated[Secret, _DATABASE, Meta(description="PostgreSQL: postgres:// or postgresql://")]
     orders_stream: Annotated[str, _KEY, Meta(description="Stream that orders arrive on")] = "orders"
     results_stream: Annotated[str, _KEY, Meta(description="Stream that results go to")] = "order_results"

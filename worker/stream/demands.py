@@ -16,12 +16,12 @@ from worker.stream.link.outages import outages
 from worker.stream.xinfo import evicting_policy, information
 
 _CLUSTER = (
-    "REDIS_URL: leads to a Redis Cluster that has the worker's keys on several nodes,"
-    " which it can't work with yet; name a Redis that is no cluster (cluster-enabled no)"
+    "REDIS_URL: leads to a Redis Cluster, whose nodes share the worker's keys;"
+    " write redis+cluster://HOST:PORT,HOST:PORT"
 )
-_SENTINEL = (
-    "REDIS_URL: leads to a Sentinel, which keeps no orders; name the port of the Redis that it watches"
-)
+_NO_CLUSTER = "REDIS_URL: leads to a Redis that is no cluster; write redis://"
+_SENTINEL = "REDIS_URL: leads to a Sentinel, which keeps no orders; write redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
+_NO_SENTINEL = "REDIS_URL: leads to a Redis that is no Sentinel; name those that watch it, or write redis://"
 _TOO_OLD = (
     "REDIS_URL: the server lacks a command that the worker needs; name a Redis from 6.2 on, or a Valkey"
 )
@@ -44,7 +44,9 @@ def demands(link: RedisLink) -> Iterator[None]:
     try:
         yield
     except Outage as outage:
-        line = _way_out(outage.__cause__) or _seen_closer(link, outage.__cause__)
+        # In a cluster a node that has our keys no longer is left for the one that has them.
+        moved = link.is_in_a_cluster and isinstance(outage.__cause__, redis.exceptions.MovedError)
+        line = None if moved else _way_out(outage.__cause__) or _seen_closer(link, outage.__cause__)
         if line is None:
             raise
         raise ConfigurationError(line) from None
@@ -91,6 +93,10 @@ def _way_out(error: BaseException | None) -> str | None:
 
 def _answered(error: redis.ResponseError) -> str | None:
     said = str(error)
+    if "cluster support disabled" in said:
+        return _NO_CLUSTER
+    if "unknown command" in said and "SENTINEL" in said:
+        return _NO_SENTINEL
     # Of a key of another node a script is told with ERR, the code of any error, as is whatever follows.
     if code_of(error) in {"CROSSSLOT", "MOVED"} or "non local key" in said:
         return _CLUSTER

@@ -15,20 +15,17 @@ import pytest
 import redis
 
 from local import LocalPostgres, LocalRedis
-from local.directory import PORTS, free_port, is_free
+from local.directory import free_port
 from local.redis import find_redis
 from tests.faults.environment.site import Site
 from tests.faults.environment.test_start import CONFIGURATION, start
+from tests.gathering import SLOTS, port_of_a_cluster
 from tests.harness import Deployment, Servers, eventually
 from tests.inprocess import running, seen
 from tests.skips import Reason, skip
 from worker.bootstrap.commands import migrate
 from worker.domain.errors import ConfigurationError, Outage
 from worker.store import Database, require_fit
-
-SLOTS = 16_384
-# How far above its port a node listens for the others.
-BUS = 10_000
 
 
 def refusal(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -39,14 +36,6 @@ def refusal(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> 
     (line,) = capsys.readouterr().err.splitlines()
     assert left.value.code == CONFIGURATION, line
     return line
-
-
-def port_of_a_cluster() -> int:
-    """Return a free port whose cluster bus is on a free one, outside the kernel's outgoing ports."""
-    while True:
-        port = free_port()
-        if port + BUS in PORTS and is_free(port + BUS):
-            return port
 
 
 def test_cluster_with_the_keys_in_several_slots_is_refused(

@@ -55,6 +55,7 @@ def redis_link(settings: Settings, purpose: str, place: Endpoint | None = None) 
         place or endpoint(settings.redis_url),
         block_ms=settings.block_ms,
         client_name=f"orders-worker-{purpose}",
+        a_key=settings.orders_stream,
     )
     try:
         yield link

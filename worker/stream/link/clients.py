@@ -13,7 +13,9 @@ from redis.retry import Retry
 
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
+from worker.domain.ways import Way, way_of
 from worker.stream.link.options import options_of
+from worker.stream.link.pools import pool_of
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +50,7 @@ class _AsTheyAreNow(CredentialProvider):
     def get_credentials(self) -> tuple[str, ...]:  # type: ignore[override]  # nothing, where the URL has none
         """Return what is sent to the server."""
         try:
-            options = parse_url(self._endpoint.url())  # type: ignore[no-untyped-call]
+            options = parse_url(way_of(self._endpoint.url()).url)  # type: ignore[no-untyped-call]
         except ValueError:
             raise redis.ConnectionError("REDIS_URL: can't be used any more") from None
         user, password = options.get("username"), options.get("password")
@@ -57,12 +59,35 @@ class _AsTheyAreNow(CredentialProvider):
         return (password,) if password else ()
 
 
-def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any:  # noqa: ANN401  redis-py's
-    """Return a client of the place that never retries and parses nothing. Raises ConfigurationError."""
+def clients(
+    endpoint: Endpoint, answer_timeout_s: float, reading_timeout_s: float, client_name: str, a_key: str
+) -> Clients:
+    """Return clients of the place that never retry and parse nothing. Raises ConfigurationError.
+
+    `a_key`: in a cluster its node is the one that has all of our keys.
+    """
+    departures = endpoint.departures
+    way = _way(endpoint.url())
+    made = [
+        _client(way, _options(endpoint, way, timeout_s, client_name), a_key)
+        for timeout_s in (answer_timeout_s, reading_timeout_s)
+    ]
+    return Clients(departures, *made)
+
+
+def _way(url: str) -> Way:
+    try:
+        return way_of(url)
+    except ValueError as fault:
+        raise ConfigurationError(f"REDIS_URL: {fault}") from None
+
+
+def _options(endpoint: Endpoint, way: Way, answer_timeout_s: float, client_name: str) -> dict[str, Any]:
+    """Return what each connection takes."""
     ours: dict[str, Any] = {
         "protocol": 3,
         "decode_responses": False,
-        "socket_timeout": answer_timeout,
+        "socket_timeout": answer_timeout_s,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
         "redis_connect_func": partial(_connect, client_name),
@@ -70,10 +95,14 @@ def client(endpoint: Endpoint, answer_timeout: float, client_name: str) -> Any: 
         "password": None,
         "credential_provider": _AsTheyAreNow(endpoint),
     }
-    options = options_of(endpoint.url())
+    options = options_of(way.url)
     if "path" not in options:
         ours["socket_keepalive"] = True
-    pool = redis.ConnectionPool(**{**options, **ours})
+    return {**options, **ours}
+
+
+def _client(way: Way, options: dict[str, Any], a_key: str) -> Any:  # noqa: ANN401  redis-py's
+    pool = pool_of(way, options, a_key)
     try:
         # What is wrong with it shows when it is made, not only when it is used.
         pool.connection_class(**pool.connection_kwargs)

@@ -11,10 +11,11 @@ from redis.connection import SSLConnection
 
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
-from worker.stream.link.clients import Clients, client
+from worker.stream.link.clients import Clients, clients
 from worker.stream.link.closer import look_closer
 from worker.stream.link.denials import naming_commands, naming_keys
 from worker.stream.link.outages import is_no_primary, outages
+from worker.stream.link.pools import NodePool
 
 ANSWER_TIMEOUT_S = 5.0
 
@@ -26,18 +27,22 @@ class RedisLink:
     stand in an entry twice. Nothing is retried: a repeated XADD adds twice, a repeated read strands entries.
     """
 
-    def __init__(self, place: Endpoint | str, *, block_ms: int, client_name: str) -> None:
+    def __init__(
+        self, place: Endpoint | str, *, block_ms: int, client_name: str, a_key: str = "orders"
+    ) -> None:
+        """Take a place, and one of the keys, by which a cluster knows its node. Raises ConfigurationError."""
         self._endpoint = place if isinstance(place, Endpoint) else Endpoint.fixed(place)
         # A read that blocks for BLOCK_MS must not look like a silent server.
         self._reading_timeout_s = block_ms / 1000 + ANSWER_TIMEOUT_S
         self._client_name = client_name
+        self._a_key = a_key
         self._lock = Lock()
         self._clients = self._made()
 
     def _made(self) -> Clients:
-        departures, name = self._endpoint.departures, self._client_name
-        commands = client(self._endpoint, ANSWER_TIMEOUT_S, name)
-        return Clients(departures, commands, client(self._endpoint, self._reading_timeout_s, name))
+        return clients(
+            self._endpoint, ANSWER_TIMEOUT_S, self._reading_timeout_s, self._client_name, self._a_key
+        )
 
     def _present(self) -> Clients:
         """Return clients whose connections lead to where the server is now."""
@@ -149,8 +154,15 @@ class RedisLink:
         """Return a connection, not open yet, for a subscription alone; the caller closes it."""
         with outages():
             pool = self._present().commands.connection_pool
+            if isinstance(pool, NodePool):
+                pool.locate()
         # In RESP2 what is published comes as plain replies; in RESP3 the library would log each.
         return pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
+
+    @property
+    def is_in_a_cluster(self) -> bool:
+        """Whether the URL names nodes of a cluster, of which one has our keys."""
+        return isinstance(self._clients.commands.connection_pool, NodePool)
 
     def look_closer(self) -> str | None:
         """Return what is wrong with the URL, where the server can be had but not as it says."""

@@ -10,8 +10,8 @@ from worker.domain.errors import AccessDenied, Outage, OutOfMemory
 from worker.stream.link.codes import code_of
 from worker.stream.link.denials import DENIED_IN_SCRIPTS
 
-# The codes of a server that is no primary, not one any more, or not one yet.
-_NO_PRIMARY = {"READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS"}
+# The codes of a server that is no primary, not one any more, or not one yet; of a node without our keys.
+_NO_PRIMARY = {"READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "MOVED"}
 # Why a read was unblocked has one code: its server was demoted, the stream is gone, or somebody asked for it.
 _UNBLOCKED_BY_A_DEMOTION = "UNBLOCKED force unblock"
 _UNBLOCKED_WITHOUT_A_STREAM = "UNBLOCKED the stream key no longer exists"
@@ -26,6 +26,8 @@ def is_no_primary(error: redis.RedisError) -> bool:
     return (
         isinstance(error, redis.AuthenticationError)
         or code_of(error) in _NO_PRIMARY
+        # In place of what a server has said that Sentinel had named the primary, the library says that.
+        or isinstance(error.__context__, redis.ReadOnlyError)
         or _UNBLOCKED_BY_A_DEMOTION in str(error)
     )
 

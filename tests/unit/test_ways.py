@@ -1,0 +1,135 @@
+"""What a URL of Redis names: one server, Sentinels and their service, or nodes of a cluster."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from redis.crc import key_slot
+
+from tests.unit.test_settings import accepted, faults
+from worker.domain.endpoints import Endpoint
+from worker.domain.errors import ConfigurationError
+from worker.domain.ways import Kind, hash_tag, way_of
+from worker.stream.link.connection import RedisLink
+
+HIDDEN = "hidden"
+STREAMS = ("WORKER_ORDERS_STREAM", "WORKER_RESULTS_STREAM", "WORKER_DEAD_LETTER_STREAM")
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "plain", "hosts", "service"),
+    [
+        ("redis://u:p@h:1/2?ssl=x", Kind.SERVER, "redis://u:p@h:1/2?ssl=x", (), ""),
+        ("unix:///run/redis.sock", Kind.SERVER, "unix:///run/redis.sock", (), ""),
+        (
+            "redis+sentinel://u:p%40@a,b:1/main/3?ssl_ciphers=x%20y&sentinel_password=q",
+            Kind.SENTINEL,
+            "redis://u:p%40@a:26379/3?ssl_ciphers=x+y",
+            (("a", 26_379), ("b", 1)),
+            "main",
+        ),
+        ("rediss+sentinel://[::1]:7/main", Kind.SENTINEL, "rediss://[::1]:7/0", (("::1", 7),), "main"),
+        (
+            "redis+cluster://:p@a:7000,b.c_d-e",
+            Kind.CLUSTER,
+            "redis://:p@a:7000/0",
+            (("a", 7000), ("b.c_d-e", 6379)),
+            "",
+        ),
+        ("rediss+cluster://a/0", Kind.CLUSTER, "rediss://a:6379/0", (("a", 6379),), ""),
+    ],
+)
+def test_url_names_a_way(
+    url: str, kind: Kind, plain: str, hosts: tuple[tuple[str, int], ...], service: str
+) -> None:
+    way = way_of(url)
+
+    assert (way.kind, way.url, way.hosts, way.service) == (kind, plain, hosts, service)
+
+
+def test_account_of_sentinel_is_its_own() -> None:
+    way = way_of(f"redis+sentinel://u:p@a/main?sentinel_username=s&sentinel_password={HIDDEN}%21")
+
+    assert dict(way.account) == {"username": "s", "password": f"{HIDDEN}!"}
+    assert HIDDEN not in repr(way)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis+sentinel://hidden@/main", "hosts"),
+        ("redis+sentinel://a:b:hidden/main", "hosts"),
+        ("redis+sentinel://a,,b/main", "hosts"),
+        ("redis+sentinel://a:0/main", "hosts"),
+        ("redis+sentinel://a:70000/main", "hosts"),
+        ("redis+sentinel://:hid/den@a/main", "hosts"),
+        ("redis+sentinel://:hidden@a", "must name the service"),
+        ("redis+sentinel://:hidden@a/main/x", "number of a database"),
+        ("redis+cluster://:hidden@a/1", "no database but 0"),
+        ("redis+cluster://", "hosts"),
+        ("redis+cluster://a?sentinel_password=hidden", "is for redis+sentinel://"),
+        ("redis+elsewhere://:hidden@a", "must begin with one of redis://, "),
+        ("http+sentinel://a/main", "must begin with one of"),
+    ],
+)
+def test_url_that_names_no_way_is_refused_and_not_shown(url: str, said: str) -> None:
+    (line,) = faults(REDIS_URL=url)
+
+    assert line.startswith("REDIS_URL: ")
+    assert said in line
+    assert HIDDEN not in line
+
+
+@given(some.text(alphabet="{}ab", max_size=8))
+def test_hash_tag_says_where_a_cluster_keeps_a_key(key: str) -> None:
+    tag = hash_tag(key)
+
+    assert key_slot(key.encode()) == key_slot((key if tag is None else f"{{{tag}}}").encode())
+
+
+def test_names_without_a_common_hash_tag_are_refused_with_those_that_would_do() -> None:
+    names = dict(zip(STREAMS, ("{a}orders", "results", "{b}dead"), strict=True))
+
+    (line,) = faults(REDIS_URL="redis+cluster://h", **names)
+
+    assert line == (
+        "WORKER_ORDERS_STREAM, WORKER_RESULTS_STREAM, WORKER_DEAD_LETTER_STREAM: must share a hash tag,"
+        " since REDIS_URL names a cluster: {a}orders, {a}:results, {a}:bdead would do"
+    )
+
+
+@pytest.mark.parametrize("names", [("{a}1", "{a}2", "x{a}3"), ("{a", "b}{a}", "c")])
+def test_names_are_judged_as_a_cluster_does(names: tuple[str, str, str]) -> None:
+    given_names = dict(zip(STREAMS, names, strict=True))
+
+    if len({key_slot(name.encode()) for name in names}) == 1:
+        assert accepted(REDIS_URL="redis+cluster://h", **given_names).orders_stream == names[0]
+    else:
+        assert faults(REDIS_URL="redis+cluster://h", **given_names)
+
+
+def test_names_that_are_no_names_of_a_cluster_do_for_one_server() -> None:
+    assert accepted(REDIS_URL="redis+sentinel://h/main", WORKER_ORDERS_STREAM="o").orders_stream == "o"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://:hidden@h/main?max_connections=3&ssl_certfile=/x",
+        "rediss+sentinel://:hidden@h/main?ssl_ca_certs=/no/such/file",
+        "rediss+cluster://:hidden@h?ssl_min_version=hidden",
+        "redis+cluster://:hidden@h?unheard=hidden",
+    ],
+)
+def test_options_are_judged_as_those_of_one_server(url: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        RedisLink(url, block_ms=1, client_name="test")
+
+    assert str(refusal.value).startswith("REDIS_URL: ")
+    assert HIDDEN not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://:hidden@127.0.0.1:1/main", "redis+cluster://:hidden@127.0.0.1:1"]
+)
+def test_nobody_is_asked_before_the_first_command(url: str) -> None:
+    RedisLink(Endpoint.fixed(url), block_ms=1, client_name="test").close()

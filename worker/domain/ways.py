@@ -1,0 +1,111 @@
+"""The ways to Redis that a URL names: to one server, to the primary that Sentinel knows, into a cluster."""
+
+import re
+from enum import Enum
+from urllib.parse import parse_qsl, urlencode
+
+from msgspec import Struct
+
+from worker.domain.endpoints import named_option
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+_MOST_PORT = 65_535
+# What Sentinel itself asks for, and its servers do not.
+_OF_SENTINEL = {"sentinel_username": "username", "sentinel_password": "password"}
+
+
+class Kind(Enum):
+    """Whom the hosts of a URL name."""
+
+    SERVER = ""
+    SENTINEL = "sentinel"
+    CLUSTER = "cluster"
+
+
+_PORTS = {Kind.SENTINEL: 26_379, Kind.CLUSTER: 6_379}
+SCHEMES = (
+    "redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://", "redis+cluster://",
+    "rediss+cluster://",
+)  # fmt: skip
+
+
+class Way(Struct, frozen=True):
+    """One way. `url` is what a connection takes: that of one server, by the first host.
+
+    `hosts` are whom to ask where the server is, `service` is what Sentinel calls it, and `account` with what
+    Sentinel wants to be asked. Both URL and account hold secrets.
+    """
+
+    kind: Kind
+    url: str
+    hosts: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    account: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        """Return no secret."""
+        return f"Way({self.kind.name}, {self.hosts})"
+
+
+def way_of(url: str) -> Way:
+    """Return the way that a URL of Redis names. Raises ValueError, which shows nothing of it."""
+    scheme, _, rest = url.partition("://")
+    base, _, name = scheme.partition("+")
+    kind = Kind(name)
+    if kind is Kind.SERVER:
+        return Way(kind, url)
+    place, query = _split(rest, "?")
+    authority, path = _split(place, "/")
+    user, at, names = authority.rpartition("@")
+    hosts = tuple(_host(each, _PORTS[kind]) for each in names.split(","))
+    service, database = _path(kind, path)
+    ours, others = _options(kind, query, url)
+    (host, port), *_ = hosts
+    plain = f"{base}://{user}{at}{f'[{host}]' if ':' in host else host}:{port}/{database}{others}"
+    return Way(kind, plain, hosts, service, ours)
+
+
+def _split(text: str, by: str) -> tuple[str, str]:
+    before, _, after = text.partition(by)
+    return before, after
+
+
+def _host(text: str, port: int) -> tuple[str, int]:
+    found = _HOST.fullmatch(text)
+    given = int(found[2] or port) if found else 0
+    if found is None or not 0 < given <= _MOST_PORT:
+        raise ValueError(
+            "its hosts must be HOST or HOST:PORT with commas between them, and its password percent-encoded"
+        )
+    return found[1].strip("[]"), given
+
+
+def _path(kind: Kind, path: str) -> tuple[str, str]:
+    """Return the service and the number of the database."""
+    if kind is Kind.CLUSTER:
+        if path.strip("/") not in {"", "0"}:
+            raise ValueError("its path must be empty: a cluster has no database but 0")
+        return "", "0"
+    service, database = _split(path, "/")
+    if not service:
+        raise ValueError("must name the service that Sentinel watches: redis+sentinel://HOST:26379/SERVICE")
+    if database and not (database.isascii() and database.isdecimal()):
+        raise ValueError("its path must be the service and, behind it, the number of a database")
+    return service, database or "0"
+
+
+def _options(kind: Kind, query: str, url: str) -> tuple[tuple[tuple[str, str], ...], str]:
+    """Return what is for Sentinel, and a query of all else."""
+    given = parse_qsl(query, keep_blank_values=True)
+    ours = tuple((_OF_SENTINEL[name], value) for name, value in given if name in _OF_SENTINEL)
+    if ours and kind is not Kind.SENTINEL:
+        (name, *_) = (name for name, _ in given if name in _OF_SENTINEL)
+        raise ValueError(f"{named_option(name, url)} is for redis+sentinel://")
+    others = [(name, value) for name, value in given if name not in _OF_SENTINEL]
+    return ours, f"?{urlencode(others)}" if others else ""
+
+
+def hash_tag(key: str) -> str | None:
+    """Return the part of a key that alone says where in a cluster it is, None where that is the whole key."""
+    found = re.search(r"\{(.*?)\}", key, re.DOTALL)
+    return found[1] if found and found[1] else None

@@ -1,0 +1,94 @@
+"""Pools of connections, one for each way: whom to ask where the server is, and when."""
+
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import SSLConnection
+from redis.exceptions import RedisClusterException
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from worker.domain.ways import Kind, Way
+
+# What is said to those who only know where the server is: the same, but for whom we are there.
+_TO_ALL = ("socket_timeout", "socket_connect_timeout", "socket_keepalive", "retry", "redis_connect_func")
+
+
+def pool_of(way: Way, options: dict[str, Any], a_key: str) -> redis.ConnectionPool:
+    """Return a pool whose connections lead to the server of a way. Nobody is asked yet."""
+    if way.kind is Kind.SENTINEL:
+        return _watched(way, options)
+    if way.kind is Kind.CLUSTER:
+        return NodePool(way, options, a_key)
+    return redis.ConnectionPool(**options)
+
+
+def _watched(way: Way, options: dict[str, Any]) -> redis.ConnectionPool:
+    """Return the library's own pool: it asks the Sentinels before each connection."""
+    others = {name: value for name, value in options.items() if name not in {"host", "port"}}
+    is_tls = others.pop("connection_class", None) is SSLConnection
+    encrypted = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    to_sentinel = {name: options[name] for name in _TO_ALL} | encrypted | dict(way.account)
+    # The library is half typed.
+    sentinel: Any = Sentinel
+    pool: Any = SentinelConnectionPool
+    asked = sentinel(way.hosts, sentinel_kwargs={"ssl": is_tls, "protocol": 2, **to_sentinel})
+    return cast("redis.ConnectionPool", pool(way.service, asked, ssl=is_tls, **others))
+
+
+class NodePool(redis.ConnectionPool):
+    """Connections to the node of a cluster that has a key; it is asked for before each new one.
+
+    A node that has the key no longer says so, and the place is left: then this pool is not used again.
+    """
+
+    def __init__(self, way: Way, options: dict[str, Any], a_key: str) -> None:
+        super().__init__(**options)
+        self._way = way
+        self._options = options
+        self._a_key = a_key
+
+    def make_connection(self) -> Any:  # noqa: ANN401  redis-py's
+        """Return one more connection, not open yet. Raises what redis-py raises."""
+        self.locate()
+        return super().make_connection()
+
+    def locate(self) -> None:
+        """Have new connections lead to the node that has the key now."""
+        given = {
+            name: value
+            for name, value in self._options.items()
+            if name not in {"host", "port", "db", "retry", "protocol", "connection_class"}
+        }
+        is_tls = self._options.get("connection_class") is SSLConnection
+        a_node: Any = ClusterNode
+        try:
+            cluster: Any = RedisCluster(
+                startup_nodes=[a_node(host, port) for host, port in self._way.hosts],
+                retry=Retry(NoBackoff(), 0),
+                require_full_coverage=False,
+                protocol=2,
+                ssl=is_tls,
+                **given,
+            )
+            try:
+                node = cluster.get_node_from_key(self._a_key)
+            finally:
+                cluster.close()
+        except RedisClusterException as failed:
+            raise _below(failed) from failed
+        if node is None:
+            raise redis.ConnectionError(f"no node of the cluster has the slot of {self._a_key}")
+        self.connection_kwargs.update(host=node.host, port=node.port)
+
+
+def _below(failed: BaseException) -> redis.RedisError:
+    """Return the error of a node that an error of the library's client came of: that one is none of Redis."""
+    error: BaseException | None = failed
+    while error is not None:
+        if isinstance(error, redis.RedisError) and not isinstance(error, RedisClusterException):
+            return error
+        error = error.__cause__ or error.__context__
+    return redis.ConnectionError(str(failed))
