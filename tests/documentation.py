@@ -20,9 +20,10 @@ said before stands.
 
 A `WORKER_` variable that does not exist is a warning with the nearest name.
 
-Four rules join settings: the three streams must differ, `WORKER_LEASE_MS` must be longer than
-`WORKER_TRANSACTION_TIMEOUT_S` and than `WORKER_EXECUTE_TIMEOUT_S`, `WORKER_BATCH_BYTES` must be no less than
-`WORKER_MAX_ENTRY_BYTES`, and `WORKER_EXECUTOR=venue` needs a `WORKER_VENUE_URL`.
+Five rules join settings: the three streams must differ and, where `REDIS_URL` names a cluster, share a hash
+tag, `WORKER_LEASE_MS` must be longer than `WORKER_TRANSACTION_TIMEOUT_S` and than `WORKER_EXECUTE_TIMEOUT_S`,
+`WORKER_BATCH_BYTES` must be no less than `WORKER_MAX_ENTRY_BYTES`, and `WORKER_EXECUTOR=venue` needs a
+`WORKER_VENUE_URL`.
 
 | variable | default | meaning |
 |---|---|---|

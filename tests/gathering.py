@@ -16,8 +16,8 @@ from tests.harness import eventually
 
 LOOPBACK = "127.0.0.1"
 SERVICE, SENTINEL_PASSWORD = "orders-service", "asks-where-it-is"
-# How long a server may be silent before it counts as gone.
-SILENCE_MS = 1_000
+# How long a server may be silent before it counts as gone; much longer where that is not what is tested.
+SILENCE_MS, PATIENCE_MS = 1_000, 60_000
 SLOTS = 16_384
 # The bus of a cluster is that far above its port, and the kernel gives ports from OUTGOING on to others.
 BUS, PORTS = 10_000, range(1024, 32_768)
@@ -85,16 +85,18 @@ class Gathering:
 class Watched(Gathering):
     """A primary with two replicas, and three Sentinels that want to be asked with a password."""
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, silence_ms: int) -> None:
         password = token_hex(8)
-        options = {"repl-ping-replica-period": "1", "repl-diskless-sync-delay": "0", **settings}
+        options = {"repl-ping-replica-period": "1", "repl-diskless-sync-delay": "0"}
         primary = made_in(folder / "redis-0", password, free_port(), **options)
         following = {"replicaof": f"{LOOPBACK} {primary.port}", **options}
         others = [made_in(folder / f"redis-{n}", password, free_port(), **following) for n in (1, 2)]
         super().__init__([primary, *others])
         self.password = password
         self.ports = [free_port() for _ in range(3)]
-        self._sentinels = [self._sentinel(folder / f"sentinel-{port}", port, primary) for port in self.ports]
+        self._sentinels = [
+            self._sentinel(folder / f"sentinel-{port}", port, primary, silence_ms) for port in self.ports
+        ]
         eventually(self.is_complete, within=30)
 
     @property
@@ -107,8 +109,7 @@ class Watched(Gathering):
         """Return what the Sentinels call the primary."""
         while True:
             with suppress(redis.RedisError), self._asked(self.ports[0]) as client:
-                _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-                return self.at(int(port))
+                return self.at(int(client.sentinel_master(SERVICE)["port"]))
 
     def is_complete(self) -> bool:
         """Whether every Sentinel knows the others, and both replicas are in step."""
@@ -147,7 +148,7 @@ class Watched(Gathering):
         )
 
     @staticmethod
-    def _sentinel(folder: Path, port: int, primary: LocalRedis) -> "subprocess.Popen[bytes]":
+    def _sentinel(folder: Path, port: int, primary: LocalRedis, silence_ms: int) -> "subprocess.Popen[bytes]":
         make_directory(folder)
         write_secret(
             folder / "sentinel.conf",
@@ -155,7 +156,7 @@ class Watched(Gathering):
             f"requirepass {SENTINEL_PASSWORD}\nsentinel sentinel-pass {SENTINEL_PASSWORD}\n"
             f"sentinel monitor {SERVICE} {LOOPBACK} {primary.port} 2\n"
             f"sentinel auth-pass {SERVICE} {primary.password}\n"
-            f"sentinel down-after-milliseconds {SERVICE} {SILENCE_MS}\n"
+            f"sentinel down-after-milliseconds {SERVICE} {silence_ms}\n"
             f"sentinel failover-timeout {SERVICE} 5000\nsentinel parallel-syncs {SERVICE} 2\n",
         )
         program, _ = find_redis()
@@ -167,14 +168,13 @@ class Watched(Gathering):
 class Cluster(Gathering):
     """Three primaries that share the slots, each with a replica."""
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, silence_ms: int) -> None:
         password = token_hex(8)
         options = {
             "cluster-enabled": "yes",
-            "cluster-node-timeout": str(SILENCE_MS),
+            "cluster-node-timeout": str(silence_ms),
             "databases": "1",
             "repl-diskless-sync-delay": "0",
-            **settings,
         }
         nodes = [made_in(folder / f"node-{n}", password, port_of_a_cluster(), **options) for n in range(6)]
         super().__init__(nodes)
@@ -258,10 +258,10 @@ class Cluster(Gathering):
 
 
 @contextmanager
-def gathered(kind: type[Gathering], folder: Path, **settings: str) -> Iterator[Gathering]:
+def gathered(kind: type[Gathering], folder: Path, silence_ms: int = SILENCE_MS) -> Iterator[Gathering]:
     """Start servers of a kind, and stop them in the end."""
     made: Any = kind
-    gathering: Gathering = made(folder, settings)
+    gathering: Gathering = made(folder, silence_ms)
     try:
         yield gathering
     finally:

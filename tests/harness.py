@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import reduce
-from itertools import count, repeat
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
-from redis.crc import key_slot
 from sqlalchemy import select
 
 from worker import wire
@@ -30,8 +29,8 @@ from worker.store.tables import orders
 from worker.stream import RedisNames
 
 SHORT_LEASE_MS = 1000
-# What a cluster of the tests gives its first node, to begin with.
-SLOTS_OF_THE_FIRST_NODE = 5_461
+# What all keys have in a cluster of the tests: one slot for them all, of its first node to begin with.
+HASH_TAG = "{orders}"
 # Of what is to start: servers that are there may take more than a moment to answer, where much else goes on.
 PATIENT_START: dict[str, Any] = {"start_timeout_s": 20}
 SAMPLE_FILE = Path(__file__).parent.parent / "examples" / "orders.jsonl"
@@ -94,7 +93,7 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.redis = redis.Redis.from_url(self.servers.redis_url)
-        name = _tagged(self.name) if "+cluster" in self.servers.way else self.name
+        name = f"{HASH_TAG}{self.name}" if "+cluster" in self.servers.way else self.name
         self.orders = f"{name}:orders"
         self.results = f"{name}:results"
         self.dead_letters = f"{name}:dead"
@@ -249,12 +248,6 @@ class Deployment:
         delivered = [group["last-delivered-id"].decode() for group in groups]
         last = self.redis.xinfo_stream(self.orders)["last-generated-id"].decode() if groups else ""
         return delivered == [last] and self.pending() == 0
-
-
-def _tagged(name: str) -> str:
-    """Return the beginning of keys that share a slot of a cluster, one of those of its first node."""
-    tags = (f"{{{name}{n}}}" for n in count())
-    return next(tag for tag in tags if key_slot(tag[1:-1].encode()) < SLOTS_OF_THE_FIRST_NODE)
 
 
 def names_of(deployment: Deployment, consumer: str) -> RedisNames:

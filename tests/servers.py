@@ -17,7 +17,7 @@ import psycopg
 import redis
 
 from local import local_servers
-from tests.gathering import Cluster, Watched, gathered
+from tests.gathering import PATIENCE_MS, Cluster, Watched, gathered
 from tests.harness import Servers
 
 KINDS = ("urls", "docker", "embedded")
@@ -121,7 +121,7 @@ def started(kind: str, folder: Path) -> Iterator[Servers]:
         if not way:
             yield servers
             return
-        with gathered(WAYS[way], folder / "way") as gathering:
+        with gathered(WAYS[way], folder / "way", PATIENCE_MS) as gathering:
             primary = gathering.primary().url
             yield Servers(primary, servers.database_url, servers.given, gathering.way)
 

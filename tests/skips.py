@@ -30,6 +30,7 @@ class Reason(StrEnum):
     NO_CLOCK_OF_SUSPENSION = "no clock of this system goes on while the machine is suspended"
     NO_FAKE_CLOCK = "libfaketime, which gives one process another clock, is not installed"
     NO_VALKEY = "the packaged Valkey is not installed, or does not run here"
+    NO_TLS = "this build of Redis can not speak TLS"
     NO_LAST_VERSION = "the last version can't be had: this takes git and the history"
 
 

@@ -84,7 +84,9 @@ def cut_all(deployment: Deployment) -> None:
 
 def cut_oldest(deployment: Deployment) -> None:
     """Cut the subscription that has lasted longest."""
-    found = deployment.redis.client_list(_type="pubsub")
+    # Whoever watches the server listens, too.
+    heard = deployment.redis.client_list(_type="pubsub")
+    found = [client for client in heard if client["name"].startswith("orders-worker-")]
     deployment.redis.client_kill_filter(_id=min(found, key=lambda client: int(client["id"]))["id"])
 
 

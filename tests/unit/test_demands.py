@@ -20,6 +20,9 @@ VERSION = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
 class Unseen:
     """A link at whose end there is nothing more to be seen."""
 
+    def __init__(self, *, is_in_a_cluster: bool = False) -> None:
+        self.is_in_a_cluster = is_in_a_cluster
+
     def look_closer(self) -> None:
         return None
 
@@ -38,17 +41,19 @@ def raised(error: Exception, below: Exception | None) -> None:
 @pytest.mark.parametrize(
     ("error", "below", "words"),
     [
-        (redis.exceptions.MovedError("1234 10.0.0.1:6379"), None, "no cluster"),
+        (redis.exceptions.MovedError("1234 10.0.0.1:6379"), None, "redis\\+cluster://"),
         (
             redis.exceptions.ClusterCrossSlotError("Keys in request don't hash to the same slot"),
             None,
-            "no cluster",
+            "redis\\+cluster://",
         ),
         (
             redis.ResponseError("Script attempted to access a non local key in a cluster node"),
             None,
-            "no cluster",
+            "redis\\+cluster://",
         ),
+        (redis.ResponseError("This instance has cluster support disabled"), None, "write redis://"),
+        (redis.ResponseError("unknown command 'SENTINEL', with args beginning with: "), None, "no Sentinel"),
         (redis.ResponseError("DB index is out of range"), None, "no database of this number"),
         (redis.ResponseError("unknown command 'XGROUP', with args beginning with: "), None, "6.2"),
         (redis.ConnectionError("Error 1 connecting"), CERTIFICATE, "ssl_ca_certs"),
@@ -63,6 +68,11 @@ def test_outage_of_redis_that_no_waiting_ends_says_the_way_out(
         raised(error, below)
 
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_node_that_has_moved_our_keys_is_no_reason_to_leave_a_cluster() -> None:
+    with pytest.raises(Outage), of_redis(Unseen(is_in_a_cluster=True)), outages():  # type: ignore[arg-type]
+        raise redis.exceptions.MovedError("1234 10.0.0.1:6379")
 
 
 @pytest.mark.parametrize(

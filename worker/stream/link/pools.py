@@ -1,5 +1,6 @@
 """Pools of connections, one for each way: whom to ask where the server is, and when."""
 
+from contextlib import suppress
 from typing import Any, cast
 
 import redis
@@ -8,7 +9,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import SSLConnection
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from worker.domain.ways import Kind, Way
 
@@ -32,10 +33,33 @@ def _watched(way: Way, options: dict[str, Any]) -> redis.ConnectionPool:
     encrypted = {name: value for name, value in options.items() if name.startswith("ssl_")}
     to_sentinel = {name: options[name] for name in _TO_ALL} | encrypted | dict(way.account)
     # The library is half typed.
-    sentinel: Any = Sentinel
     pool: Any = SentinelConnectionPool
-    asked = sentinel(way.hosts, sentinel_kwargs={"ssl": is_tls, "protocol": 2, **to_sentinel})
+    sentinels: Any = _Sentinels
+    asked = sentinels(way.hosts, sentinel_kwargs={"ssl": is_tls, "protocol": 2, **to_sentinel})
     return cast("redis.ConnectionPool", pool(way.service, asked, ssl=is_tls, **others))
+
+
+class _Sentinels(Sentinel):
+    """Sentinels, one of which has to know the primary."""
+
+    def discover_master(self, service_name: str) -> Any:  # noqa: ANN401  the library's, host and port
+        """Return where the primary is. Where none answers, raise what keeps the last of them from it."""
+        with suppress(MasterNotFoundError):
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        # The library's error tells all of its own settings instead. Ours is raised here, outside: it keeps
+        # what it came of.
+        failed = [error for error in map(_failure, self.sentinels) if error is not None]
+        if len(failed) == len(self.sentinels):
+            raise failed[-1]
+        raise MasterNotFoundError(f"no Sentinel knows a primary for {service_name!r} now")
+
+
+def _failure(sentinel: Any) -> redis.RedisError | None:  # noqa: ANN401  redis-py's
+    try:
+        sentinel.ping()
+    except redis.RedisError as error:
+        return error
+    return None
 
 
 class NodePool(redis.ConnectionPool):
@@ -78,7 +102,9 @@ class NodePool(redis.ConnectionPool):
             finally:
                 cluster.close()
         except RedisClusterException as failed:
-            raise _below(failed) from failed
+            below = _below(failed)
+            # Named: its context is what is handled here from now on.
+            raise below from below.__cause__ or below.__context__
         if node is None:
             raise redis.ConnectionError(f"no node of the cluster has the slot of {self._a_key}")
         self.connection_kwargs.update(host=node.host, port=node.port)
