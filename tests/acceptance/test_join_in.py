@@ -16,6 +16,8 @@ from tests.processes import ROOT, workers
 
 PAGE = ROOT / "docs" / "join-in.md"
 STEP = re.compile(r"```(?P<kind>console|python|text)\n(?P<text>.*?)```", re.DOTALL)
+NAMED = re.compile(r"# (\w+\.py)\n")
+PYTEST = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-c/dev/null", "--rootdir=.", ".")
 EXAMPLES = sorted(path.name for path in ROOT.glob("examples/*.py"))
 
 
@@ -34,8 +36,8 @@ def test_every_step_of_the_page_does_what_it_shows(
                     run(terminal, command, said)
             elif step["kind"] == "text":
                 assert printed.getvalue() == step["text"]
-            elif step["text"].startswith("# test_mine.py"):
-                (tmp_path / "test_mine.py").write_text(step["text"], encoding="utf-8")
+            elif named := NAMED.match(step["text"]):
+                (tmp_path / named[1]).write_text(step["text"], encoding="utf-8")
             else:
                 printed = io.StringIO()
                 with redirect_stdout(printed):
@@ -44,6 +46,30 @@ def test_every_step_of_the_page_does_what_it_shows(
     assert printed.getvalue().splitlines()[0] == "desk-1 FILLED"
     assert len(printed.getvalue().splitlines()) == 2
     shared["client"].close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("page", "files"),
+    [
+        ("write-an-executor.md", {"mine.py", "test_at_the_limit.py"}),
+        ("join-in.md", {"conftest.py", "test_mine.py"}),
+    ],
+)
+def test_tests_that_a_page_shows_pass_without_a_warning(page: str, files: set[str], tmp_path: Path) -> None:
+    steps = [step["text"] for step in STEP.finditer((ROOT / "docs" / page).read_text(encoding="utf-8"))]
+    shown = {named[1]: text for text in steps if (named := NAMED.match(text))}
+    if "mine.py" in files:
+        shown["mine.py"] = next(text for text in steps if "class AtTheLimit" in text)
+    assert shown.keys() == files
+    for name, text in shown.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, *PYTEST],
+        cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
 
 
 def example(deployment: Deployment, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

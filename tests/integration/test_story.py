@@ -93,7 +93,7 @@ def test_conflict_is_told_with_its_letter(done: Deployment) -> None:
 
     of_entry, of_order = told_of(done, entry_id)[1], told_of(done, "a")[1]
 
-    assert (of_entry.state, of_entry.command) == (State.BURIED, f"worker dead replay {letter_id}")
+    assert (of_entry.state, of_entry.command) == (State.BURIED, f"worker dead show {letter_id}")
     assert of_entry.sentence.startswith("It was buried as conflict, and has no result;")
     assert of_order.state is State.ONE_RESULT
 
@@ -239,7 +239,7 @@ def test_letter_is_told_with_its_fields_and_what_became_of_it(deployment: Deploy
         ("payload", "{\x1b[31m\\xff"),
         ("payload", "<script>"),
     ]
-    assert (open_letter.state, open_letter.command) == (State.BURIED, f"worker dead replay {letter_id}")
+    assert (open_letter.state, open_letter.command) == (State.BURIED, f"worker dead show {letter_id}")
     assert (discarded.state, discarded.command) == (State.DISCARDED, None)
     assert after.letter is not None
     assert f"was discarded by {after.letter.closed_by} at " in discarded.sentence

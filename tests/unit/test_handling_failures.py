@@ -229,9 +229,27 @@ def test_executor_that_answers_with_a_trade_id_that_no_index_can_hold_has_failed
     retry, settled = sorted(bench.handle_next(), key=lambda outcome: isinstance(outcome, Settled))
 
     assert isinstance(retry, Retry)
-    assert retry.error == "ValueError: a trade_id is longer than 128 characters"
+    assert (
+        retry.error
+        == "ValueError: the executor returned what can't be: a trade_id is longer than 128 characters"
+    )
     assert isinstance(settled, Settled)
     assert bench.rows.keys() == {"b"}
+
+
+def test_execution_that_can_not_be_one_of_the_order_is_never_committed() -> None:
+    """Proves that FILLED without trades, which no constraint of the table refuses, is never published."""
+    bench = Bench(max_deliveries=1)
+    bench.submit("a", "b")
+    bench.executor.instead["a"] = lambda made: replace(filled(made), trades=())
+
+    outcomes = bench.handle_next()
+
+    assert {type(outcome) for outcome in outcomes} == {Dead, Settled}
+    (dead,) = (outcome for outcome in outcomes if isinstance(outcome, Dead))
+    assert "the executor returned what can't be: filled_quantity is" in dead.error
+    assert bench.rows["b"].status is Status.FILLED
+    assert bench.rows["a"].status is Status.DEAD
 
 
 def test_executor_that_answers_with_nonsense_has_failed() -> None:

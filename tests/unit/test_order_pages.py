@@ -80,7 +80,7 @@ def test_page_of_a_broken_order_names_the_command_that_mends_it() -> None:
 
     assert 'class="verdict needs"' in page
     assert "I4: its settled mark is gone" in page
-    assert "<code>worker dead replay 1767323050000-0</code>" in page_of(
+    assert "<code>worker dead show 1767323050000-0</code>" in page_of(
         story(None, results=NO_RESULTS, letters=Letters((LETTER,), ALL))
     )
 

@@ -202,7 +202,7 @@ TOLD = {
             State.BURIED,
             "It was buried as poison, and has no result; its dead letter 1767323050000-0 is open,"
             " checked at 2026-01-02T03:04:05Z.",
-            "worker dead replay 1767323050000-0",
+            "worker dead show 1767323050000-0",
         ),
     ),
     "buried without a row": (
@@ -211,7 +211,7 @@ TOLD = {
             State.BURIED,
             "It was buried as undecodable, and has no result; its dead letter 1767323050000-0 is open,"
             " checked at 2026-01-02T03:04:05Z.",
-            "worker dead replay 1767323050000-0",
+            "worker dead show 1767323050000-0",
         ),
     ),
     "replayed": (

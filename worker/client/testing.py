@@ -143,8 +143,11 @@ def _fault(order: Order) -> str | None:
 def _result(entry_id: str, order: Order, answer: Answer) -> dict[str, str]:
     is_filled = answer.status is Status.FILLED
     quantity = Decimal(order.quantity)
-    done = (answer.filled_quantity or quantity) if is_filled else Decimal(0)
-    price = answer.price or Decimal(order.price or 100)
+    asked = quantity if answer.filled_quantity is None else answer.filled_quantity
+    done = asked if is_filled else Decimal(0)
+    price = Decimal(order.price or 100) if answer.price is None else answer.price
+    if is_filled and not (0 < done <= quantity and price > 0):
+        raise ValueError(f"no worker says FILLED of {done} of {quantity} at {price}")
     fields = {
         "type": "order_result",
         "order_id": order.order_id,

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Store
 from worker.consumer.recording import Attempt, Recording, dead_record, parted
-from worker.consumer.tasks import AnyOrder, GivenUp, Limits, Task, final, left, warn_of
+from worker.consumer.tasks import AnyOrder, GivenUp, Limits, Task, left, warn_of
 from worker.domain.deliveries import Outcome, Retry
 from worker.domain.errors import Outage
+from worker.domain.executions import final
 from worker.domain.orders import DeadReason, Execution, OrderRecord, Status, UnsoundOrder, record_execution
 from worker.domain.ports import Executor
 
@@ -70,7 +71,7 @@ class ExecuteThenCommit:
         refusal = self._limits.refusal(order)
         if refusal is not None or isinstance(order, UnsoundOrder):
             return Execution(Status.REJECTED, error_message=refusal)
-        return final(self._limits.watched(order, self._executor.execute))
+        return final(self._limits.watched(order, self._executor.execute), order)
 
     def _after_failure(self, task: Task, error: Exception) -> Attempt | Retry:
         why = warn_of(task.order, task.delivery, error, self._limits.hiding)

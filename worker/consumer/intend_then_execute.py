@@ -9,9 +9,10 @@ from worker.consumer.lease import Lease
 from worker.consumer.ports import Store
 from worker.consumer.recording import Attempt, Recording, dead_record, parted
 from worker.consumer.sending import Sending
-from worker.consumer.tasks import AnyOrder, GivenUp, Limits, Task, final, left, log, warn_of
+from worker.consumer.tasks import AnyOrder, GivenUp, Limits, Task, left, log, warn_of
 from worker.domain.deliveries import Delivery, Outcome, Retry
 from worker.domain.errors import Outage
+from worker.domain.executions import final
 from worker.domain.orders import (
     DeadReason,
     Execution,
@@ -179,12 +180,12 @@ class IntendThenExecute:
         found = self._limits.watched(order, lambda asked: self._find(asked.order_id))
         if found is not None:
             log.info("found at the venue", order_id=order.order_id, status=found.status)
-        return None if found is None else final(found)
+        return None if found is None else final(found, order)
 
     def _send(self, order: AnyOrder) -> Execution:
         if isinstance(order, UnsoundOrder):
             raise TypeError(f"order {order.order_id} is not sound")
-        return final(self._limits.watched(order, self._executor.execute))
+        return final(self._limits.watched(order, self._executor.execute), order)
 
     def _record(self, order: AnyOrder, execution: Execution) -> OrderRecord:
         return record_execution(order, execution, self._limits.now())

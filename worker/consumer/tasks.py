@@ -11,7 +11,7 @@ from worker import wire
 from worker.consumer.age import out_of_time
 from worker.consumer.pace import Pace
 from worker.domain.deliveries import Delivery, Left, Outcome
-from worker.domain.orders import LONGEST_TRADE_ID, WITH_RESULT, DeadReason, Execution, Order, UnsoundOrder
+from worker.domain.orders import DeadReason, Order, UnsoundOrder
 from worker.domain.ports import WallClock
 
 log = structlog.get_logger(__name__)
@@ -83,20 +83,6 @@ class Limits(Struct, frozen=True):
             return act(order)
         finally:
             self.executing(None)
-
-
-def final(execution: Execution) -> Execution:
-    """Return an execution that is one.
-
-    Raises ValueError for a status, or a trade id, that is not an executor's to give.
-    """
-    if execution.status not in WITH_RESULT:
-        raise ValueError(f"an executor can't decide that an order is {execution.status}")
-    for trade in execution.trades:
-        # An index can't hold text of any length.
-        if len(trade.trade_id) > LONGEST_TRADE_ID:
-            raise ValueError(f"a trade_id is longer than {LONGEST_TRADE_ID} characters")
-    return execution
 
 
 def warn_of(order: AnyOrder, delivery: Delivery, error: Exception, hiding: wire.Hiding) -> str:

@@ -34,9 +34,10 @@ def load(
     try:
         executor = getattr(import_module(module_name), attribute)()
     except Exception as error:
-        raise ConfigurationError(
-            f"WORKER_EXECUTOR: {name!r} can't be loaded: {type(error).__name__}: {error}"
-        ) from error
+        why = f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            why += "; install its package beside the worker, or name its folder in PYTHONPATH"
+        raise ConfigurationError(f"WORKER_EXECUTOR: {name!r} can't be loaded: {why}") from error
     if not callable(getattr(executor, "execute", None)):
         raise ConfigurationError(f"WORKER_EXECUTOR: {name!r} has no execute method")
     if getattr(executor, "pure", False) is not True and not callable(getattr(executor, "find", None)):

@@ -211,7 +211,8 @@ def _buried(story: Story, letter: Letter) -> Told:
         return Told(State.DISCARDED, said)
     said = f"{what}, and has no result; its dead letter {letter.letter_id} is open"
     said += f", checked at {utc_text(story.checked_at)}."
-    return Told(State.BURIED, said, f"worker dead replay {letter.letter_id}")
+    # That says what a replay would become of; what was wrong then mostly is wrong still.
+    return Told(State.BURIED, said, f"worker dead show {letter.letter_id}")
 
 
 def _without_row(story: Story) -> Told:
