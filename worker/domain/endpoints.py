@@ -62,6 +62,11 @@ class Endpoint:
         """Return user and password for a new connection, None where the URL alone has them. Raises Outage."""
         return None if self._credentials is None else self._credentials(server)
 
+    def term(self) -> Callable[[], bool]:
+        """Return what says whether a connection that is made now has come of age."""
+        ends_at = self._clock() + self.renew_after_s
+        return lambda: self._clock() >= ends_at
+
     def leave(self, since: int | None = None) -> None:
         """Have every connection made anew before it is used again; those at work finish what they do.
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from threading import Thread
 from typing import Any
 
 import psycopg
@@ -13,7 +14,10 @@ from tests.accounts import users
 from tests.commands import command
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import running
+from worker.bootstrap.parts.connections import redis_link
+from worker.bridge import Backlog, Bridge
 from worker.domain.credentials import Server
+from worker.stream import Channel
 
 HERE = "tests.integration.settings.test_credentials"
 PASSWORD = "as-given"
@@ -168,3 +172,31 @@ def test_callback_that_is_not_there_ends_a_command(
 
     assert done.exit_code == 78
     assert "WORKER_CREDENTIALS: 'no.such:name' can't be loaded: ModuleNotFoundError" in done.stderr
+
+
+@pytest.mark.effect_of(connection_max_age_s=2.7)
+def test_bridge_renews_its_subscription_and_misses_nothing(
+    deployment: Deployment, tried: dict[str, Any]
+) -> None:
+    channel = f"{deployment.name}:legacy"
+    settings = deployment.settings(transaction_timeout_s=0.9, **tried)
+    ever: set[str] = set()
+    published = 0
+
+    with redis_link(settings, "bridge") as link:
+        bridge = Bridge(Channel(link, channel, deployment.orders), Backlog(100_000_000), drain_s=10)
+        thread = Thread(target=bridge.run, daemon=True)
+        thread.start()
+        eventually(lambda: bridge.hears)
+        until = time.monotonic() + 7
+        while time.monotonic() < until:
+            deployment.redis.publish(channel, str(published))
+            published += 1
+            ever |= {each["id"] for each in deployment.redis.client_list(_type="pubsub")}
+        bridge.leave()
+        thread.join(timeout=20)
+
+    added = [int(dict(fields)["payload"]) for _, fields in deployment.entries(deployment.orders)]
+    assert added == list(range(published))
+    assert len(ever) >= 3
+    assert (bridge.account.gaps, bridge.account.lost) == (0, 0)
