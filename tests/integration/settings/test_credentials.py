@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import psycopg
@@ -14,6 +14,7 @@ from tests.accounts import users
 from tests.commands import command
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.inprocess import running
+from tests.unit.test_server import ask
 from worker.bootstrap.parts.connections import redis_link
 from worker.bridge import Backlog, Bridge
 from worker.domain.credentials import Server
@@ -24,6 +25,7 @@ PASSWORD = "as-given"
 
 asked: list[Server] = []
 user: list[str] = []
+go_on = Event()
 
 
 def given(server: Server) -> tuple[str, str]:
@@ -40,6 +42,12 @@ def in_vain(_server: Server) -> tuple[str, str]:
 def wrong(_server: Server) -> str:
     """What was written in a hurry."""
     return PASSWORD
+
+
+def hanging(server: Server) -> tuple[str, str]:
+    """What is asked while a service of tokens does not answer."""
+    assert go_on.wait(60)
+    return given(server)
 
 
 @pytest.fixture
@@ -104,6 +112,33 @@ def test_every_command_comes_in_with_what_the_callback_gives(
 
     assert done.exit_code in {0, 1}, done.stderr
     assert {server.kind for server in asked} == opened
+
+
+@pytest.mark.effect_of(credentials=f"{HERE}:hanging")
+def test_replica_is_alive_while_the_callback_hangs_and_goes_on_once_it_answers(
+    deployment: Deployment, account: str, tried: dict[str, Any]
+) -> None:
+    go_on.set()
+    # Less than what would pass if the callback were awaited.
+    longer: dict[str, Any] = {"lease_ms": 7000, "max_deliveries": 3}
+    with running(deployment, **longer, **tried) as made:
+        deployment.submit(numbered_orders(3))
+        eventually(deployment.all_settled)
+        go_on.clear()
+        deployment.redis.execute_command("CLIENT", "KILL", "USER", account)  # type: ignore[no-untyped-call]
+        deployment.submit(numbered_orders(6)[3:])
+        until, lively = time.monotonic() + 10, set()
+        while time.monotonic() < until:
+            lively.add(ask(made.server.port, "/health")[0])
+            time.sleep(0.1)
+        status, _, body = ask(made.server.port, "/ready")
+        go_on.set()
+        eventually(deployment.all_settled)
+
+    assert lively == {200}
+    assert status == 503
+    assert b"WORKER_CREDENTIALS: has not returned within 3 s" in body
+    assert len(deployment.published()) == 6
 
 
 @pytest.mark.effect_of(connection_max_age_s=2.7)
