@@ -20,10 +20,12 @@ said before stands.
 
 A `WORKER_` variable that does not exist is a warning with the nearest name.
 
-Five rules join settings: the three streams must differ and, where `REDIS_URL` names a cluster, share a hash
+Six rules join settings: the three streams must differ and, where `REDIS_URL` names a cluster, share a hash
 tag, `WORKER_LEASE_MS` must be longer than `WORKER_TRANSACTION_TIMEOUT_S` and than `WORKER_EXECUTE_TIMEOUT_S`,
-`WORKER_BATCH_BYTES` must be no less than `WORKER_MAX_ENTRY_BYTES`, and `WORKER_EXECUTOR=venue` needs a
-`WORKER_VENUE_URL`.
+`WORKER_BATCH_BYTES` must be no less than `WORKER_MAX_ENTRY_BYTES`, `WORKER_EXECUTOR=venue` needs a
+`WORKER_VENUE_URL`, and `WORKER_CONNECTION_MAX_AGE_S` must be at least twice as long as
+`WORKER_TRANSACTION_TIMEOUT_S` and as `WORKER_BLOCK_MS`: what is in use when it is to be renewed finishes
+first.
 
 | variable | default | meaning |
 |---|---|---|

@@ -32,28 +32,31 @@ class ChannelInMemory:
         self.asked = 0
         self.heard_at = 0.0
         self._bridges = bridges
-        self._milestones = 0
+        self._milestones: list[str] = []
 
     @contextmanager
     def subscribed(self) -> Iterator["ChannelInMemory"]:
         yield self
 
-    def set_milestone(self) -> int:
-        self._milestones += 1
+    def is_old(self) -> bool:
+        return False
+
+    def set_milestone(self, token: str) -> int:
+        self._milestones.append(token)
         return self._bridges
 
     def read(self, wait_s: float) -> Sequence[Heard]:
         if self._milestones and self.cut_while_joining:
             first = self.cut_while_joining.popleft()
             if isinstance(first, Exception):
-                self._milestones = 0
+                self._milestones = []
                 raise first
             return first
         if self._milestones:
             found = [Heard(False, message) for message in self.early]
             self.early = []
-            found += [Heard(True, b"%032x" % n) for n in range(self._milestones)]
-            self._milestones = 0
+            found += [Heard(True, token.encode()) for token in self._milestones]
+            self._milestones = []
             return found
         if not self.says:
             threading.Event().wait(min(wait_s, 0.01))
@@ -256,9 +259,99 @@ def test_what_came_before_a_cut_is_heard_and_nothing_after_it() -> None:
     assert [each.data for each in heard] == [b"1", b"2"]
 
 
+class ChannelThatAges(ChannelInMemory):
+    """A channel of which each subscription is a queue of its own; `ages` says how many come of age."""
+
+    def __init__(self, ages: int) -> None:
+        super().__init__()
+        self.open: list[QueueOfOne] = []
+        self.ever = 0
+        self.fails_to_open = 0
+        self.behind: list[bytes] = []
+        self._ages = ages
+
+    @contextmanager
+    def subscribed(self) -> Iterator[Any]:
+        if self.ever and self.fails_to_open:
+            self.fails_to_open -= 1
+            raise DOWN
+        self.ever += 1
+        made = QueueOfOne(ages=self.ever <= self._ages)
+        self.open.append(made)
+        try:
+            yield made
+        finally:
+            self.open.remove(made)
+
+    def set_milestone(self, token: str) -> int:
+        # Between what the old one has not read yet and what comes at once.
+        for message in self.behind:
+            self.publish(Heard(False, message))
+        self.publish(Heard(True, token.encode()))
+        for message in self.behind:
+            self.publish(Heard(False, message + b" after"))
+        return len(self.open)
+
+    def publish(self, heard: Heard) -> None:
+        for each in self.open:
+            each.says.append(heard)
+
+
+class QueueOfOne:
+    """What one subscription has not read yet."""
+
+    heard_at = 0.0
+
+    def __init__(self, *, ages: bool) -> None:
+        self.says: deque[Heard | Exception] = deque()
+        self._ages = ages
+
+    def is_old(self) -> bool:
+        return self._ages
+
+    def read(self, wait_s: float) -> Sequence[Heard]:
+        if not self.says:
+            threading.Event().wait(min(wait_s, 0.01))
+            return []
+        if isinstance(self.says[0], Exception):
+            raise self.says.popleft()  # type: ignore[misc]  # it is one
+        found = [each for each in self.says if isinstance(each, Heard)]
+        self.says.clear()
+        return found
+
+    def finish(self) -> Sequence[Heard]:
+        return []
+
+
+def test_nothing_is_missed_or_doubled_when_a_subscription_is_renewed() -> None:
+    channel = ChannelThatAges(ages=3)
+    channel.behind = [b"a", b"b"]
+
+    with running(channel) as (bridge, _):
+        eventually(lambda: channel.ever == 4 and len(channel.open) == 1)
+        channel.publish(Heard(False, b"last"))
+        eventually(lambda: channel.added[-1:] == [b"last"])
+
+    # What came before the first milestone has no number.
+    assert channel.added == [b"a after", b"b after", *[b"a", b"b", b"a after", b"b after"] * 3, b"last"]
+    assert (bridge.account.gaps, bridge.account.lost) == (0, 2)
+
+
+def test_subscription_that_can_not_be_renewed_goes_on_hearing() -> None:
+    channel = ChannelThatAges(ages=1)
+    channel.fails_to_open = 1
+
+    with capture_logs() as logs, running(channel) as (bridge, _):
+        eventually(lambda: events(logs, "the connection to the channel could not be renewed"))
+        channel.publish(Heard(False, b"a"))
+        eventually(lambda: channel.added == [b"a"])
+
+    assert (bridge.account.gaps, channel.ever) == (0, 1)
+
+
 def test_start_fails_when_the_channel_cannot_be_heard() -> None:
     class Away(ChannelInMemory):
-        def set_milestone(self) -> int:
+        def set_milestone(self, token: str) -> int:  # noqa: ARG002  the port's
             raise DOWN
 
     with pytest.raises(Outage):

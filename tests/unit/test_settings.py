@@ -1,5 +1,6 @@
 """Settings: each bad value is a line that names its variable, before anything connects, without a secret."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,8 @@ BAD: dict[str, list[str]] = {
     "WORKER_RESULTS_CHANNEL": [""],
     "WORKER_GROUP": ["", "\x1b[31m"],
     "WORKER_EXECUTOR": [""],
+    "WORKER_CREDENTIALS": ["", "module", "module:", ":name", ":"],
+    "WORKER_CONNECTION_MAX_AGE_S": ["-1", "NaN", "inf", "", "old", "15m"],
     "WORKER_VENUE_URL": [
         "", "venue:80", "ftp://host", "http://", "http://me:hid/den@host", "http://host:99999",
         "http://host?k=hidden", "http://host#x", "http://host\n",
@@ -137,6 +140,29 @@ def test_values_that_disagree_are_named_at_once() -> None:
         "WORKER_LEASE_MS",
         "WORKER_LEASE_MS",
     ]
+
+
+@pytest.mark.parametrize(
+    ("others", "age", "longest"),
+    [
+        ({}, "19.9", "10 s"),
+        ({"WORKER_TRANSACTION_TIMEOUT_S": "1"}, "3", "2 s"),
+        ({"WORKER_BLOCK_MS": "11000"}, "21", "11 s"),
+    ],
+)
+def test_connections_that_may_be_in_use_for_half_of_their_age_are_refused(
+    others: dict[str, str], age: str, longest: str
+) -> None:
+    (line,) = faults(WORKER_CONNECTION_MAX_AGE_S=age, **others)
+
+    assert line.startswith("WORKER_CONNECTION_MAX_AGE_S: must be at least twice as long as WORKER_TRANS")
+    assert line.endswith(f"({age} s against {longest})")
+
+
+def test_connections_are_renewed_so_early_that_none_in_use_becomes_too_old() -> None:
+    assert accepted(WORKER_CONNECTION_MAX_AGE_S="20").renew_connections_after_s == 10
+    assert accepted(WORKER_CONNECTION_MAX_AGE_S="900").renew_connections_after_s == 890
+    assert accepted().renew_connections_after_s == math.inf
 
 
 def test_values_that_disagree_are_named_together_with_bad_ones() -> None:

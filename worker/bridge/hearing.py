@@ -1,7 +1,8 @@
 """Hears a channel, gives what was heard its numbers, and comes back after a cut."""
 
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from threading import Event, Thread
 
@@ -65,7 +66,7 @@ class Ear:
         self._early: list[bytes] | None = None
         self._alone = True
         self._next_milestone_at = 0.0
-        self._joined_at = 0.0
+        self._joined_at = self._renew_from = 0.0
         self._thread = Thread(target=self._run, name="ear", daemon=True)
 
     def start(self) -> None:
@@ -102,6 +103,26 @@ class Ear:
             # After an overflow: what is taken from the next milestone on has the same numbers for every
             # bridge again.
             self._set_milestone()
+        if self._hearing.is_old() and time.monotonic() >= self._renew_from:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Hear by another subscription from a milestone on that both have heard: nothing is missed."""
+        with ExitStack() as opened:
+            try:
+                successor = opened.enter_context(self._source.subscribed())
+                token = secrets.token_hex(16)
+                self._source.set_milestone(token)
+                later = _take_up_to(token, successor, _leave)
+            except Outage as outage:
+                # This one still hears.
+                self._renew_from = time.monotonic() + MILESTONE_TIMEOUT_S
+                log.warning("the connection to the channel could not be renewed", reason=outage.reason)
+                return
+            _take_up_to(token, self._hearing, self._take)
+            self._open.close()
+            self._open, self._hearing = opened.pop_all(), successor
+        self._take(later)
 
     def _join(self) -> Hearing:
         self._open.close()
@@ -120,7 +141,7 @@ class Ear:
 
     def _set_milestone(self) -> float:
         if time.monotonic() >= self._next_milestone_at or self._early is not None:
-            self._alone = self._source.set_milestone() <= 1
+            self._alone = self._source.set_milestone(secrets.token_hex(16)) <= 1
             self._next_milestone_at = time.monotonic() + MILESTONE_TIMEOUT_S
         return self._next_milestone_at
 
@@ -174,3 +195,21 @@ class Ear:
                 )
         else:
             self._account.left_to_others += len(early)
+
+
+def _take_up_to(token: str, hearing: Hearing, take: Callable[[Sequence[Heard]], None]) -> Sequence[Heard]:
+    """Take all up to a milestone, itself included, and return what came behind it. Raises Outage."""
+    milestone = Heard(True, token.encode())
+    deadline = time.monotonic() + MILESTONE_TIMEOUT_S
+    while time.monotonic() < deadline:
+        heard = hearing.read(WAIT_S)
+        if milestone in heard:
+            end = heard.index(milestone) + 1
+            take(heard[:end])
+            return heard[end:]
+        take(heard)
+    raise Outage("redis", "our own milestone was not heard")
+
+
+def _leave(_heard: Sequence[Heard]) -> None:
+    """Take nothing: it is heard elsewhere, too."""

@@ -14,6 +14,9 @@ class Hearing(Protocol):
     def heard_at(self) -> float:
         """When the server last said anything, on the monotonic clock."""
 
+    def is_old(self) -> bool:
+        """Whether its connection has come of age: another is to take its place."""
+
     def read(self, wait_s: float) -> Sequence[Heard]:
         """Return what has come, waiting for the first only. Raises Outage once all that came was returned."""
 
@@ -27,8 +30,11 @@ class Source(Protocol):
     def subscribed(self) -> AbstractContextManager[Hearing]:
         """Hear the channel."""
 
-    def set_milestone(self) -> int:
-        """Begin a stretch for every bridge of this channel, and return how many there are."""
+    def set_milestone(self, token: str) -> int:
+        """Begin a stretch of a name for every bridge of this channel.
+
+        Return how many subscriptions heard it.
+        """
 
     def add(self, batch: Batch) -> int:
         """Add what was not added yet, repeatable, and return how many those were."""

@@ -1,8 +1,8 @@
 """Finds the executor that the settings name."""
 
-from importlib import import_module
 from typing import cast
 
+from worker.domain import loading
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
 from worker.domain.ports import Executor
@@ -26,13 +26,12 @@ def load(
         return PaperExecutor(success_rate=paper_success_rate, latency_s=paper_latency_s)
     if name == "venue":
         return _venue(venue, execute_timeout_s)
-    module_name, colon, attribute = name.partition(":")
-    if not (module_name and colon and attribute):
+    if not loading.is_name(name):
         raise ConfigurationError(
             f"WORKER_EXECUTOR: {name!r} is neither paper nor venue nor package.module:Name"
         )
     try:
-        executor = getattr(import_module(module_name), attribute)()
+        executor = loading.load(name)()
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         if isinstance(error, ModuleNotFoundError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from worker.domain import ways
+from worker.domain import loading, ways
 from worker.domain.fleets import LONGEST_SOURCE, is_source
 
 LONGEST_KEY = 100
@@ -43,6 +43,12 @@ def key_name(value: str) -> None:
         raise ValueError(f"must be 1 to {LONGEST_KEY} characters")
     if not value.isprintable() or any(character.isspace() for character in value):
         raise ValueError("must be printable and without spaces")
+
+
+def name_of_code(value: str) -> None:
+    """Accept the name of something to import."""
+    if not loading.is_name(value):
+        raise ValueError("must be package.module:name")
 
 
 def field_names(value: str) -> None:

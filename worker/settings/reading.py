@@ -182,7 +182,17 @@ def _disagreements(settings: Settings, bad: Container[str]) -> list[str]:
         )
     if settings.executor == "venue" and settings.venue_url is None and "venue_url" not in bad:
         faults.append("WORKER_VENUE_URL: is not set, and WORKER_EXECUTOR is venue")
-    return faults + _unsafe_pages(settings)
+    return faults + _ages(settings) + _unsafe_pages(settings)
+
+
+def _ages(settings: Settings) -> list[str]:
+    """Return how the age of connections disagrees with how long one may be in use."""
+    age_s, longest_s = settings.connection_max_age_s, settings.longest_use_s
+    if not 0 < age_s < 2 * longest_s:
+        return []
+    names = "WORKER_TRANSACTION_TIMEOUT_S and WORKER_BLOCK_MS"
+    against = f"{age_s:g} s against {longest_s:g} s"
+    return [f"WORKER_CONNECTION_MAX_AGE_S: must be at least twice as long as {names} ({against})"]
 
 
 def _unsafe_pages(settings: Settings) -> list[str]:

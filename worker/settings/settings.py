@@ -1,5 +1,6 @@
 """Every setting: its name, default, unit and check."""
 
+import math
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
@@ -19,6 +20,7 @@ _DATABASE = Meta(extra={"check": checks.database_url})
 _VENUE = Meta(extra={"check": checks.venue_url})
 _TOKEN = Meta(extra={"check": checks.token})
 _FIELDS = Meta(extra={"check": checks.field_names})
+_CALLBACK = Meta(extra={"check": checks.name_of_code})
 _KEY = Meta(extra={"check": checks.key_name})
 # A server counts in milliseconds, and takes none for no limit.
 _SECONDS = Meta(ge=0.01, le=3600)
@@ -33,6 +35,24 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(description="Redis: redis://, redis+sentinel://, redis+cluster://, with TLS rediss…; unix://"),
     ]
     database_url: Annotated[Secret, _DATABASE, Meta(description="PostgreSQL: postgres:// or postgresql://")]
+    credentials: Annotated[
+        str | None,
+        _CALLBACK,
+        Meta(
+            description=(
+                "package.module:name of a callback that gives user and password for each new connection"
+                " (none: the URLs have them)"
+            )
+        ),
+    ] = None
+    connection_max_age_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=31_536_000,
+            description="Age before which connections to both servers are renewed, s (0: never)",
+        ),
+    ] = 0
     orders_stream: Annotated[str, _KEY, Meta(description="Stream that orders arrive on")] = "orders"
     results_stream: Annotated[str, _KEY, Meta(description="Stream that results go to")] = "order_results"
     dead_letter_stream: Annotated[str, _KEY, Meta(description="Stream that dead letters go to")] = (
@@ -199,6 +219,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     def fleet(self) -> Fleet:
         """Whose rows these replicas write, and where they publish."""
         return Fleet(self.source or source_of(self.orders_stream), self.results_stream)
+
+    @property
+    def longest_use_s(self) -> float:
+        """How long a connection may be in use for one thing."""
+        return max(self.block_ms / 1000, self.transaction_timeout_s)
+
+    @property
+    def renew_connections_after_s(self) -> float:
+        """When connections are renewed, so that what is in use then is not too old once it is free."""
+        return self.connection_max_age_s - self.longest_use_s if self.connection_max_age_s else math.inf
 
     @property
     def hidden_names(self) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,14 @@ READ_MESSAGES = 1000
 class Subscription:
     """What is published from now on, in the order of Redis. A subscription that failed is not used again."""
 
-    def __init__(self, connection: Any, channel: str, milestones: str) -> None:  # noqa: ANN401  redis-py's
+    def __init__(
+        self,
+        connection: Any,  # noqa: ANN401  redis-py's
+        channel: str,
+        milestones: str,
+        is_old: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.is_old = is_old
         self._connection = connection
         self._milestones = milestones.encode()
         self._channels = (channel, milestones)
@@ -133,16 +140,17 @@ class Channel:
     @contextmanager
     def subscribed(self) -> Iterator[Subscription]:
         """Hear the channel. Nothing that is heard before the next milestone has a number."""
+        is_old = self._link.term()
         connection = self._link.own_connection()
         try:
-            yield Subscription(connection, self.name, self._milestones)
+            yield Subscription(connection, self.name, self._milestones, is_old)
         finally:
             connection.disconnect()
 
-    def set_milestone(self) -> int:
-        """Begin a stretch for every bridge of this channel, and return how many there are."""
+    def set_milestone(self, token: str) -> int:
+        """Begin a stretch for every bridge of this channel, and return how many subscriptions heard it."""
         with outages():
-            return int(self._link.call("PUBLISH", self._milestones, secrets.token_hex(16)))
+            return int(self._link.call("PUBLISH", self._milestones, token))
 
     def add(self, batch: Batch) -> int:
         """Add what was not added yet by any bridge, each message as it is, and return how many those were.

@@ -7,6 +7,7 @@ from msgspec.structs import fields
 
 from tests.integration.settings import (
     test_commands,
+    test_credentials,
     test_execution,
     test_limits,
     test_names,
@@ -16,7 +17,10 @@ from tests.integration.settings import (
 )
 from worker.settings import Settings
 
-MODULES = (test_commands, test_execution, test_limits, test_names, test_pages, test_process, test_times)
+MODULES = (
+    test_commands, test_credentials, test_execution, test_limits, test_names, test_pages, test_process,
+    test_times,
+)  # fmt: skip
 
 
 def tried(module: ModuleType) -> Iterator[tuple[str, object]]:

@@ -3,11 +3,13 @@
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
+from worker.bootstrap.parts import clocks
+from worker.bootstrap.parts.credentials import credentials_of
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings, read_settings
@@ -34,9 +36,31 @@ def redis_names(settings: Settings) -> RedisNames:
     )
 
 
-def endpoint(secret: Secret) -> Endpoint:
-    """Return the place that a URL names. Whoever shares it leaves it together."""
+def redis_place(settings: Settings) -> Endpoint:
+    """Return the place of Redis. Whoever shares it leaves it together. Raises ConfigurationError."""
+    return _place(settings, settings.redis_url)
 
+
+def database_place(settings: Settings) -> Endpoint:
+    """Likewise return the place of PostgreSQL."""
+    return _place(settings, settings.database_url)
+
+
+def _place(settings: Settings, secret: Secret) -> Endpoint:
+    return Endpoint(
+        _url_of(secret),
+        credentials=credentials_of(settings),
+        renew_after_s=settings.renew_connections_after_s,
+        clock=clocks.passed,
+    )
+
+
+def endpoint(secret: Secret) -> Endpoint:
+    """Return the place that a URL alone names."""
+    return Endpoint(_url_of(secret))
+
+
+def _url_of(secret: Secret) -> Callable[[], str]:
     def url() -> str:
         try:
             secret.read_again()
@@ -45,14 +69,14 @@ def endpoint(secret: Secret) -> Endpoint:
             log.warning("could not read a secret again", fault=str(fault))
         return secret.get_secret_value()
 
-    return Endpoint(url)
+    return url
 
 
 @contextmanager
 def redis_link(settings: Settings, purpose: str, place: Endpoint | None = None) -> Iterator[RedisLink]:
     """Open connections to Redis for a purpose, which their client name tells, at a place others may share."""
     link = RedisLink(
-        place or endpoint(settings.redis_url),
+        place or redis_place(settings),
         block_ms=settings.block_ms,
         client_name=f"orders-worker-{purpose}",
         a_key=settings.orders_stream,
@@ -81,7 +105,7 @@ def database(
 ) -> Iterator[Database]:
     """Likewise open a pool of connections to PostgreSQL for a purpose, which their application name tells."""
     opened = Database(
-        place or endpoint(settings.database_url),
+        place or database_place(settings),
         transaction_timeout_s=settings.transaction_timeout_s,
         pool_size=connections,
         application_name=f"orders-worker-{purpose}",
@@ -108,7 +132,7 @@ def database_from_environment() -> Database:
     """Return the database that the environment names, for alembic's own command line."""
     settings = read_settings(os.environ)
     return Database(
-        endpoint(settings.database_url),
+        database_place(settings),
         transaction_timeout_s=settings.transaction_timeout_s,
         pool_size=MIGRATION_CONNECTIONS,
         application_name="orders-worker-alembic",

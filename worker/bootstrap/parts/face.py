@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from worker import __version__
 from worker.bootstrap.letters import desk_of
 from worker.bootstrap.parts.announcing import Announcing
-from worker.bootstrap.parts.connections import database, endpoint, redis_link
+from worker.bootstrap.parts.connections import database, database_place, redis_link, redis_place
 from worker.bootstrap.parts.questions import Asking
 from worker.bootstrap.parts.showing import Sizes
 from worker.bootstrap.parts.spelling import hiding_of, shown_orders
@@ -49,7 +49,7 @@ class Places(Struct, frozen=True):
     @classmethod
     def of(cls, settings: Settings) -> "Places":
         """Return the places that settings name."""
-        return cls(endpoint(settings.redis_url), endpoint(settings.database_url))
+        return cls(redis_place(settings), database_place(settings))
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from redis.connection import parse_url
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
+from worker.domain.credentials import Server
 from worker.domain.endpoints import Endpoint
-from worker.domain.errors import ConfigurationError
-from worker.domain.ways import Way, way_of
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage
+from worker.domain.ways import Kind, Way, way_of
 from worker.stream.link.options import options_of
 from worker.stream.link.pools import pool_of
 
@@ -42,7 +43,10 @@ class Clients(Struct, frozen=True):
 
 
 class _AsTheyAreNow(CredentialProvider):
-    """User and password as the URL has them at each connection, also where only an idle one was closed."""
+    """User and password for each connection anew, also where only an idle one was closed.
+
+    Whoever is asked for them has the last word, else the URL has it.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -50,13 +54,25 @@ class _AsTheyAreNow(CredentialProvider):
     def get_credentials(self) -> tuple[str, ...]:  # type: ignore[override]  # nothing, where the URL has none
         """Return what is sent to the server."""
         try:
-            options = parse_url(way_of(self._endpoint.url()).url)  # type: ignore[no-untyped-call]
+            way = way_of(self._endpoint.url())
+            options = parse_url(way.url)  # type: ignore[no-untyped-call]
         except ValueError:
             raise redis.ConnectionError("REDIS_URL: can't be used any more") from None
         user, password = options.get("username"), options.get("password")
+        at = (options.get("host"), options.get("port")) if way.kind is Kind.SERVER else (None, None)
+        user, password = self._asked(Server("redis", user, *at)) or (user, password)
         if user:
             return user, password or ""
         return (password,) if password else ()
+
+    def _asked(self, server: Server) -> tuple[str, str] | None:
+        try:
+            return self._endpoint.login(server)
+        except AccessDenied as outage:
+            raise redis.AuthenticationError(outage.reason) from None
+        except Outage as outage:
+            # Only for an error of its own does the library close what it has opened.
+            raise redis.ConnectionError(outage.reason) from None
 
 
 def clients(

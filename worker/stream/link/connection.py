@@ -159,6 +159,10 @@ class RedisLink:
         # In RESP2 what is published comes as plain replies; in RESP3 the library would log each.
         return pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
 
+    def term(self) -> Callable[[], bool]:
+        """Return what says when a connection of its own, made now, is to be renewed."""
+        return self._endpoint.term()
+
     @property
     def is_in_a_cluster(self) -> bool:
         """Whether the URL names nodes of a cluster, of which one has our keys."""

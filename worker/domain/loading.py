@@ -1,0 +1,16 @@
+"""What others have written, found by package.module:name."""
+
+from importlib import import_module
+from typing import Any
+
+
+def is_name(text: str) -> bool:
+    """Whether a text has the form package.module:name."""
+    module, colon, attribute = text.partition(":")
+    return bool(module and colon and attribute)
+
+
+def load(name: str) -> Any:  # noqa: ANN401  whatever has that name
+    """Return what a name of that form means. Raises whatever importing it raises."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
