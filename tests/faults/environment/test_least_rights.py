@@ -102,10 +102,19 @@ def test_bridge_needs_the_rights_of_the_files_and_no_others(migrated: Documented
         bridge = WorkerProcess(made, tmp_path / "log", BRIDGE)
         try:
             eventually(lambda: HEARS in bridge.said)
+            # On a channel that is silent it asks whether its connection lives.
+            eventually(lambda: "ping" in hearing_last_said(administrator))
             administrator.redis.publish("orders", json.dumps(numbered_orders(1)[0]))
             eventually(lambda: administrator.redis.xlen("orders"))
             assert bridge.drain() == 0
+            assert "cut off" not in bridge.said
         finally:
             bridge.end()
 
     assert migrated.refused() <= POLITE
+
+
+def hearing_last_said(administrator: Deployment) -> list[str]:
+    """Return the last command of each connection that hears a channel."""
+    listed: Any = administrator.redis.client_list(_type="pubsub")
+    return [each["cmd"] for each in listed]
