@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NO_ENGINE = "no Docker engine answers `docker info`"
     NO_COMPOSE = "neither the plugin docker compose nor docker-compose is installed"
     NO_CHROMIUM = "no Chromium is on PATH"
+    NO_PSQL = "no psql is beside PostgreSQL, or on PATH"
     NO_POOLER = "no pgbouncer is on PATH"
     NO_IMAGE = "an image can't be had"
     NO_CLOCK_OF_SUSPENSION = "no clock of this system goes on while the machine is suspended"

@@ -121,6 +121,8 @@ class Channel:
         A missing permission shows so before the first order.
         """
         with outages():
+            # A silent channel is asked with it whether it lives.
+            self._link.call("PING")
             kind = text(self._link.call("TYPE", self._orders))
         if kind not in {"none", "stream"}:
             raise ConfigurationError(f"WORKER_ORDERS_STREAM: {self._orders} is no stream but a {kind}")

@@ -53,7 +53,7 @@ def site(redis_server: LocalRedis, postgres_server: LocalPostgres, tmp_path: Pat
 
 @pytest.fixture
 def documented(redis_server: LocalRedis, postgres_server: LocalPostgres) -> Iterator[Documented]:
-    """Users and roles as on the page, and no tables yet."""
+    """Users and roles as deploy/ makes them, and no tables yet."""
     with Documented.made(redis_server, postgres_server) as made:
         yield made
 

@@ -1,13 +1,9 @@
-"""The rights as docs/deploy.md shows them, given on servers of the tests' own."""
+"""The rights as deploy/ gives them, on servers of the tests' own."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import redis
@@ -15,37 +11,24 @@ import redis
 from local import LocalPostgres, LocalRedis
 from tests.accounts import with_user
 from tests.harness import Deployment, Servers
+from tests.rights import PAGE, ROLES, ROLES_FILE, USERS, rules
 
-PAGE = Path(__file__).parents[3] / "docs" / "deploy.md"
 PASSWORD = "throw-away"
 DATABASE = "orders"
-USERS = ("orders-worker", "orders-operator", "orders-bridge")
-ROLES = ("orders_migrate", "orders_worker", "orders_operator")
-
-
-def blocks(language: str) -> list[list[str]]:
-    """Return the lines of each block in a language on the page."""
-    found = re.findall(
-        rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    return [[line for line in block.splitlines() if line] for block in found]
-
-
-def rules(user: str, *, channel: bool = False) -> list[str]:
-    """Return the rules of a user of Redis, those for the results channel only where they are asked for."""
-    always, with_channel = blocks("redis")
-    lines = [line.split() for line in always + (with_channel if channel else [])]
-    return [rule for line in lines if line[:3] == ["ACL", "SETUSER", user] for rule in line[3:]]
-
-
-def commands(user: str, *, channel: bool = False) -> list[str]:
-    """Return the commands that a user may run."""
-    return [rule[1:] for rule in rules(user, channel=channel) if rule.startswith("+")]
-
-
-def patterns(user: str, *, channel: bool = False) -> list[str]:
-    """Return the rules that say which keys and channels a user may use."""
-    return [rule for rule in rules(user, channel=channel) if rule[0] in "~&"]
+# Every right that a role has on the database, its schema and its tables; what it owns is not granted.
+GRANTED = """
+SELECT pg_get_userbyid(entry.grantee), entry.privilege_type, given.kind, given.name
+FROM (
+    SELECT 'database' AS kind, datname::text AS name, datdba AS owner, datacl AS acl
+    FROM pg_database WHERE datname = current_database()
+    UNION ALL
+    SELECT 'schema', nspname::text, nspowner, nspacl FROM pg_namespace WHERE nspname = 'public'
+    UNION ALL
+    SELECT '', relname::text, relowner, relacl FROM pg_class WHERE relnamespace = 'public'::regnamespace
+) AS given, aclexplode(given.acl) AS entry
+WHERE entry.grantee <> given.owner AND entry.grantee <> 0
+ORDER BY 3, 4, 2
+"""
 
 
 class Grant(NamedTuple):
@@ -63,16 +46,6 @@ class Grant(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.right} on {self.object}"
-
-
-def grants() -> Iterator[Grant]:
-    """Yield every right that the page gives."""
-    for line in [line for block in blocks("sql") for line in block]:
-        found = re.fullmatch(r"GRANT (.+) ON (DATABASE |SCHEMA |)(.+) TO (.+);", line)
-        if found:
-            rights, kind, names, roles = found.groups()
-            for role, right, name in product(roles.split(", "), rights.split(", "), names.split(", ")):
-                yield Grant(role, right, kind.strip().lower(), name)
 
 
 def rows(head: str) -> Iterator[tuple[str, ...]]:
@@ -96,11 +69,13 @@ class Documented:
     @contextmanager
     def made(cls, redis_server: LocalRedis, postgres_server: LocalPostgres) -> Iterator[Self]:
         """Give every right but those on tables, which are not there yet; take all of it back in the end."""
-        (before, _) = blocks("sql")
         try:
-            _run(postgres_server.url, before)
+            _run(postgres_server.url, f"CREATE DATABASE {DATABASE}")
             with _deployment(redis_server.url, postgres_server.url) as administrator:
                 made = cls(redis_server, postgres_server, administrator)
+                made.sql(ROLES_FILE.read_text(encoding="utf-8"))
+                for role in ROLES:
+                    made.sql(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
                 for user in USERS:
                     made.admit(user)
                 yield made
@@ -108,26 +83,41 @@ class Documented:
                     administrator.redis.flushall()
                     administrator.redis.acl_deluser(*USERS)
         finally:
-            _run(postgres_server.url, [f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE);"])
-            _run(postgres_server.url, [f"DROP ROLE IF EXISTS {role};" for role in ROLES])
+            _run(postgres_server.url, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            for role in ROLES:
+                _run(postgres_server.url, f"DROP ROLE IF EXISTS {role}")
 
-    def admit(self, user: str, *, without: str | None = None, channel: bool = False) -> None:
-        """Let a user of Redis do what the page says, but for one rule."""
-        given = [
-            rule.replace("PASSWORD", PASSWORD) for rule in rules(user, channel=channel) if rule != without
-        ]
+    @property
+    def can_fsync(self) -> bool:
+        """Whether the server knows WAITAOF, as Redis does from 7.2 on."""
+        try:
+            self.administrator.redis.execute_command("WAITAOF", 0, 0, 1)  # type: ignore[no-untyped-call]
+        except redis.ResponseError:
+            return False
+        return True
+
+    def admit(
+        self, user: str, *, without: str | None = None, channel: bool = False, fsynced: bool = False
+    ) -> None:
+        """Let a user of Redis do what the file says, but for one rule."""
+        given = [rule for rule in rules(user, channel=channel, fsynced=fsynced) if rule != without]
         self.administrator.redis.execute_command(  # type: ignore[no-untyped-call]
-            "ACL", "SETUSER", user, *given
+            "ACL", "SETUSER", user, *given, "on", f">{PASSWORD}"
         )
 
     def grant_tables(self) -> None:
         """Give the rights on tables, as who owns them."""
-        _, after = blocks("sql")
-        _run(self.url("orders_migrate"), after)
+        _run(self.url("orders_migrate"), ROLES_FILE.read_text(encoding="utf-8"))
 
-    def sql(self, statement: str) -> None:
-        """Run a statement as an administrator."""
-        _run(self.administrator.database_url, [statement])
+    def grants(self, role: str) -> list[Grant]:
+        """Return every right that the file has given a role."""
+        with psycopg.connect(self.administrator.database_url, autocommit=True) as connection:
+            found = [Grant(*row) for row in connection.execute(GRANTED)]
+        return [grant for grant in found if grant.role == role]
+
+    def sql(self, statements: str) -> None:
+        """Run statements as an administrator."""
+        _run(self.administrator.database_url, statements)
 
     def url(self, role: str) -> str:
         """Return where a role connects."""
@@ -152,13 +142,9 @@ def _deployment(redis_url: str, database_url: str) -> Deployment:
     return made
 
 
-def _run(url: str, lines: list[str]) -> None:
-    for line in lines:
-        if line.startswith("\\c "):
-            url = urlunsplit(urlsplit(url)._replace(path=f"/{line[3:]}"))
-            continue
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(line.replace("'PASSWORD'", f"'{PASSWORD}'").encode())
+def _run(url: str, statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statements.encode())
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Orders live under exactly the rights that docs/deploy.md shows; each right is taken away, one at a time."""
+"""Orders live under exactly the rights that the files of deploy/ give."""
 
 import json
 import sys
@@ -54,7 +54,7 @@ def look_at_pages(port: int, letter: str) -> None:
         assert "replayed" in visitor.get(f"/dead/{letter}")
 
 
-def test_whole_life_of_orders_needs_the_rights_on_the_page_and_no_others(
+def test_whole_life_of_orders_needs_the_rights_of_the_files_and_no_others(
     migrated: Documented, operator: Deployment, worker: Deployment
 ) -> None:
     administrator = migrated.administrator
@@ -94,7 +94,7 @@ def test_whole_life_of_orders_needs_the_rights_on_the_page_and_no_others(
     assert migrated.refused() <= POLITE
 
 
-def test_bridge_needs_the_rights_on_the_page_and_no_others(migrated: Documented, tmp_path: Path) -> None:
+def test_bridge_needs_the_rights_of_the_files_and_no_others(migrated: Documented, tmp_path: Path) -> None:
     administrator = migrated.administrator
     administrator.redis.acl_log_reset()
 
@@ -102,10 +102,19 @@ def test_bridge_needs_the_rights_on_the_page_and_no_others(migrated: Documented,
         bridge = WorkerProcess(made, tmp_path / "log", BRIDGE)
         try:
             eventually(lambda: HEARS in bridge.said)
+            # On a channel that is silent it asks whether its connection lives.
+            eventually(lambda: "ping" in hearing_last_said(administrator))
             administrator.redis.publish("orders", json.dumps(numbered_orders(1)[0]))
             eventually(lambda: administrator.redis.xlen("orders"))
             assert bridge.drain() == 0
+            assert "cut off" not in bridge.said
         finally:
             bridge.end()
 
     assert migrated.refused() <= POLITE
+
+
+def hearing_last_said(administrator: Deployment) -> list[str]:
+    """Return the last command of each connection that hears a channel."""
+    listed: Any = administrator.redis.client_list(_type="pubsub")
+    return [each["cmd"] for each in listed]

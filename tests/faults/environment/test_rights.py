@@ -2,14 +2,15 @@
 
 import re
 from importlib.resources import files
+from typing import Any
 
 import pytest
 
 from local.directory import free_port
-from tests.faults.environment.documented import USERS, commands
 from tests.faults.environment.site import Site
 from tests.harness import Deployment, numbered_orders
 from tests.inprocess import running
+from tests.rights import USERS, commands
 from worker.bootstrap.replica import replica
 
 SCRIPTS = [
@@ -45,6 +46,14 @@ def test_every_command_of_the_scripts_is_given_to_somebody() -> None:
     first_words = {right.partition("|")[0].upper() for right in given}
 
     assert set(COMMANDS) <= first_words
+
+
+@pytest.mark.parametrize("user", ["orders-awaiter", "orders-monitor"])
+def test_whoever_only_looks_may_run_no_command_that_writes(site: Site, user: str) -> None:
+    asked = [right.partition("|")[0] for right in commands(user)]
+
+    known: Any = site.deployment.redis.execute_command("COMMAND")  # type: ignore[no-untyped-call]
+    assert not [name for name in asked if "write" in known[name]["flags"]]
 
 
 @pytest.mark.parametrize("command", ["info", "config"])

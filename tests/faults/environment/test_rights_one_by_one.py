@@ -1,4 +1,4 @@
-"""Each right of docs/deploy.md, taken away alone, is named at once or harmless, as its tables say.
+"""Each right that deploy/ gives, taken away alone, is named at once or harmless: as docs/deploy.md says.
 
 Whoever needs the right names it.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import command
-from tests.faults.environment.documented import Documented, Grant, commands, grants, patterns, rows
+from tests.faults.environment.documented import Documented, Grant, rows
 from tests.faults.environment.test_least_rights import BRIDGE, CHANNEL, HEARS
 from tests.faults.environment.test_rights import counts_what_was_added
 from tests.faults.environment.test_start import CONFIGURATION
@@ -20,6 +20,7 @@ from tests.faults.environment.trial import page
 from tests.harness import eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 from tests.processes import WorkerProcess
+from tests.rights import commands, patterns
 from worker.cli.shell import translated
 
 ATTEMPTS = {
@@ -259,7 +260,7 @@ def test_right_in_postgresql_that_a_replica_lacks_is_named_at_the_start(
     migrated: Documented, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {}
-    for grant in granted("orders_worker"):
+    for grant in migrated.grants("orders_worker"):
         with revoked(migrated, grant):
             found[str(grant)] = outcome(migrated, grant.object, capsys)
 
@@ -268,7 +269,7 @@ def test_right_in_postgresql_that_a_replica_lacks_is_named_at_the_start(
 
 def test_right_in_postgresql_that_a_migration_lacks_is_named(documented: Documented) -> None:
     found = {}
-    for grant in granted("orders_migrate"):
+    for grant in documented.grants("orders_migrate"):
         with revoked(documented, grant), documented.entered("nobody", "orders_migrate") as made:
             done = command(made, "migrate")
             refused = done.exit_code == CONFIGURATION and names(done.stderr, grant.object)
@@ -281,15 +282,11 @@ def test_right_in_postgresql_that_an_operator_lacks_is_named_by_what_needs_it(mi
     migrated.admit("orders-operator", channel=True)
     scene, found = Scene(migrated), {}
     as_ever = scene.attempts()
-    for grant in granted("orders_operator"):
+    for grant in migrated.grants("orders_operator"):
         with revoked(migrated, grant):
             found[str(grant)] = refusing(scene.attempts(), as_ever, grant.object)
 
     assert found == told(3, "PostgreSQL, without")
-
-
-def granted(role: str) -> list[Grant]:
-    return [grant for grant in grants() if grant.role == role]
 
 
 @contextmanager

@@ -1,0 +1,81 @@
+"""The files of deploy/ give what the code sends, no more, and no way in."""
+
+import ast
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import redis
+
+from tests.rights import ACL_FILE, ADMINISTRATOR, FILE, ROLES_FILE, ROOT, USERS, commands
+from worker.store.tables import metadata
+
+STREAM, CLIENT = ROOT / "worker" / "stream", ROOT / "worker" / "client"
+BRIDGE = {STREAM / "channel.py", STREAM / "scripts" / "bridge.lua"}
+KINDS = (redis.Redis, redis.client.Pipeline, redis.client.PubSub)
+# What the library has a method for, with underscores: its first word names the command.
+KNOWN = {name.split("_")[0].upper() for kind in KINDS for name in dir(kind) if name[0] != "_"}
+# What a script is loaded by stands in second place, and an error's code is called like a command.
+NO_COMMANDS = {"LOAD", "READONLY"}
+
+
+def sent_by(files: Iterable[Path]) -> set[str]:
+    """Return the commands that Python and scripts name."""
+    return {command for each in files for command in _named(each)}
+
+
+def _named(file: Path) -> set[str]:
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".lua":
+        return set(re.findall(r"redis\.p?call\('([A-Z]+)'", text))
+    constants = {each.value for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Constant)}
+    return {each for each in constants if isinstance(each, str) and each.isupper()} & KNOWN - NO_COMMANDS
+
+
+def given_to(*users: str) -> set[str]:
+    """Return the first words of the commands that users may run, with all that the page adds."""
+    given = {each for user in users for each in commands(user, channel=True, fsynced=True)}
+    return {each.partition("|")[0].upper() for each in given}
+
+
+def sources(folder: Path) -> set[Path]:
+    """Return the files of a room that may name commands."""
+    return {each for each in folder.rglob("*") if each.suffix in {".py", ".lua"}}
+
+
+def test_worker_may_run_what_the_room_of_streams_sends_and_nothing_else() -> None:
+    sent = sent_by(sources(STREAM) - BRIDGE)
+
+    assert given_to("orders-worker") == sent
+    assert given_to("orders-operator") <= sent
+
+
+def test_bridge_may_run_what_it_sends() -> None:
+    assert sources(STREAM) >= BRIDGE
+    assert sent_by(BRIDGE) <= given_to("orders-bridge") <= sent_by(sources(STREAM))
+
+
+def test_programs_that_join_in_may_run_what_the_client_sends_and_nothing_else() -> None:
+    given = given_to("orders-producer", "orders-awaiter", "orders-reader")
+
+    assert given == sent_by(sources(CLIENT))
+
+
+def test_every_user_of_redis_but_the_administrator_begins_with_no_right_at_all() -> None:
+    for user in USERS:
+        assert FILE[user][:3] == ["resetkeys", "resetchannels", "-@all"]
+
+
+def test_files_hold_no_way_in() -> None:
+    written = ACL_FILE.read_text(encoding="utf-8").split()
+
+    assert FILE[ADMINISTRATOR][:2] == ["off", "resetpass"]
+    assert not [each for each in written if each in {"on", "nopass"} or each[0] in "#<>"]
+    assert not re.search(r"\bpassword '", ROLES_FILE.read_text(encoding="utf-8"), re.IGNORECASE)
+
+
+def test_roles_have_something_to_do_with_every_table() -> None:
+    granted = ROLES_FILE.read_text(encoding="utf-8")
+
+    for table in metadata.tables:
+        assert re.search(rf"GRANT [^;]*\b{table}\b[^;]* TO orders_worker;", granted)
