@@ -95,7 +95,7 @@ def _answered(error: redis.ResponseError) -> str | None:
     said = str(error)
     if "cluster support disabled" in said:
         return _NO_CLUSTER
-    if "unknown command" in said and "SENTINEL" in said:
+    if "unknown command" in said and "sentinel" in said.lower():
         return _NO_SENTINEL
     # Of a key of another node a script is told with ERR, the code of any error, as is whatever follows.
     if code_of(error) in {"CROSSSLOT", "MOVED"} or "non local key" in said:
