@@ -21,8 +21,8 @@ from tests.processes import workers
 from worker.bootstrap.commands import migrate
 
 TIMES = {"lease_ms": 10_000, "transaction_timeout_s": 5, "execute_timeout_s": 5, "batch_size": 100}
-RECOVERIES = 10 if CHAOS else 2
-MOVES = 5
+RECOVERIES = 10 if CHAOS else 1
+MOVES = 5 if CHAOS else 2
 
 pytestmark = pytest.mark.timeout(900)
 

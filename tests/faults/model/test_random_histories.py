@@ -13,7 +13,7 @@ from tests.faults.model.plan import LOSSES, OF_A_CALL, random_plan
 from tests.faults.model.world import World
 from tests.faults.reporting import record
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "12000"))
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "9000"))
 FIRST_SEED = int(os.environ.get("MODEL_FIRST_SEED", "0"))
 SHARES = 8
 
