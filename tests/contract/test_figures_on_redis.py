@@ -50,7 +50,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(deployment: Deployment) -> Iterator[Fleet]:
-    link = RedisLink(deployment.servers.redis_url, block_ms=100, client_name="contract")
+    link = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract")
     yield Fleet(deployment, link)
     link.close()
 

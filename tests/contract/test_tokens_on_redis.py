@@ -12,7 +12,7 @@ from worker.stream import RedisLink, StreamToken
 
 @pytest.fixture
 def link(deployment: Deployment) -> Iterator[RedisLink]:
-    made = RedisLink(deployment.servers.redis_url, block_ms=50, client_name="test")
+    made = RedisLink(deployment.redis_url(), block_ms=50, client_name="test")
     yield made
     made.close()
 
