@@ -16,6 +16,7 @@ COMPOSE = ORDERS_WORKER_VERSION=$(VERSION) $(shell docker compose version >/dev/
 # What `make test` runs, and what the commands are given besides.
 TESTS ?= tests
 SERVERS ?=
+RIGHTS ?=
 ARGS ?=
 
 # Processes that tests run in, each with servers of its own; a file stays in one of them. 0: in this one. In the order of
@@ -36,8 +37,8 @@ run: $(VENV)/.installed-local ## real servers, two replicas, 500 orders, the fig
 demo: $(VENV)/.installed-local ## two minutes of everything that goes wrong, and what comes of it; ends by itself (QUICK=1: no pauses)
 	@$(BIN)/python -m local.demo $(if $(QUICK),--quick) $(ARGS)
 
-test: $(VENV)/.installed-dev ## the whole suite (TESTS=path for a part, SERVERS=docker|embedded|urls to force)
-	SERVERS=$(SERVERS) $(BIN)/python -m pytest $(PARALLEL) $(TESTS) $(ARGS)
+test: $(VENV)/.installed-dev ## the whole suite (TESTS=path for a part, SERVERS=docker|embedded|urls to force, RIGHTS=least)
+	SERVERS=$(SERVERS) RIGHTS=$(RIGHTS) $(BIN)/python -m pytest $(PARALLEL) $(TESTS) $(ARGS)
 
 check: lint ## all that lint does, and the unit tests
 	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit

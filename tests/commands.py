@@ -5,10 +5,18 @@ from click.testing import CliRunner, Result
 from tests.harness import Deployment
 from worker.cli import main
 
+# Who types a command; all others are an operator's.
+TYPED_BY = {"run": "worker", "migrate": "migrate", "bridge": "bridge"}
+
+
+def typed_by(*arguments: str) -> str:
+    """Return who types a command of these words."""
+    return TYPED_BY.get(next((each for each in arguments if not each.startswith("-")), ""), "operator")
+
 
 def command(
     deployment: Deployment, *arguments: str, given: bytes | str | None = None, **overrides: object
 ) -> Result:
     """Run a command on a deployment; whatever it raises but its exit code is raised here, too."""
-    runner = CliRunner(env=deployment.environment(**overrides))
+    runner = CliRunner(env=deployment.environment(typed_by(*arguments), **overrides))
     return runner.invoke(main, arguments, input=given, catch_exceptions=False)

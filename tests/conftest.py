@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from local import LocalPostgres, LocalRedis
 from tests.builders import logging_restored
 from tests.harness import Deployment, Servers, eventually
+from tests.least import Roles, admitted, wanted
 from tests.origins import named
 from tests.processes import heard
 from tests.scratch import in_memory
@@ -38,6 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
     memory = in_memory()
     if memory is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+    try:
+        wanted()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
     if needs_servers(config) and not (config.option.help or config.option.collectonly):
         config.stash[CHOICE] = chosen(config)
 
@@ -64,7 +69,9 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    return named(config.stash[CHOICE]) if CHOICE in config.stash else []
+    if CHOICE not in config.stash:
+        return []
+    return [*named(config.stash[CHOICE]), *(["what is tested has least rights"] if wanted() else [])]
 
 
 @pytest.fixture(autouse=True)
@@ -100,35 +107,56 @@ def servers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def template_database(servers: Servers) -> Iterator[str]:
+def roles(servers: Servers) -> Iterator[Roles | None]:
+    """The roles of PostgreSQL that have no more rights than they need, where RIGHTS asks for them."""
+    if not wanted():
+        yield None
+        return
+    with Roles.made(servers) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def template_database(servers: Servers, roles: Roles | None) -> Iterator[str]:
     """A migrated database that every test's own is copied from."""
     name = f"template_{uuid.uuid4().hex}"
     _execute(servers, f'CREATE DATABASE "{name}"')
-    migrate(Deployment(servers, "template", name).settings())
+    with Deployment(servers, "template", name) as made, admitted(made, roles):
+        migrate(made.settings("migrate"))
     yield name
     _execute(servers, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
-def deployment(servers: Servers, template_database: str) -> Iterator[Deployment]:
+def deployment(servers: Servers, template_database: str, roles: Roles | None) -> Iterator[Deployment]:
     """Streams and a migrated database that nobody else uses."""
-    with migrated(servers, template_database) as made:
+    with migrated(servers, template_database) as made, admitted(made, roles):
         yield made
 
 
 @pytest.fixture
-def fleets(deployment: Deployment) -> Iterator[tuple[Deployment, Deployment]]:
+def fleets(deployment: Deployment, roles: Roles | None) -> Iterator[tuple[Deployment, Deployment]]:
     """Two fleets with streams of their own, and one database."""
-    with Deployment(deployment.servers, f"{deployment.name}-second", deployment.database_name) as second:
+    with (
+        Deployment(deployment.servers, f"{deployment.name}-second", deployment.database_name) as second,
+        admitted(second, roles),
+    ):
         yield deployment, second
 
 
 @pytest.fixture
-def empty_database(servers: Servers) -> Iterator[Deployment]:
-    """A database without any table."""
+def empty_database(
+    servers: Servers, roles: Roles | None, request: pytest.FixtureRequest
+) -> Iterator[Deployment]:
+    """A database without any table, where the tests are who migrates, or else an administrator."""
     name = f"e{uuid.uuid4().hex[:12]}"
     _execute(servers, f'CREATE DATABASE "{name}"')
-    with Deployment(servers, name, name) as made:
+    entrance = servers
+    if roles is not None and not request.node.get_closest_marker("as_administrator"):
+        with Deployment(servers, name, name) as made:
+            roles.give(made)
+        entrance = roles.as_owner()
+    with Deployment(entrance, name, name) as made:
         yield made
     _clean(servers, name)
 

@@ -11,7 +11,7 @@ from functools import reduce
 from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
@@ -82,27 +82,40 @@ class Servers:
         return self.way or self.redis_url
 
 
+# Who enters as nobody else is named.
+WORKER = "worker"
+
+
+class Accounts(Protocol):
+    """Users and roles of those that may do no more than they need."""
+
+    def of(self, who: str, settings: Mapping[str, str]) -> Servers:
+        """Return the servers as somebody enters them, who may use what is named in settings."""
+
+
 @dataclass
 class Deployment:
-    """Streams and a database of one test. `accepted` is the log of every entry that Redis took."""
+    """Streams and a database of one test. `accepted` is the log of every entry that Redis took.
+
+    The tests look on as an administrator. What is tested enters by `accounts`, as an administrator without.
+    """
 
     servers: Servers
     name: str
     database_name: str
     accepted: list[str] = field(default_factory=list, repr=False)
+    accounts: Accounts | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.redis = redis.Redis.from_url(self.servers.redis_url)
         name = f"{HASH_TAG}{self.name}" if "+cluster" in self.servers.way else self.name
         self.orders = f"{name}:orders"
         self.results = f"{name}:results"
-        self.dead_letters = f"{name}:dead"
+        self.dead_letters = f"{self.orders}:dead"
         self.group = "execution"
-        parts = urlsplit(self.servers.database_url)
-        self.database_url = urlunsplit(parts._replace(path=f"/{self.database_name}"))
-        self.database = Database(
-            self.database_url, transaction_timeout_s=10, pool_size=2, application_name="test"
-        )
+        self.database_url = self._ours(self.servers.database_url)
+        self.database = _opened(self.database_url)
+        self._opened = {self.database_url: self.database}
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +124,22 @@ class Deployment:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.redis.close()
-        self.database.close()
+        for database in self._opened.values():
+            database.close()
+
+    def _ours(self, url: str) -> str:
+        return urlunsplit(urlsplit(url)._replace(path=f"/{self.database_name}"))
+
+    def redis_url(self, who: str = WORKER) -> str:
+        """Return where somebody enters Redis."""
+        return self.environment(who)["REDIS_URL"]
+
+    def entered(self, who: str = WORKER) -> Database:
+        """Return the database as somebody enters it, closed at the end."""
+        url = self.environment(who)["DATABASE_URL"]
+        if url not in self._opened:
+            self._opened[url] = _opened(url)
+        return self._opened[url]
 
     @property
     def fleet(self) -> Fleet:
@@ -133,7 +161,7 @@ class Deployment:
         """Both keys of the settled marks: what is lost with one alone stands in the other."""
         return self.marks, self.marks_of_before
 
-    def environment(self, **overrides: object) -> dict[str, str]:
+    def environment(self, who: str = WORKER, /, **overrides: object) -> dict[str, str]:
         """The environment of a worker here, with short times; overrides are WORKER_ settings in lower case.
 
         A transaction may take what the lease lets it, up to five seconds: on a busy machine some take more
@@ -154,17 +182,19 @@ class Deployment:
             **({"allow_volatile": True} if self.servers.given else {}),
             **overrides,
         }
+        named = {name: str(value) for name, value in settings.items()}
+        entrance = self.servers if self.accounts is None else self.accounts.of(who, named)
         return {
-            "REDIS_URL": self.servers.place,
-            "DATABASE_URL": self.database_url,
-            **{f"WORKER_{name.upper()}": str(value) for name, value in settings.items()},
+            "REDIS_URL": entrance.place,
+            "DATABASE_URL": self._ours(entrance.database_url),
+            **{f"WORKER_{name.upper()}": value for name, value in named.items()},
         }
 
-    def settings(self, **overrides: object) -> Settings:
+    def settings(self, who: str = WORKER, /, **overrides: object) -> Settings:
         """The same as settings."""
-        return read_settings(self.environment(**overrides))
+        return read_settings(self.environment(who, **overrides))
 
-    def process_environment(self, **overrides: object) -> dict[str, str]:
+    def process_environment(self, who: str = WORKER, /, **overrides: object) -> dict[str, str]:
         """The environment of a worker process: the caller's own, but without settings.
 
         What changes how Python behaves is left out, too.
@@ -176,7 +206,7 @@ class Deployment:
         }
         # Where the tests are a copy, so is the worker.
         kept |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
-        return kept | self.environment(**overrides)
+        return kept | self.environment(who, **overrides)
 
     def submit(
         self,
@@ -248,6 +278,10 @@ class Deployment:
         delivered = [group["last-delivered-id"].decode() for group in groups]
         last = self.redis.xinfo_stream(self.orders)["last-generated-id"].decode() if groups else ""
         return delivered == [last] and self.pending() == 0
+
+
+def _opened(url: str) -> Database:
+    return Database(url, transaction_timeout_s=10, pool_size=2, application_name="test")
 
 
 def names_of(deployment: Deployment, consumer: str) -> RedisNames:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from local.directory import free_port
+from tests.commands import typed_by
 from tests.faults.victim import REACHED
-from tests.harness import PATIENT_START, Deployment, busyness, eventually
+from tests.harness import PATIENT_START, WORKER, Deployment, busyness, eventually
 from worker.consumer import Tally
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +47,10 @@ class WorkerProcess:
     ) -> None:
         self.port = free_port()
         self.log = log
-        environment = deployment.process_environment(health_port=self.port, **{**PATIENT_START, **overrides})
+        who = typed_by(*command[3:]) if command[2:3] == ("worker",) else WORKER
+        environment = deployment.process_environment(
+            who, health_port=self.port, **{**PATIENT_START, **overrides}
+        )
         with log.open("wb") as out:
             # In a session of its own: a terminal that the tests have is none of its business.
             self._process = subprocess.Popen(
@@ -164,8 +168,8 @@ def said_to_nobody(deployment: Deployment, command: Sequence[str]) -> str:
     os.close(reading)
     done = subprocess.run(
         [sys.executable, "-m", "worker", *command],
-        cwd=ROOT, env=deployment.process_environment(), stdout=writing, stderr=subprocess.PIPE, text=True,
-        timeout=60, check=False,
+        cwd=ROOT, env=deployment.process_environment(typed_by(*command)), timeout=60, check=False, text=True,
+        stdout=writing, stderr=subprocess.PIPE,
     )  # fmt: skip
     os.close(writing)
     return done.stderr

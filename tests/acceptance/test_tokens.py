@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from tests.accounts import users, with_user
-from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.harness import WORKER, Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import ROOT, WorkerProcess
 from worker.domain.credentials import Server
 
@@ -64,8 +64,8 @@ def test_worker_with_the_example_comes_in_by_tokens_and_waits_where_there_are_no
     user = f"{deployment.name}_user"
 
     class ByTokens(Deployment):
-        def environment(self, **overrides: object) -> dict[str, str]:
-            named = super().environment(**overrides)
+        def environment(self, who: str = WORKER, /, **overrides: object) -> dict[str, str]:
+            named = super().environment(who, **overrides)
             return named | {url: with_user(named[url], user, "none") for url in ("REDIS_URL", "DATABASE_URL")}
 
     with (

@@ -240,7 +240,7 @@ class RealStreams:
         self._now_ms = 1_700_000_000_000
         self._last = (0, 0)
         self.link = RedisLink(
-            deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders
+            deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders
         )
 
     def close(self) -> None:
@@ -409,10 +409,10 @@ class RealStores:
         self._deployment = deployment
 
     def store(self, fleet: Fleet | None = None) -> Store:
-        return OrderStore(self._deployment.database, fleet or self._deployment.fleet)
+        return OrderStore(self._deployment.entered(), fleet or self._deployment.fleet)
 
     def note(self, fleet: Fleet) -> None:
-        Sources(self._deployment.database, fleet).seen(f"the stream of {fleet.source}", "the results")
+        Sources(self._deployment.entered(), fleet).seen(f"the stream of {fleet.source}", "the results")
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_new_orders_are_copied(deployment: Deployment) -> None:
     new = [*numbered(1, 3), dead_record("o4", entry_id="4-1")]
 
     with ways_taken() as taken:
-        standing = OrderStore(deployment.database, deployment.fleet).record(new)
+        standing = OrderStore(deployment.entered(), deployment.fleet).record(new)
 
     assert taken == ["COPY orders", "COPY trades"]
     assert are_theirs(standing, new)
@@ -61,7 +61,7 @@ def test_new_orders_are_copied(deployment: Deployment) -> None:
 
 
 def test_batch_with_an_order_that_was_there_is_inserted_and_so_are_the_next(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     store.record(numbered(1, 1))
     again = record("o1", entry_id="9-1")
 
@@ -84,7 +84,7 @@ def test_order_that_stands_twice_in_a_batch_belongs_to_the_first_of_its_entries(
 ) -> None:
     first, second = record("a", entry_id="1-1"), record("a", entry_id="2-1")
 
-    standing = OrderStore(deployment.database, deployment.fleet).record([first, second])
+    standing = OrderStore(deployment.entered(), deployment.fleet).record([first, second])
 
     assert standing[0] is first
     assert standing[1].entry_id == "1-1"
@@ -94,7 +94,7 @@ def test_order_that_stands_twice_in_a_batch_belongs_to_the_first_of_its_entries(
 def test_rows_are_written_by_order_id_either_way_so_that_replicas_never_wait_in_a_circle(
     deployment: Deployment, *, refused_before: bool
 ) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     if refused_before:
         store.record([record("a", entry_id="1-1"), record("a", entry_id="2-1")])
 
@@ -111,7 +111,7 @@ def test_rows_are_written_by_order_id_either_way_so_that_replicas_never_wait_in_
 )
 def test_text_that_needs_an_escape_is_inserted(deployment: Deployment, text: str) -> None:
     row = record("a", labels=Labels(reason=text))
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
 
     with ways_taken() as taken:
         store.record([row])
@@ -128,7 +128,7 @@ def test_any_other_text_is_copied_as_it_is(deployment: Deployment, text: str) ->
     row = record("a", labels=Labels(reason=text, bot_id=text))
 
     with ways_taken() as taken:
-        OrderStore(deployment.database, deployment.fleet).record([row])
+        OrderStore(deployment.entered(), deployment.fleet).record([row])
 
     assert taken == ["COPY orders", "COPY trades"]
     assert deployment.rows()["a"] == row
@@ -137,7 +137,7 @@ def test_any_other_text_is_copied_as_it_is(deployment: Deployment, text: str) ->
 def test_row_that_no_table_can_hold_is_refused_either_way_and_nothing_is_written(
     deployment: Deployment,
 ) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     twice = (trade("t", quantity=Decimal("0.2")), trade("t", quantity=Decimal("0.3")))
 
     with ways_taken() as taken, pytest.raises(RowRefused, match="trades_pkey"):
@@ -153,6 +153,7 @@ def test_table_that_can_not_be_copied_to_is_inserted_into(deployment: Deployment
             """
             DROP ROLE IF EXISTS kept_apart;
             CREATE ROLE kept_apart;
+            GRANT USAGE ON SCHEMA public TO kept_apart;
             GRANT ALL ON orders, trades TO kept_apart;
             ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
             CREATE POLICY everything ON orders USING (true)
@@ -175,7 +176,7 @@ def test_table_that_can_not_be_copied_to_is_inserted_into(deployment: Deployment
 
 
 def test_replay_is_inserted(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     store.record([dead_record("a", entry_id="1-1")])
     replay = replace(record("a", entry_id="2-1"), replay_of="1-1")
 
@@ -233,6 +234,6 @@ def test_order_that_a_stopped_replica_has_half_copied_can_be_recorded_after_the_
 
 def test_copy_that_is_under_way_is_left_alone(deployment: Deployment) -> None:
     with stopped_in_a_copy(deployment, numbered(1, 1)):
-        OrderStore(deployment.database, deployment.fleet).ping()
+        OrderStore(deployment.entered(), deployment.fleet).ping()
 
     assert deployment.rows().keys() == {"o1"}

@@ -18,7 +18,7 @@ DISCARDED = LetterState("discarded", "me@here", "2026-01-01T00:00:00Z")
 
 @pytest.fixture
 def link(deployment: Deployment) -> Iterator[RedisLink]:
-    made = RedisLink(deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders)
+    made = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders)
     yield made
     made.close()
 

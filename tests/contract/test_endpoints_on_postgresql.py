@@ -35,8 +35,9 @@ def role(deployment: Deployment) -> Iterator[str]:
     name = f"r{uuid.uuid4().hex[:10]}"
     with psycopg.connect(deployment.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'first'".encode())
+        connection.execute(f"GRANT CONNECT ON DATABASE {deployment.database_name} TO {name}".encode())
         yield name
-        connection.execute(f"DROP ROLE {name}".encode())
+        connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
 
 
 def test_every_pool_connects_anew_when_a_write_meets_a_read_only_session(

@@ -121,7 +121,7 @@ def refuse_a_copy(store: OrderStore) -> None:
 def test_nothing_is_written_and_it_is_told_by_name_when_rows_are_not_stored_as_they_are(
     deployment: Deployment, meddling: Meddling, *, known: bool, inserted: bool
 ) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     batch = [record("a", entry_id="1-1"), meddling.written, record("c", entry_id="4-1")]
     if meddling.before is not None:
         store.record([meddling.before])
@@ -145,7 +145,7 @@ def test_nothing_is_written_and_it_is_told_by_name_when_rows_are_not_stored_as_t
 
 
 def test_order_id_is_not_changed_behind_our_back(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     make(deployment, trigger("orders", "NEW.order_id := upper(NEW.order_id); RETURN NEW;"))
 
     with pytest.raises(Outage, match="trigger meddles on orders"):
@@ -156,7 +156,7 @@ def test_order_id_is_not_changed_behind_our_back(deployment: Deployment) -> None
 
 def test_amount_is_not_rounded_by_a_type_that_somebody_has_given_its_column(deployment: Deployment) -> None:
     make(deployment, "ALTER TABLE orders ALTER COLUMN average_price TYPE numeric(20, 2)")
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     store.look()
 
     with pytest.raises(
@@ -171,7 +171,7 @@ def test_amount_is_not_rounded_by_a_type_that_somebody_has_given_its_column(depl
 
 
 def test_trigger_that_changes_nothing_costs_nothing_but_a_warning(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     make(deployment, trigger("orders", "PERFORM 1; RETURN NEW;"))
     rows = [[record(f"o{number}", entry_id=f"{number}-1")] for number in range(4)]
 
@@ -185,7 +185,7 @@ def test_trigger_that_changes_nothing_costs_nothing_but_a_warning(deployment: De
 
 
 def test_trigger_is_noticed_that_is_made_while_a_batch_waits_for_the_table(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     store.record([record("before", entry_id="7-1")])
 
     with psycopg.connect(deployment.database_url) as other, ThreadPoolExecutor(1) as pool:
@@ -200,7 +200,7 @@ def test_trigger_is_noticed_that_is_made_while_a_batch_waits_for_the_table(deplo
 
 
 def test_switched_off_trigger_is_not_looked_at(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     make(deployment, f"{MEDDLINGS['a symbol changed'].made}; ALTER TABLE orders DISABLE TRIGGER meddles")
 
     store.record([record("a")])

@@ -50,7 +50,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(deployment: Deployment) -> Iterator[Fleet]:
-    link = RedisLink(deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders)
+    link = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders)
     yield Fleet(deployment, link)
     link.close()
 

@@ -16,7 +16,7 @@ def one(real_streams: RealStreams) -> OrderStream:
 
 @pytest.fixture
 def listed(deployment: Deployment) -> Iterator[PendingEntries]:
-    link = RedisLink(deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders)
+    link = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders)
     names = names_of(deployment, "asks")
     yield PendingEntries(link, names, lease_ms=LEASE_MS)
     link.close()

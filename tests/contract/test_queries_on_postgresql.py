@@ -26,11 +26,11 @@ BOTH = pytest.mark.parametrize(("fleet", "order_id"), [(OURS, "a"), (ITS, "b")],
 
 
 def write(deployment: Deployment, fleet: Fleet, *rows: OrderRecord) -> None:
-    OrderStore(deployment.database, fleet).record(rows)
+    OrderStore(deployment.entered(), fleet).record(rows)
 
 
 def inspector(deployment: Deployment, fleet: Fleet) -> StoreInspector:
-    return StoreInspector(deployment.database, fleet)
+    return StoreInspector(deployment.entered(), fleet)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_row_that_stands_for_an_order_is_told_as_a_new_entry_of_it_would_meet_it
 
     told = inspector(met, fleet).standing(order_id)
 
-    (stands,) = OrderStore(met.database, fleet).record([record(order_id, entry_id="9-1")])
+    (stands,) = OrderStore(met.entered(), fleet).record([record(order_id, entry_id="9-1")])
     assert told == stands
     assert told.entry_id != "9-1"
 

@@ -23,7 +23,7 @@ def one(real_streams: RealStreams) -> OrderStream:
 
 @pytest.fixture
 def inspector(deployment: Deployment) -> Iterator[StreamInspector]:
-    link = RedisLink(deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders)
+    link = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders)
     names = names_of(deployment, "inspector")
     yield StreamInspector(link, names)
     link.close()

@@ -52,7 +52,7 @@ def recorded(future: Future[list[OrderRecord]]) -> OrderRecord:
 
 
 def test_dead_row_waits_for_a_zombie_and_leaves_it_the_order_when_it_commits(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     with open_transaction(deployment) as zombie, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(store.record, [dead_record("a")])
         eventually(lambda: waits_for_a_lock(deployment))
@@ -63,7 +63,7 @@ def test_dead_row_waits_for_a_zombie_and_leaves_it_the_order_when_it_commits(dep
 
 
 def test_dead_row_is_written_when_the_zombie_gives_up(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     dead = dead_record("a")
     with open_transaction(deployment) as zombie, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(store.record, [dead])
@@ -126,7 +126,7 @@ def test_transaction_that_idles_is_ended_by_the_server(deployment: Deployment) -
 
 
 def test_store_works_on_after_its_connection_was_cut(deployment: Deployment) -> None:
-    store = OrderStore(deployment.database, deployment.fleet)
+    store = OrderStore(deployment.entered(), deployment.fleet)
     store.ping()
     cut = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -229,7 +229,7 @@ def test_row_too_large_for_an_index_is_refused_and_no_outage(deployment: Deploym
     too_long = "".join(sha256(bytes([number])).hexdigest() for number in range(150))
 
     with pytest.raises(RowRefused, match="54000"):
-        OrderStore(deployment.database, deployment.fleet).record([record("a", trades=(trade(too_long),))])
+        OrderStore(deployment.entered(), deployment.fleet).record([record("a", trades=(trade(too_long),))])
 
     assert deployment.rows() == {}
 
@@ -269,7 +269,7 @@ def test_url_of_another_database_is_refused() -> None:
 
 def test_reason_of_a_refused_row_quotes_no_value_of_it(deployment: Deployment) -> None:
     with pytest.raises(RowRefused) as caught:
-        OrderStore(deployment.database, deployment.fleet).record(
+        OrderStore(deployment.entered(), deployment.fleet).record(
             [record("a", symbol=None, error_message="private")]
         )
 
@@ -279,7 +279,7 @@ def test_reason_of_a_refused_row_quotes_no_value_of_it(deployment: Deployment) -
 
 def test_row_with_half_a_surrogate_pair_is_refused(deployment: Deployment) -> None:
     with pytest.raises(RowRefused):
-        OrderStore(deployment.database, deployment.fleet).record(
+        OrderStore(deployment.entered(), deployment.fleet).record(
             [replace(dead_record("a"), error_message="\ud800")]
         )
 

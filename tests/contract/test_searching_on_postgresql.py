@@ -48,11 +48,11 @@ def rejected(order_id: str, entry_id: str, error: str) -> OrderRecord:
 def write(deployment: Deployment, fleet: Fleet, *rows: OrderRecord) -> None:
     """Write rows one after another, so that each is recorded later than the one before."""
     for row in rows:
-        OrderStore(deployment.database, fleet).record([row])
+        OrderStore(deployment.entered(), fleet).record([row])
 
 
 def found(deployment: Deployment, fleet: Fleet = OURS, **wanted: Any) -> list[str]:
-    return ids(OrderSearch(deployment.database, fleet)(Search(**wanted)))
+    return ids(OrderSearch(deployment.entered(), fleet)(Search(**wanted)))
 
 
 def ids(page: FoundOrders) -> list[str]:
@@ -106,7 +106,7 @@ def test_each_fleet_finds_its_own_orders_and_those_without_a_source(some: Deploy
 
 
 def test_found_row_is_told_whole(some: Deployment) -> None:
-    (row,) = OrderSearch(some.database, OURS)(Search(identifier="b")).orders
+    (row,) = OrderSearch(some.entered(), OURS)(Search(identifier="b")).orders
 
     assert (row.entry_id, row.status, row.symbol, row.side, row.quantity, row.filled_quantity) == (
         "1-2", "REJECTED", "BTCUSDT", "BUY", Decimal("0.5"), Decimal(0),
@@ -115,13 +115,13 @@ def test_found_row_is_told_whole(some: Deployment) -> None:
 
 
 def test_window_holds_its_beginning_and_not_its_end(some: Deployment) -> None:
-    times = {each.order_id: each.recorded_at for each in OrderSearch(some.database, OURS)(Search()).orders}
+    times = {each.order_id: each.recorded_at for each in OrderSearch(some.entered(), OURS)(Search()).orders}
 
     assert found(some, since=times["b"], until=times["d"]) == ["c", "b"]
 
 
 def test_nothing_in_an_empty_table_is_all_there_is(deployment: Deployment) -> None:
-    page = OrderSearch(deployment.database, OURS)(Search(symbol="BTCUSDT"))
+    page = OrderSearch(deployment.entered(), OURS)(Search(symbol="BTCUSDT"))
 
     assert page == FoundOrders((), 0, None, None)
 
@@ -140,7 +140,7 @@ def many(deployment: Deployment) -> Deployment:
 
 def explained(deployment: Deployment, wanted: Search) -> list[dict[str, Any]]:
     """The nodes of the plan by which a search was run."""
-    statement = OrderSearch(deployment.database, OURS).query(wanted)
+    statement = OrderSearch(deployment.entered(), OURS).query(wanted)
     return nodes_of(deployment, statement)
 
 
@@ -185,7 +185,7 @@ def test_search_reads_a_bounded_part_of_a_long_table(many: Deployment) -> None:
 
 def test_search_goes_on_until_everything_was_looked_through(many: Deployment) -> None:
     """Proves that no row is missed or met twice between pages, within a batch recorded at one time."""
-    search, place, looked = OrderSearch(many.database, OURS), None, 0
+    search, place, looked = OrderSearch(many.entered(), OURS), None, 0
     met: list[str] = []
     for _ in range(ROWS // MOST_LOOKED_THROUGH + 1):
         page = search(Search(symbol="RARE", place=place))
@@ -197,7 +197,7 @@ def test_search_goes_on_until_everything_was_looked_through(many: Deployment) ->
 
 
 def test_pages_of_a_search_follow_one_another(many: Deployment) -> None:
-    search = OrderSearch(many.database, OURS)
+    search = OrderSearch(many.entered(), OURS)
     first = search(Search(status=Status.REJECTED))
     second = search(Search(status=Status.REJECTED, place=first.older))
 
@@ -210,7 +210,7 @@ def test_pages_of_a_search_follow_one_another(many: Deployment) -> None:
 
 
 def test_order_is_looked_up_by_its_indexes_in_a_long_table(many: Deployment) -> None:
-    search = OrderSearch(many.database, OURS)
+    search = OrderSearch(many.entered(), OURS)
 
     nodes = nodes_of(many, search.named(Search(identifier="order-9")))
 
@@ -240,8 +240,9 @@ def busy_hour(many: Deployment) -> Deployment:
 
 def test_first_page_reads_a_bounded_part_of_a_long_table(busy_hour: Deployment) -> None:
     """Proves that counting for the page of the fleet reads no table, however many orders an hour has."""
-    inspector, asked = StoreInspector(busy_hour.database, OURS), list[tuple[str, Any]]()
-    engine = busy_hour.database._engine  # noqa: SLF001  what is sent, as it is sent
+    database = busy_hour.entered()
+    inspector, asked = StoreInspector(database, OURS), list[tuple[str, Any]]()
+    engine = database._engine  # noqa: SLF001  what is sent, as it is sent
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         asked.append((statement, parameters))

@@ -163,7 +163,8 @@ def test_rehearsal_leaves_nothing_behind_and_touches_no_real_key(
     entry_id = real_streams.add(b"symbol", b"A")
     keys = sorted(deployment.redis.scan_iter(match=f"{deployment.name}*"))
 
-    Rehearsal(real_streams.link, real_streams.names("one"), lease_ms=1000, results_channel=CHANNEL).run()
+    channel = f"{deployment.name}:{CHANNEL}"
+    Rehearsal(real_streams.link, real_streams.names("one"), lease_ms=1000, results_channel=channel).run()
 
     assert sorted(deployment.redis.scan_iter(match=f"{deployment.name}*")) == keys
     assert real_streams.pending() == {}

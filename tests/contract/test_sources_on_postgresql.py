@@ -13,7 +13,7 @@ from worker.store import Sources
 
 def book(deployment: Deployment, source: str = "one", results: str = "results") -> Sources:
     """Return the book as a fleet keeps it."""
-    return Sources(deployment.database, Fleet(source, results))
+    return Sources(deployment.entered(), Fleet(source, results))
 
 
 def age(deployment: Deployment, seconds: int) -> None:

@@ -12,7 +12,7 @@ from worker.stream import RedisLink, StreamToken
 
 @pytest.fixture
 def link(deployment: Deployment) -> Iterator[RedisLink]:
-    made = RedisLink(deployment.servers.place, block_ms=50, client_name="test", a_key=deployment.orders)
+    made = RedisLink(deployment.redis_url(), block_ms=50, client_name="test", a_key=deployment.orders)
     yield made
     made.close()
 

@@ -26,7 +26,7 @@ def turns(request: pytest.FixtureRequest) -> Iterator[Turns]:
         yield fakes()
         return
     deployment: Deployment = request.getfixturevalue("deployment")
-    link = RedisLink(deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders)
+    link = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders)
     key = names_of(deployment, "one").tidying
     yield lambda consumer, lease_ms: RedisTurn(link, key, consumer, lease_ms=lease_ms)
     link.close()
@@ -51,7 +51,7 @@ def test_turn_that_has_ended_is_anybodys(turns: Turns) -> None:
 
 
 def test_turn_of_whoever_has_died_runs_out(deployment: Deployment) -> None:
-    link = RedisLink(deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders)
+    link = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders)
     key = names_of(deployment, "one").tidying
     one, two = (RedisTurn(link, key, name, lease_ms=100) for name in ("one", "two"))
     one.take()
@@ -82,7 +82,7 @@ def test_turn_is_everyones_where_redis_takes_nothing_more() -> None:
 def test_turn_that_would_outlast_its_time_by_a_clock_that_was_set_back_is_anybodys(
     deployment: Deployment,
 ) -> None:
-    link = RedisLink(deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders)
+    link = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders)
     key = names_of(deployment, "one").tidying
     # As the clock of the server leaves it that was set back by two minutes, or that of another one which is
     # behind.
@@ -96,7 +96,7 @@ def test_turn_that_would_outlast_its_time_by_a_clock_that_was_set_back_is_anybod
 
 def test_turn_whose_end_was_forgotten_is_anybodys(deployment: Deployment) -> None:
     """Proves that whatever moved the keys without their ends keeps nobody from his turn for ever."""
-    link = RedisLink(deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders)
+    link = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders)
     key = names_of(deployment, "one").tidying
     deployment.redis.set(key, "one")
 
@@ -105,7 +105,7 @@ def test_turn_whose_end_was_forgotten_is_anybodys(deployment: Deployment) -> Non
 
 
 def test_round_that_redis_has_forgotten_does_not_count(deployment: Deployment) -> None:
-    link = RedisLink(deployment.servers.place, block_ms=100, client_name="contract", a_key=deployment.orders)
+    link = RedisLink(deployment.redis_url(), block_ms=100, client_name="contract", a_key=deployment.orders)
     key = names_of(deployment, "one").rounds
 
     def rounds(consumer: str) -> Rounds:

@@ -15,7 +15,7 @@ import pytest
 from tests.accounts import with_user
 from tests.faults.load import Load
 from tests.faults.reporting import record
-from tests.harness import Deployment, assert_invariants, eventually
+from tests.harness import WORKER, Deployment, assert_invariants, eventually
 from tests.processes import ROOT, workers
 from worker.domain.credentials import Server
 
@@ -42,8 +42,8 @@ class Changing(Deployment):
     folder: Path = field(kw_only=True)
     changes: int = field(default=0, init=False)
 
-    def environment(self, **overrides: object) -> dict[str, str]:
-        named = super().environment(**overrides)
+    def environment(self, who: str = WORKER, /, **overrides: object) -> dict[str, str]:
+        named = super().environment(who, **overrides)
         for variable in ("REDIS_URL", "DATABASE_URL"):
             named[variable] = with_user(named[variable], USER, "never")
         return named | {FOLDER: str(self.folder)}

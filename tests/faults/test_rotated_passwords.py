@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.load import Load
 from tests.faults.reporting import record
-from tests.harness import Deployment, assert_invariants, eventually
+from tests.harness import WORKER, Deployment, assert_invariants, eventually
 from tests.processes import WorkerProcess, workers
 
 USER = "rotating"
@@ -27,8 +27,8 @@ class Filed(Deployment):
 
     folder: Path = field(kw_only=True)
 
-    def environment(self, **overrides: object) -> dict[str, str]:
-        named = super().environment(**overrides)
+    def environment(self, who: str = WORKER, /, **overrides: object) -> dict[str, str]:
+        named = super().environment(who, **overrides)
         for variable in ("REDIS_URL", "DATABASE_URL"):
             del named[variable]
             named[f"{variable}_FILE"] = str(self.folder / variable)

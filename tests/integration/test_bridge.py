@@ -38,7 +38,7 @@ JUNK = [
 
 @contextmanager
 def opened(deployment: Deployment, name: str | None = None) -> Iterator[Channel]:
-    with redis_link(deployment.settings(), "bridge") as link:
+    with redis_link(deployment.settings("bridge"), "bridge") as link:
         yield Channel(link, name or legacy(deployment), deployment.orders)
 
 
@@ -54,7 +54,7 @@ def added(deployment: Deployment) -> list[bytes]:
 
 @contextmanager
 def bridges(deployment: Deployment, count: int = 1, most_bytes: int = 100_000_000) -> Iterator[list[Bridge]]:
-    with redis_link(deployment.settings(), "bridge") as link:
+    with redis_link(deployment.settings("bridge"), "bridge") as link:
         channel = Channel(link, legacy(deployment), deployment.orders)
         made = [Bridge(channel, Backlog(most_bytes), drain_s=10) for _ in range(count)]
         threads = [threading.Thread(target=bridge.run, daemon=True) for bridge in made]

@@ -20,7 +20,7 @@ HOUR_S = 3600
 
 @pytest.fixture
 def link(deployment: Deployment) -> Iterator[RedisLink]:
-    made = RedisLink(deployment.servers.place, block_ms=50, client_name="test", a_key=deployment.orders)
+    made = RedisLink(deployment.redis_url(), block_ms=50, client_name="test", a_key=deployment.orders)
     yield made
     made.close()
 
@@ -48,7 +48,7 @@ def test_what_stands_in_redis_is_dated_by_its_clock_whatever_that_of_the_replica
     monkeypatch.setattr(time, "time_ns", lambda: really_ns() + off_s * 1_000_000_000)
     names = names_of(deployment, "one")
     with closing(
-        RedisLink(deployment.servers.place, block_ms=100, client_name="clocks", a_key=deployment.orders)
+        RedisLink(deployment.redis_url(), block_ms=100, client_name="clocks", a_key=deployment.orders)
     ) as link:
         stream = OrderStream(link, names, lease_ms=LEASE_MS, results_channel=None)
         stream.ensure_group()

@@ -134,6 +134,7 @@ def test_nobody_waits_for_the_turn_of_the_last_version_while_the_index_is_built(
         person.execute("COMMIT")
 
 
+@pytest.mark.as_administrator
 def test_tables_that_the_last_version_makes_at_the_same_time_are_taken_over(
     empty_database: Deployment,
 ) -> None:

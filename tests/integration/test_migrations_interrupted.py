@@ -94,6 +94,7 @@ def test_invalid_index_that_a_build_has_left_is_built_anew(empty_database: Deplo
     assert is_current(empty_database)
 
 
+@pytest.mark.as_administrator
 def test_index_is_built_again_when_its_build_was_ended_by_a_deadlock(empty_database: Deployment) -> None:
     made_by_the_last_version(empty_database, orders=10)
 

@@ -137,6 +137,7 @@ def role(deployment: Deployment) -> Iterator[Deployment]:
         execute(deployment, f'DROP OWNED BY "{name}" CASCADE', f'DROP ROLE "{name}"')
 
 
+@pytest.mark.as_administrator
 def test_advice_leads_to_tables_of_the_workers_own(empty_database: Deployment) -> None:
     execute(empty_database, *STRANGERS["our revision beside other tables"][0])
     before = relations(empty_database)
@@ -155,6 +156,7 @@ def test_advice_leads_to_tables_of_the_workers_own(empty_database: Deployment) -
             eventually(lambda: seen(database, lambda state: state.schema.state) is SchemaState.CURRENT)
 
 
+@pytest.mark.as_administrator
 def test_record_that_may_not_be_read_is_in_the_way(empty_database: Deployment) -> None:
     execute(empty_database, ALEMBIC, OURS)
     with role(empty_database) as unprivileged:
@@ -195,6 +197,7 @@ def test_migration_that_goes_on_while_somebody_looks_is_in_nobodys_way(
     assert found == SchemaStanding(SchemaState.CURRENT)
 
 
+@pytest.mark.as_administrator
 def test_schemas_behind_the_first_of_the_search_path_are_in_nobodys_way(empty_database: Deployment) -> None:
     execute(
         empty_database,
@@ -210,6 +213,7 @@ def test_schemas_behind_the_first_of_the_search_path_are_in_nobodys_way(empty_da
     assert ask(empty_database, "SELECT to_regclass('ahead.order_sources') IS NOT NULL") == [True]
 
 
+@pytest.mark.as_administrator
 @pytest.mark.parametrize("recorded", [True, False])
 def test_second_set_of_tables_is_not_made_beside_the_first(
     empty_database: Deployment, *, recorded: bool

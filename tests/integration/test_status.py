@@ -431,7 +431,7 @@ def test_server_that_refuses_access_is_told(
         skip(Reason.ASKS_FOR_NO_PASSWORD)
     user = "default" if server == "Redis" else "postgres"
     refused = {**deployment.environment(), variable: with_user(url, user, "S3NT1NEL")}
-    monkeypatch.setattr(deployment, "environment", lambda: refused)
+    monkeypatch.setattr(deployment, "environment", lambda *_: refused)
 
     shown = look(deployment)
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.rights import ACL_FILE, ADMINISTRATOR, FILE, ROLES_FILE, ROOT, USERS, commands
@@ -55,7 +56,21 @@ def test_bridge_may_run_what_it_sends() -> None:
     assert sent_by(BRIDGE) <= given_to("orders-bridge") <= sent_by(sources(STREAM))
 
 
-def test_programs_that_join_in_may_run_what_the_client_sends_and_nothing_else() -> None:
+@pytest.mark.parametrize(
+    ("user", "files"),
+    [
+        ("orders-producer", {"adding.py", "backlog.py"}),
+        ("orders-awaiter", {"tail.py"}),
+        ("orders-reader", {"reading.py"}),
+    ],
+)
+def test_program_that_joins_in_may_run_what_its_part_of_the_client_sends_and_nothing_else(
+    user: str, files: set[str]
+) -> None:
+    assert given_to(user) == sent_by(CLIENT / each for each in files)
+
+
+def test_every_part_of_the_client_that_sends_has_a_user() -> None:
     given = given_to("orders-producer", "orders-awaiter", "orders-reader")
 
     assert given == sent_by(sources(CLIENT))

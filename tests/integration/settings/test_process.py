@@ -50,7 +50,9 @@ def test_command_waits_for_a_server_that_is_away_as_long_as_is_set(
     deployment: Deployment, tmp_path: Path, tried: dict[str, Any]
 ) -> None:
     nowhere = replace(deployment.servers, database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/none")
-    replica = WorkerProcess(replace(deployment, servers=nowhere), tmp_path / "log", COMMAND, **tried)
+    replica = WorkerProcess(
+        replace(deployment, servers=nowhere, accounts=None), tmp_path / "log", COMMAND, **tried
+    )
     try:
         assert replica.wait() == 3
     finally:
