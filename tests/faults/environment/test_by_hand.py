@@ -279,6 +279,8 @@ def test_retries_are_duplicates_whatever_the_role_has_set_for_its_sessions(site:
         recovering("postgresql: settings of a session") as until,
     ):
         until(site.deployment.all_settled)
+        # Where the checks have not been answered yet, nobody is asked.
+        eventually(lambda: page(made, "/orders?limit=1")[0] == 200)
         shown = page(made, "/orders?limit=1")[1]
 
     assert re.search(r'"executed_at": "[^"]*Z"', shown)
