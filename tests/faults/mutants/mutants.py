@@ -17,7 +17,9 @@ from tests.harness import Servers
 ROOT = Path(__file__).parents[3]
 LIST = Path(__file__).with_name("mutants.toml")
 PRELOADED = Path(__file__).with_name("preloaded.py")
-COPIED = ("worker", "local", "tests", "alembic", "alembic.ini", "examples", "pyproject.toml", "README.md")
+COPIED = (
+    "worker", "local", "tests", "alembic", "alembic.ini", "deploy", "examples", "pyproject.toml", "README.md",
+)  # fmt: skip
 FAILED = 1
 TEST_LASTS_S, ALL_LAST_S = 150, 600
 
