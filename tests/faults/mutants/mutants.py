@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[3]
 LIST = Path(__file__).with_name("mutants.toml")
 PRELOADED = Path(__file__).with_name("preloaded.py")
 COPIED = (
-    "worker", "local", "tests", "alembic", "alembic.ini", "deploy", "examples", "pyproject.toml", "README.md",
+    "worker", "local", "tests", "alembic", "alembic.ini", "deploy/redis", "deploy/postgres", "docs/deploy.md",
+    "examples", "pyproject.toml", "README.md",
 )  # fmt: skip
 FAILED = 1
 TEST_LASTS_S, ALL_LAST_S = 150, 600
@@ -76,6 +77,7 @@ def copy_of_the_tree(folder: Path, source: Path = ROOT) -> Path:
     """Return a copy of all the tests need, compiled files included: compiling takes longer than testing."""
     for name in COPIED:
         original = source / name
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if original.is_dir():
             shutil.copytree(original, folder / name)
         elif original.exists():
