@@ -132,6 +132,14 @@ class Watched(Gathering):
             client.execute_command("SENTINEL", "FAILOVER", SERVICE)
         eventually(lambda: self.primary() is not before, within=30)
 
+    def names_of_clients(self) -> list[str]:
+        """Return the name of each connection to any Sentinel."""
+        names = []
+        for port in self.ports:
+            with self._asked(port) as client:
+                names += [each["name"] for each in client.client_list()]
+        return names
+
     def stop(self) -> None:
         """Stop the Sentinels and the servers."""
         for each in self._sentinels:

@@ -8,6 +8,7 @@ import redis
 from redis.crc import key_slot
 
 from tests.gathering import PATIENCE_MS, Cluster, Watched, asked, gathered
+from tests.harness import eventually
 from worker.domain.endpoints import Endpoint
 from worker.stream.link.connection import RedisLink
 
@@ -60,3 +61,15 @@ def test_primary_that_sentinel_has_demoted_is_left_at_once_by_all(watched: Watch
     assert pages.call("GET", KEY) == b"3"
     link.close()
     pages.close()
+
+
+def test_no_connection_to_a_sentinel_is_kept(watched: Watched) -> None:
+    """Proves that an outage, each try of which leaves the place, costs no Sentinel a connection."""
+    place = Endpoint.fixed(watched.way)
+    link = RedisLink(place, block_ms=10, client_name="asks-sentinel", a_key=KEY)
+    for _ in range(3):
+        place.leave()
+        link.call("PING")
+
+    eventually(lambda: watched.names_of_clients().count("asks-sentinel") == 0, within=2)
+    link.close()

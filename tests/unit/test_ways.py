@@ -1,17 +1,26 @@
 """What a URL of Redis names: one server, Sentinels and their service, or nodes of a cluster."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from redis.connection import SSLConnection
 from redis.crc import key_slot
+from redis.sentinel import SentinelManagedSSLConnection
 
+from tests.encryption import Authority
 from tests.unit.test_settings import accepted, faults
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
 from worker.domain.ways import Kind, hash_tag, way_of
 from worker.stream.link.connection import RedisLink
+from worker.stream.link.options import options_of
+from worker.stream.link.pools import pool_of
 
 HIDDEN = "hidden"
+TO_ALL = ("socket_timeout", "socket_connect_timeout", "socket_keepalive", "retry", "redis_connect_func")
 STREAMS = ("WORKER_ORDERS_STREAM", "WORKER_RESULTS_STREAM", "WORKER_DEAD_LETTER_STREAM")
 
 
@@ -133,3 +142,19 @@ def test_options_are_judged_as_those_of_one_server(url: str) -> None:
 )
 def test_nobody_is_asked_before_the_first_command(url: str) -> None:
     RedisLink(Endpoint.fixed(url), block_ms=1, client_name="test").close()
+
+
+def test_sentinels_are_spoken_to_as_their_servers_are_and_under_an_account_of_their_own(
+    tmp_path: Path,
+) -> None:
+    file = Authority.new(tmp_path, "authority").file
+    way = way_of(f"rediss+sentinel://u:p@h/main?ssl_ca_certs={file}&sentinel_username=s")
+    options = {**options_of(way.url), **dict.fromkeys(TO_ALL)}
+
+    pool: Any = pool_of(way, options, "orders")
+
+    (sentinel,) = pool.sentinel_manager.sentinels
+    asking = sentinel.connection_pool
+    assert (pool.connection_class, asking.connection_class) == (SentinelManagedSSLConnection, SSLConnection)
+    assert asking.connection_kwargs["ssl_ca_certs"] == str(file)
+    assert asking.connection_kwargs["username"] == "s"

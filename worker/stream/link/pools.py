@@ -28,15 +28,21 @@ def pool_of(way: Way, options: dict[str, Any], a_key: str) -> redis.ConnectionPo
 
 def _watched(way: Way, options: dict[str, Any]) -> redis.ConnectionPool:
     """Return the library's own pool: it asks the Sentinels before each connection."""
-    others = {name: value for name, value in options.items() if name not in {"host", "port"}}
-    is_tls = others.pop("connection_class", None) is SSLConnection
-    encrypted = {name: value for name, value in options.items() if name.startswith("ssl_")}
-    to_sentinel = {name: options[name] for name in _TO_ALL} | encrypted | dict(way.account)
+    placeless = _placeless(options)
+    asking = {name: each for name, each in placeless.items() if name in _TO_ALL or name.startswith("ssl")}
     # The library is half typed.
     pool: Any = SentinelConnectionPool
     sentinels: Any = _Sentinels
-    asked = sentinels(way.hosts, sentinel_kwargs={"ssl": is_tls, "protocol": 2, **to_sentinel})
-    return cast("redis.ConnectionPool", pool(way.service, asked, ssl=is_tls, **others))
+    asked = sentinels(way.hosts, sentinel_kwargs={"protocol": 2, **asking, **dict(way.account)})
+    return cast("redis.ConnectionPool", pool(way.service, asked, **placeless))
+
+
+def _placeless(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of a connection as clients take them that find the place by themselves."""
+    others = {
+        name: each for name, each in options.items() if name not in {"host", "port", "connection_class"}
+    }
+    return {**others, "ssl": options.get("connection_class") is SSLConnection}
 
 
 class _Sentinels(Sentinel):
@@ -44,14 +50,19 @@ class _Sentinels(Sentinel):
 
     def discover_master(self, service_name: str) -> Any:  # noqa: ANN401  the library's, host and port
         """Return where the primary is. Where none answers, raise what keeps the last of them from it."""
-        with suppress(MasterNotFoundError):
-            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
-        # The library's error tells all of its own settings instead. Ours is raised here, outside: it keeps
-        # what it came of.
-        failed = [error for error in map(_failure, self.sentinels) if error is not None]
-        if len(failed) == len(self.sentinels):
-            raise failed[-1]
-        raise MasterNotFoundError(f"no Sentinel knows a primary for {service_name!r} now")
+        try:
+            with suppress(MasterNotFoundError):
+                return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+            # The library's error tells all of its own settings instead. Ours is raised here, outside: it
+            # keeps what it came of.
+            failed = [error for error in map(_failure, self.sentinels) if error is not None]
+            if len(failed) == len(self.sentinels):
+                raise failed[-1]
+            raise MasterNotFoundError(f"no Sentinel knows a primary for {service_name!r} now")
+        finally:
+            # They are asked rarely, and nobody closes them when their pool is let go.
+            for each in self.sentinels:
+                each.connection_pool.disconnect(inuse_connections=False)
 
 
 def _failure(sentinel: Any) -> redis.RedisError | None:  # noqa: ANN401  redis-py's
@@ -81,12 +92,12 @@ class NodePool(redis.ConnectionPool):
 
     def locate(self) -> None:
         """Have new connections lead to the node that has the key now."""
+        # What it says by itself: a cluster has one database, and repeats nothing for us.
         given = {
-            name: value
-            for name, value in self._options.items()
-            if name not in {"host", "port", "db", "retry", "protocol", "connection_class"}
+            name: each
+            for name, each in _placeless(self._options).items()
+            if name not in {"db", "retry", "protocol"}
         }
-        is_tls = self._options.get("connection_class") is SSLConnection
         a_node: Any = ClusterNode
         try:
             cluster: Any = RedisCluster(
@@ -94,7 +105,6 @@ class NodePool(redis.ConnectionPool):
                 retry=Retry(NoBackoff(), 0),
                 require_full_coverage=False,
                 protocol=2,
-                ssl=is_tls,
                 **given,
             )
             try:
