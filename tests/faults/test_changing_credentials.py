@@ -86,29 +86,36 @@ class Changing(Deployment):
             thread.join()
 
 
-def test_orders_flow_while_passwords_change_and_end_every_session(
+@pytest.fixture
+def changing(
     own_deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Iterator[Changing]:
+    """A deployment whose passwords were changed once, and whose workers can import this module."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with psycopg.connect(own_deployment.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {USER} SUPERUSER LOGIN".encode())
-    with Changing(
-        own_deployment.servers, "own", "postgres", own_deployment.accepted, folder=tmp_path
-    ) as changing:
-        changing.change()
-        load = Load(own_deployment)
-        with workers(
-            changing, tmp_path, 2, lease_ms=60_000, max_deliveries=3, credentials=f"{HERE}:of_now"
-        ) as replicas:
-            with load.running(), changing.changing():
-                eventually(lambda: changing.changes > CHANGES, within=60)
-                assert {replica.get("/health")[0] for replica in replicas} == {200}
-            settled_from = time.monotonic()
-            eventually(own_deployment.all_settled, within=60)
-            record("moved", "passwords changed", changes=changing.changes, orders=load.submitted,
-                   settled_after_s=round(time.monotonic() - settled_from, 3))  # fmt: skip
-            assert [replica.drain() for replica in replicas] == [0, 0]
-        said = "".join(replica.said for replica in replicas)
+    servers, accepted = own_deployment.servers, own_deployment.accepted
+    with Changing(servers, "own", "postgres", accepted, folder=tmp_path) as made:
+        made.change()
+        yield made
+
+
+def test_orders_flow_while_passwords_change_and_end_every_session(
+    own_deployment: Deployment, changing: Changing, tmp_path: Path
+) -> None:
+    load = Load(own_deployment)
+    with workers(
+        changing, tmp_path, 2, lease_ms=60_000, max_deliveries=3, credentials=f"{HERE}:of_now"
+    ) as replicas:
+        with load.running(), changing.changing():
+            eventually(lambda: changing.changes > CHANGES, within=60)
+            assert {replica.get("/health")[0] for replica in replicas} == {200}
+        settled_from = time.monotonic()
+        eventually(own_deployment.all_settled, within=60)
+        record("moved", "passwords changed", changes=changing.changes, orders=load.submitted,
+               settled_after_s=round(time.monotonic() - settled_from, 3))  # fmt: skip
+        assert [replica.drain() for replica in replicas] == [0, 0]
+    said = "".join(replica.said for replica in replicas)
 
     assert "password-" not in said
     assert len(own_deployment.rows()) == len(own_deployment.published()) == load.submitted
@@ -117,30 +124,23 @@ def test_orders_flow_while_passwords_change_and_end_every_session(
 
 
 def test_orders_flow_while_connections_are_renewed_and_no_renewal_is_an_outage(
-    own_deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_deployment: Deployment, changing: Changing, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with psycopg.connect(own_deployment.database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {USER} SUPERUSER LOGIN".encode())
-    with Changing(
-        own_deployment.servers, "own", "postgres", own_deployment.accepted, folder=tmp_path
-    ) as changing:
-        changing.change()
-        with psycopg.connect(own_deployment.database_url, autocommit=True) as connection:
-            connection.execute(f"ALTER ROLE {USER} VALID UNTIL 'infinity'".encode())
-        load = Load(own_deployment)
-        with workers(
-            changing, tmp_path, 2, lease_ms=60_000, transaction_timeout_s=1, connection_max_age_s=2,
-            credentials=f"{HERE}:of_now",
-        ) as replicas:  # fmt: skip
-            with load.running():
+        connection.execute(f"ALTER ROLE {USER} VALID UNTIL 'infinity'".encode())
+    load = Load(own_deployment)
+    with workers(
+        changing, tmp_path, 2, lease_ms=60_000, transaction_timeout_s=1, connection_max_age_s=2,
+        credentials=f"{HERE}:of_now",
+    ) as replicas:  # fmt: skip
+        with load.running():
+            load.await_more()
+            before = ids(own_deployment)
+            for _ in range(5):
                 load.await_more()
-                before = ids(own_deployment)
-                for _ in range(5):
-                    load.await_more()
-                after = ids(own_deployment)
-            eventually(own_deployment.all_settled, within=60)
-            assert [replica.drain() for replica in replicas] == [0, 0]
+            after = ids(own_deployment)
+        eventually(own_deployment.all_settled, within=60)
+        assert [replica.drain() for replica in replicas] == [0, 0]
 
     assert len(before) > 0
     assert before & after == set()
