@@ -53,7 +53,10 @@ def test_nobody_is_asked_where_nothing_is_set() -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("no.such.module:name", "can't be loaded: ModuleNotFoundError: No module named 'no'"),
+        (
+            "no.such.module:name",
+            "can't be loaded: ModuleNotFoundError: No module named 'no'; install its package",
+        ),
         (f"{HERE}:missing", "can't be loaded: AttributeError: "),
         (f"{HERE}:A_TEXT", "can't be called"),
     ],

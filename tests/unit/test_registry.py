@@ -102,6 +102,13 @@ def test_executor_that_can_not_be_made_is_refused(name: str) -> None:
         found(name)
 
 
+def test_package_that_is_not_found_is_said_to_be_missing_and_a_name_within_one_is_not() -> None:
+    with pytest.raises(ConfigurationError, match=r"or name its folder in PYTHONPATH$"):
+        found("no.such.module:Name")
+    with pytest.raises(ConfigurationError, match=r"has no attribute 'Missing'$"):
+        found(f"{HERE}:Missing")
+
+
 def test_executor_whose_venue_can_be_asked_is_found() -> None:
     assert isinstance(found(f"{HERE}:Findable"), Findable)
 

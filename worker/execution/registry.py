@@ -33,9 +33,7 @@ def load(
     try:
         executor = loading.load(name)()
     except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        if isinstance(error, ModuleNotFoundError):
-            why += "; install its package beside the worker, or name its folder in PYTHONPATH"
+        why = f"{type(error).__name__}: {error}{loading.way_out(error)}"
         raise ConfigurationError(f"WORKER_EXECUTOR: {name!r} can't be loaded: {why}") from error
     if not callable(getattr(executor, "execute", None)):
         raise ConfigurationError(f"WORKER_EXECUTOR: {name!r} has no execute method")

@@ -7,7 +7,7 @@ from typing import cast
 
 from worker.domain.credentials import Credentials, Server
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, named
-from worker.domain.loading import load
+from worker.domain.loading import load, way_out
 from worker.settings import Settings
 
 # As long as a connection may take.
@@ -31,7 +31,8 @@ def credentials_of(settings: Settings) -> Credentials | None:
     try:
         found = load(name)
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"{_NAME}: {name!r} can't be loaded: {named(error)}") from None
+        why = named(error) + way_out(error)
+        raise ConfigurationError(f"{_NAME}: {name!r} can't be loaded: {why}") from None
     except Exception as error:  # noqa: BLE001  whatever a module raises that others wrote
         # Its text may hold a secret: the module is there to get some.
         why = type(error).__name__
