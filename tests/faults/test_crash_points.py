@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from tests.faults.crash_points.executor import REFUSES
 from tests.faults.crash_points.points import POINTS, WAYS, Cell, Way, cells
 from tests.faults.crash_points.stage import LONG_LEASE, SHORT_LEASE, SHORT_LEASE_S, Stage
 from tests.faults.forkserver import Forkserver
@@ -43,6 +44,8 @@ def stage(
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'.encode())
         with Deployment(servers, name, name) as made:
+            with made.database.transaction() as transaction:
+                transaction.exec_driver_sql(REFUSES)
             stage = Stage(made, forks, tmp_path_factory.mktemp("victims"))
             yield stage
             stage.clean()

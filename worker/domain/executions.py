@@ -1,6 +1,6 @@
 """What an executor may say of an order: judged before anything is committed, whoever the executor is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 
 from worker.domain.orders import (
@@ -13,6 +13,8 @@ from worker.domain.orders import (
     UnsoundOrder,
     quantity_of,
 )
+
+_AN_AMOUNT = "an amount is a finite Decimal"
 
 
 def final(execution: object, order: Order | UnsoundOrder) -> Execution:
@@ -33,29 +35,43 @@ def fault_of(execution: Execution, ordered: Decimal | None) -> str | None:
 
     What the table would refuse is refused here, too: here it is known whose fault that is.
     """
+    return next(_faults_of(execution, ordered), None)
+
+
+def _faults_of(execution: Execution, ordered: Decimal | None) -> Iterator[str]:
     status, filled, average = execution.status, execution.filled_quantity, execution.average_price
     trades = execution.trades
+    if not (_is_amount(filled) and (average is None or _is_amount(average))):
+        yield f"filled_quantity is {filled}, average_price {average}: {_AN_AMOUNT}"
     if status not in WITH_RESULT:
-        return f"an executor can't decide that an order is {status}"
+        yield f"an executor can't decide that an order is {status}"
     if (status == Status.FILLED) != (filled > 0):
-        return f"{status} with filled_quantity {filled}: above zero is FILLED, and nothing else is"
+        yield f"{status} with filled_quantity {filled}: above zero is FILLED, and nothing else is"
     if ordered is not None and filled > ordered:
-        return f"filled_quantity is {filled}, of {ordered} ordered"
+        yield f"filled_quantity is {filled}, of {ordered} ordered"
     if average is not None and not average > 0:
-        return f"average_price is {average}: it must be above zero, or None"
-    if filled != (trades[0].quantity if len(trades) == 1 else quantity_of(trades)):
-        return f"filled_quantity is {filled}, and its trades add up to {quantity_of(trades)}"
-    return _fault_of_trades(trades)
-
-
-def _fault_of_trades(trades: Sequence[Trade]) -> str | None:
+        yield f"average_price is {average}: it must be above zero, or None"
     for trade in trades:
-        # An index can't hold text of any length.
-        if len(trade.trade_id) > LONGEST_TRADE_ID:
-            return f"a trade_id is longer than {LONGEST_TRADE_ID} characters"
-        if not (trade.quantity > 0 and trade.price > 0 and trade.commission >= 0):
-            amounts = f"quantity {trade.quantity}, price {trade.price}, commission {trade.commission}"
-            return f"a trade is of {amounts}: the first two must be above zero, and none below"
+        yield from _faults_of_trade(trade)
+    if filled != (trades[0].quantity if len(trades) == 1 else quantity_of(trades)):
+        yield f"filled_quantity is {filled}, and its trades add up to {quantity_of(trades)}"
     if len(trades) > 1 and len({trade.trade_id for trade in trades}) < len(trades):
-        return "two trades have one trade_id"
-    return None
+        yield "two trades have one trade_id"
+
+
+def _faults_of_trade(trade: Trade) -> Iterator[str]:
+    # An index can't hold text of any length.
+    if len(trade.trade_id) > LONGEST_TRADE_ID:
+        yield f"a trade_id is longer than {LONGEST_TRADE_ID} characters"
+    if not (_is_amount(trade.quantity) and _is_amount(trade.price) and _is_amount(trade.commission)):
+        yield f"a trade is of {_amounts(trade)}: {_AN_AMOUNT}"
+    if not (trade.quantity > 0 and trade.price > 0 and trade.commission >= 0):
+        yield f"a trade is of {_amounts(trade)}: the first two must be above zero, and none below"
+
+
+def _amounts(trade: Trade) -> str:
+    return f"quantity {trade.quantity}, price {trade.price}, commission {trade.commission}"
+
+
+def _is_amount(given: object) -> bool:
+    return isinstance(given, Decimal) and given.is_finite()

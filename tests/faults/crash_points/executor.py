@@ -1,6 +1,4 @@
-"""Executes on paper, but for orders whose execution the table of trades refuses."""
-
-from decimal import Decimal
+"""Executes on paper, but for orders whose trades the database of the stage refuses."""
 
 from msgspec.structs import replace
 
@@ -8,10 +6,12 @@ from worker.domain.orders import Execution, Order
 from worker.execution import PaperExecutor
 
 REFUSED = "refused"
+# What an execution may say, so that it is refused by nobody but the table, after its order was inserted.
+REFUSES = f"ALTER TABLE trades ADD CHECK (trade_id <> '{REFUSED}')"
 
 
 class Treated:
-    """Gives the trades of a refused order no price, which no row can have."""
+    """Calls the trade of a refused order what the table is told to refuse."""
 
     pure = True
 
@@ -23,6 +23,5 @@ class Treated:
         if order.labels.client_id != REFUSED:
             return self._paper.execute(order)
         execution = self._filling.execute(order)
-        return replace(
-            execution, trades=tuple(replace(trade, price=Decimal(0)) for trade in execution.trades)
-        )
+        (trade,) = execution.trades
+        return replace(execution, trades=(replace(trade, trade_id=REFUSED),))
