@@ -13,6 +13,7 @@ from urllib.parse import quote
 import psycopg
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import make_url
 
 from tests.harness import Deployment, Servers
 from tests.processes import ROOT
@@ -233,3 +234,21 @@ def _write(connection: "psycopg.Connection[Any]", entry_id: str, *, copies: bool
             copy.write_row(row)
     else:
         connection.execute(_INSERT, row)
+
+
+@contextmanager
+def role(deployment: Deployment) -> Iterator[Deployment]:
+    """The same for a role of its own that may do no more than make tables."""
+    name = f"Role of {deployment.name}"
+    execute(
+        deployment,
+        f"CREATE ROLE \"{name}\" LOGIN PASSWORD 'throw-away'",
+        f'GRANT CREATE, USAGE ON SCHEMA public TO "{name}"',
+    )
+    url = make_url(deployment.servers.database_url).set(username=name, password="throw-away")
+    servers = Servers(deployment.servers.redis_url, url.render_as_string(hide_password=False))
+    try:
+        with Deployment(servers, deployment.name, deployment.database_name) as made:
+            yield made
+    finally:
+        execute(deployment, f'DROP OWNED BY "{name}" CASCADE', f'DROP ROLE "{name}"')

@@ -2,18 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
 
 from local.directory import free_port
 from tests.commands import command
-from tests.harness import Deployment, Servers, eventually
+from tests.harness import Deployment, eventually
 from tests.inprocess import running, seen
-from tests.migrating import ask, execute, made_by_the_last_version, migrating, relations, watched
+from tests.migrating import ask, execute, made_by_the_last_version, migrating, relations, role, watched
 from worker.domain.database_state import SchemaStanding, SchemaState
 from worker.store import migrations, schema
 
@@ -117,24 +114,6 @@ def test_every_command_says_the_same_line_when_the_schema_is_somebody_elses(
     assert "schema obstructed" in status.stdout
     assert expected in status.stdout.splitlines()[0]
     assert shown["verdict"]["conditions"][0]["name"] == "schema_obstructed"
-
-
-@contextmanager
-def role(deployment: Deployment) -> Iterator[Deployment]:
-    """The same for a role of its own that may do no more than make tables."""
-    name = f"Role of {deployment.name}"
-    execute(
-        deployment,
-        f"CREATE ROLE \"{name}\" LOGIN PASSWORD 'throw-away'",
-        f'GRANT CREATE, USAGE ON SCHEMA public TO "{name}"',
-    )
-    url = make_url(deployment.servers.database_url).set(username=name, password="throw-away")
-    servers = Servers(deployment.servers.redis_url, url.render_as_string(hide_password=False))
-    try:
-        with Deployment(servers, deployment.name, deployment.database_name) as made:
-            yield made
-    finally:
-        execute(deployment, f'DROP OWNED BY "{name}" CASCADE', f'DROP ROLE "{name}"')
 
 
 @pytest.mark.as_administrator

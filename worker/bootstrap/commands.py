@@ -34,6 +34,15 @@ def migrate(settings: Settings, revision: str = "head") -> None:
         migrations.upgrade(opened, revision)
 
 
+def await_schema(settings: Settings, limit_s: float) -> None:
+    """Return once the schema is that of this version or newer, whoever brings it there.
+
+    Raises SchemaBehind, or the last Outage, when so many seconds have passed; ConfigurationError at once.
+    """
+    with database(settings, "migrate", MIGRATION_CONNECTIONS) as opened:
+        Patience(limit_s, Event(), bool, for_schema=True).until_done(partial(require_current, opened))
+
+
 def schema(settings: Settings) -> str:
     """Return where the schema stands against this version: current, behind or newer.
 

@@ -16,11 +16,14 @@ from local.postgres import find_postgres
 from tests.accounts import with_user
 from tests.commands import command
 from tests.faults.environment.documented import DATABASE, PASSWORD, Documented
+from tests.manifests import BASE, pods, written
 from tests.rights import ADMINISTRATOR, ROLES, ROLES_FILE, ROOT, USERS, blocks
 from tests.skips import Reason, skip
 
 PASSWORDS, COMMANDS, _ = blocks("sh")
 WITH_PASSWORD = (ADMINISTRATOR, "orders-worker", "orders-operator")
+# Where the migration of deploy/kubernetes finds as whom it enters.
+OWNERS_URL = "/run/secrets/owner/database_url"
 NOTHING_YET = "there are no tables yet"
 
 
@@ -141,6 +144,25 @@ def test_roles_are_made_once_and_given_more_when_the_tables_are_there(
         assert NOTHING_YET not in "".join(said)
         assert set(before) < set(after)
         assert made.grants("orders_worker") == after
+
+
+def test_migration_of_kubernetes_grants_as_the_owner_of_the_tables(
+    psql: dict[str, str], redis_server: LocalRedis, postgres_server: LocalPostgres, tmp_path: Path
+) -> None:
+    (pod,) = [pod for kind, pod in pods(written(BASE)) if kind == "Job"]
+    (grant,) = [each["command"] for each in pod["containers"]]
+    url = tmp_path / "database_url"
+    run = grant[-1].replace("/roles/", f"{ROOT}/deploy/postgres/").replace(OWNERS_URL, str(url))
+    with Documented.made(redis_server, postgres_server) as made:
+        url.write_text(made.url("orders_migrate"), encoding="utf-8")
+        with made.entered("nobody", "orders_migrate") as migrate:
+            assert command(migrate, "migrate").exit_code == 0
+        before = made.grants("orders_worker")
+
+        done = subprocess.run([*grant[:-1], run], env=psql, capture_output=True, text=True, check=False)
+
+        assert done.returncode == 0, done.stderr
+        assert set(before) < set(made.grants("orders_worker"))
 
 
 def test_reader_may_read_orders_and_trades_and_change_nothing(migrated: Documented) -> None:

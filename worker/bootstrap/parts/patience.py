@@ -1,4 +1,4 @@
-"""Waits, at a start, for servers that are away."""
+"""Waits, at a start, for servers that are away, and for a schema that another brings up."""
 
 from collections.abc import Callable
 from threading import Event
@@ -17,7 +17,7 @@ from tenacity import (
     wait_random,
 )
 
-from worker.domain.errors import AccessDenied, Outage
+from worker.domain.errors import AccessDenied, Outage, SchemaBehind
 
 log = structlog.get_logger(__name__)
 
@@ -30,20 +30,32 @@ Done = TypeVar("Done")
 
 
 class Patience:
-    """Tries again what an outage has kept from being done, for so many seconds, or until `leaving` is set."""
+    """Tries again what an outage has kept from being done, for so many seconds, or until `leaving` is set.
 
-    def __init__(self, limit_s: float, leaving: Event, tell: Callable[[Outage], object]) -> None:
+    `for_schema`: a schema that is behind is waited for as well, and rights that are missing: somebody is
+    about to migrate, and to grant them.
+    """
+
+    def __init__(
+        self,
+        limit_s: float,
+        leaving: Event,
+        tell: Callable[[Outage], object],
+        *,
+        for_schema: bool = False,
+    ) -> None:
         self._limit_s = limit_s
         self._leaving = leaving
         self._tell = tell
+        self._for_schema = for_schema
 
     def until_done(self, step: Callable[[], Done]) -> Done:
         """Return what a step returns that may be repeated.
 
-        Raises the last Outage where time is up, and all else at once.
+        Raises the last Outage, or SchemaBehind, where time is up, and all else at once.
         """
         retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(self._may_pass),
             wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S) + wait_random(0, FIRST_WAIT_S),
             stop=stop_any(stop_before_delay(self._limit_s), stop_when_event_set(self._leaving)),
             sleep=sleep_using_event(self._leaving),
@@ -52,23 +64,21 @@ class Patience:
         )
         return retrying(step)
 
+    def _may_pass(self, error: BaseException) -> bool:
+        if self._for_schema and isinstance(error, (SchemaBehind, AccessDenied)):
+            return True
+        # A refused password is for a person to mend.
+        return (
+            isinstance(error, Outage)
+            and not isinstance(error, AccessDenied)
+            and not any(sign in error.reason for sign in LASTING)
+        )
+
     def _keep_waiting(self, state: RetryCallState) -> None:
-        outage = state.outcome.exception() if state.outcome else None
-        if isinstance(outage, Outage):
-            log.warning(
-                "waiting for a server",
-                server=outage.server,
-                reason=outage.reason,
-                attempt=state.attempt_number,
-                leaving_after_s=self._limit_s,
-            )
-            self._tell(outage)
-
-
-def _may_pass(error: BaseException) -> bool:
-    # A refused password is for a person to mend.
-    return (
-        isinstance(error, Outage)
-        and not isinstance(error, AccessDenied)
-        and not any(sign in error.reason for sign in LASTING)
-    )
+        error = state.outcome.exception() if state.outcome else None
+        so_far = {"attempt": state.attempt_number, "leaving_after_s": self._limit_s}
+        if isinstance(error, Outage):
+            log.warning("waiting for a server", server=error.server, reason=error.reason, **so_far)
+            self._tell(error)
+        else:
+            log.info("waiting until another has migrated the schema", **so_far)
