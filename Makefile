@@ -10,6 +10,7 @@ LOCAL := $(BIN)/python -m local
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' worker/__init__.py)
 REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 BASE ?= python:3.13-slim
+SBOM = .local/orders-worker-$(VERSION).cdx.json
 REPLICAS ?= 1
 COMPOSE = ORDERS_WORKER_VERSION=$(VERSION) $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
@@ -99,9 +100,11 @@ docs: $(VENV)/.installed-docs ## the site of docs/, in .local/site: opened from 
 	@$(BIN)/python docs/_site/stage.py .local/site-pages
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean $(ARGS)
 
-image: ## the container image orders-worker:VERSION (BASE=image to build it on)
+image: ## the container image orders-worker:VERSION, and the list of what is in it (BASE=image, or image@digest)
 	docker build --network host --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 		-t orders-worker:$(VERSION) .
+	@mkdir -p .local && docker run --rm --entrypoint cat orders-worker:$(VERSION) /opt/worker/sbom.cdx.json >$(SBOM)
+	@echo "What is in it: $(SBOM)"
 
 up: image ## the stack of compose.yaml in the background (REPLICAS=3)
 	deploy/make-secrets
@@ -125,22 +128,26 @@ $(VENV)/.created:
 		{ rm -rf $(VENV); echo "venv is missing (on Debian: apt install python3-venv)" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.installed-local: $(VENV)/.created pyproject.toml
+$(VENV)/.installed-local: $(VENV)/.created pyproject.toml requirements/local.txt
 	@echo "Installing what \`make run\` needs into $(VENV) ..."
-	@$(INSTALL) -e '.[local]'
+	@$(INSTALL) --require-hashes -r requirements/local.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.installed-bench: $(VENV)/.created pyproject.toml
+$(VENV)/.installed-bench: $(VENV)/.created pyproject.toml requirements/bench.txt
 	@echo "Installing what the benchmark needs into $(VENV) ..."
-	@$(INSTALL) -e '.[bench]'
+	@$(INSTALL) --require-hashes -r requirements/bench.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.installed-local
 
-$(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
+$(VENV)/.installed-docs: $(VENV)/.created pyproject.toml requirements/docs.txt
 	@echo "Installing what the site of docs/ needs into $(VENV) ..."
-	@$(INSTALL) -e '.[docs]'
+	@$(INSTALL) --require-hashes -r requirements/docs.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml requirements/dev.txt
 	@echo "Installing what tests and checks need into $(VENV) ..."
-	@$(INSTALL) -e '.[dev]'
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.installed-local

@@ -1,8 +1,11 @@
 """The image by itself: what it says, whom it runs as, and how it ends when it can't start."""
 
+import json
+import re
+
 import pytest
 
-from tests.container.stack import docker, inspect
+from tests.container.stack import ROOT, docker, inspect
 from worker import __version__
 
 HARDENED = ("--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -19,6 +22,18 @@ def test_image_holds_no_installer_and_no_address_of_a_server(image: str) -> None
 
     assert "ModuleNotFoundError" in found.stderr
     assert "_URL" not in inspect(image, "{{.Config.Env}}")
+
+
+def test_image_lists_what_is_installed_in_it(image: str) -> None:
+    file = "/opt/worker/sbom.cdx.json"
+    listed = json.loads(docker("run", *HARDENED, "--entrypoint", "cat", image, file).stdout)
+    pins = (ROOT / "requirements" / "worker.txt").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", pins, re.MULTILINE))
+
+    assert listed["bomFormat"] == "CycloneDX"
+    found = {each["name"].lower().replace("_", "-"): each["version"] for each in listed["components"]}
+    assert {"redis", "sqlalchemy", "psycopg"} <= found.keys()
+    assert found.items() <= pinned.items()
 
 
 @pytest.mark.parametrize("command", ["run", "migrate", "status", "submit"])
