@@ -101,7 +101,7 @@ docs: $(VENV)/.installed-docs ## the site of docs/, in .local/site: opened from 
 
 image: ## the container image orders-worker:VERSION (BASE=image to build it on)
 	docker build --network host --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
-		-t orders-worker:$(VERSION) .
+		-t orders-worker:$(VERSION) -t orders-worker:latest .
 
 up: image ## the stack of compose.yaml in the background (REPLICAS=3)
 	deploy/make-secrets
