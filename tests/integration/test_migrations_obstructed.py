@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection
@@ -11,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from local.directory import free_port
 from tests.commands import command
-from tests.harness import Deployment, Servers, eventually
+from tests.harness import Deployment, eventually
 from tests.inprocess import running, seen
 from tests.migrating import ask, execute, made_by_the_last_version, migrating, relations, watched
 from worker.domain.database_state import SchemaStanding, SchemaState
@@ -129,9 +130,9 @@ def role(deployment: Deployment) -> Iterator[Deployment]:
         f'GRANT CREATE, USAGE ON SCHEMA public TO "{name}"',
     )
     url = make_url(deployment.servers.database_url).set(username=name, password="throw-away")
-    servers = Servers(deployment.servers.redis_url, url.render_as_string(hide_password=False))
+    servers = replace(deployment.servers, database_url=url.render_as_string(hide_password=False))
     try:
-        with Deployment(servers, deployment.name, deployment.database_name) as made:
+        with deployment.elsewhere(servers) as made:
             yield made
     finally:
         execute(deployment, f'DROP OWNED BY "{name}" CASCADE', f'DROP ROLE "{name}"')
