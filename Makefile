@@ -102,7 +102,7 @@ docs: $(VENV)/.installed-docs ## the site of docs/, in .local/site: opened from 
 
 image: ## the container image orders-worker:VERSION, and the list of what is in it (BASE=image, or image@digest)
 	docker build --network host --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
-		-t orders-worker:$(VERSION) .
+		-t orders-worker:$(VERSION) -t orders-worker:latest .
 	@mkdir -p .local && docker run --rm --entrypoint cat orders-worker:$(VERSION) /opt/worker/sbom.cdx.json >$(SBOM)
 	@echo "What is in it: $(SBOM)"
 

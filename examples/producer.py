@@ -10,7 +10,10 @@ from worker.client import Backlogged, Buried, Order, Producer, Results, Unanswer
 
 def main(symbol: str, side: str, quantity: str, price: str | None = None, order_id: str | None = None) -> int:
     """Add the order, and say what became of it. Return an exit code."""
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+    url = os.environ["REDIS_URL"]
+    # Another user where rights are the least: who adds orders may not read results.
+    awaiting_url = os.environ.get("AWAITING_REDIS_URL", url)
+    with redis.Redis.from_url(url) as client, redis.Redis.from_url(awaiting_url) as awaiting:
         orders = os.environ.get("WORKER_ORDERS_STREAM", "orders")
         results = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
         dead_letters = os.environ.get("WORKER_DEAD_LETTER_STREAM", "orders:dead")
@@ -18,13 +21,12 @@ def main(symbol: str, side: str, quantity: str, price: str | None = None, order_
         order = Order(symbol, side, quantity, price, order_id=order_id or new_order_id())
         try:
             added = producer.add(order)
-            result = Results(client, results, dead_letters, orders=orders).of(added, timeout_s=30)
+            result = Results(awaiting, results, dead_letters, orders=orders).of(added, timeout_s=30)
         except (Backlogged, Buried, TimeoutError) as error:
             print(error)
             return 1
         except Unanswered as error:
-            # It may have been added: whoever tries again does so under this order id.
-            print(error)
+            print(error)  # It may have been added: whoever tries again does so under this order id.
             return 3
     became = result.error_message or f"{result.filled_quantity} at {result.price}"
     print(result.order_id, result.status, became)

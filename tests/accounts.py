@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
+import redis
 from psycopg import sql
 
 from tests.harness import Deployment
@@ -22,18 +23,21 @@ def with_user(url: str, user: str, password: str) -> str:
 def users(deployment: Deployment, password: str) -> Iterator[dict[str, str]]:
     """Make a Redis user and a PostgreSQL role of one password; yield the URLs that name both."""
     name = f"{deployment.name}_user"
-    deployment.redis.acl_setuser(
-        name, enabled=True, passwords=[f"+{password}"], keys=["*"], channels=["*"], commands=["+@all"]
-    )
+    everybody = {"keys": ["*"], "channels": ["*"], "commands": ["+@all"]}
+    for node in deployment.servers.everywhere:
+        with redis.Redis.from_url(node) as client:
+            client.acl_setuser(name, enabled=True, passwords=[f"+{password}"], **everybody)
     with psycopg.connect(deployment.database_url, autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE ROLE {} LOGIN SUPERUSER PASSWORD {}").format(sql.Identifier(name), password)
         )
         try:
             yield {
-                "REDIS_URL": with_user(deployment.servers.redis_url, name, password),
+                "REDIS_URL": with_user(deployment.servers.place, name, password),
                 "DATABASE_URL": with_user(deployment.database_url, name, password),
             }
         finally:
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
-            deployment.redis.acl_deluser(name)
+            for node in deployment.servers.everywhere:
+                with redis.Redis.from_url(node) as client:
+                    client.acl_deluser(name)

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Protocol
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any, Protocol, TypeAlias
 
 import redis.asyncio
 
@@ -11,6 +11,9 @@ from tests.harness import Deployment
 from tests.inprocess import running
 from worker.client import Added, AsyncProducer, AsyncResults, Order, OrderResult, Producer, Results
 from worker.client.testing import FakeWorker
+
+# Who adds orders, who awaits the result of one, and who reads all of them.
+Programs: TypeAlias = tuple[AsyncProducer, AsyncResults, AsyncResults]
 
 PATIENCE_S = 20.0
 # Longer than the abandoned entries of a test have to wait to be claimed.
@@ -23,11 +26,14 @@ class World(Protocol):
     def producer(self, **how: Any) -> Producer:
         """Return a producer."""
 
-    def results(self) -> Results:
-        """Return a reader."""
+    def awaiting(self) -> Results:
+        """Return what awaits the result of an order."""
+
+    def reading(self) -> Results:
+        """Return what reads all results."""
 
     def asynchronous(self) -> Any:
-        """Return a context of both with asyncio."""
+        """Return a context of all three with asyncio."""
 
     def publish_again(self, order_id: str) -> None:
         """Publish a result once more, as a repair may."""
@@ -42,36 +48,54 @@ class FakeWorld:
     def producer(self, **how: Any) -> Producer:
         return self.worker.producer(**how)
 
-    def results(self) -> Results:
+    def awaiting(self) -> Results:
+        return self.worker.results()
+
+    def reading(self) -> Results:
         return self.worker.results()
 
     @asynccontextmanager
-    async def asynchronous(self) -> AsyncIterator[tuple[AsyncProducer, AsyncResults]]:
-        yield self.worker.async_producer(), self.worker.async_results()
+    async def asynchronous(self) -> AsyncIterator[Programs]:
+        yield self.worker.async_producer(), self.worker.async_results(), self.worker.async_results()
 
     def publish_again(self, order_id: str) -> None:
         self.worker.publish_again(order_id)
 
 
 class RealWorld:
-    """Real Redis, and a worker where one runs."""
+    """Real Redis, entered by each program as itself, and a worker where one runs."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, opened: ExitStack) -> None:
         self._at = deployment
+        self._opened = opened
 
     def producer(self, **how: Any) -> Producer:
-        return Producer(self._at.redis, self._at.orders, group=self._at.group, **how)
+        return Producer(self._entered("producer"), self._at.orders, group=self._at.group, **how)
 
-    def results(self) -> Results:
-        return Results(self._at.redis, self._at.results, self._at.dead_letters, orders=self._at.orders)
+    def awaiting(self) -> Results:
+        it = self._at
+        return Results(self._entered("awaiter"), it.results, it.dead_letters, orders=it.orders)
+
+    def reading(self) -> Results:
+        return Results(self._entered("reader"), self._at.results)
 
     @asynccontextmanager
-    async def asynchronous(self) -> AsyncIterator[tuple[AsyncProducer, AsyncResults]]:
-        async with redis.asyncio.Redis.from_url(self._at.servers.redis_url) as client:
+    async def asynchronous(self) -> AsyncIterator[Programs]:
+        it = self._at
+        producing, awaiting, reading = (
+            redis.asyncio.Redis.from_url(it.client_url(who)) for who in ("producer", "awaiter", "reader")
+        )
+        async with producing, awaiting, reading:
             yield (
-                AsyncProducer(client, self._at.orders),
-                AsyncResults(client, self._at.results, self._at.dead_letters, orders=self._at.orders),
+                AsyncProducer(producing, it.orders),
+                AsyncResults(awaiting, it.results, it.dead_letters, orders=it.orders),
+                AsyncResults(reading, it.results),
             )
+
+    def _entered(self, who: str) -> "redis.Redis":
+        client = redis.Redis.from_url(self._at.client_url(who))
+        self._opened.callback(client.close)
+        return client
 
     def publish_again(self, order_id: str) -> None:
         (result,) = (each for each in self._at.published() if each["order_id"] == order_id)
@@ -85,8 +109,8 @@ def fake_world() -> Iterator[World]:
 
 @contextmanager
 def real_world(deployment: Deployment) -> Iterator[World]:
-    with running(deployment, paper_success_rate=1, batch_size=10):
-        yield RealWorld(deployment)
+    with running(deployment, paper_success_rate=1, batch_size=10), ExitStack() as opened:
+        yield RealWorld(deployment, opened)
 
 
 class Caller(Protocol):
@@ -106,17 +130,17 @@ class SyncCaller:
     """A program without asyncio."""
 
     def __init__(self, world: World) -> None:
-        self._producer, self._results = world.producer(), world.results()
+        self._producer, self._awaiting, self._reading = world.producer(), world.awaiting(), world.reading()
 
     def add(self, order: Order) -> Added:
         return self._producer.add(order)
 
     def outcome(self, added: Added, timeout_s: float = PATIENCE_S) -> OrderResult:
-        return self._results.of(added, timeout_s=timeout_s)
+        return self._awaiting.of(added, timeout_s=timeout_s)
 
     def read(self, consumer: str = "one", *, left_in: str = "", **manner: Any) -> list[str]:
         given = []
-        for result in self._results.read("readers", consumer, wait_s=NOTHING_COMES_S, **manner):
+        for result in self._reading.read("readers", consumer, wait_s=NOTHING_COMES_S, **manner):
             given.append(result.order_id)
             if result.order_id == left_in:
                 break
@@ -129,25 +153,25 @@ class AsyncCaller:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def _run(self, what: Callable[[AsyncProducer, AsyncResults], Any]) -> Any:
+    def _run(self, what: Callable[[AsyncProducer, AsyncResults, AsyncResults], Any]) -> Any:
         async def run() -> Any:
-            async with self._world.asynchronous() as (producer, results):
-                return await what(producer, results)
+            async with self._world.asynchronous() as programs:
+                return await what(*programs)
 
         return asyncio.run(run())
 
     def add(self, order: Order) -> Added:
-        added: Added = self._run(lambda producer, _: producer.add(order))
+        added: Added = self._run(lambda producer, _, __: producer.add(order))
         return added
 
     def outcome(self, added: Added, timeout_s: float = PATIENCE_S) -> OrderResult:
-        result: OrderResult = self._run(lambda _, results: results.of(added, timeout_s=timeout_s))
+        result: OrderResult = self._run(lambda _, awaiting, __: awaiting.of(added, timeout_s=timeout_s))
         return result
 
     def read(self, consumer: str = "one", *, left_in: str = "", **manner: Any) -> list[str]:
-        async def read(_: AsyncProducer, results: AsyncResults) -> list[str]:
+        async def read(_: AsyncProducer, __: AsyncResults, reading: AsyncResults) -> list[str]:
             given = []
-            async for result in results.read("readers", consumer, wait_s=NOTHING_COMES_S, **manner):
+            async for result in reading.read("readers", consumer, wait_s=NOTHING_COMES_S, **manner):
                 given.append(result.order_id)
                 if result.order_id == left_in:
                     break

@@ -14,6 +14,11 @@ def typed_by(*arguments: str) -> str:
     return TYPED_BY.get(next((each for each in arguments if not each.startswith("-")), ""), "operator")
 
 
+def environment_of(deployment: Deployment, *arguments: str, **overrides: object) -> dict[str, str]:
+    """Return the environment of a process that runs a command of these words, as who types it."""
+    return deployment.process_environment(typed_by(*arguments), **overrides)
+
+
 def command(
     deployment: Deployment, *arguments: str, given: bytes | str | None = None, **overrides: object
 ) -> Result:

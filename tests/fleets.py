@@ -86,7 +86,7 @@ def as_the_version_before_left_it(deployment: Deployment) -> None:
     deployment.redis.zrem(before, "begun")
     known = {orders, results, letters, f"{letters}:state", before}
     known |= {f"{orders}:{name}:{deployment.group}" for name in KEYS_OF_BEFORE}
-    others = {key.decode() for key in deployment.redis.scan_iter(match=f"{deployment.name}:*")} - known
+    others = {key.decode() for key in deployment.all_keys()} - known
     if others:
         deployment.redis.delete(*others)
 

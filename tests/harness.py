@@ -73,13 +73,23 @@ class Servers:
     redis_url: str = field(repr=False)
     database_url: str = field(repr=False)
     given: bool = False
-    # By what workers find Redis, where that is not the URL of the server itself.
+    # By what workers find Redis, where that is not the URL of the server itself, and every server there then.
     way: str = field(default="", repr=False)
+    nodes: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def place(self) -> str:
         """What workers are given as REDIS_URL."""
         return self.way or self.redis_url
+
+    @property
+    def everywhere(self) -> tuple[str, ...]:
+        """The URL of each server of Redis: each knows users of its own."""
+        return self.nodes or (self.redis_url,)
+
+    def tagged(self, name: str) -> str:
+        """Return what keys of a name begin with here: in a cluster all are in one slot."""
+        return f"{HASH_TAG}{name}" if "+cluster" in self.way else name
 
 
 # Who enters as nobody else is named.
@@ -105,12 +115,14 @@ class Deployment:
     database_name: str
     accepted: list[str] = field(default_factory=list, repr=False)
     accounts: Accounts | None = field(default=None, repr=False)
+    # What all keys here begin with: the name, in a cluster behind the hash tag.
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         self.redis = redis.Redis.from_url(self.servers.redis_url)
-        name = f"{HASH_TAG}{self.name}" if "+cluster" in self.servers.way else self.name
-        self.orders = f"{name}:orders"
-        self.results = f"{name}:results"
+        self.prefix = self.prefix or self.servers.tagged(self.name)
+        self.orders = self.key("orders")
+        self.results = self.key("results")
         self.dead_letters = f"{self.orders}:dead"
         self.group = "execution"
         self.database_url = self._ours(self.servers.database_url)
@@ -127,6 +139,18 @@ class Deployment:
         for database in self._opened.values():
             database.close()
 
+    def elsewhere(self, servers: Servers) -> "Deployment":
+        """Return the same names on other servers, whatever those would be called there."""
+        return Deployment(servers, self.name, self.database_name, prefix=self.prefix)
+
+    def key(self, name: str) -> str:
+        """Return another name for a key of this deployment."""
+        return f"{self.prefix}:{name}"
+
+    def all_keys(self) -> list[bytes]:
+        """Every key there is of this deployment, in order."""
+        return sorted(self.redis.scan_iter(match=f"{self.prefix}:*", count=1000))
+
     def _ours(self, url: str) -> str:
         return urlunsplit(urlsplit(url)._replace(path=f"/{self.database_name}"))
 
@@ -134,12 +158,27 @@ class Deployment:
         """Return where somebody enters Redis."""
         return self.environment(who)["REDIS_URL"]
 
+    def client_url(self, who: str) -> str:
+        """Return where a program that joins in enters Redis: at the server, whatever way workers find it."""
+        return self._entrance(who, self._streams).redis_url
+
     def entered(self, who: str = WORKER) -> Database:
         """Return the database as somebody enters it, closed at the end."""
         url = self.environment(who)["DATABASE_URL"]
         if url not in self._opened:
             self._opened[url] = _opened(url)
         return self._opened[url]
+
+    @property
+    def _streams(self) -> dict[str, str]:
+        return {
+            "orders_stream": self.orders,
+            "results_stream": self.results,
+            "dead_letter_stream": self.dead_letters,
+        }
+
+    def _entrance(self, who: str, named: Mapping[str, str]) -> Servers:
+        return self.servers if self.accounts is None else self.accounts.of(who, named)
 
     @property
     def fleet(self) -> Fleet:
@@ -170,9 +209,7 @@ class Deployment:
         lease_ms = int(str(overrides.get("lease_ms", SHORT_LEASE_MS)))
         timeout_s = min(0.9 * max(lease_ms, SHORT_LEASE_MS) / 1000, 5.0)
         settings = {
-            "orders_stream": self.orders,
-            "results_stream": self.results,
-            "dead_letter_stream": self.dead_letters,
+            **self._streams,
             "group": self.group,
             "block_ms": 50,
             "lease_ms": lease_ms,
@@ -183,7 +220,7 @@ class Deployment:
             **overrides,
         }
         named = {name: str(value) for name, value in settings.items()}
-        entrance = self.servers if self.accounts is None else self.accounts.of(who, named)
+        entrance = self._entrance(who, named)
         return {
             "REDIS_URL": entrance.place,
             "DATABASE_URL": self._ours(entrance.database_url),

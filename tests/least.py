@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -27,6 +27,9 @@ WHO = {
     "operator": ("orders-operator", "orders_operator"),
     "bridge": ("orders-bridge", "nobody"),
     "migrate": ("orders-nobody", "orders_migrate"),
+    "producer": ("orders-producer", "nobody"),
+    "awaiter": ("orders-awaiter", "nobody"),
+    "reader": ("orders-reader", "nobody"),
 }
 
 
@@ -102,7 +105,7 @@ class Roles:
     def as_owner(self) -> Servers:
         """Return the servers as who migrates enters them; Redis as an administrator."""
         owner = with_user(self.servers.database_url, self.name("orders_migrate"), PASSWORD)
-        return Servers(self.servers.redis_url, owner, self.servers.given)
+        return replace(self.servers, database_url=owner)
 
 
 class LeastAccounts:
@@ -120,28 +123,34 @@ class LeastAccounts:
         ours = f"{self._name}-{user}"
         if user in USERS:
             self._admit(user, ours, settings)
-        return Servers(
-            with_user(self._servers.redis_url, ours, PASSWORD),
-            with_user(self._servers.database_url, self._roles.name(role), PASSWORD),
-            self._servers.given,
+        way = self._servers.way
+        return replace(
+            self._servers,
+            redis_url=with_user(self._servers.redis_url, ours, PASSWORD),
+            database_url=with_user(self._servers.database_url, self._roles.name(role), PASSWORD),
+            way=way and with_user(way, ours, PASSWORD),
         )
 
     def _admit(self, user: str, ours: str, settings: Mapping[str, str]) -> None:
         needed = [each for rule in rules(user, channel=True) for each in renamed(rule, settings)]
-        # As the page says of a database other than 0.
+        # As the page says of a cluster, and of a database other than 0.
+        needed += ["+cluster|slots", "+command"] if "+cluster" in self._servers.way else []
         needed += [] if urlsplit(self._servers.redis_url).path in {"", "/", "/0"} else ["+select"]
         given = self._given.setdefault(ours, set())
         missing = [each for each in needed if each not in given]
         if missing:
             given.update(missing)
-            with redis.Redis.from_url(self._servers.redis_url) as client:
-                client.execute_command("ACL", "SETUSER", ours, *missing, "on", f">{PASSWORD}")
+            self._everywhere("SETUSER", ours, *missing, "on", f">{PASSWORD}")
 
     def end(self) -> None:
         """Remove the users."""
         if self._given:
-            with redis.Redis.from_url(self._servers.redis_url) as client:
-                client.acl_deluser(*self._given)
+            self._everywhere("DELUSER", *self._given)
+
+    def _everywhere(self, *words: str) -> None:
+        for server in self._servers.everywhere:
+            with redis.Redis.from_url(server) as client:
+                client.execute_command("ACL", *words)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
@@ -246,9 +247,9 @@ def role(deployment: Deployment) -> Iterator[Deployment]:
         f'GRANT CREATE, USAGE ON SCHEMA public TO "{name}"',
     )
     url = make_url(deployment.servers.database_url).set(username=name, password="throw-away")
-    servers = Servers(deployment.servers.redis_url, url.render_as_string(hide_password=False))
+    servers = replace(deployment.servers, database_url=url.render_as_string(hide_password=False))
     try:
-        with Deployment(servers, deployment.name, deployment.database_name) as made:
+        with deployment.elsewhere(servers) as made:
             yield made
     finally:
         execute(deployment, f'DROP OWNED BY "{name}" CASCADE', f'DROP ROLE "{name}"')

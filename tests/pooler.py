@@ -5,13 +5,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 
 from local.directory import free_port
-from tests.harness import Deployment, Servers, eventually
+from tests.harness import Deployment, eventually
 from tests.skips import Reason, skip
 
 CONFIGURATION = """\
@@ -47,9 +48,9 @@ def pooled(direct: Deployment, folder: Path, *, sessions: int = 10) -> Iterator[
     account = ["-u", "nobody"] if os.geteuid() == 0 else []
     folder.chmod(0o755)
     running = subprocess.Popen([program, "-q", *account, str(configuration)])
-    servers = Servers(direct.servers.redis_url, f"postgresql://any:any@127.0.0.1:{port}/any")
+    servers = replace(direct.servers, database_url=f"postgresql://any:any@127.0.0.1:{port}/any")
     try:
-        with Deployment(servers, direct.name, direct.database_name) as made:
+        with direct.elsewhere(servers) as made:
             eventually(lambda: _answers(made))
             yield made
     finally:

@@ -123,7 +123,8 @@ def started(kind: str, folder: Path) -> Iterator[Servers]:
             return
         with gathered(WAYS[way], folder / "way", PATIENCE_MS) as gathering:
             primary = gathering.primary().url
-            yield Servers(primary, servers.database_url, servers.given, gathering.way)
+            nodes = tuple(each.url for each in gathering.servers)
+            yield Servers(primary, servers.database_url, servers.given, gathering.way, nodes)
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def test_deleted_result_goes_out_again_only_when_that_is_asked_for(settled: Depl
 
 def lasting_keys(deployment: Deployment) -> list[bytes]:
     """Return the keys that don't go by themselves, as turns of the replicas do."""
-    found: Any = deployment.redis.keys(f"{deployment.name}*")
+    found: Any = deployment.all_keys()
     return sorted(each for each in found if deployment.redis.ttl(each) == -1)
 
 

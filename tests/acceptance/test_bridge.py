@@ -49,7 +49,7 @@ def account(process: WorkerProcess) -> dict[str, Any]:
 def test_published_orders_are_executed_and_their_results_reach_stream_and_channel(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    results = f"{deployment.name}:results-channel"
+    results = deployment.key("results-channel")
     reader: Any = deployment.redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     reader.subscribe(results)
     reader.get_message(timeout=5)

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from local.directory import free_port
+from tests.commands import environment_of
 from tests.harness import SAMPLE_FILE, Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import ROOT, assert_quiet, said_to_nobody, workers
 from tests.skips import Reason, skip
@@ -22,7 +23,7 @@ def worker(
     return subprocess.run(
         [sys.executable, "-m", "worker", *arguments],
         cwd=ROOT,
-        env=deployment.process_environment(**overrides),
+        env=environment_of(deployment, *arguments, **overrides),
         input=given,
         capture_output=True,
         text=True,
@@ -234,7 +235,7 @@ def test_interrupted_submit_says_how_far_it_came(deployment: Deployment) -> None
     line = SAMPLE_FILE.read_bytes().splitlines(keepends=True)[0]
     running = subprocess.Popen(
         [sys.executable, "-m", "worker", "submit", "-"],
-        cwd=ROOT, env=deployment.process_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        cwd=ROOT, env=environment_of(deployment, "submit"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
     assert running.stdin is not None

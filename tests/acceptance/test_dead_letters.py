@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import environment_of
 from tests.faults.executors import NOTES
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import COMMAND, ROOT, WorkerProcess, workers
@@ -25,7 +26,7 @@ def dead(deployment: Deployment, *arguments: str, **overrides: object) -> subpro
     return subprocess.run(
         [sys.executable, "-m", "worker", "dead", *arguments],
         cwd=ROOT,
-        env=deployment.process_environment(**overrides),
+        env=environment_of(deployment, "dead", **overrides),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -143,7 +144,7 @@ def test_replay_that_is_killed_again_and_again_adds_each_letter_once(
     for _ in range(10):
         kill_at = deployment.redis.xlen(deployment.orders) + chance.randint(1, 90)
         running = subprocess.Popen(
-            command, cwd=ROOT, env=deployment.process_environment(), stdin=subprocess.DEVNULL,
+            command, cwd=ROOT, env=environment_of(deployment, "dead"), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         while running.poll() is None and deployment.redis.xlen(deployment.orders) < kill_at:
@@ -169,7 +170,7 @@ def test_interrupted_replay_says_how_far_it_came_and_goes_on_when_run_again(depl
     bury(deployment, numbered_orders(1000))
     running = subprocess.Popen(
         [sys.executable, "-m", "worker", "dead", "replay", "--all", "--yes"],
-        cwd=ROOT, env=deployment.process_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        cwd=ROOT, env=environment_of(deployment, "dead"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     eventually(lambda: deployment.redis.xlen(deployment.orders) > 1010)
@@ -308,7 +309,7 @@ def test_list_is_quiet_when_its_reader_has_gone(deployment: Deployment) -> None:
     bury(deployment, numbered_orders(1000))
     running = subprocess.Popen(
         [sys.executable, "-m", "worker", "dead", "list"],
-        cwd=ROOT, env=deployment.process_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=ROOT, env=environment_of(deployment, "dead"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert running.stdout is not None
     assert running.stderr is not None

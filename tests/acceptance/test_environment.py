@@ -8,6 +8,7 @@ import pytest
 
 from local.directory import free_port
 from tests.accounts import users
+from tests.commands import environment_of
 from tests.harness import Deployment
 from tests.processes import ROOT
 
@@ -24,7 +25,7 @@ def worker(environment: dict[str, str], *arguments: str) -> subprocess.Completed
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_percent_encoded_password_is_the_one_that_is_sent(deployment: Deployment, scheme: str) -> None:
     with users(deployment, ODD) as urls:
-        environment = deployment.process_environment() | urls
+        environment = environment_of(deployment, "status") | urls
         rest = environment["DATABASE_URL"].partition("://")[2]
         done = worker({**environment, "DATABASE_URL": f"{scheme}://{rest}"}, "status", "--json")
 
@@ -33,7 +34,7 @@ def test_percent_encoded_password_is_the_one_that_is_sent(deployment: Deployment
 
 
 def test_misspelled_variable_is_a_warning_and_no_error(deployment: Deployment) -> None:
-    environment = {**deployment.process_environment(), "WORKER_BATCHSIZE": "7"}
+    environment = {**environment_of(deployment, "status"), "WORKER_BATCHSIZE": "7"}
 
     done = worker(environment, "status", "--json")
 
@@ -42,7 +43,7 @@ def test_misspelled_variable_is_a_warning_and_no_error(deployment: Deployment) -
 
 
 def test_first_of_several_hosts_that_answers_is_the_database(deployment: Deployment) -> None:
-    environment = deployment.process_environment()
+    environment = environment_of(deployment, "status")
     scheme, _, rest = environment["DATABASE_URL"].partition("://")
     account, _, place = rest.rpartition("@")
     host, slash, name = place.partition("/")

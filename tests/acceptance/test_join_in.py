@@ -73,9 +73,13 @@ def test_tests_that_a_page_shows_pass_without_a_warning(page: str, files: set[st
 
 
 def example(deployment: Deployment, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    urls = {
+        "REDIS_URL": deployment.client_url(name.removesuffix(".py")),
+        "AWAITING_REDIS_URL": deployment.client_url("awaiter"),
+    }
     return subprocess.run(
         [sys.executable, ROOT / "examples" / name, *arguments],
-        env=deployment.process_environment() | {"PYTHONPATH": str(ROOT)},
+        env=deployment.process_environment() | urls | {"PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

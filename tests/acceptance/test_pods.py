@@ -2,11 +2,12 @@
 
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from local.directory import free_port
-from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.manifests import BASE, kustomization, pods, written
 from tests.processes import WorkerProcess, workers
 from worker.settings import Settings, variable
@@ -51,8 +52,8 @@ def test_replica_passes_its_probes_while_it_works_and_leaves_within_the_grace_of
 def test_replica_that_waits_for_its_database_is_alive_and_takes_part_in_no_rollout(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    away = Servers(deployment.servers.redis_url, f"postgresql://nobody@127.0.0.1:{free_port()}/orders")
-    with Deployment(away, deployment.name, deployment.database_name) as without_database:
+    away = replace(deployment.servers, database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/orders")
+    with deployment.elsewhere(away) as without_database:
         waiting = WorkerProcess(without_database, tmp_path / "waiting.log", **SETTINGS)
         try:
             eventually(lambda: "waiting for a server" in waiting.said)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from local.directory import free_port
+from tests.commands import environment_of
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.processes import ROOT, WorkerProcess
 
@@ -30,8 +31,8 @@ def shell(deployment: Deployment, line: str, **more: str) -> subprocess.Complete
     """Run a line in which $WORKER stands for the command."""
     return subprocess.run(
         ["/bin/sh", "-c", line.replace("$WORKER", '"$0" -m worker'), sys.executable],
-        cwd=ROOT, env=deployment.process_environment() | more, capture_output=True, text=True, timeout=60,
-        check=False,
+        cwd=ROOT, env=environment_of(deployment, *line.split()[1:]) | more, capture_output=True, text=True,
+        timeout=60, check=False,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import pytest
 from local import LocalPostgres, LocalRedis
 from local.directory import free_port
 from tests.acceptance.test_commands import worker
+from tests.commands import environment_of
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.processes import ROOT, assert_quiet, said_to_nobody, workers
 
@@ -35,7 +36,7 @@ def watching(
     """Run the command until the block ends, and collect its lines."""
     running = subprocess.Popen(
         [sys.executable, "-m", "worker", "status", "--watch", "0.2", *arguments],
-        cwd=ROOT, env=deployment.process_environment(), stdout=stdout, stderr=subprocess.PIPE,
+        cwd=ROOT, env=environment_of(deployment, "status"), stdout=stdout, stderr=subprocess.PIPE,
     )  # fmt: skip
     lines: list[str] = []
 
@@ -177,11 +178,12 @@ def test_command_of_the_runbook_does_what_the_page_says(deployment: Deployment, 
     deployment.submit(numbered_orders(3))
     take_and_vanish(deployment, 3)
     deployment.redis.xadd(deployment.dead_letters, {"entry_id": "1-0", "reason": "conflict"})
-    asked = fill_in(command, deployment)
+    program, *arguments = fill_in(command, deployment).split()
+    environment = environment_of(deployment, *arguments, health_port=free_port())
     running = subprocess.Popen(
-        [sys.executable, "-m", *asked.split()],
-        cwd=ROOT, env=deployment.process_environment(health_port=free_port()), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", program, *arguments],
+        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
     )  # fmt: skip
 
     try:

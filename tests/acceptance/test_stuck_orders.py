@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.test_commands import worker
+from tests.commands import environment_of
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import ROOT, assert_quiet, said_to_nobody, victim, workers
 from worker.domain.deliveries import FIRST_COUNT
@@ -103,7 +104,7 @@ def test_replay_that_was_killed_half_way_is_completed_by_the_next(
     first = worker(deployment, "replay", "--all", "--idle", "0", "--limit", "1300", "--yes", **LONG_LEASE)
     cut = subprocess.Popen(
         [sys.executable, "-m", "worker", "replay", "--all", "--idle", "0", "--yes"],
-        cwd=ROOT, env=deployment.process_environment(**LONG_LEASE), stdout=subprocess.PIPE,
+        cwd=ROOT, env=environment_of(deployment, "replay", **LONG_LEASE), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
     assert cut.stdout is not None
@@ -136,8 +137,8 @@ def test_replay_asks_at_a_terminal(deployment: Deployment, answer: bytes, code: 
     ours, theirs = pty.openpty()
     running = subprocess.Popen(
         [sys.executable, "-m", "worker", "replay", "--consumer", "gone"],
-        cwd=ROOT, env=deployment.process_environment(**LONG_LEASE), stdin=theirs, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        cwd=ROOT, env=environment_of(deployment, "replay", **LONG_LEASE), stdin=theirs,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert running.stderr is not None
     asked = b""

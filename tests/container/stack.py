@@ -11,6 +11,7 @@ from pathlib import Path
 from shutil import which
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.accounts import with_user
 from tests.harness import Deployment, Servers
 from tests.skips import Reason, skip
 from worker import __version__
@@ -55,7 +56,7 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.secrets = folder / "secrets"
         self._project = f"orders-worker-test-{uuid.uuid4().hex[:8]}"
-        run("deploy/make-secrets", str(self.secrets))
+        self.make_secrets()
 
     def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a compose command on this stack alone."""
@@ -64,6 +65,10 @@ class Stack:
             *_compose(), "-p", self._project, *files, *arguments,
             check=check, SECRETS=str(self.secrets), ORDERS_WORKER_VERSION=__version__,
         )  # fmt: skip
+
+    def make_secrets(self) -> None:
+        """Write what is not there yet."""
+        run("deploy/make-secrets", str(self.secrets))
 
     def up(self, workers: int) -> None:
         """Start everything, or as many workers more."""
@@ -82,17 +87,29 @@ class Stack:
         return self.compose("port", service, str(port)).stdout.strip()
 
     def deployment(self, accepted: list[str]) -> Deployment:
-        """What the tests look at: the streams and the database of this stack, and the log of all entries."""
-        redis_url = self._from_here("redis_url", self.address("redis", 6379))
-        database_url = self._from_here("database_url", self.address("postgres", 5432))
-        made = Deployment(Servers(redis_url, database_url), "stack", "orders", accepted)
+        """What the tests look at, as administrators: streams and database, and the log of all entries."""
+        superuser = with_user(self.database_url("orders_migrate"), "orders", self.secret("postgres_password"))
+        made = Deployment(Servers(self.redis_url("default"), superuser), "stack", "orders", accepted)
         made.orders, made.results, made.dead_letters = "orders", "order_results", "orders:dead"
         return made
 
-    def _from_here(self, secret: str, address: str) -> str:
-        parts = urlsplit((self.secrets / secret).read_text(encoding="utf-8").strip())
-        credentials = parts.netloc.rpartition("@")[0]
-        return urlunsplit(parts._replace(netloc=f"{credentials}@{address}"))
+    def secret(self, name: str) -> str:
+        """What stands in a file of secrets."""
+        return (self.secrets / name).read_text(encoding="utf-8").strip()
+
+    def redis_url(self, user: str) -> str:
+        """Where a user enters Redis from here."""
+        return _at(self.secret(f"{user}.redis_url"), self.address("redis", 6379))
+
+    def database_url(self, role: str) -> str:
+        """Where a role enters PostgreSQL from here."""
+        return _at(self.secret(f"{role}.database_url"), self.address("postgres", 5432))
+
+
+def _at(url: str, address: str) -> str:
+    parts = urlsplit(url)
+    credentials = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{credentials}@{address}"))
 
 
 def inspect(container: str, template: str) -> str:

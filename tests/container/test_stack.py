@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+import redis
 
 from tests.container.stack import Stack, docker, inspect, page, received
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
@@ -64,6 +65,81 @@ def test_order_becomes_a_row_and_a_result(logged: Deployment, stack: Stack) -> N
     assert_invariants(logged)
 
 
+def test_replicas_and_commands_enter_as_who_may_do_no_more_than_they_need(
+    logged: Deployment, stack: Stack
+) -> None:
+    shown = stack.compose("run", "--rm", "-T", "operator", "status", "--json")
+    users = {each["user"] for each in logged.redis.client_list() if each["name"].startswith("orders-worker")}
+
+    conditions = json.loads(shown.stdout)["verdict"]["conditions"]
+    assert [each for each in conditions if each["needs_person"]] == []
+    assert users == {"orders-worker"}
+    assert roles_of_replicas(logged) == {"orders_worker"}
+    with redis.Redis.from_url(stack.redis_url("orders-operator")) as operator:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            operator.flushall()
+        assert operator.xlen("orders") == len(logged.accepted)
+
+
+def test_tables_that_one_role_for_all_has_made_are_handed_over_when_the_stack_comes_up(
+    logged: Deployment, stack: Stack
+) -> None:
+    """Proves that a stack of before, whose only role was the superuser, goes on by `make up` alone."""
+    with psycopg.connect(logged.database_url, autocommit=True) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for (table,) in tables:
+            connection.execute(f"ALTER TABLE {table} OWNER TO orders".encode())
+        connection.execute("DROP OWNED BY orders_migrate, orders_worker, orders_operator, orders_reader")
+
+    stack.up(workers=3)
+    logged.submit({**order, "order_id": f"after-{order['order_id']}"} for order in numbered_orders(1))
+
+    eventually(lambda: settled(logged), within=60)
+    with psycopg.connect(logged.database_url) as connection:
+        owners = connection.execute("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
+        assert owners.fetchall() == [("orders_migrate",)]
+    assert len(tables) == 4
+    assert_invariants(logged)
+
+
+def test_password_that_is_taken_away_is_another_once_the_stack_comes_up(
+    logged: Deployment, stack: Stack
+) -> None:
+    of_before = [stack.redis_url("orders-worker"), stack.database_url("orders_worker")]
+    for name in ("orders-worker.redis_password", "orders_worker.database_password"):
+        (stack.secrets / name).unlink()
+
+    stack.make_secrets()
+    stack.up(workers=3)
+    stack.compose("restart", "redis")
+    with stack.deployment(logged.accepted) as after:
+        eventually(lambda: answers(after), within=60)
+        after.submit({**order, "order_id": f"changed-{order['order_id']}"} for order in numbered_orders(1))
+
+        eventually(lambda: settled(after), within=60)
+        assert_invariants(after)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(of_before[1])
+    for url in [*of_before, stack.redis_url("orders-worker"), stack.database_url("orders_worker")]:
+        password = urllib.parse.urlsplit(url).password
+        assert password is not None
+        assert password not in stack.compose("logs").stdout
+
+
+def answers(deployment: Deployment) -> bool:
+    try:
+        return bool(deployment.redis.ping())
+    except redis.RedisError:
+        return False
+
+
+def roles_of_replicas(deployment: Deployment) -> set[str]:
+    """Who has sessions of replicas at PostgreSQL."""
+    asked = "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name LIKE 'orders-worker%'"
+    with psycopg.connect(deployment.database_url) as connection:
+        return {role for (role,) in connection.execute(asked)}
+
+
 def test_nothing_is_lost_or_doubled_when_a_container_is_stopped_under_load(
     logged: Deployment, stack: Stack
 ) -> None:
@@ -113,17 +189,17 @@ def test_worker_comes_up_by_itself_when_an_unmigrated_database_is_migrated(
     logged: Deployment, stack: Stack, image: str
 ) -> None:
     with logged.database.transaction() as connection:
-        connection.exec_driver_sql("CREATE SCHEMA elsewhere")
+        connection.exec_driver_sql("CREATE SCHEMA elsewhere AUTHORIZATION orders_migrate")
     network = inspect(
         stack.containers("redis")[0], "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}"
     )
-    url = (stack.secrets / "database_url").read_text(encoding="utf-8").strip()
+    url = stack.secret("orders_migrate.database_url")
     elsewhere = f"{url}?options={urllib.parse.quote('-csearch_path=elsewhere')}"
     options = (
         "--network",
         network,
         "-v",
-        f"{stack.secrets}/redis_url:/redis_url:ro",
+        f"{stack.secrets}/default.redis_url:/redis_url:ro",
         "-e",
         "REDIS_URL_FILE=/redis_url",
     )
@@ -151,13 +227,13 @@ def test_worker_comes_up_by_itself_when_a_wrong_password_is_mended(
         stack.containers("redis")[0], "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}"
     )
     wrong = stack.secrets / "mended_url"
-    right = (stack.secrets / "redis_url").read_text(encoding="utf-8")
-    wrong.write_text("redis://:S3NT1NEL@redis:6379/0", encoding="utf-8")
+    right = stack.secret("orders-worker.redis_url")
+    wrong.write_text("redis://orders-worker:S3NT1NEL@redis:6379/0", encoding="utf-8")
     assert logged.redis.ping()
     mended = docker(
         "run", "-d", "--restart", "always", "--network", network, "-p", "127.0.0.1::8003",
         "-v", f"{stack.secrets}:/secrets:ro", "-e", "REDIS_URL_FILE=/secrets/mended_url",
-        "-e", "DATABASE_URL_FILE=/secrets/database_url", "--user", "0:0", image,
+        "-e", "DATABASE_URL_FILE=/secrets/orders_worker.database_url", "--user", "0:0", image,
     ).stdout.strip()  # fmt: skip
     try:
         eventually(lambda: int(inspect(mended, "{{.RestartCount}}")) >= 1)

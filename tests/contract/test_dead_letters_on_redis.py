@@ -77,7 +77,7 @@ def test_letter_that_is_not_there_is_not_closed(deployment: Deployment, letters:
     assert letters.replay("1-1", REPLAYED, [b"a", b"1"]) == Closing(False, None)
     assert letters.discard("1-1", DISCARDED) == Closing(False, None)
     assert letters.find("1-1") is None
-    assert deployment.redis.keys(f"{deployment.name}*") == []
+    assert deployment.all_keys() == []
 
 
 def test_letter_stays_open_when_its_entry_can_not_be_added(

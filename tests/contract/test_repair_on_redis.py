@@ -153,7 +153,7 @@ def test_refused_result_of_which_nobody_can_know_takes_its_mark_back(
 def test_restored_result_is_copied_to_the_channel(deployment: Deployment, real_streams: RealStreams) -> None:
     one, (entry_id,) = taken(real_streams)
     one.settle([Settlement(entry_id, "ack")])
-    channel = f"{deployment.name}:copies"
+    channel = deployment.key("copies")
     pubsub = deployment.redis.pubsub()  # type: ignore[no-untyped-call]
     pubsub.subscribe(channel)
     pubsub.get_message(timeout=5)

@@ -101,7 +101,7 @@ def test_result_is_copied_to_the_channel_once(
     deployment: Deployment, real_streams: RealStreams, listener: PubSub
 ) -> None:
     entry_id = real_streams.add(b"symbol", b"A")
-    one = real_streams.consumer("one", channel=f"{deployment.name}:{CHANNEL}")
+    one = real_streams.consumer("one", channel=deployment.key(CHANNEL))
     copy = json.dumps({"order_id": "ü"}, ensure_ascii=False)
     settlement = Settlement(entry_id, "publish", ["order_id", "ü"], copy)
 
@@ -117,7 +117,7 @@ def test_letter_is_not_copied_to_the_channel(
 ) -> None:
     entry_id = real_streams.add(b"symbol", b"A")
 
-    real_streams.consumer("one", channel=f"{deployment.name}:{CHANNEL}").settle([burial(entry_id)])
+    real_streams.consumer("one", channel=deployment.key(CHANNEL)).settle([burial(entry_id)])
 
     assert heard(listener) == []
 
@@ -161,12 +161,12 @@ def test_rehearsal_leaves_nothing_behind_and_touches_no_real_key(
     deployment: Deployment, real_streams: RealStreams, one: OrderStream
 ) -> None:
     entry_id = real_streams.add(b"symbol", b"A")
-    keys = sorted(deployment.redis.scan_iter(match=f"{deployment.name}*"))
+    keys = deployment.all_keys()
 
-    channel = f"{deployment.name}:{CHANNEL}"
+    channel = deployment.key(CHANNEL)
     Rehearsal(real_streams.link, real_streams.names("one"), lease_ms=1000, results_channel=channel).run()
 
-    assert sorted(deployment.redis.scan_iter(match=f"{deployment.name}*")) == keys
+    assert deployment.all_keys() == keys
     assert real_streams.pending() == {}
     assert [each.entry_id for each in one.read(10, 1)] == [entry_id]
 
@@ -190,7 +190,7 @@ def test_result_that_may_not_be_published_is_settled_counted_and_told(
 ) -> None:
     first, second = (real_streams.add(b"symbol", b"A") for _ in range(2))
     unpublished, names = Unpublished(), real_streams.names("one")
-    channel = f"{deployment.name}:{CHANNEL}"
+    channel = deployment.key(CHANNEL)
     one = OrderStream(muted, names, lease_ms=1000, results_channel=channel, unpublished=unpublished)
     mending = Mending(muted, names, lease_ms=1000, results_channel=channel, unpublished=unpublished)
     one.read(1, 1)
@@ -212,15 +212,15 @@ def test_rehearsal_refuses_a_channel_that_may_not_be_published_on_and_no_other(
     def rehearse(channel: str) -> None:
         Rehearsal(muted, real_streams.names("one"), lease_ms=1000, results_channel=channel).run()
 
-    rehearse(f"{deployment.name}:other")
+    rehearse(deployment.key("other"))
     with pytest.raises(AccessDenied, match="channel"):
-        rehearse(f"{deployment.name}:{CHANNEL}")
+        rehearse(deployment.key(CHANNEL))
 
 
 def test_rehearsal_publishes_nothing(
     deployment: Deployment, real_streams: RealStreams, listener: PubSub
 ) -> None:
-    channel = f"{deployment.name}:{CHANNEL}"
+    channel = deployment.key(CHANNEL)
 
     Rehearsal(real_streams.link, real_streams.names("one"), lease_ms=1000, results_channel=channel).run()
 
@@ -230,7 +230,7 @@ def test_rehearsal_publishes_nothing(
 @pytest.fixture
 def listener(deployment: Deployment) -> Iterator[PubSub]:
     pubsub = deployment.redis.pubsub()  # type: ignore[no-untyped-call]
-    pubsub.subscribe(f"{deployment.name}:{CHANNEL}")
+    pubsub.subscribe(deployment.key(CHANNEL))
     pubsub.get_message(timeout=5)
     yield pubsub
     pubsub.close()

@@ -68,11 +68,11 @@ def flushed(deployment: Deployment) -> Deployment:
     # Leases that last: what is committed and not settled is given back by nobody.
     with running(deployment, wrap_store=pausing, repair_window_s=0, lease_ms=60_000) as made:
         eventually(lambda: paused and paused[0].committed.is_set())
-        deployment.redis.delete(*deployment.redis.keys(f"{deployment.name}*"))
+        deployment.redis.delete(*deployment.all_keys())
         made.drain.request()
         made.drain.request()
         paused[0].go_on.set()
-    deployment.redis.delete(*deployment.redis.keys(f"{deployment.name}*") or ["none"])
+    deployment.redis.delete(*deployment.all_keys() or [b"none"])
     assert len(deployment.rows()) == COMMITTED
     return deployment
 

@@ -11,12 +11,18 @@ from threading import Event, Thread
 
 import psycopg
 import pytest
+import redis
+from redis.crc import key_slot
 
+from local import LocalPostgres
 from tests.accounts import with_user
 from tests.faults.load import Load
 from tests.faults.reporting import record
-from tests.harness import WORKER, Deployment, assert_invariants, eventually
+from tests.faults.scale import CHAOS
+from tests.gathering import PATIENCE_MS, Cluster, Watched, gathered
+from tests.harness import HASH_TAG, WORKER, Deployment, Servers, assert_invariants, eventually
 from tests.processes import ROOT, workers
+from worker.bootstrap.commands import migrate
 from worker.domain.credentials import Server
 
 HERE = "tests.faults.test_changing_credentials"
@@ -48,20 +54,24 @@ class Changing(Deployment):
             named[variable] = with_user(named[variable], USER, "never")
         return named | {FOLDER: str(self.folder)}
 
-    def change(self) -> None:
+    def change(self, until: str = "infinity") -> None:
         """Have both servers know another password alone, and end the sessions of the one before."""
         self.changes += 1
         password = f"password-{self.changes}"
         rules = ("on", "resetpass", f">{password}", "allkeys", "allchannels", "+@all")
         # Sessions between the two are let in with neither, and wait as in any outage.
-        self.redis.execute_command("ACL", "SETUSER", USER, *rules)  # type: ignore[no-untyped-call]
+        self._everywhere("ACL", "SETUSER", USER, *rules)
         self._write("redis", password)
-        self.redis.execute_command("CLIENT", "KILL", "USER", USER)  # type: ignore[no-untyped-call]
-        until = datetime.now(UTC) + timedelta(seconds=3 * EVERY_S)
+        self._everywhere("CLIENT", "KILL", "USER", USER)
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             connection.execute(f"ALTER ROLE {USER} PASSWORD '{password}' VALID UNTIL '{until}'".encode())
             self._write("postgresql", password)
             connection.execute(ENDING)
+
+    def _everywhere(self, *words: str) -> None:
+        for server in self.servers.everywhere:
+            with redis.Redis.from_url(server) as client:
+                client.execute_command(*words)
 
     def _write(self, kind: str, password: str) -> None:
         part = self.folder / f"{kind}.part"
@@ -70,12 +80,12 @@ class Changing(Deployment):
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Change both passwords every few seconds."""
+        """Change both passwords every few seconds, and at the end to one that stays good."""
         over = Event()
 
         def run() -> None:
             while not over.wait(EVERY_S):
-                self.change()
+                self.change(f"{datetime.now(UTC) + timedelta(seconds=3 * EVERY_S)}")
 
         thread = Thread(target=run)
         thread.start()
@@ -84,20 +94,46 @@ class Changing(Deployment):
         finally:
             over.set()
             thread.join()
+            self.change()
+
+
+@contextmanager
+def changeable(deployment: Deployment, folder: Path) -> Iterator[Changing]:
+    """Yield a deployment again, entered with passwords that were changed once."""
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {USER} SUPERUSER LOGIN".encode())
+    servers, accepted = deployment.servers, deployment.accepted
+    with Changing(servers, "own", "postgres", accepted, folder=folder) as made:
+        made.change()
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def workers_import_this_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let WORKER_CREDENTIALS name it."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 @pytest.fixture
-def changing(
-    own_deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Changing]:
-    """A deployment whose passwords were changed once, and whose workers can import this module."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with psycopg.connect(own_deployment.database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {USER} SUPERUSER LOGIN".encode())
-    servers, accepted = own_deployment.servers, own_deployment.accepted
-    with Changing(servers, "own", "postgres", accepted, folder=tmp_path) as made:
-        made.change()
+def changing(own_deployment: Deployment, tmp_path: Path) -> Iterator[Changing]:
+    """A deployment whose passwords were changed once."""
+    with changeable(own_deployment, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(params=[Watched, Cluster], ids=["sentinel", "cluster"])
+def by_way(
+    request: pytest.FixtureRequest, own_postgres: LocalPostgres, tmp_path: Path
+) -> Iterator[Deployment]:
+    """A migrated deployment on a Redis of several processes, each of which knows users of its own."""
+    with gathered(request.param, tmp_path / "way", PATIENCE_MS) as found:
+        slot = key_slot(HASH_TAG.strip("{}").encode())
+        primary = found.primary(slot) if isinstance(found, Cluster) else found.primary()
+        nodes = tuple(each.url for each in found.servers)
+        servers = Servers(primary.url, own_postgres.url, way=found.way, nodes=nodes)
+        with Deployment(servers, "own", "postgres") as made:
+            migrate(made.settings())
+            yield made
 
 
 def test_orders_flow_while_passwords_change_and_end_every_session(
@@ -126,8 +162,6 @@ def test_orders_flow_while_passwords_change_and_end_every_session(
 def test_orders_flow_while_connections_are_renewed_and_no_renewal_is_an_outage(
     own_deployment: Deployment, changing: Changing, tmp_path: Path
 ) -> None:
-    with psycopg.connect(own_deployment.database_url, autocommit=True) as connection:
-        connection.execute(f"ALTER ROLE {USER} VALID UNTIL 'infinity'".encode())
     load = Load(own_deployment)
     with workers(
         changing, tmp_path, 2, lease_ms=60_000, transaction_timeout_s=1, connection_max_age_s=2,
@@ -147,6 +181,30 @@ def test_orders_flow_while_connections_are_renewed_and_no_renewal_is_an_outage(
     assert len(own_deployment.rows()) == len(own_deployment.published()) == load.submitted
     assert [replica.tally.outages for replica in replicas] == [0, 0]
     assert_invariants(own_deployment, *(replica.tally for replica in replicas))
+
+
+def test_orders_flow_by_every_way_while_passwords_change_and_connections_are_renewed(
+    by_way: Deployment, tmp_path: Path
+) -> None:
+    """Proves that whoever asks Sentinels, or a cluster for its node, enters with the password of now."""
+    load = Load(by_way)
+    with (
+        changeable(by_way, tmp_path) as changing,
+        workers(
+            changing, tmp_path, 2, lease_ms=60_000, transaction_timeout_s=1, connection_max_age_s=2,
+            credentials=f"{HERE}:of_now",
+        ) as replicas,
+    ):  # fmt: skip
+        with load.running(), changing.changing():
+            eventually(lambda: changing.changes > (CHANGES if CHAOS else 3), within=60)
+            assert {replica.get("/health")[0] for replica in replicas} == {200}
+        eventually(by_way.all_settled, within=60)
+        assert [replica.drain() for replica in replicas] == [0, 0]
+
+    assert "password-" not in "".join(replica.said for replica in replicas)
+    assert len(by_way.rows()) == len(by_way.published()) == load.submitted
+    assert by_way.letters() == []
+    assert_invariants(by_way, *(replica.tally for replica in replicas))
 
 
 def ids(deployment: Deployment) -> set[str]:

@@ -105,7 +105,7 @@ def test_each_fleet_gets_its_own_results_back_when_redis_lost_everything(
     ):
         eventually(lambda: are_settled(fleets), within=WITHIN_S)
         for fleet in fleets:
-            fleet.redis.delete(*fleet.redis.keys(f"{fleet.name}:*"))
+            fleet.redis.delete(*fleet.all_keys())
         eventually(lambda: all(len(result_ids(fleet)) >= ORDERS for fleet in fleets), within=WITHIN_S)
         assert [each.drain() for each in chain(ours, others)] == [0, 0, 0, 0]
 

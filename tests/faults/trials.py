@@ -180,7 +180,7 @@ class Trials:
 
     def _clean(self) -> None:
         deployment = self.deployment
-        keys = list(deployment.redis.scan_iter(match=f"{deployment.name}*", count=1000))
+        keys = deployment.all_keys()
         deployment.redis.delete(*keys)
         with deployment.database.transaction() as connection:
             connection.exec_driver_sql("DELETE FROM trades")

@@ -43,7 +43,7 @@ def opened(deployment: Deployment, name: str | None = None) -> Iterator[Channel]
 
 
 def legacy(deployment: Deployment) -> str:
-    return f"{deployment.name}:legacy"
+    return deployment.key("legacy")
 
 
 def added(deployment: Deployment) -> list[bytes]:
@@ -166,7 +166,8 @@ def test_any_bytes_are_added_as_they_are(deployment: Deployment, messages: list[
         publish(deployment, messages)
         heard = [each.data for each in subscription.finish()]
         channel.add(Batch(f"{hash(tuple(messages)) % 2**128:032x}", 1, heard))
-        deployment.redis.delete(*deployment.redis.keys(f"{deployment.orders}:bridge:*") or ["none"])
+        kept: Any = deployment.redis.keys(f"{deployment.orders}:bridge:*")
+        deployment.redis.delete(*kept or [deployment.key("none")])
 
     assert added(deployment) == messages
 
@@ -307,7 +308,7 @@ def heard_again(deployment: Deployment, bridge: Bridge) -> bool:
 def test_rehearsal_leaves_nothing_and_finds_what_is_no_stream(deployment: Deployment) -> None:
     with opened(deployment) as channel:
         channel.rehearse()
-        left: Any = deployment.redis.keys(f"{deployment.name}*")
+        left: Any = deployment.all_keys()
         deployment.redis.set(deployment.orders, "no stream")
         with pytest.raises(ConfigurationError, match="no stream but a string"):
             channel.rehearse()

@@ -56,7 +56,7 @@ def scene(deployment: Deployment) -> Deployment:
 
 def everything(deployment: Deployment) -> dict[str, Any]:
     """Every key as Redis would save it, but those that go by themselves (replicas' turns), and every row."""
-    keys = sorted(deployment.redis.scan_iter(match=f"{deployment.name}*"))
+    keys = deployment.all_keys()
     keys = [key for key in keys if deployment.redis.ttl(key) == -1]
     found: dict[str, Any] = {key.decode(): deployment.redis.dump(key) for key in keys}
     with deployment.database.transaction() as connection:

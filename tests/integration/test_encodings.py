@@ -29,7 +29,7 @@ def made_in(encoding: str, servers: Servers) -> Iterator[Deployment]:
         with Deployment(servers, name, name) as deployment:
             assert command(deployment, "migrate").stdout == "schema: current\n"
             yield deployment
-            deployment.redis.delete(*deployment.redis.scan_iter(match=f"{name}*"))
+            deployment.redis.delete(*deployment.all_keys())
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 

@@ -70,7 +70,7 @@ def test_order_without_id_is_known_by_its_entry(deployment: Deployment) -> None:
         eventually(deployment.all_settled)
 
     (result,) = deployment.published()
-    assert result["order_id"] == f"{deployment.orders}:{entry_id}"
+    assert result["order_id"] == f"{deployment.fleet.source}:{entry_id}"
     assert result["entry_id"] == entry_id
 
 
@@ -121,11 +121,11 @@ def test_retry_is_a_duplicate_and_other_content_a_conflict(deployment: Deploymen
 def test_result_is_also_published_to_a_channel_when_one_is_set(deployment: Deployment) -> None:
     with redis.Redis.from_url(deployment.servers.redis_url) as client:
         listener = client.pubsub()
-        listener.subscribe(deployment.name)
+        listener.subscribe(deployment.key("copies"))
         listener.get_message(timeout=5)
         deployment.submit(numbered_orders(1))
 
-        with running(deployment, results_channel=deployment.name):
+        with running(deployment, results_channel=deployment.key("copies")):
             eventually(deployment.all_settled)
 
         message = listener.get_message(timeout=5)

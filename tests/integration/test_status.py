@@ -476,7 +476,7 @@ def test_looking_changes_nothing(deployment: Deployment) -> None:
     bury(deployment, "failed", 3)
 
     def everything() -> dict[bytes, Any]:
-        return {key: deployment.redis.dump(key) for key in deployment.redis.scan_iter(f"{deployment.name}*")}
+        return {key: deployment.redis.dump(key) for key in deployment.all_keys()}
 
     before = everything()
     look(deployment)

@@ -253,6 +253,25 @@ def test_redis_without_credentials_is_away_and_its_connection_closed(
     assert server.logins == []
 
 
+def test_nodes_of_a_cluster_are_not_asked_one_after_another_while_there_are_no_credentials(
+    stack: ExitStack,
+) -> None:
+    """Proves that a callback which hangs is waited for once, however many nodes the URL names."""
+    nodes, asked = [serving(stack, "+here") for _ in range(3)], list[Server]()
+    hosts = ",".join(f"127.0.0.1:{node.url.rpartition(':')[2]}" for node in nodes)
+
+    def callback(which: Server) -> tuple[str, str]:
+        asked.append(which)
+        raise Outage("redis", "callback: away")
+
+    link = linked(stack, Endpoint(lambda: f"redis+cluster://me@{hosts}", credentials=callback))
+
+    with pytest.raises(Outage, match="callback: away"):
+        ask(link)
+
+    assert asked == [Server("redis", "me", None, None)]
+
+
 @pytest.mark.parametrize(
     ("url", "user", "host", "port"),
     [

@@ -188,7 +188,7 @@ class Stage:
     def clean(self) -> None:
         """Leave nothing of the last cell."""
         deployment = self.deployment
-        keys = list(deployment.redis.scan_iter(match=f"{deployment.name}*", count=1000))
+        keys = deployment.all_keys()
         if keys:
             deployment.redis.delete(*keys)
         with deployment.database.transaction() as connection:

@@ -160,7 +160,7 @@ def test_last_version_publishes_nothing_again_when_redis_was_flushed_during_an_u
 ) -> None:
     """Proves the same of what this version had to publish once more."""
     deployment = settled_by_the_last
-    deployment.redis.delete(*deployment.redis.keys(f"{deployment.name}:*"))
+    deployment.redis.delete(*deployment.all_keys())
     with running(deployment) as made:
         eventually(lambda: has_repaired(deployment, made.names.consumer))
         deployment.submit([small_order("new")])

@@ -12,5 +12,5 @@ from tests.harness import Deployment, Servers
 def elsewhere(deployment: Deployment, own_redis: LocalRedis) -> Iterator[Deployment]:
     """A deployment of the same names and database on another Redis, and so under the same source."""
     servers = Servers(own_redis.url, deployment.servers.database_url)
-    with Deployment(servers, deployment.name, deployment.database_name) as made:
+    with deployment.elsewhere(servers) as made:
         yield made

@@ -40,8 +40,8 @@ def test_order_is_a_conflict_when_the_results_of_its_source_are_in_another_datab
     assert place.get("db", 0) == 0
     database_url = deployment.servers.database_url
     with (
-        Deployment(Servers(own_redis.url, database_url), deployment.name, deployment.database_name) as one,
-        Deployment(Servers(second, database_url), deployment.name, deployment.database_name) as other,
+        deployment.elsewhere(Servers(own_redis.url, database_url)) as one,
+        deployment.elsewhere(Servers(second, database_url)) as other,
     ):
         for fleet, source in ((one, "here"), (other, "there")):
             fleet.submit([small_order("o1")])

@@ -70,9 +70,12 @@ def test_order_of_another_fleet_is_shown_as_that_of_another_source(worked: Fleet
 
     found = life(second, "a2"), life(first, "b1")
 
-    assert [each["committed"]["by another source"] for each in found] == [first.orders, second.orders]
+    assert [each["committed"]["by another source"] for each in found] == [
+        first.fleet.source,
+        second.fleet.source,
+    ]
     said = command(second, "show", "a2").stdout
-    assert f"by another source {first.orders}" in said
+    assert f"by another source {first.fleet.source}" in said
 
 
 def test_outcomes_of_the_last_hour_are_those_of_the_own_fleet(worked: Fleets) -> None:

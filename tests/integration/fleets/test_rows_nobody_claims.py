@@ -97,7 +97,7 @@ def test_results_of_rows_without_a_source_go_out_again_when_a_person_claims_them
     """Proves that after a FLUSHALL what the version before has committed is told, and published on demand."""
     settle_few(deployment)
     as_the_version_before_left_it(deployment)
-    deployment.redis.delete(*deployment.redis.keys(f"{deployment.name}:*"))
+    deployment.redis.delete(*deployment.all_keys())
 
     with running(deployment) as made:
         eventually(lambda: has_repaired(deployment, made.names.consumer))

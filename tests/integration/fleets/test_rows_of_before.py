@@ -88,7 +88,7 @@ def test_order_is_executed_on_its_own_when_a_row_without_a_source_has_its_entry_
     with running(first) as made:
         eventually(lambda: has_repaired(first, made.names.consumer))
 
-    assert [(row.order_id, row.source) for row in rows(first)] == [("a1", ""), ("b1", second.orders)]
+    assert [(row.order_id, row.source) for row in rows(first)] == [("a1", ""), ("b1", second.fleet.source)]
     assert (result_ids(first), result_ids(second)) == (["a1"], ["b1"])
     assert second.letters() == []
     assert_audits_are_clean(fleets)

@@ -56,7 +56,7 @@ def test_replica_refuses_an_orders_stream_that_was_renamed_when_its_source_is_no
     """Proves the same of RENAME: the default source is the name."""
     deployment.submit([order])
     commit_and_die(deployment, tmp_path)
-    source, renamed = deployment.orders, f"{deployment.orders}-v2"
+    source, renamed = deployment.fleet.source, f"{deployment.orders}-v2"
     deployment.redis.rename(deployment.orders, renamed)
     deployment.orders = renamed
 
@@ -122,8 +122,8 @@ def test_order_without_an_id_is_not_executed_again_when_the_source_is_set_after_
         eventually(deployment.all_settled)
         eventually(lambda: deployment.redis.xlen(deployment.results) > 0)
 
-    assert [row.order_id for row in rows(deployment)] == [f"{deployment.orders}:{entry_id}"]
-    assert result_ids(deployment) == [f"{deployment.orders}:{entry_id}"]
+    assert [row.order_id for row in rows(deployment)] == [f"{deployment.fleet.source}:{entry_id}"]
+    assert result_ids(deployment) == [f"{deployment.fleet.source}:{entry_id}"]
     assert deployment.letters() == []
     assert_audits_are_clean([deployment], source="venue-a")
 

@@ -17,6 +17,7 @@ from tests.fleets import (
 )
 from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
+from worker.domain.fleets import source_of
 
 Fleets = tuple[Deployment, Deployment]
 
@@ -40,8 +41,8 @@ def test_each_fleet_has_its_own_result_when_an_entry_id_is_on_both_streams(
 
     assert (result_ids(first), result_ids(second)) == (["a1"], ["b1"])
     assert rows(first) == [
-        Row("a1", entry_id, first.orders, "FILLED"),
-        Row("b1", entry_id, second.orders, "FILLED"),
+        Row("a1", entry_id, first.fleet.source, "FILLED"),
+        Row("b1", entry_id, second.fleet.source, "FILLED"),
     ]
     assert_audits_are_clean(fleets)
     for fleet in fleets:
@@ -82,9 +83,9 @@ def test_order_is_a_conflict_that_names_the_source_when_a_fleet_with_other_resul
 
     (letter,) = second.letters()
     assert (letter["reason"], letter["order_id"]) == (b"conflict", b"o1")
-    assert first.orders.encode() in letter["error"]
+    assert first.fleet.source.encode() in letter["error"]
     assert (result_ids(first), result_ids(second)) == (["o1"], [])
-    assert [row.source for row in rows(first)] == [first.orders]
+    assert [row.source for row in rows(first)] == [first.fleet.source]
     assert first.letters() == []
     assert_audits_are_clean(fleets)
 
@@ -102,7 +103,7 @@ def test_order_is_a_duplicate_when_a_fleet_with_the_same_results_had_it_before(f
 
     assert (made.worker.tally.duplicate, made.worker.tally.filled) == (1, 0)
     assert result_ids(first) == ["o1"]
-    assert [row.source for row in rows(first)] == [first.orders]
+    assert [row.source for row in rows(first)] == [first.fleet.source]
     assert (first.letters(), second.letters()) == ([], [])
     assert_audits_are_clean(fleets)
 
@@ -184,7 +185,7 @@ def test_fleets_of_equal_stream_names_on_two_servers_keep_apart_when_each_has_a_
     """Proves that WORKER_SOURCE tells fleets apart that nothing else does."""
     servers = Servers(own_redis.url, deployment.servers.database_url)
     ids = entry_ids(30)
-    with Deployment(servers, deployment.name, deployment.database_name) as elsewhere:
+    with deployment.elsewhere(servers) as elsewhere:
         for fleet, source, order_id in ((deployment, "here", "a"), (elsewhere, "there", "b")):
             fleet.submit([small_order(f"{order_id}{i}") for i in range(30)], under=ids)
             with running(fleet, source=source):
@@ -212,12 +213,12 @@ def test_source_is_the_name_of_the_orders_stream_without_what_no_order_id_can_ho
     deployment: Deployment,
 ) -> None:
     """Proves the default, and that which streams a source publishes on is written down."""
-    deployment.orders = f"{deployment.name}:{{or}}ders#2"
+    deployment.orders = f"{deployment.prefix}:{{or}}ders#2"
     deployment.submit([small_order("a1")])
 
     settle(deployment)
 
-    source = f"{deployment.name}:orders2"
+    source = f"{source_of(deployment.prefix)}:orders2"
     assert [row.source for row in rows(deployment)] == [source]
     with deployment.database.transaction() as connection:
         known = connection.execute(text("SELECT source, results FROM order_sources")).all()

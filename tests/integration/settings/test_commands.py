@@ -40,7 +40,7 @@ def test_pending_replay_and_status_judge_by_the_lease_that_is_set(
 def test_audit_gives_out_copies_on_the_channel_that_is_set(
     deployment: Deployment, tried: dict[str, Any]
 ) -> None:
-    channel = f"{deployment.name}:{tried['results_channel']}"
+    channel = deployment.key(tried["results_channel"])
     deployment.submit(numbered_orders(8))
     with running(deployment):
         eventually(deployment.all_settled)

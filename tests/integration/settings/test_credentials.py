@@ -213,7 +213,7 @@ def test_callback_that_is_not_there_ends_a_command(
 def test_bridge_renews_its_subscription_and_misses_nothing(
     deployment: Deployment, tried: dict[str, Any]
 ) -> None:
-    channel = f"{deployment.name}:legacy"
+    channel = deployment.key("legacy")
     settings = deployment.settings(transaction_timeout_s=0.9, **tried)
     ever: set[str] = set()
     published = 0

@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 from tests.harness import Deployment, Servers, eventually, numbered_orders
 from tests.inprocess import running
 from tests.skips import Reason, skip
+from worker.domain.fleets import source_of
 from worker.store.tables import order_sources, orders
 from worker.wire.names import derived_order_id
 
@@ -36,7 +37,7 @@ def elsewhere(deployment: Deployment) -> Iterator[Deployment]:
         try:
             yield made
         finally:
-            keys = list(made.redis.scan_iter(match=f"{made.name}*"))
+            keys = made.all_keys()
             made.redis.delete(*keys, made.name)
 
 
@@ -72,18 +73,19 @@ def test_streams_group_and_consumer_have_the_names_that_are_set(
     deployment: Deployment, tried: dict[str, Any]
 ) -> None:
     names: dict[str, Any] = {
-        setting: f"{deployment.name}:{name}" if setting.endswith("stream") else name
+        setting: deployment.key(name) if setting.endswith("stream") else name
         for setting, name in tried.items()
     }
-    source = names["orders_stream"]
+    stream = names["orders_stream"]
+    source = source_of(stream)
     unnamed = {name: value for name, value in numbered_orders(1)[0].items() if name != "order_id"}
-    entry_id = str(deployment.redis.xadd(source, unnamed), "ascii")  # type: ignore[arg-type]
-    deployment.redis.xadd(source, {"payload": "{"})
+    entry_id = str(deployment.redis.xadd(stream, unnamed), "ascii")  # type: ignore[arg-type]
+    deployment.redis.xadd(stream, {"payload": "{"})
 
     with running(deployment, **names):
         eventually(lambda: deployment.redis.xlen(names["dead_letter_stream"]) == 1)
-        (group,) = deployment.redis.xinfo_groups(source)
-        (consumer,) = deployment.redis.xinfo_consumers(source, "desk")
+        (group,) = deployment.redis.xinfo_groups(stream)
+        (consumer,) = deployment.redis.xinfo_consumers(stream, "desk")
 
     assert group["name"] == b"desk"
     assert consumer["name"].startswith(b"anna-")
@@ -139,7 +141,7 @@ def heard(listener: Any) -> list[dict[str, str]]:
 def test_results_go_to_the_channel_that_is_set_from_the_loop_and_from_a_repair(
     deployment: Deployment, tried: dict[str, Any]
 ) -> None:
-    channel = f"{deployment.name}:{tried['results_channel']}"
+    channel = deployment.key(tried["results_channel"])
     with redis.Redis.from_url(deployment.servers.redis_url) as client, client.pubsub() as listener:
         listener.subscribe(channel)
         deployment.submit(numbered_orders(2))

@@ -131,7 +131,7 @@ def test_replica_gives_back_at_its_start_what_was_committed_within_the_time_that
     deployment.submit(numbered_orders(2))
     with running(deployment):
         eventually(deployment.all_settled)
-    deployment.redis.delete(*deployment.redis.scan_iter(match=f"{deployment.name}*"))
+    deployment.redis.delete(*deployment.all_keys())
     with deployment.database.transaction() as connection:
         for order_id, minutes in (("order-0", 120), ("order-1", 30)):
             connection.execute(

@@ -7,6 +7,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import SSLConnection
+from redis.credentials import CredentialProvider
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
@@ -73,6 +74,17 @@ def _failure(sentinel: Any) -> redis.RedisError | None:  # noqa: ANN401  redis-p
     return None
 
 
+class _Given(CredentialProvider):
+    """User and password, asked for before."""
+
+    def __init__(self, credentials: tuple[str, ...]) -> None:
+        self._credentials = credentials
+
+    def get_credentials(self) -> tuple[str, ...]:  # type: ignore[override]  # nothing, where the URL has none
+        """Return them."""
+        return self._credentials
+
+
 class NodePool(redis.ConnectionPool):
     """Connections to the node of a cluster that has a key; it is asked for before each new one.
 
@@ -98,6 +110,8 @@ class NodePool(redis.ConnectionPool):
             for name, each in _placeless(self._options).items()
             if name not in {"db", "retry", "protocol"}
         }
+        # Asked once for all nodes that are named: where nobody answers, each would be waited for.
+        given["credential_provider"] = _Given(given["credential_provider"].get_credentials())
         a_node: Any = ClusterNode
         try:
             cluster: Any = RedisCluster(
