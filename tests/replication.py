@@ -1,7 +1,5 @@
 """PostgreSQL as two servers: a primary, and a standby that takes its place."""
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from local import LocalPostgres
-from local.account import unprivileged_account
-from local.directory import make_directory, write_secret
-from local.postgres import find_postgres
+from local.standby import standby_of
 from tests.harness import eventually
 
 WRITTEN = "SELECT pg_current_wal_lsn()"
@@ -32,25 +28,6 @@ def answer(connection: psycopg.Connection[Any], question: str, *parameters: Any)
     """Return the one value that a question is answered with, None without a row."""
     (found,) = connection.execute(question.encode(), parameters or None).fetchone() or (None,)
     return found
-
-
-def standby_of(primary: LocalPostgres, folder: Path, port: int | None = None) -> LocalPostgres:
-    """Start a standby that follows a primary, at a port of its own or this one."""
-    make_directory(folder)
-    write_secret(folder / "password", primary.password)
-    if port is not None:
-        (folder / "port").write_text(str(port))
-    standby = LocalPostgres(folder)
-    make_directory(standby.data.parent)
-    program = find_postgres()[0] / "pg_basebackup"
-    arguments = ["-d", primary.url, "-D", str(standby.data), "-R", "--checkpoint=fast", "--no-sync"]
-    subprocess.run([str(program), *arguments], check=True, capture_output=True)
-    account = unprivileged_account(standby.data)
-    if account is not None:
-        for path in (standby.data, *standby.data.rglob("*")):
-            os.chown(path, account.uid, account.gid, follow_symlinks=False)
-    standby.start()
-    return standby
 
 
 def await_copies(primary: LocalPostgres, standby: LocalPostgres) -> None:
@@ -108,7 +85,9 @@ class Pair:
         """Make what was lost a standby, at the port that it had."""
         self.standby.kill()
         self._made += 1
-        self.standby = standby_of(self.primary, self._folder / f"postgres-{self._made}", self.standby.port)
+        self.standby = standby_of(
+            self.primary, self._folder / f"postgres-{self._made}", port=self.standby.port
+        )
         self._follow()
 
     def stop(self) -> None:

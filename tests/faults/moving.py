@@ -15,11 +15,12 @@ import redis
 
 from local import LocalPostgres, LocalRedis
 from local.directory import make_directory, write_secret
+from local.standby import standby_of
 from tests.faults.framing import PostgresWire, Resp
 from tests.faults.proxy import Proxy
 from tests.harness import Deployment, eventually
 from tests.processes import WorkerProcess
-from tests.replication import REPLAYED, WRITTEN, answer, await_copies, client, configure, cut_off, standby_of
+from tests.replication import REPLAYED, WRITTEN, answer, await_copies, client, configure, cut_off
 
 LOOPBACK = "127.0.0.1"
 NAMED = "orders-worker-"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median_low
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -22,7 +22,12 @@ from tests.replication import Pair, answer, client, cut_off, paired
 from worker.bootstrap.commands import migrate
 
 PROMOTIONS = 10 if CHAOS else 1
-TIMES = {"lease_ms": 10_000, "transaction_timeout_s": 5, "execute_timeout_s": 5, "batch_size": 100}
+TIMES: dict[str, Any] = {
+    "lease_ms": 10_000,
+    "transaction_timeout_s": 5,
+    "execute_timeout_s": 5,
+    "batch_size": 100,
+}
 _IDS = "SELECT array_agg(order_id) FROM orders"
 
 pytestmark = pytest.mark.timeout(3600 if CHAOS else 900)
@@ -83,9 +88,10 @@ def test_orders_go_on_at_the_promoted_synchronous_standby_and_nothing_is_lost(
                     pair.fail_over(lose)
                     seconds_until_results_go_on(load.deployment)
                     taken.append(time.monotonic() - began)
-                    assert lost_now(load.deployment, pair) == 0
-                    pair.restore()
-                    eventually(lambda: all(map(is_ready, replicas)), within=30)
+                    with load.resting():
+                        assert lost_now(load.deployment, pair) == 0
+                        pair.restore()
+                        eventually(lambda: all(map(is_ready, replicas)), within=30)
             now = here(pair.primary.url)
             eventually(now.all_settled, within=120)
             assert [lost_rows(each) for each in replicas] == [0, 0]
@@ -119,11 +125,12 @@ def test_rows_that_a_standby_lacks_that_is_promoted_under_load_are_told_and_mend
                     lost.append(lost_now(load.deployment, pair))
                     eventually(lambda: [lost_rows(each) for each in replicas] == [lost[-1]] * 2, within=120)
                     told.append(time.monotonic() - began)
-                    mended = command(here(pair.url), "audit", "--repair", **TIMES)
-                    assert mended.exit_code == 1, mended.output
-                    eventually(lambda: [lost_rows(each) for each in replicas] == [0, 0], within=120)
-                    pair.restore()
-                    eventually(lambda: all(map(is_ready, replicas)), within=30)
+                    with load.resting():
+                        mended = command(here(pair.url), "audit", "--repair", **TIMES)
+                        assert mended.exit_code == 1, mended.output
+                        eventually(lambda: [lost_rows(each) for each in replicas] == [0, 0], within=120)
+                        pair.restore()
+                        eventually(lambda: all(map(is_ready, replicas)), within=30)
             now = here(pair.primary.url)
             eventually(now.all_settled, within=120)
             assert [replica.drain() for replica in replicas] == [0, 0]
