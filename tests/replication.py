@@ -62,6 +62,9 @@ class Pair:
         self._folder = folder
         self._synchronous = synchronous
         self._made = 1
+        with client(primary) as old:
+            # What a standby that has lost its primary waits before it looks up again, and sees its promotion.
+            configure(old, wal_retrieve_retry_interval="200ms")
         self.standby = standby_of(primary, folder / "postgres-1")
         self._ports = (primary.port, self.standby.port)
         self._follow()
