@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from select import select
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -32,13 +33,16 @@ class Authority:
         made.cert_pem.write_to_path(str(file))
         return cls(made, file)
 
-    def sign(self, *names: str) -> trustme.LeafCert:
-        """Return a certificate for hosts of these names."""
-        return self.made.issue_cert(*names)
+    def sign(self, *names: str, is_expired: bool = False) -> trustme.LeafCert:
+        """Return a certificate for hosts of these names, which is over where that is asked for."""
+        if not is_expired:
+            return self.made.issue_cert(*names)
+        first, last = (datetime(2000, 1, day, tzinfo=UTC) for day in (1, 2))
+        return self.made.issue_cert(*names, not_before=first, not_after=last)
 
-    def files(self, name: str) -> tuple[Path, Path]:
+    def files(self, name: str, *, is_expired: bool = False) -> tuple[Path, Path]:
         """Return the files of a certificate and its key, for a host of this name."""
-        signed = self.sign(name)
+        signed = self.sign(name, is_expired=is_expired)
         certificate, key = (self.file.with_name(f"{self.file.stem}-{name}.{kind}") for kind in ("crt", "key"))
         signed.cert_chain_pems[0].write_to_path(str(certificate))
         key.touch(mode=0o600)
@@ -89,13 +93,19 @@ def _passed_on(encrypted: ssl.SSLSocket, plain: socket.socket) -> bool:
 
 @contextmanager
 def encrypted(
-    port: int, certificate: trustme.LeafCert, *, clients: Authority | None = None, asks_first: bool = False
+    port: int,
+    certificate: trustme.LeafCert,
+    *,
+    clients: Authority | None = None,
+    asks_first: bool = False,
+    context: ssl.SSLContext | None = None,
 ) -> Iterator[int]:
     """Yield the port where a server of this machine speaks TLS. `clients`: who has to have signed theirs.
 
-    `asks_first`: clients ask for TLS in the words of PostgreSQL.
+    `asks_first`: clients ask for TLS in the words of PostgreSQL. Whoever gives the context may give it
+    another certificate later, which counts for the connections from then on.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     if clients is not None:
         context.verify_mode = ssl.CERT_REQUIRED

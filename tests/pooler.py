@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode: each transaction may get another session."""
+"""PgBouncer, as deploy/pgbouncer/ has it: each transaction, or each client, may get another session."""
 
 import os
 import shutil
@@ -15,52 +15,83 @@ from local.directory import free_port
 from tests.harness import Deployment, eventually
 from tests.skips import Reason, skip
 
-CONFIGURATION = """\
-[databases]
-* = host={host} port={port} user={user} password={password}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {own_port}
-auth_type = any
-pool_mode = transaction
-default_pool_size = {sessions}
-unix_socket_dir =
-"""
+SHIPPED = Path(__file__).parent.parent / "deploy" / "pgbouncer" / "pgbouncer.ini"
+# Who is let in, and as whom at the server, is not what these tests are about.
+_OURS = {"unix_socket_dir": "", "auth_type": "any", "listen_addr": "127.0.0.1"}
+_WITHOUT = ("auth_file",)
+
+
+class Pooler:
+    """PgBouncer before one server. It may be killed, and started again at its port."""
+
+    def __init__(self, server_url: str, folder: Path, **settings: object) -> None:
+        self.port = free_port()
+        self._configuration = folder / "pgbouncer.ini"
+        folder.chmod(0o755)
+        self._configuration.write_text(self._configured(server_url, settings), encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, whoever they say that they are."""
+        return f"postgresql://any:any@127.0.0.1:{self.port}/any"
+
+    def start(self) -> None:
+        """Start it, without waiting until it answers; without the program the test is left out."""
+        program = shutil.which("pgbouncer")
+        if program is None:
+            skip(Reason.NO_POOLER)
+        account = ["-u", "nobody"] if os.geteuid() == 0 else []
+        self._process = subprocess.Popen([program, "-q", *account, str(self._configuration)])
+
+    def kill(self) -> None:
+        """Let it end with all its connections, without a word to anybody."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=20)
+
+    def _configured(self, server_url: str, settings: dict[str, object]) -> str:
+        """Return what is shipped, with a server behind it and other settings."""
+        parts = urlsplit(server_url)
+        server = f"host={parts.hostname} port={parts.port} user={parts.username} password={parts.password}"
+        ours = {**_OURS, "listen_port": self.port, **settings}
+        lines = []
+        for line in SHIPPED.read_text(encoding="utf-8").splitlines():
+            name = line.partition("=")[0].strip()
+            if name == "orders":
+                lines.append(f"* = {server}")
+            elif name not in (*ours, *_WITHOUT):
+                lines.append(line)
+        return "\n".join([*lines, *(f"{name} = {value}" for name, value in ours.items()), ""])
 
 
 @contextmanager
-def pooled(direct: Deployment, folder: Path, *, sessions: int = 10) -> Iterator[Deployment]:
-    """Yield the same database, reached through a pooler; without one the test is left out."""
-    program = shutil.which("pgbouncer")
-    if program is None:
-        skip(Reason.NO_POOLER)
-    server, port = urlsplit(direct.servers.database_url), free_port()
-    settings = {
-        "host": server.hostname,
-        "port": server.port,
-        "user": server.username,
-        "password": server.password,
-    }
-    configuration = folder / "pgbouncer.ini"
-    configuration.write_text(
-        CONFIGURATION.format(own_port=port, sessions=sessions, **settings), encoding="utf-8"
-    )
-    account = ["-u", "nobody"] if os.geteuid() == 0 else []
-    folder.chmod(0o755)
-    running = subprocess.Popen([program, "-q", *account, str(configuration)])
-    servers = replace(direct.servers, database_url=f"postgresql://any:any@127.0.0.1:{port}/any")
+def started(server_url: str, folder: Path, **settings: object) -> Iterator[Pooler]:
+    """Start a pooler before a server, and end it."""
+    pooler = Pooler(server_url, folder, **settings)
+    pooler.start()
     try:
-        with direct.elsewhere(servers) as made:
-            eventually(lambda: _answers(made))
-            yield made
+        yield pooler
     finally:
-        running.terminate()
-        running.wait(timeout=20)
+        pooler.kill()
 
 
-def _answers(deployment: Deployment) -> bool:
+@contextmanager
+def pooled(direct: Deployment, folder: Path, **settings: object) -> Iterator[Deployment]:
+    """Yield the same database, reached through a pooler; without one the test is left out."""
+    with (
+        started(direct.servers.database_url, folder, **settings) as pooler,
+        direct.elsewhere(replace(direct.servers, database_url=pooler.url)) as made,
+    ):
+        made.accepted = direct.accepted
+        eventually(lambda: answers(made.database_url))
+        yield made
+
+
+def answers(url: str) -> bool:
+    """Whether a server is there behind the pooler."""
     try:
-        psycopg.connect(deployment.database_url).close()
+        psycopg.connect(url).close()
     except psycopg.OperationalError:
         return False
     return True

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Standing
-from benchmarks.scenarios import amounts, mixes, straight, waits
+from benchmarks.scenarios import amounts, mixes, standbys, straight, waits
 from benchmarks.scenarios.sizes import Sizes, Tell
 
 DESIGNS = "designs"
@@ -38,5 +38,6 @@ SCENARIOS = {
         Scenario("full-table", "10,000,000 rows in orders already (--orders N)", amounts.full_table),
         Scenario("restart", "50,000 pending, left by a dead replica (--orders N)", amounts.abandoned),
         Scenario("network", "servers a round trip of 1 ms away", waits.network),
+        Scenario("standby", "PostgreSQL waits for a standby a round trip of 1 ms away", standbys.waited_for),
     )
 }

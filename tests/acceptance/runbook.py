@@ -18,7 +18,8 @@ PROGRESS = re.compile(r"^.*━━.*\n?", re.MULTILINE)
 
 # What a person looks at again until it is there; everything else is done once.
 LOOKING = re.compile(
-    r"(worker (status|pending|show|dead list)|redis-cli (XLEN|XPENDING|ZCARD)|grep|curl|for look)\b"
+    r"(worker (status|pending|show|dead list)|redis-cli (XLEN|XPENDING|ZCARD)|psql \S+ -Atc"
+    r"|grep|curl|for look)\b"
 )
 # What differs from run to run. An id or a consumer of the page stands for the same one wherever it is named.
 IDS = r"\d{13}-\d+|worker-[\w.]+-\d+-[0-9a-f]{6}|(?<=PID )\d+"

@@ -19,8 +19,9 @@ class Load:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.submitted = 0
-        self._began = self._lasted_s = 0.0
+        self._began = self._lasted_s = self._rested_s = 0.0
         self._over = Event()
+        self._rests = Event()
         self._thread = Thread(target=self._run, name="load")
 
     @contextmanager
@@ -32,7 +33,18 @@ class Load:
         finally:
             self._over.set()
             self._thread.join()
-            self._lasted_s = time.monotonic() - self._began
+            self._lasted_s = time.monotonic() - self._began - self._rested_s
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Add nothing while the block runs, and make up for nothing after it."""
+        began = time.monotonic()
+        self._rests.set()
+        try:
+            yield
+        finally:
+            self._rested_s += time.monotonic() - began
+            self._rests.clear()
 
     @property
     def reached(self) -> float:
@@ -47,7 +59,8 @@ class Load:
     def _run(self) -> None:
         samples = sample_orders()
         while not self._over.is_set():
-            if self.submitted + BURST > (time.monotonic() - self._began) * RATE_PER_S:
+            lasted_s = time.monotonic() - self._began - self._rested_s
+            if self._rests.is_set() or self.submitted + BURST > lasted_s * RATE_PER_S:
                 self._over.wait(BURST / RATE_PER_S / 4)
                 continue
             numbers = range(self.submitted, self.submitted + BURST)

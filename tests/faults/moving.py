@@ -3,8 +3,6 @@
 The first lives on, keeps its connections and takes no writes.
 """
 
-import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,17 +11,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import redis
 
 from local import LocalPostgres, LocalRedis
-from local.account import unprivileged_account
 from local.directory import make_directory, write_secret
-from local.postgres import find_postgres
+from local.standby import standby_of
 from tests.faults.framing import PostgresWire, Resp
 from tests.faults.proxy import Proxy
 from tests.harness import Deployment, eventually
 from tests.processes import WorkerProcess
+from tests.replication import REPLAYED, WRITTEN, answer, await_copies, client, configure, cut_off
 
 LOOPBACK = "127.0.0.1"
 NAMED = "orders-worker-"
@@ -132,17 +129,16 @@ class MovingPostgres:
     def demote(self) -> LocalPostgres:
         """Let a standby have everything, and make the primary read-only; return the standby, promoted."""
         standby = self._standby()
-        with self._client(self.primary) as old:
-            old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-            old.execute("SELECT pg_reload_conf()")
+        with client(self.primary) as old:
+            configure(old, default_transaction_read_only="on")
         # Nobody is let in before all that are in have been told.
         eventually(self._lets_in_readers_alone)
-        with self._client(self.primary) as old, self._client(standby) as new:
-            told_at = self._answer(old, "SELECT clock_timestamp()")
+        with client(self.primary) as old, client(standby) as new:
+            told_at = answer(old, "SELECT clock_timestamp()")
             # A transaction that began before may still write, though it has written nothing yet; the loop's
             # next one says 25006.
-            eventually(lambda: self._answer(old, _BEGUN_BEFORE, told_at) == 0)
-            eventually(lambda: self._answer(old, _WRITTEN) == self._answer(new, _REPLAYED))
+            eventually(lambda: answer(old, _BEGUN_BEFORE, told_at) == 0)
+            eventually(lambda: answer(old, WRITTEN) == answer(new, REPLAYED))
             new.execute("SELECT pg_promote()")
         return standby
 
@@ -152,18 +148,15 @@ class MovingPostgres:
         This is asynchronous replication that lags.
         """
         standby = self._standby()
-        with self._client(self.primary) as old, self._client(standby) as new:
-            eventually(lambda: self._answer(old, _WRITTEN) == self._answer(new, _REPLAYED))
-            new.execute("ALTER SYSTEM SET primary_conninfo = ''")
-            new.execute("SELECT pg_reload_conf()")
-            eventually(lambda: self._answer(new, _RECEIVERS) == 0)
+        await_copies(self.primary, standby)
+        cut_off(standby)
         return standby
 
     def fail_over_to(self, standby: LocalPostgres) -> None:
         """Lose the primary, lead the name to the standby, and promote that."""
         # First: there must be somebody to connect to behind the name.
         self.lead_to(standby).kill()
-        with self._client(standby) as new:
+        with client(standby) as new:
             new.execute("SELECT pg_promote()")
 
     def lead_to(self, promoted: LocalPostgres) -> LocalPostgres:
@@ -174,47 +167,16 @@ class MovingPostgres:
 
     def await_no_connection(self, server: LocalPostgres) -> None:
         """Return when no worker is connected to a server."""
-        with self._client(server) as client:
-            eventually(lambda: self._answer(client, _CONNECTED) == 0)
+        with client(server) as looking:
+            eventually(lambda: answer(looking, _CONNECTED) == 0)
 
     def _lets_in_readers_alone(self) -> bool:
-        with self._client(self.primary) as late:
-            return bool(self._answer(late, "SHOW default_transaction_read_only") == "on")
+        with client(self.primary) as late:
+            return bool(answer(late, "SHOW default_transaction_read_only") == "on")
 
     def _standby(self) -> LocalPostgres:
         self.moves += 1
-        folder = self.folder / f"postgres-{self.moves}"
-        make_directory(folder)
-        write_secret(folder / "password", self.primary.password)
-        standby = LocalPostgres(folder)
-        make_directory(standby.data.parent)
-        program = find_postgres()[0] / "pg_basebackup"
-        copy = [
-            str(program),
-            "-d",
-            self.primary.url,
-            "-D",
-            str(standby.data),
-            "-R",
-            "--checkpoint=fast",
-            "--no-sync",
-        ]
-        subprocess.run(copy, check=True, capture_output=True)
-        account = unprivileged_account(standby.data)
-        if account is not None:
-            for path in (standby.data, *standby.data.rglob("*")):
-                os.chown(path, account.uid, account.gid, follow_symlinks=False)
-        standby.start()
-        return standby
-
-    @staticmethod
-    def _client(server: LocalPostgres) -> psycopg.Connection[Any]:
-        return psycopg.connect(server.url, autocommit=True)
-
-    @staticmethod
-    def _answer(client: psycopg.Connection[Any], question: str, *parameters: Any) -> Any:
-        (answer,) = client.execute(question.encode(), parameters or None).fetchone() or (None,)
-        return answer
+        return standby_of(self.primary, self.folder / f"postgres-{self.moves}")
 
 
 _BEGUN_BEFORE = (
@@ -222,9 +184,6 @@ _BEGUN_BEFORE = (
     " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start <= %s"
 )
 _CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'orders-worker-%'"
-_WRITTEN = "SELECT pg_current_wal_lsn()"
-_REPLAYED = "SELECT pg_last_wal_replay_lsn()"
-_RECEIVERS = "SELECT count(*) FROM pg_stat_wal_receiver"
 
 
 def is_ready(replica: WorkerProcess) -> bool:

@@ -19,7 +19,7 @@ def test_rows_come_back_as_they_were_written_in_a_session_that_says_otherwise(
     orders = numbered_orders(ORDERS)
     orders[17]["reason"] = r"c:\new 突破"
     # The one session that there is.
-    with pooler.pooled(deployment, tmp_path, sessions=1) as behind:
+    with pooler.pooled(deployment, tmp_path, default_pool_size=1) as behind:
         with psycopg.connect(behind.database_url, autocommit=True) as other:
             other.execute("SET bytea_output = escape; SET intervalstyle = sql_standard")
         behind.submit(orders + orders)

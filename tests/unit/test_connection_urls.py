@@ -43,6 +43,9 @@ def database(url: str) -> Database:
         "postgresql://u:hidden@one/b?keepalives=hidden",
         "postgresql://u:hidden@one/b?service=hidden",
         "postgresql://u%20:pass?hidden=word@one,two/b",
+        "postgresql://u:hidden@one,two/b?target_session_attrs=prefer-standby",
+        "postgresql://u:hidden@one/b?ssl=hidden",
+        "postgresql://u:hidden@one,two/b?targetServerType=primary",
     ],
 )
 def test_database_url_that_can_not_be_used_is_a_configuration_error(url: str) -> None:
@@ -61,6 +64,11 @@ def test_database_url_that_can_not_be_used_is_a_configuration_error(url: str) ->
         ("postgresql://u:p%40,@/b?host=one:1&host=two:2&target_session_attrs=read-write", "one,two", "1,2"),
         ("postgresql://u:p%40,@/b?host=one,two&port=1,2&target_session_attrs=read-write", "one,two", "1,2"),
         ("postgresql://u:p%40,@%2Frun%2Fpg:5433/b?target_session_attrs=read-write", "/run/pg", "5433"),
+        # A port for all of them, and a server that takes writes whether that is said or not.
+        ("postgresql://u:p%40,@one,two/b?port=5433", "one,two", "5433,5433"),
+        ("postgresql://u:p%40,@/b?host=one,two&port=5433", "one,two", "5433,5433"),
+        ("postgresql://u:p%40,@one:1,two:2/b?target_session_attrs=any", "one,two", "1,2"),
+        ("postgresql://u:p%40,@/b?host=one:1&host=two:2", "one,two", "1,2"),
     ],
 )
 def test_database_url_may_name_several_hosts_or_a_folder_as_libpq_has_them(
@@ -73,6 +81,26 @@ def test_database_url_may_name_several_hosts_or_a_folder_as_libpq_has_them(
         "user": "u", "password": "p@,", "dbname": "b", "target_session_attrs": "read-write",
         "host": hosts, "port": ports,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "attributes"),
+    [
+        ("postgresql://u:p@one,two/b?target_session_attrs=primary", "primary"),
+        ("postgresql://u:p@one/b", None),
+        ("postgresql://u:p@/b?hostaddr=127.0.0.1,127.0.0.2&port=5433", "read-write"),
+    ],
+)
+def test_server_that_takes_writes_is_looked_for_where_there_are_several(
+    url: str, attributes: str | None
+) -> None:
+    assert address(url).query.get("target_session_attrs") == attributes
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+@pytest.mark.parametrize("host", ["one", "one,two"])
+def test_database_url_may_ask_for_tls_in_the_word_of_jdbc(scheme: str, host: str) -> None:
+    assert address(f"{scheme}://u:p@{host}/b?ssl=true").query["sslmode"] == "require"
 
 
 @pytest.mark.parametrize(

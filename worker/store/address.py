@@ -13,6 +13,7 @@ from worker.store.options import require_known, require_sense
 
 MOST_PORT = 65_535
 DRIVER = "postgresql+psycopg"
+_TLS_OF_JDBC = ("ssl", "true")
 
 
 def address(url: str) -> URL:
@@ -30,6 +31,7 @@ def address(url: str) -> URL:
         raise ConfigurationError(f"DATABASE_URL: scheme {parsed.drivername!r} is not PostgreSQL")
     _check_parts(parsed)
     require_known(parsed.query, url)
+    parsed = _of_all_its_hosts(parsed)
     try:
         _, options = PGDialect_psycopg().create_connect_args(parsed)  # type: ignore[no-untyped-call]
     except ArgumentError:
@@ -39,9 +41,10 @@ def address(url: str) -> URL:
 
 
 def _is_of_libpq(url: str) -> bool:
-    # Several hosts with commas between, or a folder for a host: SQLAlchemy takes either for one name.
+    # Several hosts with commas between, or a folder for a host: SQLAlchemy takes either for one name. And a
+    # word of JDBC that libpq takes in a URL; SQLAlchemy hands it on as an option of libpq, which it is not.
     hosts = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
-    return "," in hosts or "%" in hosts
+    return "," in hosts or "%" in hosts or _TLS_OF_JDBC in parse_qsl(url.partition("?")[2])
 
 
 def _of_libpq(url: str) -> URL:
@@ -49,9 +52,8 @@ def _of_libpq(url: str) -> URL:
 
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS says how it does.
     """
-    given = {name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
-    # The last is a word of JDBC, which libpq takes in a URL alone.
-    require_known(given - {"ssl"}, url)
+    given = set(parse_qsl(url.partition("?")[2], keep_blank_values=True)) - {_TLS_OF_JDBC}
+    require_known((name for name, _ in given), url)
     read = {
         name: str(value)
         for name, value in conninfo_to_dict(f"postgresql://{url.partition('://')[2]}").items()
@@ -65,6 +67,21 @@ def _of_libpq(url: str) -> URL:
     )
 
 
+def _of_all_its_hosts(url: URL) -> URL:
+    """Return a URL with what holds for all its hosts where it names several: a port, as in libpq, and writes.
+
+    After a failover the first of them may be a standby, which would be taken again and again.
+    """
+    named = {name: _split(url.query.get(name, "")) for name in ("host", "hostaddr", "port")}
+    if max(len(named["host"]), len(named["hostaddr"])) == 1:
+        return url
+    is_one = len(named["port"]) == 1 and named["port"][0]
+    more = {"port": ",".join(named["port"] * len(named["host"]))} if is_one else {}
+    if url.query.get("target_session_attrs", "any") == "any":
+        more["target_session_attrs"] = "read-write"
+    return url.update_query_dict(more)
+
+
 def _check_parts(url: URL) -> None:
     # While connecting, each of these would look like a server that is away.
     hosts = [url.host or "", *_texts(url.query.get("host", ""))]
@@ -72,9 +89,13 @@ def _check_parts(url: URL) -> None:
         # Its second half would be shown as the name of a host that does not resolve.
         raise ConfigurationError("DATABASE_URL: an @ in its user or password is not percent-encoded")
     ports = [str(url.port)] if url.port is not None else []
-    ports += [port for given in _texts(url.query.get("port", "")) for port in given.split(",") if port]
+    ports += filter(None, _split(url.query.get("port", "")))
     if not all(port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= MOST_PORT for port in ports):
         raise ConfigurationError("DATABASE_URL: its port is not between 1 and 65535")
+
+
+def _split(given: str | tuple[str, ...]) -> list[str]:
+    return [each for text in _texts(given) for each in text.split(",")]
 
 
 def _texts(given: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from psycopg.pq import Conninfo, ConnStatus, PGconn
 from worker.domain.endpoints import named_option
 from worker.domain.errors import ConfigurationError
 
-_WITHOUT_WRITES = {"standby", "read-only"}
+_WITHOUT_WRITES = {"standby", "read-only", "prefer-standby"}
 
 
 def require_known(names: Iterable[str], url: str) -> None:

@@ -37,13 +37,16 @@ _LIVE_ROWS = text(
     " JOIN pg_stat_user_tables s ON s.relid = c.oid WHERE c.oid = to_regclass(:name)"
 )
 # Settings also as a role, a database or a pooler has set them for our sessions. A crash of the server empties
-# an unlogged table.
+# an unlogged table; and of a primary that waits for a standby, who does not wait is not there when it is
+# promoted.
 _tables = ", ".join(f"to_regclass('{table.name}')" for table in metadata.sorted_tables)
 _SERVER = text(
     "SELECT current_setting('server_version'),"  # noqa: S608  names of ours
     " coalesce(string_agg(what, ', ' ORDER BY what), '') FROM ("
     "SELECT name || ' off' FROM unnest(ARRAY['fsync', 'synchronous_commit']) AS name"
     " WHERE current_setting(name) = 'off'"
+    " UNION ALL SELECT 'synchronous_commit local' WHERE current_setting('synchronous_commit') = 'local'"
+    " AND current_setting('synchronous_standby_names') <> ''"
     " UNION ALL SELECT relname || ' unlogged' FROM pg_class"
     f" WHERE oid IN ({_tables}) AND relpersistence = 'u'"
     ") AS volatile (what)"

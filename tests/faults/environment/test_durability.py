@@ -102,6 +102,31 @@ def test_postgresql_whose_sessions_do_not_wait_for_the_disk_is_told_of(site: Sit
     assert_told(site.workers, "database", "synchronous_commit off")
 
 
+@pytest.fixture
+def not_waiting(site: Site) -> Iterator[Site]:
+    """A server that waits for a standby that is not there, and a role whose sessions do not."""
+    names = "ALTER SYSTEM {} synchronous_standby_names {}"
+    site.sql(f"ALTER ROLE {site.name} SET synchronous_commit = local")
+    site.sql(names.format("SET", "= 'somebody'"), "SELECT pg_reload_conf()")
+    eventually(lambda: site.sql("SHOW synchronous_standby_names") == [("somebody",)])
+    yield site
+    site.sql(names.format("RESET", ""), "SELECT pg_reload_conf()")
+    eventually(lambda: site.sql("SHOW synchronous_standby_names") == [("",)])
+
+
+def test_sessions_that_do_not_wait_for_the_standby_that_others_wait_for_are_told_of(
+    not_waiting: Site,
+) -> None:
+    assert_told(not_waiting.workers, "database", "synchronous_commit local")
+
+
+def test_sessions_that_wait_for_no_standby_are_fine_where_there_is_none(site: Site) -> None:
+    site.sql(f"ALTER ROLE {site.name} SET synchronous_commit = local")
+
+    with running(site.workers) as made:
+        eventually(lambda: VOLATILE["database"](made) == "")
+
+
 def test_postgresql_that_does_not_wait_for_the_disk_is_told_of(without_fsync: Deployment) -> None:
     assert_told(without_fsync, "database", "fsync off")
 

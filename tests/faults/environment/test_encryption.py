@@ -1,5 +1,6 @@
 """TLS to both servers: it works with the named authority, and what can't be right is refused at the start."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Ground:
     ours: Authority
     others: Authority
     ports: dict[str, int]
+    renewed: ssl.SSLContext
 
     def redis(self, at: str, options: str, scheme: str = "rediss") -> str:
         parts = urlsplit(self.site.workers.servers.redis_url)
@@ -56,9 +58,10 @@ class Ground:
     def filled(self, options: str) -> str:
         certificate, key = self.ours.files("client")
         stranger, strange_key = self.others.files("stranger")
+        expired, expired_key = self.ours.files("expired", is_expired=True)
         return options.format(
             ours=self.ours.file, others=self.others.file, certificate=certificate, key=key,
-            stranger=stranger, strange_key=strange_key,
+            stranger=stranger, strange_key=strange_key, expired=expired, expired_key=expired_key,
         )  # fmt: skip
 
 
@@ -66,24 +69,37 @@ class Ground:
 def ground(site: Site, tmp_path: Path) -> Iterator[Ground]:
     ours, others = Authority.new(tmp_path, "ours"), Authority.new(tmp_path, "others")
     here, elsewhere = ours.sign("127.0.0.1"), ours.sign("elsewhere.invalid")
+    expired = ours.sign("127.0.0.1", is_expired=True)
     redis, postgres = site.redis_server.port, site.postgres_server.port
+    renewed = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with ExitStack() as opened:
         fronts = {
             "redis": encrypted(redis, here),
             "redis elsewhere": encrypted(redis, elsewhere),
+            "redis expired": encrypted(redis, expired),
             "redis for its own": encrypted(redis, here, clients=ours),
+            "redis renewed": encrypted(redis, here, context=renewed),
+            "postgresql renewed": encrypted(postgres, here, asks_first=True, context=renewed),
             "postgresql": encrypted(postgres, here, asks_first=True),
             "postgresql elsewhere": encrypted(postgres, elsewhere, asks_first=True),
+            "postgresql expired": encrypted(postgres, expired, asks_first=True),
             "postgresql for its own": encrypted(postgres, here, clients=ours, asks_first=True),
         }
         ports = {name: opened.enter_context(front) for name, front in fronts.items()}
-        yield Ground(site, ours, others, ports | {"redis plain": redis, "postgresql plain": postgres})
+        ports |= {"redis plain": redis, "postgresql plain": postgres}
+        yield Ground(site, ours, others, ports, renewed)
 
 
 OF_REDIS = {
     "nobody trusts it": ("redis", "", "not trusted"),
     "another authority": ("redis", "ssl_ca_certs={others}", "not trusted"),
     "another host": ("redis elsewhere", "ssl_ca_certs={ours}", "not trusted"),
+    "an expired one": ("redis expired", "ssl_ca_certs={ours}", "not trusted"),
+    "our own has expired": (
+        "redis for its own",
+        "ssl_ca_certs={ours}&ssl_certfile={expired}&ssl_keyfile={expired_key}",
+        "CERTIFICATE_EXPIRED",
+    ),
     "an authority that is none": ("redis", "ssl_ca_certs=/etc/hostname", "ssl_ca_certs"),
     "authorities that are none": ("redis", "ssl_ca_data=nonsense", "ssl_ca_data"),
     "a certificate without its key": (
@@ -118,6 +134,21 @@ OF_POSTGRESQL = {
         "postgresql elsewhere",
         "sslmode=verify-full&sslrootcert={ours}",
         "does not match host name",
+    ),
+    "an expired one": (
+        "postgresql expired",
+        "sslmode=verify-full&sslrootcert={ours}",
+        "certificate verify failed",
+    ),
+    "an expired one, whatever its host": (
+        "postgresql expired",
+        "sslmode=verify-ca&sslrootcert={ours}",
+        "certificate verify failed",
+    ),
+    "our own has expired": (
+        "postgresql for its own",
+        "sslmode=verify-full&sslrootcert={ours}&sslcert={expired}&sslkey={expired_key}",
+        "expired",
     ),
     "an authority that is none": (
         "postgresql",
@@ -223,6 +254,33 @@ def test_orders_are_executed_over_tls_with_the_right_authority(
     site.deployment.submit(numbered_orders(ORDERS))
 
     with Deployment(over_tls, site.name, site.name) as workers, running(workers) as made:
+        eventually(site.deployment.all_settled)
+
+    assert_invariants(site.deployment, made.worker.tally)
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+def test_certificate_that_expires_while_orders_flow_is_an_outage_that_a_new_one_ends(
+    ground: Ground, server: str
+) -> None:
+    site = ground.site
+    is_redis = server == "Redis"
+    redis_url, database_url = (site.workers.environment()[each] for each in ("REDIS_URL", "DATABASE_URL"))
+    if is_redis:
+        redis_url = ground.redis("redis renewed", "ssl_ca_certs={ours}")
+    else:
+        database_url = ground.postgres("postgresql renewed", "sslmode=verify-full&sslrootcert={ours}")
+    there = Deployment(Servers(redis_url, database_url), site.name, site.name)
+
+    with there as workers, running(workers) as made:
+        site.deployment.submit(numbered_orders(ORDERS)[: ORDERS // 2])
+        eventually(site.deployment.all_settled)
+        ground.ours.sign("127.0.0.1", is_expired=True).configure_cert(ground.renewed)
+        (site.cut_redis if is_redis else site.end_sessions)()
+        site.deployment.submit(numbered_orders(ORDERS)[ORDERS // 2 :])
+        eventually(lambda: made.worker.tally.outages > 0)
+        assert not site.deployment.all_settled()
+        ground.ours.sign("127.0.0.1").configure_cert(ground.renewed)
         eventually(site.deployment.all_settled)
 
     assert_invariants(site.deployment, made.worker.tally)

@@ -3,26 +3,23 @@
 There is no loop and no wait before the refusal.
 """
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-import psycopg
 import pytest
 import redis
 
 from local import LocalPostgres, LocalRedis
 from local.directory import free_port
 from local.redis import find_redis
+from tests import pooler
 from tests.faults.environment.site import Site
 from tests.faults.environment.test_start import CONFIGURATION, start
 from tests.gathering import SLOTS, port_of_a_cluster
 from tests.harness import Deployment, Servers, eventually
 from tests.inprocess import running, seen
-from tests.skips import Reason, skip
 from worker.bootstrap.commands import migrate
 from worker.domain.errors import ConfigurationError, Outage
 from worker.store import Database, require_fit
@@ -208,48 +205,17 @@ def test_session_that_is_read_only_for_a_while_is_waited_for(site: Site) -> None
 
 
 @pytest.fixture
-def pooler(site: Site, tmp_path: Path) -> Iterator[str]:
+def without_transactions(site: Site, tmp_path: Path) -> Iterator[str]:
     """PgBouncer in statement mode before the site's database."""
-    program = shutil.which("pgbouncer")
-    if program is None:
-        skip(Reason.NO_POOLER)
-    port = free_port()
-    configuration = tmp_path / "pgbouncer.ini"
-    configuration.write_text(
-        "[databases]\n"
-        f"* = host=127.0.0.1 port={site.postgres_server.port}"
-        f" user=postgres password={site.postgres_server.password}\n"
-        "[pgbouncer]\n"
-        "listen_addr = 127.0.0.1\n"
-        f"listen_port = {port}\n"
-        "auth_type = any\n"
-        "pool_mode = statement\n"
-        "unix_socket_dir =\n",
-        encoding="utf-8",
-    )
-    account = ["-u", "nobody"] if os.geteuid() == 0 else []
-    tmp_path.chmod(0o755)
-    url = f"postgresql://any:any@127.0.0.1:{port}/{site.name}"
-    process = subprocess.Popen([program, "-q", *account, str(configuration)])
-    try:
-        eventually(lambda: takes_connections(url))
+    with pooler.started(site.postgres_server.url, tmp_path, pool_mode="statement") as started:
+        url = f"{started.url.rpartition('/')[0]}/{site.name}"
+        eventually(lambda: pooler.answers(url))
         yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def takes_connections(url: str) -> bool:
-    try:
-        psycopg.connect(url, autocommit=True).close()
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 def test_pooler_without_transactions_is_refused(
-    site: Site, pooler: str, capsys: pytest.CaptureFixture[str]
+    site: Site, without_transactions: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refusal(site.workers.environment() | {"DATABASE_URL": pooler}, capsys)
+    line = refusal(site.workers.environment() | {"DATABASE_URL": without_transactions}, capsys)
 
     assert line.startswith("worker: DATABASE_URL: leads to PgBouncer in statement pooling mode")

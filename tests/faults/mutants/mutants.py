@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[3]
 LIST = Path(__file__).with_name("mutants.toml")
 PRELOADED = Path(__file__).with_name("preloaded.py")
 COPIED = (
-    "worker", "local", "tests", "alembic", "alembic.ini", "deploy/redis", "deploy/postgres", "docs/deploy.md",
-    "examples", "pyproject.toml", "README.md",
+    "worker", "local", "tests", "alembic", "alembic.ini", "deploy/redis", "deploy/postgres",
+    "deploy/pgbouncer", "docs/deploy.md", "examples", "pyproject.toml", "README.md",
 )  # fmt: skip
 FAILED = 1
 TEST_LASTS_S, ALL_LAST_S = 150, 600
