@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import redis
 
@@ -139,7 +140,9 @@ def test_two_replicas_share_the_stream_without_doubling(deployment: Deployment) 
     deployment.submit(orders)
     deployment.submit(orders[::10])
 
-    with running(deployment, batch_size=50) as one, running(deployment, batch_size=50) as other:
+    # Leases that last: what a slow replica loses, both have received.
+    lasting: dict[str, Any] = {"batch_size": 50, "lease_ms": 60_000}
+    with running(deployment, **lasting) as one, running(deployment, **lasting) as other:
         eventually(deployment.all_settled)
 
     assert one.worker.tally.received + other.worker.tally.received == 2200
