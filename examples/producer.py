@@ -3,18 +3,17 @@
 import os
 import sys
 
-import redis
-
-from worker.client import Backlogged, Buried, Order, Producer, Results, Unanswered, new_order_id
+from worker.client import Backlogged, Buried, Order, Producer, Results, Unanswered, connect, new_order_id
 
 
 def main(symbol: str, side: str, quantity: str, price: str | None = None, order_id: str | None = None) -> int:
     """Add the order, and say what became of it. Return an exit code."""
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        orders = os.environ.get("WORKER_ORDERS_STREAM", "orders")
-        results = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
-        dead_letters = os.environ.get("WORKER_DEAD_LETTER_STREAM", "orders:dead")
-        producer = Producer(client, orders, most_waiting=10_000, wait_s=5)
+    orders = os.environ.get("WORKER_ORDERS_STREAM", "orders")
+    results = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
+    dead_letters = os.environ.get("WORKER_DEAD_LETTER_STREAM", "orders:dead")
+    with connect(os.environ["REDIS_URL"], stream=orders) as client:
+        # So many attempts outlast the promotion of a replica.
+        producer = Producer(client, orders, most_waiting=10_000, wait_s=5, attempts=15)
         order = Order(symbol, side, quantity, price, order_id=order_id or new_order_id())
         try:
             added = producer.add(order)

@@ -2,14 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any, Protocol
-
-import redis.asyncio
 
 from tests.harness import Deployment
 from tests.inprocess import running
-from worker.client import Added, AsyncProducer, AsyncResults, Order, OrderResult, Producer, Results
+from worker.client import (
+    Added,
+    AsyncProducer,
+    AsyncResults,
+    Order,
+    OrderResult,
+    Producer,
+    Results,
+    connect,
+    connect_async,
+)
 from worker.client.testing import FakeWorker
 
 PATIENCE_S = 20.0
@@ -58,16 +66,20 @@ class RealWorld:
 
     def __init__(self, deployment: Deployment) -> None:
         self._at = deployment
+        self._client = connect(deployment.servers.place, stream=deployment.orders)
+
+    def close(self) -> None:
+        self._client.close()
 
     def producer(self, **how: Any) -> Producer:
-        return Producer(self._at.redis, self._at.orders, group=self._at.group, **how)
+        return Producer(self._client, self._at.orders, group=self._at.group, **how)
 
     def results(self) -> Results:
-        return Results(self._at.redis, self._at.results, self._at.dead_letters, orders=self._at.orders)
+        return Results(self._client, self._at.results, self._at.dead_letters, orders=self._at.orders)
 
     @asynccontextmanager
     async def asynchronous(self) -> AsyncIterator[tuple[AsyncProducer, AsyncResults]]:
-        async with redis.asyncio.Redis.from_url(self._at.servers.redis_url) as client:
+        async with connect_async(self._at.servers.place, stream=self._at.orders) as client:
             yield (
                 AsyncProducer(client, self._at.orders),
                 AsyncResults(client, self._at.results, self._at.dead_letters, orders=self._at.orders),
@@ -85,8 +97,8 @@ def fake_world() -> Iterator[World]:
 
 @contextmanager
 def real_world(deployment: Deployment) -> Iterator[World]:
-    with running(deployment, paper_success_rate=1, batch_size=10):
-        yield RealWorld(deployment)
+    with running(deployment, paper_success_rate=1, batch_size=10), closing(RealWorld(deployment)) as world:
+        yield world
 
 
 class Caller(Protocol):
