@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.credentials import UsernamePasswordCredentialProvider
+from redis.retry import Retry
 
 from worker.client import AsyncProducer, Producer, Results, connect, connect_async
 
@@ -38,6 +41,21 @@ def test_url_may_say_how_long_to_wait() -> None:
     pool: Any = connect("redis://h?socket_timeout=20").connection_pool
 
     assert pool.make_connection().socket_timeout == 20
+
+
+@pytest.mark.parametrize("url", [url.replace(":hidden@", "") for url in URLS])
+@pytest.mark.parametrize("made_by", [connect, connect_async])
+def test_options_of_connections_are_the_callers_but_for_retries(
+    url: str, made_by: Callable[..., Any]
+) -> None:
+    tokens = UsernamePasswordCredentialProvider("me", "token")
+
+    connection = made_by(
+        url, credential_provider=tokens, retry=Retry(NoBackoff(), 9)
+    ).connection_pool.make_connection()
+
+    assert connection.credential_provider is tokens
+    assert connection.retry.get_retries() == 0
 
 
 @pytest.mark.parametrize(
