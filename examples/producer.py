@@ -3,9 +3,7 @@
 import os
 import sys
 
-import redis
-
-from worker.client import Backlogged, Buried, Order, Producer, Results, Unanswered, new_order_id
+from worker.client import Backlogged, Buried, Order, Producer, Results, Unanswered, connect, new_order_id
 
 
 def main(symbol: str, side: str, quantity: str, price: str | None = None, order_id: str | None = None) -> int:
@@ -13,11 +11,12 @@ def main(symbol: str, side: str, quantity: str, price: str | None = None, order_
     url = os.environ["REDIS_URL"]
     # Another user where rights are the least: who adds orders may not read results.
     awaiting_url = os.environ.get("AWAITING_REDIS_URL", url)
-    with redis.Redis.from_url(url) as client, redis.Redis.from_url(awaiting_url) as awaiting:
-        orders = os.environ.get("WORKER_ORDERS_STREAM", "orders")
-        results = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
-        dead_letters = os.environ.get("WORKER_DEAD_LETTER_STREAM", "orders:dead")
-        producer = Producer(client, orders, most_waiting=10_000, wait_s=5)
+    orders = os.environ.get("WORKER_ORDERS_STREAM", "orders")
+    results = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
+    dead_letters = os.environ.get("WORKER_DEAD_LETTER_STREAM", "orders:dead")
+    with connect(url, stream=orders) as client, connect(awaiting_url, stream=results) as awaiting:
+        # So many attempts outlast the promotion of a replica.
+        producer = Producer(client, orders, most_waiting=10_000, wait_s=5, attempts=15)
         order = Order(symbol, side, quantity, price, order_id=order_id or new_order_id())
         try:
             added = producer.add(order)

@@ -4,9 +4,7 @@ import os
 import sys
 from decimal import Decimal
 
-import redis
-
-from worker.client import OrderResult, Results, Status
+from worker.client import OrderResult, Results, Status, connect
 
 
 def handle(result: OrderResult) -> None:
@@ -21,8 +19,9 @@ def handle(result: OrderResult) -> None:
 def main(consumer: str, seconds: str | None = None) -> None:
     """Handle result after result. Each consumer of the group has results of its own."""
     wait_s = None if seconds is None else float(seconds)
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        results = Results(client, os.environ.get("WORKER_RESULTS_STREAM", "order_results"))
+    stream = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
+    with connect(os.environ["REDIS_URL"], stream=stream) as client:
+        results = Results(client, stream)
         for result in results.read("example", consumer, wait_s=wait_s):
             handle(result)
 

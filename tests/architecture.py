@@ -35,7 +35,8 @@ beneath it, and everybody knows the values of `domain`. The import contracts in
 [pyproject.toml](../pyproject.toml) hold the directions: rooms on one level never import each other, those
 that decide know no server, no page and no setting, only `stream` speaks Redis, only `store` speaks SQL (and
 both say `Outage` when their server is away), and `bootstrap` alone knows them all. `local` is no room of the
-package. `client` is for other programs: it speaks Redis by itself, knows no other room, and none knows it.
+package. `client` is for other programs: it speaks Redis by itself, knows no room but `ways`, which says where
+a server is, and none knows it.
 
 """
 

@@ -5,11 +5,21 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Protocol, TypeAlias
 
-import redis.asyncio
+import redis
 
 from tests.harness import Deployment
 from tests.inprocess import running
-from worker.client import Added, AsyncProducer, AsyncResults, Order, OrderResult, Producer, Results
+from worker.client import (
+    Added,
+    AsyncProducer,
+    AsyncResults,
+    Order,
+    OrderResult,
+    Producer,
+    Results,
+    connect,
+    connect_async,
+)
 from worker.client.testing import FakeWorker
 
 # Who adds orders, who awaits the result of one, and who reads all of them.
@@ -83,7 +93,7 @@ class RealWorld:
     async def asynchronous(self) -> AsyncIterator[Programs]:
         it = self._at
         producing, awaiting, reading = (
-            redis.asyncio.Redis.from_url(it.client_url(who)) for who in ("producer", "awaiter", "reader")
+            connect_async(it.client_url(who), stream=it.orders) for who in ("producer", "awaiter", "reader")
         )
         async with producing, awaiting, reading:
             yield (
@@ -92,8 +102,8 @@ class RealWorld:
                 AsyncResults(reading, it.results),
             )
 
-    def _entered(self, who: str) -> "redis.Redis":
-        client = redis.Redis.from_url(self._at.client_url(who))
+    def _entered(self, who: str) -> redis.Redis:
+        client = connect(self._at.client_url(who), stream=self._at.orders)
         self._opened.callback(client.close)
         return client
 

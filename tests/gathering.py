@@ -1,11 +1,11 @@
 """Redis as several processes: a primary that Sentinels watch, and a cluster."""
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, ClassVar
 
 import redis
 
@@ -44,6 +44,11 @@ def made_in(folder: Path, password: str, port: int, **settings: str) -> LocalRed
     made = LocalRedis(folder, {"masterauth": password, **settings})
     made.start()
     return made
+
+
+def _is_loading(server: LocalRedis) -> bool:
+    with asked(server) as client:
+        return bool(client.info("persistence")["loading"])
 
 
 class Gathering:
@@ -85,9 +90,11 @@ class Gathering:
 class Watched(Gathering):
     """A primary with two replicas, and three Sentinels that want to be asked with a password."""
 
+    settings: ClassVar[Mapping[str, str]] = {}
+
     def __init__(self, folder: Path, silence_ms: int) -> None:
         password = token_hex(8)
-        options = {"repl-ping-replica-period": "1", "repl-diskless-sync-delay": "0"}
+        options = {"repl-ping-replica-period": "1", "repl-diskless-sync-delay": "0", **self.settings}
         primary = made_in(folder / "redis-0", password, free_port(), **options)
         following = {"replicaof": f"{LOOPBACK} {primary.port}", **options}
         others = [made_in(folder / f"redis-{n}", password, free_port(), **following) for n in (1, 2)]
@@ -123,7 +130,10 @@ class Watched(Gathering):
                 return False
         with asked(self.primary()) as client:
             known = client.info("replication")
-            return all(known.get(f"slave{n}", {}).get("state") == "online" for n in (0, 1))
+        if any(known.get(f"slave{n}", {}).get("state") != "online" for n in (0, 1)):
+            return False
+        # One that is sent everything is in step for its primary before it has loaded that.
+        return not any(map(_is_loading, self.servers))
 
     def fail_over(self) -> None:
         """Have the Sentinels promote a replica, as a person asks for it. The primary of before lives on."""

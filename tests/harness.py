@@ -159,8 +159,8 @@ class Deployment:
         return self.environment(who)["REDIS_URL"]
 
     def client_url(self, who: str) -> str:
-        """Return where a program that joins in enters Redis: at the server, whatever way workers find it."""
-        return self._entrance(who, self._streams).redis_url
+        """Return where a program that joins in enters Redis."""
+        return self._entrance(who, self._streams).place
 
     def entered(self, who: str = WORKER) -> Database:
         """Return the database as somebody enters it, closed at the end."""

@@ -1,4 +1,4 @@
-"""Orders flow to the primary that Sentinel promotes, and into a cluster: nodes die, slots move."""
+"""Orders flow to the primary that Sentinel or a proxy leads to, and into a cluster: nodes die, slots move."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from tests.faults.load import Load
 from tests.faults.moving import is_ready, seconds_until_results_go_on
 from tests.faults.reporting import record
 from tests.faults.scale import CHAOS
+from tests.fronted import Fronted
 from tests.gathering import Cluster, Gathering, Watched, gathered
 from tests.harness import Deployment, Servers, assert_invariants, eventually
 from tests.processes import workers
@@ -27,7 +28,7 @@ MOVES = 5 if CHAOS else 2
 pytestmark = pytest.mark.timeout(900)
 
 # The same streams and tables where the primary is now.
-Here: TypeAlias = Callable[[LocalRedis], Deployment]
+Here: TypeAlias = Callable[..., Deployment]
 
 
 @contextmanager
@@ -36,8 +37,8 @@ def places(gathering: Gathering, postgres: LocalPostgres) -> Iterator[Here]:
     accepted: list[str] = []
     with ExitStack() as opened:
 
-        def here(server: LocalRedis) -> Deployment:
-            servers = Servers(server.url, postgres.url, way=gathering.way)
+        def here(server: LocalRedis, url: str = "") -> Deployment:
+            servers = Servers(url or server.url, postgres.url, way=gathering.way)
             return opened.enter_context(Deployment(servers, "own", "postgres", accepted))
 
         yield here
@@ -57,6 +58,12 @@ def first_place(gathering: Gathering, here: Here) -> Deployment:
     made = here(gathering.servers[0])
     migrate(made.settings())
     return here(owner(gathering, made))
+
+
+def for_producers(gathering: Gathering, here: Here, now: Deployment) -> Deployment:
+    """Return where orders are added: at the server itself, or by the proxy that replicas use, too."""
+    is_fronted = isinstance(gathering, Fronted)
+    return here(owner(gathering, now), gathering.way) if is_fronted else now
 
 
 def lost_by_redis(deployment: Deployment) -> set[str]:
@@ -104,8 +111,13 @@ def promoted(gathering: Gathering, here: Here, now: Deployment, before: LocalRed
 
 @pytest.mark.parametrize(
     ("kind", "end"),
-    [(Watched, kill), (Watched, demote), (Cluster, kill)],
-    ids=["sentinel-dies", "sentinel-lives-on", "cluster-dies"],
+    [
+        pytest.param(Watched, kill, id="sentinel-dies"),
+        pytest.param(Watched, demote, id="sentinel-lives-on"),
+        pytest.param(Cluster, kill, id="cluster-dies"),
+        *([pytest.param(Fronted, kill, id="haproxy-dies")] if CHAOS else []),
+        pytest.param(Fronted, demote, id="haproxy-lives-on"),
+    ],
 )
 def test_orders_go_on_at_the_promoted_primary_under_load(
     own_postgres: LocalPostgres,
@@ -116,20 +128,22 @@ def test_orders_go_on_at_the_promoted_primary_under_load(
     taken: list[float] = []
     with gathered(kind, tmp_path / "redis") as gathering, places(gathering, own_postgres) as here:
         now = first_place(gathering, here)
-        load = Load(now)
+        load = Load(for_producers(gathering, here, now))
         with workers(now, tmp_path, 2, **TIMES) as replicas:
             with load.running():
                 for _ in range(RECOVERIES):
                     load.await_more()
                     before, began = owner(gathering, now), time.monotonic()
                     end(gathering, before)
-                    now = load.deployment = promoted(gathering, here, now, before)
+                    now = promoted(gathering, here, now, before)
+                    load.deployment = for_producers(gathering, here, now)
                     seconds_until_results_go_on(now)
                     taken.append(time.monotonic() - began)
                     before.start()
                     eventually(lambda: all(map(is_ready, replicas)), within=30)
                     eventually(gathering.is_complete, within=60)
-                    now = load.deployment = here(owner(gathering, now))
+                    now = here(owner(gathering, now))
+                    load.deployment = for_producers(gathering, here, now)
             lost = assert_nothing_but_what_redis_lost(now, load)
             assert [replica.drain() for replica in replicas] == [0, 0]
 

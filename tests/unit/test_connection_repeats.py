@@ -1,11 +1,13 @@
 """What the library makes of a connection that ends while a command is on its way."""
 
+import asyncio
 import socket
 from threading import Thread
 
 import pytest
 
 from tests.faults.framing import Resp
+from worker.client import AsyncProducer, Order, Producer, Unanswered, connect, connect_async
 from worker.domain.errors import Outage
 from worker.stream import RedisLink
 from worker.stream.link.outages import outages
@@ -57,6 +59,30 @@ def test_command_whose_answer_is_lost_is_not_sent_again() -> None:
     with pytest.raises(Outage), outages():
         link.call("XADD", "orders", "*", "a", "1")
     link.close()
+    server.stop()
+
+    assert len(server.commands) == 1
+
+
+def test_order_whose_answer_is_lost_is_not_added_again_by_the_library() -> None:
+    server = Silent()
+
+    with connect(f"redis://127.0.0.1:{server.port}") as client, pytest.raises(Unanswered):
+        Producer(client, attempts=1).add(Order("X", "BUY", 1))
+    server.stop()
+
+    assert len(server.commands) == 1
+
+
+def test_order_whose_answer_is_lost_is_not_added_again_by_the_library_with_asyncio() -> None:
+    server = Silent()
+
+    async def add() -> None:
+        async with connect_async(f"redis://127.0.0.1:{server.port}") as client:
+            await AsyncProducer(client, attempts=1).add(Order("X", "BUY", 1))
+
+    with pytest.raises(Unanswered):
+        asyncio.run(add())
     server.stop()
 
     assert len(server.commands) == 1

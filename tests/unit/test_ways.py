@@ -14,10 +14,10 @@ from tests.encryption import Authority
 from tests.unit.test_settings import accepted, faults
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
-from worker.domain.ways import Kind, hash_tag, way_of
 from worker.stream.link.connection import RedisLink
 from worker.stream.link.options import options_of
-from worker.stream.link.pools import pool_of
+from worker.ways.pools import pool_of
+from worker.ways.urls import Kind, hash_tag, way_of
 
 HIDDEN = "hidden"
 TO_ALL = ("socket_timeout", "socket_connect_timeout", "socket_keepalive", "retry", "redis_connect_func")

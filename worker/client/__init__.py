@@ -1,8 +1,9 @@
 """Lets other programs join in: adds orders and reads their results, with or without asyncio.
 
-It imports redis-py alone, and no other room.
+It imports redis-py alone, and no room but the ways to Redis.
 """
 
+from worker.client.connecting import connect, connect_async
 from worker.client.errors import (
     Backlogged,
     Buried,
@@ -35,5 +36,7 @@ __all__ = [
     "Unconfirmed",
     "Unreadable",
     "Unsupported",
+    "connect",
+    "connect_async",
     "new_order_id",
 ]

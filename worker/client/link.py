@@ -5,25 +5,19 @@ sent the replies. `run` and `run_async` carry one out.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import redis
-import redis.asyncio
-from redis.client import NEVER_DECODE
 
 Command: TypeAlias = tuple[str | int, ...]
 # What a server replies has no type before it is read.
 Reply: TypeAlias = Any
 T = TypeVar("T")
-L = TypeVar("L")
 
 LONGEST_BLOCK_S = 1.0
-# What redis-py takes where nothing else is said.
-SOCKET_TIMEOUT_S = 5.0
 # The server is away, is not ready, or is not the primary any more: the same may be asked again.
 REPEATABLE = (
     redis.ConnectionError,
@@ -31,7 +25,11 @@ REPEATABLE = (
     redis.exceptions.ReadOnlyError,
     redis.exceptions.MasterDownError,
     redis.exceptions.TryAgainError,
+    redis.exceptions.AskError,
+    redis.exceptions.ClusterDownError,
 )
+# The library has no class for: too few replicas follow, and a read that was ended by a demotion.
+_REPEATABLE_TEXTS = ("NOREPLICAS", "UNBLOCKED force unblock")
 _FOR_GOOD = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
 
 
@@ -68,57 +66,6 @@ class AsyncLink(Protocol):
 
     async def call(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands in one go, and return their replies in bytes, errors among them."""
-
-
-class RedisLink:
-    """Uses the connections of a client, whatever it makes of replies itself."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = redis.Redis(connection_pool=client.connection_pool)
-        self._client.response_callbacks.clear()
-        self.patience_s = _patience_s(client)
-
-    def call(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands in one go, and return their replies in bytes, errors among them."""
-        with self._client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command, **{NEVER_DECODE: True})  # type: ignore[no-untyped-call]
-            return list(pipeline.execute(raise_on_error=False))
-
-
-class AsyncRedisLink:
-    """Uses the connections of a client with asyncio, whatever it makes of replies itself."""
-
-    def __init__(self, client: "redis.asyncio.Redis") -> None:
-        self._client = redis.asyncio.Redis(connection_pool=client.connection_pool)
-        self._client.response_callbacks.clear()
-        self.patience_s = _patience_s(client)
-
-    async def call(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands in one go, and return their replies in bytes, errors among them."""
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command, **{NEVER_DECODE: True})
-            return list(await pipeline.execute(raise_on_error=False))
-
-
-def link_to(client: redis.Redis | Link) -> Link:
-    """Return what sends commands by a client."""
-    return RedisLink(client) if isinstance(client, redis.Redis) else _no_other_client(client)
-
-
-def async_link_to(client: "redis.asyncio.Redis | AsyncLink") -> AsyncLink:
-    """Return what sends commands by a client with asyncio."""
-    return AsyncRedisLink(client) if isinstance(client, redis.asyncio.Redis) else _no_other_client(client)
-
-
-def _no_other_client(link: L) -> L:
-    if not hasattr(link, "patience_s"):
-        raise TypeError(
-            f"{type(link).__module__}.{type(link).__name__} can't be used here: with asyncio it takes a "
-            "redis.asyncio.Redis, without a redis.Redis; Redis Cluster is not supported"
-        )
-    return link
 
 
 def run(steps: Steps[T], link: Link) -> T:
@@ -189,6 +136,8 @@ def asked(*commands: Command) -> Generator[Ask, Reply, list[Reply]]:
 
 def may_be_repeated(error: object) -> bool:
     """Whether an error says that the same may be asked again."""
+    if isinstance(error, redis.ResponseError) and str(error).startswith(_REPEATABLE_TEXTS):
+        return True
     return isinstance(error, REPEATABLE) and not isinstance(error, _FOR_GOOD)
 
 
@@ -212,9 +161,3 @@ def by_stream(reply: Reply) -> list[tuple[str, list[Reply]]]:
 def longest_block_s(link: Link | AsyncLink) -> float:
     """Return for how long a read may block: what goes on meanwhile is looked at in between."""
     return min(LONGEST_BLOCK_S, link.patience_s)
-
-
-def _patience_s(client: "redis.Redis | redis.asyncio.Redis") -> float:
-    # What takes as long as the socket waits would look like a silent server.
-    timeout_s = client.connection_pool.connection_kwargs.get("socket_timeout", SOCKET_TIMEOUT_S)
-    return math.inf if timeout_s is None else float(timeout_s) / 2

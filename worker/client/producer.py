@@ -6,14 +6,16 @@ import redis
 import redis.asyncio
 
 from worker.client.adding import Adding, How
-from worker.client.link import AsyncLink, Link, async_link_to, link_to, run, run_async
+from worker.client.link import AsyncLink, Link, run, run_async
 from worker.client.order import Added, Order
+from worker.client.sending import async_link_to, link_to
 
 
 class Producer:
     """Adds orders by the connections of a Redis client, which stays yours. Threads may share it.
 
-    So many `attempts` are made where Redis does not answer, each with those that the client makes by itself.
+    So many `attempts` are made where Redis does not answer, each with those that the client makes by itself:
+    one that `connect` has made makes none.
     With `replicas=N` N replicas must have taken the order; with `fsynced=True` its primary, and the N
     replicas, must have it on disk. With `most_waiting=N` no order is added while so many wait for the
     worker's `group`: it is waited for room for `wait_s`. A fleet whose WORKER_ORDER_ID_FIELD is set takes the
@@ -21,7 +23,7 @@ class Producer:
     """
 
     def __init__(self, client: redis.Redis | Link, stream: str = "orders", **how: Unpack[How]) -> None:
-        self._link = link_to(client)
+        self._link = link_to(client, stream)
         self._adding = Adding(stream, **how)
         self._adding.refuse_waits_beyond(self._link.patience_s)
 
@@ -40,7 +42,7 @@ class AsyncProducer:
     def __init__(
         self, client: redis.asyncio.Redis | AsyncLink, stream: str = "orders", **how: Unpack[How]
     ) -> None:
-        self._link = async_link_to(client)
+        self._link = async_link_to(client, stream)
         self._adding = Adding(stream, **how)
         self._adding.refuse_waits_beyond(self._link.patience_s)
 

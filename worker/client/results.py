@@ -13,11 +13,9 @@ from worker.client.errors import Buried, Unreadable
 from worker.client.link import (
     AsyncLink,
     Link,
-    async_link_to,
     carried_out,
     carried_out_async,
     following,
-    link_to,
     longest_block_s,
     run,
     run_async,
@@ -25,6 +23,7 @@ from worker.client.link import (
 from worker.client.order import Added
 from worker.client.outcome import Letter, OrderResult, Outcome
 from worker.client.reading import Give, Reading
+from worker.client.sending import async_link_to, link_to
 from worker.client.tail import Tail, Tails, Waiting
 
 
@@ -49,7 +48,7 @@ class Results:
         orders: str = "orders",
         group: str = "execution",
     ) -> None:
-        self._link = link_to(client)
+        self._link = link_to(client, stream)
         self._stream = stream
         self._tails = Tails(stream, dead_letters, orders, group)
         self._changed = Condition()
@@ -139,7 +138,7 @@ class AsyncResults:
         orders: str = "orders",
         group: str = "execution",
     ) -> None:
-        self._link = async_link_to(client)
+        self._link = async_link_to(client, stream)
         self._stream = stream
         self._tails = Tails(stream, dead_letters, orders, group)
         self._changed = asyncio.Event()

@@ -1,21 +1,11 @@
 """The place where a server is found, which every connection of a process to it shares."""
 
 import math
-import re
 import time
 from collections.abc import Callable
 from threading import Lock
 
 from worker.domain.credentials import Credentials, Server
-
-# A piece of a password that is not percent-encoded may stand where a name does.
-_OPTION = re.compile(r"[a-z_]{1,40}", re.IGNORECASE)
-
-
-def named_option(name: str, url: str) -> str:
-    """Return what a message calls an option of a URL: its name, where that shows no secret."""
-    is_safe = _OPTION.fullmatch(name) and "@" not in url.partition("?")[2]
-    return f"option {name!r}" if is_safe else "an option"
 
 
 class Endpoint:

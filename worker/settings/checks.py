@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from worker.domain import loading, ways
+from worker.domain import loading
 from worker.domain.fleets import LONGEST_SOURCE, is_source
+from worker.ways import urls as ways
 
 LONGEST_KEY = 100
 SHORTEST_TOKEN, LONGEST_TOKEN = 16, 256

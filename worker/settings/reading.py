@@ -12,9 +12,9 @@ from msgspec.structs import FieldInfo, fields
 
 from worker.domain.errors import ConfigurationError
 from worker.domain.fleets import LONGEST_SOURCE, is_source, source_of
-from worker.domain.ways import Kind, hash_tag, way_of
 from worker.settings.checks import Secret
 from worker.settings.settings import PREFIX, SECRETS, Settings, marks, variable
+from worker.ways.urls import Kind, hash_tag, way_of
 
 SHOWN = 80
 MOST_SECRET = 65_536

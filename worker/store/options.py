@@ -7,8 +7,8 @@ from typing import Any
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo, ConnStatus, PGconn
 
-from worker.domain.endpoints import named_option
 from worker.domain.errors import ConfigurationError
+from worker.ways.urls import named_option
 
 _WITHOUT_WRITES = {"standby", "read-only", "prefer-standby"}
 

@@ -14,9 +14,9 @@ from redis.retry import Retry
 from worker.domain.credentials import Server
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage
-from worker.domain.ways import Kind, Way, way_of
 from worker.stream.link.options import options_of
-from worker.stream.link.pools import pool_of
+from worker.ways.pools import pool_of
+from worker.ways.urls import Kind, Way, way_of
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from worker.stream.link.clients import Clients, clients
 from worker.stream.link.closer import look_closer
 from worker.stream.link.denials import naming_commands, naming_keys
 from worker.stream.link.outages import is_no_primary, outages
-from worker.stream.link.pools import NodePool
+from worker.ways.pools import seeks
 
 ANSWER_TIMEOUT_S = 5.0
 
@@ -154,8 +154,6 @@ class RedisLink:
         """Return a connection, not open yet, for a subscription alone; the caller closes it."""
         with outages():
             pool = self._present().commands.connection_pool
-            if isinstance(pool, NodePool):
-                pool.locate()
         # In RESP2 what is published comes as plain replies; in RESP3 the library would log each.
         return pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
 
@@ -166,7 +164,7 @@ class RedisLink:
     @property
     def is_in_a_cluster(self) -> bool:
         """Whether the URL names nodes of a cluster, of which one has our keys."""
-        return isinstance(self._clients.commands.connection_pool, NodePool)
+        return seeks(self._clients.commands.connection_pool) is not None
 
     def look_closer(self) -> str | None:
         """Return what is wrong with the URL, where the server can be had but not as it says."""

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 import redis
 from redis.connection import SSLConnection, parse_url
 
-from worker.domain.endpoints import named_option
 from worker.domain.errors import ConfigurationError
+from worker.ways.urls import named_option
 
 # The library takes whatever its connections do, and most of that is no text, or would change what the worker
 # relies on.

@@ -2,14 +2,13 @@
 
 import re
 from enum import Enum
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
-
-from msgspec import Struct
-
-from worker.domain.endpoints import named_option
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _MOST_PORT = 65_535
+# A piece of a password that is not percent-encoded may stand where a name does.
+_OPTION = re.compile(r"[a-z_]{1,40}", re.IGNORECASE)
 # What Sentinel itself asks for, and its servers do not.
 _OF_SENTINEL = {"sentinel_username": "username", "sentinel_password": "password"}
 
@@ -29,7 +28,7 @@ SCHEMES = (
 )  # fmt: skip
 
 
-class Way(Struct, frozen=True):
+class Way(NamedTuple):
     """One way. `url` is what a connection takes: that of one server, by the first host.
 
     `hosts` are whom to ask where the server is, `service` is what Sentinel calls it, and `account` with what
@@ -51,6 +50,8 @@ def way_of(url: str) -> Way:
     """Return the way that a URL of Redis names. Raises ValueError, which shows nothing of it."""
     scheme, _, rest = url.partition("://")
     base, _, name = scheme.partition("+")
+    if f"{scheme}://" not in SCHEMES:
+        raise ValueError(f"must begin with one of {', '.join(SCHEMES)}")
     kind = Kind(name)
     if kind is Kind.SERVER:
         return Way(kind, url)
@@ -103,6 +104,12 @@ def _options(kind: Kind, query: str, url: str) -> tuple[tuple[tuple[str, str], .
         raise ValueError(f"{named_option(name, url)} is for redis+sentinel://")
     others = [(name, value) for name, value in given if name not in _OF_SENTINEL]
     return ours, f"?{urlencode(others)}" if others else ""
+
+
+def named_option(name: str, url: str) -> str:
+    """Return what a message calls an option of a URL: its name, where that shows no secret."""
+    is_safe = _OPTION.fullmatch(name) and "@" not in url.partition("?")[2]
+    return f"option {name!r}" if is_safe else "an option"
 
 
 def hash_tag(key: str) -> str | None:
