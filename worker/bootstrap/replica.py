@@ -160,7 +160,8 @@ def _assemble(
     intake = Intake(
         stream, lease, tally,
         pace=pace, batch_bytes=settings.batch_bytes, block_ms=_block_ms(settings), lease_ms=settings.lease_ms,
-        clock=clocks.passed, first_count=first_count, prepare=ahead.prepare,
+        max_deliveries=settings.max_deliveries, clock=clocks.passed, first_count=first_count,
+        pause=drain.event.wait, prepare=ahead.prepare,
     )  # fmt: skip
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,
