@@ -53,9 +53,9 @@ def test_drain_does_not_wait_for_the_pause_before_a_server_that_never_waits_is_a
 
     reads: list[int] = []
     monkeypatch.setattr("worker.consumer.reads.LONGEST_PAUSE_S", 3600.0)
-    long = {"block_ms": 60_000, "drain_timeout_s": 240, "lease_ms": 600_000}
+    long: dict[str, Any] = {"block_ms": 25_000, "drain_timeout_s": 240, "lease_ms": 600_000}
 
-    # The block ends within 20 s, or fails; the pause is of a minute.
+    # The block ends within 20 s, or fails; the pause is of 25.
     with running(deployment, wrap_stream=NeverWaiting, **long):
         eventually(lambda: reads)
 

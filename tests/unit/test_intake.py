@@ -57,7 +57,7 @@ def never_waiting(bench: Bench) -> list[float]:
         asked.append(bench.clock.seconds)
         return handed_out(count) or []
 
-    bench.orders.read = read  # type: ignore[method-assign]
+    bench.orders.read = read  # type: ignore[assignment, method-assign]
     return asked
 
 
