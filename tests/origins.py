@@ -1,7 +1,9 @@
 """What a run says of its servers at its beginning: name, version, and where each comes from."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -12,6 +14,8 @@ from local.postgres import find_postgres
 from local.redis import find_redis
 from tests.servers import (
     Choice,
+    choose,
+    kinds_of,
     postgres_image,
     postgres_version,
     redis_image,
@@ -25,38 +29,60 @@ POSTGRES = re.compile(r"\((PostgreSQL)\) ([\d.]+)")
 
 
 def named(choice: Choice) -> list[str]:
-    """Return a line on servers that tests share, one on those they break, one on why there are no others."""
-    shared = {"urls": _of_urls, "docker": _of_images, "embedded": _of_programs}[choice.kind]()
-    lines = [f"servers: {shared} ({choice.kind})", f"servers that tests break: {_of_programs()}"]
+    """Return a line on servers that tests share, one on those they break, others on what is otherwise."""
+    shared = _of_urls() if choice.kind == "urls" else _joined(*kinds_of(choice.kind))
+    lines = [
+        f"servers: {shared} ({choice.kind})",
+        f"servers that tests break: {_joined('embedded', 'embedded')}",
+    ]
+    way = os.environ.get("WAY", "")
+    if way:
+        lines.append(f"workers find Redis by {way}: {_redis('embedded')}")
     return [*lines, choice.note] if choice.note else lines
+
+
+def main() -> int:
+    """Print what a run would say of its servers; 1 where it can't have them."""
+    try:
+        sys.stdout.writelines(f"{line}\n" for line in named(choose(os.environ)))
+    except (ValueError, LocalServerMissing) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
 
 def _of_urls() -> str:
     servers = urls()
     try:
-        return f"{redis_version(servers)} (REDIS_URL), {postgres_version(servers)} (DATABASE_URL)"
+        return (
+            f"{redis_version(servers.redis_url)} (REDIS_URL), "
+            f"{postgres_version(servers.database_url)} (DATABASE_URL)"
+        )
     except (redis.RedisError, psycopg.Error, ValueError, OSError) as error:
         # Named by its kind: the text of a driver may show a piece of the URL.
         return f"REDIS_URL, DATABASE_URL, not both of which answer: {type(error).__name__}"
 
 
-def _of_images() -> str:
-    store, database = redis_image(), postgres_image()
-    return (
-        f"{_version(version_in(store, 'redis-server').stdout, REDIS)} (image {store}), "
-        f"{_version(version_in(database, 'postgres').stdout, POSTGRES)} (image {database})"
-    )
-
-
-def _of_programs() -> str:
+def _joined(of_redis: str, of_postgres: str) -> str:
     try:
-        store, database = Path(find_redis()[0]), find_postgres()[0] / "postgres"
+        return f"{_redis(of_redis)}, {_postgres(of_postgres)}"
     except LocalServerMissing as error:
         return f"none: {error}"
-    return (
-        f"{_version(_answer(store), REDIS)} ({_source(store)}), "
-        f"{_version(_answer(database), POSTGRES)} ({_source(database)})"
-    )
+
+
+def _redis(kind: str) -> str:
+    if kind == "docker":
+        return f"{_version(version_in(redis_image(), 'redis-server').stdout, REDIS)} (image {redis_image()})"
+    program = Path(find_redis()[0])
+    return f"{_version(_answer(program), REDIS)} ({_source(program)})"
+
+
+def _postgres(kind: str) -> str:
+    if kind == "docker":
+        image = postgres_image()
+        return f"{_version(version_in(image, 'postgres').stdout, POSTGRES)} (image {image})"
+    program = find_postgres()[0] / "postgres"
+    return f"{_version(_answer(program), POSTGRES)} ({_source(program)})"
 
 
 def _answer(program: Path) -> str:
@@ -71,3 +97,7 @@ def _version(answer: str, pattern: re.Pattern[str]) -> str:
 def _source(program: Path) -> str:
     parts = program.parts
     return f"package {parts[parts.index('site-packages') + 1]}" if "site-packages" in parts else str(program)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

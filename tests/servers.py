@@ -1,6 +1,7 @@
 """Where the suite's Redis and PostgreSQL come from: given URLs, else containers, else embedded ones.
 
-SERVERS=urls, docker or embedded forces one. REDIS_IMAGE and POSTGRES_IMAGE choose the containers.
+SERVERS=urls, docker or embedded forces one, and embedded+docker or docker+embedded a Redis from there and a
+PostgreSQL from here. REDIS_IMAGE and POSTGRES_IMAGE choose the containers.
 """
 
 import os
@@ -8,20 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import redis
 
 from local import local_servers
+from tests.entrances import Encrypted, Socket
 from tests.gathering import PATIENCE_MS, Cluster, Watched, gathered
 from tests.harness import Servers
 
-KINDS = ("urls", "docker", "embedded")
-WAYS = {"sentinel": Watched, "cluster": Cluster}
+KINDS = ("urls", "docker", "embedded", "embedded+docker", "docker+embedded")
+WAYS = {"sentinel": Watched, "cluster": Cluster, "socket": Socket, "tls": Encrypted}
 REDIS_IMAGE = "redis:8-alpine"
 POSTGRES_IMAGE = "postgres:17-alpine"
 PASSWORD = "throw-away"
@@ -84,15 +87,26 @@ def choose(environ: Mapping[str, str]) -> Choice:
         return Choice("urls")
     if not docker_answers():
         if forced:
-            raise ValueError("SERVERS=docker: no Docker engine answers `docker info`")
+            raise ValueError(f"SERVERS={forced}: no Docker engine answers `docker info`")
         return Choice("embedded", "no Docker engine answers")
-    for image, program in ((redis_image(), "redis-server"), (postgres_image(), "postgres")):
+    for image, program in _images(forced or "docker"):
         why = unusable(image, program)
         if why and forced:
-            raise ValueError(f"SERVERS=docker: the image {image} can't be used: {why}")
+            raise ValueError(f"SERVERS={forced}: the image {image} can't be used: {why}")
         if why:
             return Choice("embedded", f"Docker answers, but the image {image} can't be used: {why}")
-    return Choice("docker")
+    return Choice(forced or "docker")
+
+
+def kinds_of(kind: str) -> tuple[str, str]:
+    """Return where Redis and where PostgreSQL come from."""
+    of_redis, _, of_postgres = kind.partition("+")
+    return of_redis, of_postgres or of_redis
+
+
+def _images(kind: str) -> list[tuple[str, str]]:
+    images = ((redis_image(), "redis-server"), (postgres_image(), "postgres"))
+    return [each for each, comes in zip(images, kinds_of(kind), strict=True) if comes == "docker"]
 
 
 def urls() -> Servers:
@@ -114,7 +128,8 @@ def postgres_image() -> str:
 def started(kind: str, folder: Path) -> Iterator[Servers]:
     """Yield servers of a kind; what was started for it ends with the block.
 
-    WAY=sentinel or cluster has workers find a Redis of several processes in place of the one of that kind.
+    WAY has workers find another Redis in place of the one of that kind: several processes that
+    Sentinels watch or that are a cluster, or one behind a socket or TLS.
     """
     way = os.environ.get("WAY", "")
     with _started(kind, folder) as servers:
@@ -131,42 +146,49 @@ def started(kind: str, folder: Path) -> Iterator[Servers]:
 def _started(kind: str, folder: Path) -> Iterator[Servers]:
     if kind == "urls":
         yield urls()
-    elif kind == "docker":
-        with _containers() as servers:
-            yield servers
-    else:
-        given = {
-            name: value for name, value in os.environ.items() if name not in {"REDIS_URL", "DATABASE_URL"}
-        }
-        with local_servers(folder, given) as environ:
-            yield Servers(environ["REDIS_URL"], environ["DATABASE_URL"])
+        return
+    of_redis, of_postgres = kinds_of(kind)
+    given = {name: value for name, value in os.environ.items() if name not in {"REDIS_URL", "DATABASE_URL"}}
+    with ExitStack() as made:
+        if of_redis == "docker":
+            given["REDIS_URL"] = made.enter_context(_redis_container())
+        if of_postgres == "docker":
+            given["DATABASE_URL"] = made.enter_context(_postgres_container())
+        environ = made.enter_context(local_servers(folder, given))
+        yield Servers(environ["REDIS_URL"], environ["DATABASE_URL"])
 
 
-@contextmanager
-def _containers() -> Iterator[Servers]:
+def _container(image: str) -> Any:
     # The containers end with the block; the helper that would end them otherwise is one more image to fetch.
     # The library reads the environment when it is imported.
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415
 
-    store = DockerContainer(redis_image()).with_exposed_ports(6379)
+    return DockerContainer(image)
+
+
+@contextmanager
+def _redis_container() -> Iterator[str]:
+    store = _container(redis_image()).with_exposed_ports(6379)
     store.with_command(
         f"redis-server --requirepass {PASSWORD} --appendonly yes --maxmemory-policy noeviction"
     )
-    database = DockerContainer(postgres_image()).with_exposed_ports(5432)
-    database.with_env("POSTGRES_PASSWORD", PASSWORD).with_command("postgres -c max_connections=200")
     # In memory, as the files of the embedded ones are where they can be.
-    store.with_tmpfs_mount("/data")
-    database.with_tmpfs_mount("/scratch").with_env("PGDATA", "/scratch/data")
-    with store, database:
-        servers = Servers(
-            f"redis://:{PASSWORD}@{store.get_container_host_ip()}:{store.get_exposed_port(6379)}/0",
-            f"postgresql://postgres:{PASSWORD}@{database.get_container_host_ip()}"
-            f":{database.get_exposed_port(5432)}/postgres",
-        )
-        _await(lambda: redis_version(servers))
-        _await(lambda: postgres_version(servers))
-        yield servers
+    with store.with_tmpfs_mount("/data"):
+        url = f"redis://:{PASSWORD}@{store.get_container_host_ip()}:{store.get_exposed_port(6379)}/0"
+        _await(lambda: redis_version(url))
+        yield url
+
+
+@contextmanager
+def _postgres_container() -> Iterator[str]:
+    database = _container(postgres_image()).with_exposed_ports(5432)
+    database.with_env("POSTGRES_PASSWORD", PASSWORD).with_command("postgres -c max_connections=200")
+    with database.with_tmpfs_mount("/scratch").with_env("PGDATA", "/scratch/data"):
+        place = f"{database.get_container_host_ip()}:{database.get_exposed_port(5432)}"
+        url = f"postgresql://postgres:{PASSWORD}@{place}/postgres"
+        _await(lambda: postgres_version(url))
+        yield url
 
 
 def _await(question: Callable[[], object], within: float = 60) -> None:
@@ -182,16 +204,16 @@ def _await(question: Callable[[], object], within: float = 60) -> None:
             return
 
 
-def redis_version(servers: Servers) -> str:
+def redis_version(url: str) -> str:
     """Return what Redis, or what stands in its place, says of itself."""
-    with redis.Redis.from_url(servers.redis_url) as client:
+    with redis.Redis.from_url(url) as client:
         info = client.info("server")
     kind = "Valkey" if info.get("server_name") == "valkey" else "Redis"
     return f"{kind} {info.get('valkey_version', info['redis_version'])}"
 
 
-def postgres_version(servers: Servers) -> str:
+def postgres_version(url: str) -> str:
     """Return what PostgreSQL says of itself."""
-    with psycopg.connect(servers.database_url, connect_timeout=3) as connection:
+    with psycopg.connect(url, connect_timeout=3) as connection:
         version = connection.info.parameter_status("server_version")
     return f"PostgreSQL {version}"

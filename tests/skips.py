@@ -39,6 +39,8 @@ class Reason(StrEnum):
     NO_LAST_VERSION = "the last version can't be had: this takes git and the history"
 
 
+# What reports call a test that was left out, and one that failed as it was expected to.
+SKIPPED, EXPECTED_TO_FAIL = "pytest.skip", "pytest.xfail"
 # What the image of the worker is built on, as in the Makefile.
 BASE = "python:3.13-slim"
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.contract.conftest import LEASE_MS, RealStreams
 from tests.harness import Deployment, eventually, names_of
+from worker.domain.deliveries import MOST_DELIVERIES
 from worker.stream import OrderStream, PendingEntries, PendingEntry, Readied, RedisLink
 
 
@@ -54,6 +55,25 @@ def test_entry_made_claimable_is_claimed_at_once_at_its_delivery_count(
     assert list(before) == []
     assert still == {entry_id: ("one", 3)}
     assert [(each.entry_id, each.count, each.charged) for each in after] == [(entry_id, 3, False)]
+
+
+@pytest.mark.parametrize("claimed_once_more", [False, True])
+def test_count_that_somebody_has_set_to_the_most_there_is_is_told_as_none_of_ours(
+    deployment: Deployment, real_streams: RealStreams, one: OrderStream, *, claimed_once_more: bool
+) -> None:
+    (entry_id,) = taken(real_streams, one, 1)
+    key, group = deployment.orders, deployment.group
+    deployment.redis.xclaim(key, group, "x", 0, [entry_id], time=0, retrycount=2**63 - 1, justid=True)
+    if claimed_once_more:
+        deployment.redis.xclaim(key, group, "x", 0, [entry_id], time=0)
+
+    (claimed,) = real_streams.consumer("another").claim("0-0", 10).deliveries
+    (pending,) = real_streams.consumer("another").own_pending(10, known=())
+
+    # The most there is may be told as one more: that is how Lua rounds it.
+    assert claimed.count in ({-(2**63)} if claimed_once_more else {2**63 - 1, 2**63})
+    assert pending.count == (-(2**63) if claimed_once_more else 2**63 - 1)
+    assert not 0 <= claimed.count <= MOST_DELIVERIES
 
 
 def test_what_is_made_claimable_is_looked_for_at_once(

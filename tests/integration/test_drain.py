@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.inprocess import committing, running
 from tests.processes import workers
@@ -33,6 +35,31 @@ def test_drain_hands_back_what_was_not_begun_for_anybody_to_take_at_once(deploym
     with running(deployment, lease_ms=60_000):
         eventually(deployment.all_settled)
     assert_invariants(deployment, made.worker.tally)
+
+
+def test_drain_does_not_wait_for_the_pause_before_a_server_that_never_waits_is_asked_again(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NeverWaiting:
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def read(self, count: int, _block_ms: int) -> Any:
+            reads.append(count)
+            return self._inner.read(count, 0)
+
+    reads: list[int] = []
+    monkeypatch.setattr("worker.consumer.reads.LONGEST_PAUSE_S", 3600.0)
+    long: dict[str, Any] = {"block_ms": 25_000, "drain_timeout_s": 240, "lease_ms": 600_000}
+
+    # The block ends within 20 s, or fails; the pause is of 25.
+    with running(deployment, wrap_stream=NeverWaiting, **long):
+        eventually(lambda: reads)
+
+    assert len(reads) == 1
 
 
 def test_second_wish_to_leave_ends_after_the_commit_and_another_replica_settles(

@@ -41,6 +41,7 @@ class Engine:
         ({"SERVERS": "", **GIVEN}, "urls"),
         ({"SERVERS": "docker", **GIVEN}, "docker"),
         ({"SERVERS": "embedded", **GIVEN}, "embedded"),
+        ({"SERVERS": "embedded+docker", **GIVEN}, "embedded+docker"),
         ({"SERVERS": "urls", **GIVEN}, "urls"),
     ],
 )
@@ -76,6 +77,7 @@ def test_programs_of_the_machine_are_taken_where_an_image_can_not_be_had(
         (True, {"SERVERS": "urls", "REDIS_URL": "redis://there"}, "DATABASE_URL"),
         (False, {"SERVERS": "docker"}, "no Docker engine"),
         (True, {"SERVERS": "docker"}, "redis:8-alpine can't be used: gone"),
+        (True, {"SERVERS": "docker+embedded"}, "redis:8-alpine can't be used: gone"),
     ],
 )
 def test_what_is_asked_for_and_can_not_be_had_is_refused(
@@ -85,6 +87,12 @@ def test_what_is_asked_for_and_can_not_be_had_is_refused(
 
     with pytest.raises(ValueError, match=says):
         choose(environ)
+
+
+def test_only_the_image_that_is_wanted_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    Engine(monkeypatch, answers=True, lacks={"redis:8-alpine": "gone"})
+
+    assert choose({"SERVERS": "embedded+docker"}) == Choice("embedded+docker")
 
 
 def test_no_engine_is_asked_where_servers_are_given(monkeypatch: pytest.MonkeyPatch) -> None:

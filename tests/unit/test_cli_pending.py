@@ -231,6 +231,18 @@ def test_pending_shows_who_holds_what_and_who_is_gone(monkeypatch: pytest.Monkey
     assert as_json["consumers"][0]["gone"] is True
 
 
+def test_what_its_consumer_has_given_back_is_held_by_nobody_and_claimable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = use(Source(1, consumer=b"", idle_ms=-1), monkeypatch)
+
+    (line,) = (line for line in worker("replay", "1-0", "--dry-run").stdout.splitlines() if line[:3] == "1-0")
+    replayed = json.loads(worker("replay", "1-0", "--yes", "--json").stdout)
+
+    assert line.split()[-6:] == ["known", "1", "nobody,", "given", "back", "claimable"]
+    assert (replayed["matched"], source.readied) == (1, ["1-0"])
+
+
 @pytest.mark.parametrize("identifier", ["\x1b[31m", "a b", "x" * 129, ""])
 def test_show_refuses_what_can_be_no_id(identifier: str) -> None:
     result = worker("show", identifier)

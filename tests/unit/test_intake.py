@@ -4,6 +4,7 @@ import pytest
 
 from tests.builders import delivery, flat
 from tests.fakes import Bench, FakeOrders
+from worker.consumer.reads import LONGEST_PAUSE_S
 from worker.domain.deliveries import Delivery, Settlement
 from worker.domain.errors import Outage
 
@@ -45,6 +46,51 @@ def test_nothing_to_take_is_an_empty_group_after_block_ms() -> None:
 
     assert taken == []
     assert bench.clock.seconds - started_at == pytest.approx(2)
+
+
+def never_waiting(bench: Bench) -> list[float]:
+    """Have reads answer at once, as some services do; return when each one was asked, as they are."""
+    asked = list[float]()
+    handed_out = bench.orders._handed_out  # noqa: SLF001  what a read does beside waiting
+
+    def read(count: int, _block_ms: int) -> list[Delivery]:
+        asked.append(bench.clock.seconds)
+        return handed_out(count) or []
+
+    bench.orders.read = read  # type: ignore[assignment, method-assign]
+    return asked
+
+
+def test_server_that_answers_at_once_what_was_to_wait_is_asked_again_after_a_pause() -> None:
+    bench = Bench(block_ms=2000)
+    asked, began = never_waiting(bench), bench.clock.seconds
+
+    while bench.clock.seconds < began + 60:
+        assert bench.intake.take() == []
+        assert len(asked) < 10_000
+
+    assert len(asked) <= 60 / LONGEST_PAUSE_S + 20
+
+
+def test_server_that_never_waits_is_asked_again_at_once_after_it_had_something() -> None:
+    bench = Bench(block_ms=2000, batch_size=2)
+    bench.submit("a", "b", "c")
+    asked = never_waiting(bench)
+
+    taken = [bench.intake.take(), bench.intake.take()]
+
+    assert [len(each) for each in taken] == [2, 1]
+    assert asked[0] == asked[1]
+
+
+def test_pause_is_no_longer_than_the_read_was_to_wait() -> None:
+    bench = Bench(block_ms=20)
+    asked = never_waiting(bench)
+
+    for _ in range(3):
+        bench.intake.take()
+
+    assert asked[2] - asked[1] == pytest.approx(0.02, abs=0.001)
 
 
 @pytest.mark.parametrize(

@@ -160,13 +160,13 @@ def _assemble(
     intake = Intake(
         stream, lease, tally,
         pace=pace, batch_bytes=settings.batch_bytes, block_ms=_block_ms(settings), lease_ms=settings.lease_ms,
-        clock=clocks.passed, first_count=first_count, prepare=ahead.prepare,
+        max_deliveries=settings.max_deliveries,
+        clock=clocks.passed, pause=drain.event.wait, first_count=first_count, prepare=ahead.prepare,
     )  # fmt: skip
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,
         max_deliveries=settings.max_deliveries, max_order_age_s=settings.max_order_age_s,
-        execute_timeout_s=settings.execute_timeout_s,
-        now=lambda: datetime.now(UTC),
+        execute_timeout_s=settings.execute_timeout_s, now=lambda: datetime.now(UTC),
         executing=_both(deadlines, life), pace=pace, hiding=hiding,
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)

@@ -113,8 +113,12 @@ class Narrator:
         (found,) = self.witnesses.pending.find([entry_id])
         if found is None:
             return None
-        claimable = found.idle_ms >= self.witnesses.lease_ms
-        return Held(found.consumer.decode("utf-8", "replace"), found.idle_ms, found.deliveries, claimable)
+        return Held(
+            found.consumer.decode("utf-8", "replace"),
+            None if found.given_back else found.idle_ms,
+            found.deliveries,
+            found.is_claimable(self.witnesses.lease_ms),
+        )
 
     def _row(self, row: OrderRow) -> Row:
         other = None if row.source in {"", self.witnesses.source} else row.source

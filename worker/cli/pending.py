@@ -82,7 +82,7 @@ class Asked(Struct, frozen=True):
             for entry_id, each in zip(ids, source.find(ids), strict=True):
                 if each is None or self.consumer not in {None, each.consumer}:
                     missing(entry_id)
-                elif each.idle_ms >= idle_ms:
+                elif each.given_back or each.idle_ms >= idle_ms:
                     page.append(each)
             yield page
 
@@ -176,19 +176,20 @@ def as_json_object(entry: PendingEntry, lease_ms: int) -> dict[str, Any]:
     """Return a pending entry for programs."""
     return {
         "entry_id": entry.entry_id,
-        "consumer": shown_name(entry.consumer, plain=True),
-        "idle_ms": entry.idle_ms,
+        "consumer": None if entry.given_back else shown_name(entry.consumer, plain=True),
+        "idle_ms": None if entry.given_back else entry.idle_ms,
         "deliveries": entry.deliveries,
-        "claimable": entry.idle_ms >= lease_ms,
+        "claimable": entry.is_claimable(lease_ms),
     }
 
 
 def as_line(entry: PendingEntry, lease_ms: int) -> str:
     """Return a pending entry for people."""
-    mark = "  claimable" if entry.idle_ms >= lease_ms else ""
+    mark = "  claimable" if entry.is_claimable(lease_ms) else ""
+    idle = "not known" if entry.given_back else f"{entry.idle_ms / 1000:.1f} s"
+    holder = "nobody, given back" if entry.given_back else shown_name(entry.consumer)
     return (
-        f"{entry.entry_id:<22} {since(entry.entry_id):<24} {entry.idle_ms / 1000:>10.1f} s"
-        f" {entry.deliveries:>6}  {shown_name(entry.consumer)}{mark}"
+        f"{entry.entry_id:<22} {since(entry.entry_id):<24} {idle:>12} {entry.deliveries:>6}  {holder}{mark}"
     )
 
 

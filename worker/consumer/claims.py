@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from worker.consumer.lease import Lease
 from worker.consumer.pace import Pace
 from worker.consumer.ports import Orders
-from worker.domain.deliveries import BEGINNING, Delivery
+from worker.domain.deliveries import BEGINNING, LEAST_DEATHS, MOST_DELIVERIES, Delivery
 from worker.domain.errors import Outage
 from worker.domain.ports import Monotonic
 
@@ -37,6 +37,7 @@ class Claims:
         *,
         pace: Pace,
         lease_ms: int,
+        max_deliveries: int,
         clock: Monotonic,
     ) -> None:
         self._stream = stream
@@ -45,6 +46,7 @@ class Claims:
         self._pace = pace
         self._look_every_s = lease_ms / 4000
         self._clock = clock
+        self._max_deliveries = max_deliveries
         self._cursor = BEGINNING
         self._more_trimmed = False
         self.next_look = clock()
@@ -53,9 +55,9 @@ class Claims:
         """Return a page of what was left, where it is time to look. Raises Outage."""
         found: Sequence[Delivery] = ()
         if self._unseen.read or self._unseen.claimed:
-            found = self._arrived_unseen()
+            found = self._believed(self._arrived_unseen())
         if not found and self._clock() >= self.next_look:
-            found = self._abandoned()
+            found = self._believed(self._abandoned())
         if not found and self._more_trimmed:
             found = self._trimmed()
         return found
@@ -94,6 +96,24 @@ class Claims:
             self.next_look = self._clock() + self._look_every_s
             self._more_trimmed = True
         return found
+
+    def _believed(self, found: Sequence[Delivery]) -> list[Delivery]:
+        """Return these, those of an impossible count with as many charges left as deaths are needed.
+
+        XNACK FATAL sets the count to the most there is, and one more goes below zero: neither tells of a
+        single death, and nothing is buried without.
+        """
+        charges = self._max_deliveries - LEAST_DEATHS
+        strange = {each.entry_id for each in found if not 0 <= each.count <= MOST_DELIVERIES}
+        for each in found:
+            if each.entry_id in strange:
+                log.warning(
+                    "delivery count not believed, it was set by somebody",
+                    entry_id=each.entry_id,
+                    count=each.count,
+                    counts_as=charges,
+                )
+        return [replace(each, count=charges) if each.entry_id in strange else each for each in found]
 
     def _trimmed(self) -> list[Delivery]:
         noted, held = self._stream.trimmed(self._pace.most), self._lease.held

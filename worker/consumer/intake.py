@@ -36,7 +36,9 @@ class Intake:
         batch_bytes: int,
         block_ms: int,
         lease_ms: int,
+        max_deliveries: int,
         clock: Monotonic,
+        pause: Callable[[float], object],
         first_count: int = FIRST_COUNT,
         prepare: Callable[[Sequence[Delivery]], None] = lambda _: None,
     ) -> None:
@@ -54,9 +56,12 @@ class Intake:
             first_count=first_count,
             batch_bytes=batch_bytes,
             clock=clock,
+            pause=pause,
             prepare=prepare,
         )
-        self._claims = Claims(stream, lease, unseen, pace=pace, lease_ms=lease_ms, clock=clock)
+        self._claims = Claims(
+            stream, lease, unseen, pace=pace, lease_ms=lease_ms, max_deliveries=max_deliveries, clock=clock
+        )
         self._retries = Retries(most=pace.most, most_bytes=batch_bytes, clock=clock)
         self._waiting: deque[Delivery] = deque()
         self._new_first = self._was_new = False

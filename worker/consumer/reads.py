@@ -13,6 +13,10 @@ from worker.domain.ports import Monotonic
 
 log = structlog.get_logger(__name__)
 
+# Some services, those without a server of one's own above all, answer at once what was to wait: then so many
+# seconds go by from one read to the next.
+LONGEST_PAUSE_S = 0.1
+
 
 class Reads:
     """What reads return is in hand. What may have been handed out and never arrived is noted in `unseen`."""
@@ -27,6 +31,7 @@ class Reads:
         first_count: int,
         batch_bytes: int,
         clock: Monotonic,
+        pause: Callable[[float], object],
         prepare: Callable[[Sequence[Delivery]], None],
     ) -> None:
         self._stream = stream
@@ -37,6 +42,7 @@ class Reads:
         # As far as bytes go, how many are asked for.
         self._count = first_count
         self._clock = clock
+        self._pause = pause
         self._prepare = prepare
         self._more_is_waiting = False
         self._asked_at: float | None = None
@@ -89,13 +95,21 @@ class Reads:
         return found
 
     def take_some(self, count: int, block_s: float) -> list[Delivery]:
-        """Return up to `count` that are new, waiting so long for the first. Raises Outage."""
+        """Return up to `count` that are new, waiting so long for the first. Raises Outage.
+
+        Where the server does not wait, nothing is asked again at once.
+        """
+        asked_at = self._clock()
         try:
-            return self._in_hand(self._stream.read(count, int(max(0.0, block_s) * 1000)))
+            found = self._in_hand(self._stream.read(count, int(max(0.0, block_s) * 1000)))
         except Outage:
             # The server may have handed out entries whose names never arrived here.
             self._unseen.read = True
             raise
+        not_waited_s = block_s - (self._clock() - asked_at)
+        if not found and not_waited_s > 0:
+            self._pause(min(not_waited_s, LONGEST_PAUSE_S))
+        return found
 
     def arrived(self) -> list[Delivery]:
         """Return, and forget, what has arrived."""

@@ -20,6 +20,12 @@ class Withheld(Struct, frozen=True):
     head: bytes
 
 
+# The most that MAX_DELIVERIES may be: no charge of the worker's goes beyond.
+MOST_DELIVERIES = 1000
+# So often a delivery has to end without an outcome before its entry is poison.
+LEAST_DEATHS = 3
+
+
 class Delivery(Struct, frozen=True):
     """One handing-over of an entry.
 

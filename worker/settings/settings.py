@@ -6,6 +6,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo
 
+from worker.domain.deliveries import LEAST_DEATHS, MOST_DELIVERIES
 from worker.domain.fleets import Fleet, source_of
 from worker.settings import checks
 from worker.settings.checks import Secret
@@ -87,7 +88,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=100, le=3_600_000, description="Idle time after which others claim an entry, ms")
     ] = 30_000
     max_deliveries: Annotated[
-        int, Meta(ge=3, le=1000, description="Deliveries without an outcome before an entry is buried")
+        int,
+        Meta(
+            ge=LEAST_DEATHS,
+            le=MOST_DELIVERIES,
+            description="Deliveries without an outcome before an entry is buried",
+        ),
     ] = 5
     start_timeout_s: Annotated[
         float,

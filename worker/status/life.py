@@ -65,6 +65,8 @@ def _step_delivered(story: Story) -> Step:
     held = story.held
     if held is not None:
         charged = counted(held.deliveries, "delivery", "deliveries")
+        if held.idle_ms is None:
+            return Step("delivered", True, f"charged with {charged}, given back by its consumer")
         text = f"to {held.consumer}, charged with {charged}, untouched for {span(held.idle_ms / 1000)}"
         return Step("delivered", True, text)
     if story.fate.waiting:
@@ -177,6 +179,8 @@ def _buried(letter: Letter) -> Station:
 def _pending(held: Held | None) -> Station:
     if held is None:
         return Station("pending", None, {"held by": "nobody"})
+    if held.idle_ms is None:
+        return Station("pending", None, {"held by": "nobody, given back", "deliveries": held.deliveries})
     idle = f"{held.idle_ms / 1000:.1f} s"
     details = {"held by": held.consumer, "idle": idle, "deliveries": held.deliveries}
     return Station("pending", None, details)

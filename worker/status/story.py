@@ -44,11 +44,12 @@ class Entered(Struct, frozen=True):
 class Held(Struct, frozen=True):
     """Who holds a pending entry, for how long untouched, and charged with how many deliveries.
 
-    What is `claimable` was left for longer than a lease.
+    What is `claimable` was left for longer than a lease, or given back by its consumer: then nobody holds it,
+    and since when is None.
     """
 
     consumer: str
-    idle_ms: int
+    idle_ms: int | None
     deliveries: int
     claimable: bool
 

@@ -146,8 +146,11 @@ def _held_by(story: Story) -> Told:
 def _holder(held: Held | None) -> tuple[str, str | None]:
     if held is None:
         return "a replica holds it", None
-    charged, idle = counted(held.deliveries, "delivery", "deliveries"), span(held.idle_ms / 1000)
-    said = f"{held.consumer} holds it, charged with {charged}, untouched for {idle}"
+    charged = counted(held.deliveries, "delivery", "deliveries")
+    if held.idle_ms is None:
+        back = f"its consumer gave it back, charged with {charged}"
+        return f"{back}: the next replica that looks takes it over", "worker pending"
+    said = f"{held.consumer} holds it, charged with {charged}, untouched for {span(held.idle_ms / 1000)}"
     if held.claimable:
         return f"{said}, longer than a lease: the next replica that looks takes it over", "worker pending"
     return said, None

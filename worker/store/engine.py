@@ -45,8 +45,10 @@ _MEANING = (
     " SET LOCAL bytea_output = 'hex'; SET LOCAL standard_conforming_strings = on;"
     " SET LOCAL extra_float_digits = 1"
 )
-_SETTINGS_FROM_17_ON = f"{_SETTINGS}; SET LOCAL transaction_timeout = {{limit_ms}}"
-_WITH_TRANSACTION_TIMEOUT = 170_000
+# Found out once for each connection, not by the version: others that speak as PostgreSQL does call themselves
+# what they like.
+_BOUNDED = "; SET LOCAL transaction_timeout = {limit_ms}"
+_KNOWS_THE_BOUND = "SELECT current_setting('transaction_timeout', true) IS NOT NULL"
 
 # A migration asks for its lock again and again instead of waiting for it: whoever comes later waits behind
 # one that waits.
@@ -90,8 +92,8 @@ class Database:
         # The server gives up first, so that its reason is heard; the guard is for one that says nothing.
         self._limit_s = transaction_timeout_s * SERVER_SHARE
         limits = {"limit_ms": int(self._limit_s * 1000), "silence_s": max(1, int(transaction_timeout_s / 4))}
-        self._beginning_before_17 = f"{_BEGIN}; {_MEANING}; {_SETTINGS}".format(**limits)
-        self._beginning = f"{_BEGIN}; {_MEANING}; {_SETTINGS_FROM_17_ON}".format(**limits)
+        self._beginning = f"{_BEGIN}; {_MEANING}; {_SETTINGS}".format(**limits)
+        self._bounded = _BOUNDED.format(**limits)
         self._guard = SilenceGuard(transaction_timeout_s)
         ours = {
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -145,9 +147,11 @@ class Database:
                 _commit(connection, guard)
 
     def _begin(self, connection: Connection) -> None:
-        bounded = _driver(connection).info.server_version >= _WITH_TRANSACTION_TIMEOUT
+        if _KNOWS_THE_BOUND not in connection.info:
+            connection.info[_KNOWS_THE_BOUND] = connection.exec_driver_sql(_KNOWS_THE_BOUND).scalar_one()
+        bounded = self._bounded if connection.info[_KNOWS_THE_BOUND] else ""
         # Without parameters: all of it at once, and no rows to be read.
-        connection.exec_driver_sql(self._beginning if bounded else self._beginning_before_17)
+        connection.exec_driver_sql(f"{self._beginning}{bounded}")
 
     def end_stalled_copies(self, statements: Iterable[str]) -> int:
         """End the sessions that have awaited rows of these statements for longer than a transaction may take.

@@ -19,8 +19,10 @@ from worker.domain.deliveries import (
     Settling,
     Withheld,
     following,
+    size_of,
 )
 from worker.domain.retention import Lost, Retained
+from worker.stream.arguments import in_parts
 from worker.stream.clock import ServerClock
 from worker.stream.link.codes import code_of
 from worker.stream.link.connection import RedisLink
@@ -224,6 +226,22 @@ class OrderStream:
         As many as BATCH_BYTES allows, less `beside` of what is in hand already; at least one where that is
         nothing.
         """
+        bodies, left = dict[str, tuple[bytes, ...] | Withheld](), set[str]()
+        for part in in_parts(charges.items(), arguments_each=2):
+            if left:
+                # There is no room for these either.
+                left.update(entry_id for entry_id, _ in part)
+                continue
+            found = self._fetch_part(dict(part), beside + sum(map(self._held_of, bodies.values())))
+            bodies |= found.bodies
+            left |= found.left
+        return Fetched(bodies, frozenset(left))
+
+    def _held_of(self, body: tuple[bytes, ...] | Withheld) -> int:
+        """Return what a body counts for among a batch's bytes."""
+        return self._batch_bytes if isinstance(body, Withheld) else size_of(body)
+
+    def _fetch_part(self, charges: Mapping[str, int | None], beside: int) -> Fetched:
         names, pairs = self._names, list[str | int]()
         for entry_id, count in charges.items():
             pairs += (entry_id, _LEAVE_COUNT if count is None else count)
@@ -267,7 +285,8 @@ class OrderStream:
         A note stands for SET_ASIDE_STANDS_MS.
         """
         with outages():
-            self._set_aside([self._names.set_aside], [SET_ASIDE_STANDS_MS, *entry_ids])
+            for part in in_parts(entry_ids):
+                self._set_aside([self._names.set_aside], [SET_ASIDE_STANDS_MS, *part])
 
     def release(self, counts: Mapping[str, int]) -> None:
         """Hand entries back: anybody may claim them at once, at these counts."""
@@ -276,8 +295,12 @@ class OrderStream:
             self.end_look()
 
     def _keep_ours(self, idle_ms: int, counts: Mapping[str, int]) -> list[str]:
-        if not counts:
-            return []
+        lost = list[str]()
+        for part in in_parts(counts.items(), arguments_each=2):
+            lost += self._keep_part(idle_ms, dict(part))
+        return lost
+
+    def _keep_part(self, idle_ms: int, counts: Mapping[str, int]) -> list[str]:
         names = self._names
         pairs = [part for pair in counts.items() for part in pair]
         lost = self._run(

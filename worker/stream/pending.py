@@ -14,12 +14,24 @@ from worker.stream.xinfo import StreamInformation
 
 
 class PendingEntry(Struct, frozen=True):
-    """A pending entry: who holds it (a name may be any bytes), how long untouched, how often delivered."""
+    """A pending entry: who holds it (a name may be any bytes), how long untouched, how often delivered.
+
+    Nobody holds what its consumer has given back by XNACK (Redis 8.8); then `idle_ms` is -1.
+    """
 
     entry_id: str
     consumer: bytes
     idle_ms: int
     deliveries: int
+
+    @property
+    def given_back(self) -> bool:
+        """Whether nobody holds it, and it is not known since when."""
+        return self.idle_ms < 0
+
+    def is_claimable(self, lease_ms: int) -> bool:
+        """Whether the next replica that looks takes it."""
+        return self.given_back or self.idle_ms >= lease_ms
 
 
 class Readied(Struct, frozen=True):

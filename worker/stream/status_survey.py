@@ -89,7 +89,8 @@ class Surveyor:
             if code_of(error) == "NOGROUP":
                 return OldestPending()
             raise
-        idle = [int(idle_ms) for _, _, idle_ms, _ in page]
+        # Below zero where nobody holds it: its consumer gave it back by XNACK, nobody knows when.
+        idle = [int(idle_ms) for _, _, idle_ms, _ in page if int(idle_ms) >= 0]
         return OldestPending(
             entry_ids=tuple(text(entry_id) for entry_id, *_ in page),
             stuck=sum(each > STUCK_LEASES * self._lease_ms for each in idle),

@@ -12,6 +12,7 @@ from local.directory import free_port, make_directory, write_secret
 from local.errors import LocalServerFailed
 from local.redis import find_redis
 from tests.encryption import Authority
+from tests.entrances import with_tls
 from tests.gathering import (
     LOOPBACK,
     PATIENCE_MS,
@@ -128,18 +129,6 @@ def _slot() -> int:
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority.new(tmp_path, "authority")
-
-
-def with_tls(authority: Authority, port: int) -> dict[str, str]:
-    certificate, key = authority.files(LOOPBACK)
-    return {
-        "tls-port": str(port),
-        "tls-cert-file": str(certificate),
-        "tls-key-file": str(key),
-        "tls-ca-cert-file": str(authority.file),
-        "tls-auth-clients": "no",
-        "tls-replication": "yes",
-    }
 
 
 def started_with_tls(folder: Path, port: int, **settings: str) -> LocalRedis:

@@ -146,7 +146,9 @@ def assemble(
         batch_bytes=16 << 20,
         block_ms=limits.block_ms,
         lease_ms=limits.lease_ms,
+        max_deliveries=limits.max_deliveries,
         clock=clock.monotonic,
+        pause=clock.advance,
     )
     handling = Handling(
         orders,

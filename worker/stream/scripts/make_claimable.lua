@@ -11,7 +11,8 @@ for i = 3, #ARGV, 3 do
   if not held or held[2] ~= consumer or held[3] < tonumber(ARGV[i + 2]) then
     -- Settled, claimed or renewed since it was listed: somebody is at work on it.
     left = left + 1
-  elseif held[3] >= lease then
+  elseif held[3] >= lease or held[3] < 0 then
+    -- Below zero: its consumer gave it back by XNACK, and whoever looks next takes it.
     already = already + 1
   elseif #redis.call('XRANGE', KEYS[1], id, id) == 0 then
     -- From 7.0 on XCLAIM would take it off the pending list. Claiming after its lease notes it; that can't be

@@ -19,9 +19,10 @@ local written_since, remembered = tonumber(ARGV[4]), ARGV[5]
 local settlements = cmsgpack.unpack(ARGV[6])
 -- include: marks
 
--- Calls with the first and the last of as many things as fit on Lua's stack, until it was all of them.
+-- Calls with the first and the last of as many things as fit into a call (fewer than 4,000 arguments), until it
+-- was all of them.
 local function in_parts(things, call)
-  for first = 1, #things, 4000 do call(first, math.min(first + 3999, #things)) end
+  for first = 1, #things, 3900 do call(first, math.min(first + 3899, #things)) end
 end
 
 local names = {}

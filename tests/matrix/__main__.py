@@ -1,0 +1,120 @@
+"""Runs rows of the list through their stages, one after another, and writes the page after each."""
+
+import argparse
+import datetime as dt
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.matrix.cells import Row, counted, keep, kept, listed
+from tests.matrix.page import PAGE, page
+
+ROOT = Path(__file__).parents[2]
+REPORTS = ROOT / ".local" / "matrix"
+# Chosen by a row alone: what the caller has set for other runs is no matter of these.
+CHOSEN = ("SERVERS", "LOCAL_REDIS", "LOCAL_POSTGRES", "WAY", "RIGHTS", "REDIS_URL", "DATABASE_URL")
+
+
+def main() -> int:
+    """Run what is asked for; 1 where something has failed, or nothing could be run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
+    parser.add_argument(
+        "--row", action="append", default=[], help="a part of the name of a row; none: all rows"
+    )
+    parser.add_argument("--stage", action="append", default=[], help="a stage; none: all that a row names")
+    parser.add_argument("--jobs", default="2", help="processes that tests of one stage run in")
+    parser.add_argument("--page", action="store_true", help="write the page, run nothing")
+    asked = parser.parse_args()
+    rows = [row for row in listed().row if not asked.row or any(name in row.name for name in asked.row)]
+    codes = [] if asked.page else [_through(row, asked.stage or row.stages, asked.jobs) for row in rows]
+    _write_page()
+    return int(any(codes) or not (codes or asked.page))
+
+
+def _through(row: Row, stages: Sequence[str], jobs: str) -> int:
+    environment = {name: value for name, value in os.environ.items() if name not in CHOSEN} | dict(
+        row.environment
+    )
+    missing = [name for name in row.needs if shutil.which(name) is None]
+    servers, why = _servers(environment)
+    if missing or why:
+        _say(f"=== {row.name}: left out, {why or f'no {missing[0]} is on PATH'}")
+        return 0
+    code = 0
+    for stage in stages:
+        if stage in row.stages:
+            _say(f"=== {row.name}: {stage}, {servers}")
+            code |= _run(row, stage, jobs, environment, servers)
+    return code
+
+
+def _servers(environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return which servers the tests of a row use, and why they can't be had."""
+    asking = [sys.executable, "-m", "tests.origins"]
+    told = subprocess.run(
+        asking, cwd=ROOT, env=dict(environment), capture_output=True, text=True, check=False
+    )
+    lines = told.stdout.splitlines()
+    if told.returncode or not lines or ": none:" in told.stdout:
+        return "", (told.stderr or told.stdout or "no word").strip().splitlines()[-1]
+    # Without where they come from, which is another place on each machine.
+    shared, *others = (part.partition(" (")[0] for part in lines[0].partition(": ")[2].split(", "))
+    for line in lines:
+        if line.startswith("workers find Redis by"):
+            shared = line.partition(": ")[2].partition(" (")[0]
+    return ", ".join([shared, *others]), ""
+
+
+def _run(row: Row, stage: str, jobs: str, environment: Mapping[str, str], servers: str) -> int:
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    report = REPORTS / f"{row.name} {stage}.xml".replace(" ", "-").replace(",", "")
+    report.unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        jobs,
+        "--dist",
+        "loadfile",
+        f"--junit-xml={report}",
+    ]
+    began = time.monotonic()
+    with report.with_suffix(".log").open("w") as log:
+        code = subprocess.run(
+            [*command, *listed().stages[stage]], cwd=ROOT, env=dict(environment), stdout=log, check=False
+        ).returncode
+    _say(f"    {(time.monotonic() - began) / 60:.1f} min, exit code {code}: {report.with_suffix('.log')}")
+    if not report.exists():
+        return 1
+    day = dt.datetime.now(dt.UTC).strftime("%-d %B %Y")
+    runs = kept()
+    runs.setdefault(row.name, {})[stage] = counted(report, servers=servers, revision=_revision(), day=day)
+    keep(runs)
+    _write_page()
+    return int(code != 0)
+
+
+def _revision() -> str:
+    said = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip() or "unknown"
+
+
+def _write_page() -> None:
+    PAGE.write_text(page(listed(), kept()), encoding="utf-8")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
