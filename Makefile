@@ -11,6 +11,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' worker/__init__.py)
 REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 BASE ?= python:3.13-slim
 REPLICAS ?= 1
+PROFILES ?=
 COMPOSE = ORDERS_WORKER_VERSION=$(VERSION) $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 # What `make test` runs, and what the commands are given besides.
@@ -103,13 +104,13 @@ image: ## the container image orders-worker:VERSION (BASE=image to build it on)
 	docker build --network host --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 		-t orders-worker:$(VERSION) .
 
-up: image ## the stack of compose.yaml in the background (REPLICAS=3)
+up: image ## the stack of compose.yaml in the background (REPLICAS=3, PROFILES=observability: with Prometheus and Grafana)
 	deploy/make-secrets
-	$(COMPOSE) up -d --scale worker=$(REPLICAS)
+	COMPOSE_PROFILES=$(PROFILES) $(COMPOSE) up -d --scale worker=$(REPLICAS)
 	$(COMPOSE) ps
 
 down: ## stop the stack; data and secrets stay
-	$(COMPOSE) down
+	COMPOSE_PROFILES=observability $(COMPOSE) down
 
 clean: ## remove .venv and all caches; local data stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

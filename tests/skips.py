@@ -27,6 +27,7 @@ class Reason(StrEnum):
     NO_CHROMIUM = "no Chromium is on PATH"
     NO_PSQL = "no psql is beside PostgreSQL, or on PATH"
     NO_POOLER = "no pgbouncer is on PATH"
+    NO_PROMETHEUS = "no prometheus or no promtool is on PATH"
     NO_IMAGE = "an image can't be had"
     NO_CLOCK_OF_SUSPENSION = "no clock of this system goes on while the machine is suspended"
     NO_FAKE_CLOCK = "libfaketime, which gives one process another clock, is not installed"

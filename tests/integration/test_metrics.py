@@ -3,6 +3,7 @@
 import time
 import urllib.request
 
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness import Deployment, eventually, names_of, numbered_orders
@@ -15,11 +16,19 @@ from worker.stream import RedisLink, StreamInspector
 NOT_EVERYWHERE = {"execution_stream_lag", "execution_stream_lost_unread"}
 
 
+def families(replica: Replica) -> list[Metric]:
+    """What a replica tells."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{replica.server.port}/metrics", timeout=5) as page:
+        return list(text_string_to_metric_families(page.read().decode()))
+
+
 def scraped(replica: Replica) -> dict[tuple[str, ...], float]:
     """The samples of a replica, by name and the values of their labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{replica.server.port}/metrics", timeout=5) as page:
-        families = list(text_string_to_metric_families(page.read().decode()))
-    return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families(replica)
+        for sample in family.samples
+    }
 
 
 def test_live_replica_tells_all_metrics_of_the_table(deployment: Deployment) -> None:
