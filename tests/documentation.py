@@ -64,7 +64,7 @@ so that its first one is seen. Four names are kept from the service that this wo
 `execution_uptime_seconds`.
 
 The loop notes what it does a few times for each batch, however many orders that holds; a scrape reads what
-is noted, and asks no server ([0037](decisions/0037-metrics.md)).
+is noted, and asks no server ([0037](decisions/0037-metrics.md)). [Alerts](alerts.md) are made of these.
 
 """
 
