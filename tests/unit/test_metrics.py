@@ -73,6 +73,16 @@ def test_every_metric_of_the_table_is_served_with_help_and_type() -> None:
     assert {each.name: each.kind for each in METRICS}.items() <= typed.items()
 
 
+def test_help_says_of_a_figure_of_the_fleet_how_it_is_one() -> None:
+    shown = Shown()
+    shown.ask()
+
+    assert (
+        "# HELP execution_stream_lag Entries nobody has taken yet (of the fleet: the max of its replicas)"
+        in (shown.views.metrics().body.decode().splitlines())
+    )
+
+
 def test_process_tells_its_memory_and_cpu() -> None:
     found = told(Shown())
 

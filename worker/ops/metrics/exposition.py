@@ -53,10 +53,18 @@ def _family(metric: Metric, value: float | Counted | Mapping[tuple[str, ...], fl
             (f"{bound:g}", float(count)) for bound, count in zip(value.bounds, value.at_most, strict=True)
         ]
         buckets.append(("+Inf", float(value.count)))
-        return HistogramMetricFamily(metric.name, metric.meaning, buckets=buckets, sum_value=value.total)
+        return HistogramMetricFamily(metric.name, _help(metric), buckets=buckets, sum_value=value.total)
     made = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    family = made(metric.name, metric.meaning, labels=metric.labels)
+    family = made(metric.name, _help(metric), labels=metric.labels)
     values: Mapping[tuple[str, ...], float] = value if isinstance(value, Mapping) else {(): value}
     for labels, number in values.items():
         family.add_metric(labels, number)
     return family
+
+
+def _help(metric: Metric) -> str:
+    return (
+        f"{metric.meaning} (of the fleet: the {metric.fleet} of its replicas)"
+        if metric.fleet
+        else metric.meaning
+    )

@@ -81,10 +81,6 @@ STREAMS = (
         "dead_letters", "Entries in the dead letter stream, closed ones as well",
         "Do letters wait for a person?", lambda state: state.dead_letters,
     ),
-    _stream(
-        "consumers", "Consumers of the group, with those that are gone and not removed yet",
-        "How many replicas are there?", lambda state: sum(each.is_replica for each in state.consumers),
-    ),
 )  # fmt: skip
 
 SERVERS = (
