@@ -35,7 +35,8 @@ class Measures:
     """What the loop measures.
 
     It is written by the loop alone, a few times for each batch however many orders that holds, and read by
-    any thread. What did not work is not counted: it is done again.
+    any thread. A transaction or a settle that did not work is not counted: it is done again. An execution is,
+    whatever came of it.
     """
 
     def __init__(self, clock: Monotonic, now: WallClock) -> None:
