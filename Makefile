@@ -12,6 +12,7 @@ REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 BASE ?= python:3.13-slim
 SBOM = .local/orders-worker-$(VERSION).cdx.json
 REPLICAS ?= 1
+PROFILES ?=
 COMPOSE = ORDERS_WORKER_VERSION=$(VERSION) $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 # What `make test` runs, and what the commands are given besides.
@@ -113,13 +114,13 @@ image: ## the container image orders-worker:VERSION, and the list of what is in 
 	@mkdir -p .local && docker run --rm --entrypoint cat orders-worker:$(VERSION) /opt/worker/sbom.cdx.json >$(SBOM)
 	@echo "What is in it: $(SBOM)"
 
-up: image ## the stack of compose.yaml in the background (REPLICAS=3)
+up: image ## the stack of compose.yaml in the background (REPLICAS=3, PROFILES=observability: with Prometheus and Grafana)
 	deploy/make-secrets
-	$(COMPOSE) up -d --scale worker=$(REPLICAS)
+	COMPOSE_PROFILES=$(PROFILES) $(COMPOSE) up -d --scale worker=$(REPLICAS)
 	$(COMPOSE) ps
 
 down: ## stop the stack; data and secrets stay
-	$(COMPOSE) down
+	COMPOSE_PROFILES=observability $(COMPOSE) down
 
 clean: ## remove .venv and all caches; local data stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

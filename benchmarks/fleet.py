@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ class Fleet:
 
     design: Design
     processes: Mapping[Path, GuardedProcess]
+    # Where the worker answers HTTP.
+    ports: Sequence[int] = ()
 
     @property
     def pids(self) -> list[int]:
@@ -58,8 +60,9 @@ def fleet(
     """Start the processes, against Redis and PostgreSQL by their URLs, and end them afterwards."""
     logs.mkdir(exist_ok=True)
     started: dict[Path, GuardedProcess] = {}
+    ports = free_ports(count)
     try:
-        for number, port in enumerate(free_ports(count), start=1):
+        for number, port in enumerate(ports, start=1):
             log = logs / f"{design.name.replace(' ', '-')}-{number}.log"
             log.unlink(missing_ok=True)
             started[log] = GuardedProcess(
@@ -70,7 +73,7 @@ def fleet(
                     log=log,
                 )
             )
-        yield Fleet(design, started)
+        yield Fleet(design, started, ports)
     finally:
         deadline = time.monotonic() + DRAIN_LIMIT_S
         for process in started.values():

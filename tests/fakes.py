@@ -19,6 +19,7 @@ from worker.consumer import (
     Intake,
     Isolation,
     Lease,
+    Measures,
     Pace,
     PreparedDecoder,
     Retention,
@@ -901,6 +902,7 @@ class Bench:
         self.store.table.clock = clock.monotonic
         self.executor = executor if executor is not None else FakeExecutor(filled)
         self.drain, self.tally = Drain(), Tally()
+        self.measures = Measures(clock.monotonic, clock.now)
         self.executing: list[str | None] = []
         self.renderer = renderer = Renderer(
             source="orders",
@@ -939,6 +941,7 @@ class Bench:
             now=clock.now,
             executing=lambda order: self.executing.append(None if order is None else order.order_id),
             pace=self.pace,
+            measures=self.measures,
         )
         self.retention = Retention(
             self.orders,
@@ -994,7 +997,14 @@ class Bench:
             self.handling,
             self.isolation,
             Settler(
-                self.orders, renderer, self.intake, self.lease, self.repair.doubts, self.isolation, self.tally
+                self.orders,
+                renderer,
+                self.intake,
+                self.lease,
+                self.repair.doubts,
+                self.isolation,
+                self.tally,
+                self.measures,
             ),
             self.lease,
             self.retention,
@@ -1013,6 +1023,7 @@ class Bench:
             self.drain,
             self.tally,
             SignOfLife(clock.monotonic),
+            self.measures,
         )
         self.stream.make_group()
 

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     NO_EXPORTER = "no prometheus-redis-exporter is on PATH"
     NO_HAPROXY = "no haproxy is on PATH"
     NO_REDIS_CLI = "no redis-cli is beside Redis, or on PATH"
+    NO_PROMETHEUS = "no prometheus or no promtool is on PATH"
     NO_IMAGE = "an image can't be had"
     NO_CLOCK_OF_SUSPENSION = "no clock of this system goes on while the machine is suspended"
     NO_FAKE_CLOCK = "libfaketime, which gives one process another clock, is not installed"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Standing
-from benchmarks.scenarios import amounts, mixes, standbys, straight, waits
+from benchmarks.scenarios import amounts, mixes, standbys, straight, waits, watching
 from benchmarks.scenarios.sizes import Sizes, Tell
 
 DESIGNS = "designs"
@@ -37,6 +37,7 @@ SCENARIOS = {
         Scenario("backlog", "a backlog of 1,000,000 (--orders N)", amounts.backlog),
         Scenario("full-table", "10,000,000 rows in orders already (--orders N)", amounts.full_table),
         Scenario("restart", "50,000 pending, left by a dead replica (--orders N)", amounts.abandoned),
+        Scenario("metrics", "what measuring and being asked for it costs", watching.metrics),
         Scenario("network", "servers a round trip of 1 ms away", waits.network),
         Scenario("standby", "PostgreSQL waits for a standby a round trip of 1 ms away", standbys.waited_for),
     )

@@ -279,6 +279,17 @@ def _schema(scene: Scene) -> dict[str, Event]:
     }
 
 
+def _unsafe(scene: Scene) -> dict[str, Event]:
+    def evicts() -> None:
+        scene.deployment.redis.config_set("maxmemory", "1gb")
+        scene.deployment.redis.config_set("maxmemory-policy", "allkeys-lru")
+
+    return {
+        "a replica works": partial(scene.begin_with, 10),
+        "Redis is made to evict": evicts,
+    }
+
+
 EVENTS: dict[str, Callable[[Scene], dict[str, Event]]] = {
     "backlog-grows": _backlog,
     "pending": _pending,
@@ -290,4 +301,5 @@ EVENTS: dict[str, Callable[[Scene], dict[str, Event]]] = {
     "zombie": _zombie,
     "poison": _poison,
     "schema": _schema,
+    "unsafe-server": _unsafe,
 }

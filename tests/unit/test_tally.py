@@ -54,7 +54,7 @@ def test_counters_add_up_whatever_happens(names: list[str], lost: int, waiting: 
     tally.take(len(names) + lost + waiting)
 
     tally.settle(Counter(names))
-    tally.hand_back(lost)
+    tally.lose(lost)
 
     assert tally.received == tally.handed_back + tally.in_hand + sum(
         getattr(tally, name) for name in OUTCOMES

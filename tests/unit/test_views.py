@@ -17,8 +17,10 @@ from tests.faces import faced
 from tests.snapshots import BEHIND, OBSTRUCTED
 from worker.domain.database_state import DatabaseState, SchemaStanding, SchemaState, TablesState
 from worker.domain.errors import Outage
+from worker.domain.measured import Figures, ServerOutages
 from worker.domain.stream_state import ConsumerState, StreamState
 from worker.ops import Check, Checks, Identity, Views, front, health
+from worker.ops.metrics import NOTHING_MEANT, Meant
 from worker.ops.pages import pages
 
 COUNTS = {
@@ -30,6 +32,8 @@ COUNTS = {
     "dead": 1,
     "answered_again": 0,
     "handed_back": 0,
+    "released": 0,
+    "leases_lost": 0,
     "in_hand": 0,
     "batches": 2,
     "outages": 0,
@@ -46,6 +50,17 @@ REDIS = StreamState(
 )  # fmt: skip
 TABLES = TablesState("17.4", "", orders=9, trades=4, counts_exact=True)
 DATABASE = DatabaseState(SchemaStanding(SchemaState.CURRENT), TABLES)
+
+FIGURES = Figures(
+    histograms={},
+    deliveries={("filled", ""): 4, ("dead", "poison"): 1},
+    outages={"redis": ServerOutages(2, 7.5, now=True)},
+    reconnects={"redis": 3},
+    repaired={"publish": 6},
+    claimed=5,
+    retries_waiting=1,
+    retention_age_s=12.0,
+)
 
 Told = TypeVar("Told")
 
@@ -66,9 +81,14 @@ def told(answer: Told | Exception) -> Told:
 class Shown:
     """Views over a worker and servers that a test makes up; what is asked of a server is answered at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, meant: Meant = NOTHING_MEANT) -> None:
+        self.figures = FIGURES
         self.vitals = SimpleNamespace(
-            sign_of_life_age_s=0.5, state="running", outage=None, counts=lambda: COUNTS
+            sign_of_life_age_s=0.5,
+            state="running",
+            outage=None,
+            counts=lambda: COUNTS,
+            figures=lambda: self.figures,
         )
         self.redis: StreamState | Exception = REDIS
         self.database: DatabaseState | Exception = DATABASE
@@ -83,6 +103,7 @@ class Shown:
             self.checks,
             stale_after_s=32,
             recent_orders=self._recent,
+            meant=meant,
         )
 
         self.application = front(self.views, pages(faced(self.views)))
@@ -222,7 +243,8 @@ def test_status_shows_what_both_servers_told_key_for_key() -> None:
             '"orders": 12, "lag": 0, "lost_unread": 5, "pending": 2, "oldest_pending_age_s": 1.5, '
             '"set_aside": 0, '
             '"a_set_aside": null, "lost_rows": 3, "results": 9, "published": 9, "dead_letters": 1, '
-            '"consumers": [{"name": "c-1", "pending": 2, "idle_ms": 300}]}'
+            '"consumers": [{"name": "c-1", "pending": 2, "idle_ms": 300}], '
+            '"oldest_waiting_age_s": null}'
         ),
         "database": (
             '{"connected": true, "version": "17.4", "volatile": "", "orders": 9, "trades": 4, '

@@ -27,6 +27,7 @@ from worker.consumer import (
     Intake,
     Isolation,
     Lease,
+    Measures,
     PreparedDecoder,
     Retention,
     Settler,
@@ -115,10 +116,10 @@ def replica(
     executor, names = wrap_executor(executor_of(settings)), redis_names(settings)
     with ExitStack() as opened:
         opened.callback(close, executor)
-        places = Places.of(settings)
+        places, measures = Places.of(settings), Measures(time.monotonic, _utc_now)
         link = opened.enter_context(redis_link(settings, "loop", places.redis))
         loop_database = opened.enter_context(database(settings, "loop", LOOP_CONNECTIONS, places.database))
-        vitals = ReplicaVitals(drain, unpublished := Unpublished())
+        vitals = ReplicaVitals(drain, unpublished := Unpublished(), measures, places.departures)
         checks, server = opened.enter_context(face(settings, names, places, vitals, shown=shown))
         stream = OrderStream(
             link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel,
@@ -129,7 +130,7 @@ def replica(
         rows, retention = OrderStore(loop_database, settings.fleet), _retention(settings, names, link, port)
         start = Start(settings, names, link, loop_database, stream, marks, beside, rows, retention)
         Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(start.prepare)
-        reading = Reading(decoder_of(settings, warn=_warn_of_near_names), Stamps(settings.max_order_age_s))
+        reading = _reading(settings, measures)
         worker, deadlines = _assemble(
             settings, names, port, wrap_store(rows), executor, beside, retention, reading, drain, first_count
         )
@@ -166,17 +167,27 @@ def _assemble(
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,
         max_deliveries=settings.max_deliveries, max_order_age_s=settings.max_order_age_s,
-        execute_timeout_s=settings.execute_timeout_s, now=lambda: datetime.now(UTC),
-        executing=_both(deadlines, life), pace=pace, hiding=hiding,
+        execute_timeout_s=settings.execute_timeout_s, now=_utc_now,
+        executing=_both(deadlines, life), pace=pace, measures=reading.measures, hiding=hiding,
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
+    doubts, measures = beside.repair.doubts, reading.measures
     worker = Worker(
         stream, store, intake, handling, isolation,
-        Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally, hiding), lease,
+        Settler(stream, renderer, intake, lease, doubts, isolation, tally, measures, hiding), lease,
         retention, beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain,
-        tally, life,
+        tally, life, measures,
     )  # fmt: skip
     return worker, deadlines
+
+
+def _reading(settings: Settings, measures: Measures) -> Reading:
+    decoder = decoder_of(settings, warn=_warn_of_near_names)
+    return Reading(decoder, Stamps(settings.max_order_age_s), measures)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _warn_of_near_names(near: Mapping[str, str]) -> None:

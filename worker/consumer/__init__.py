@@ -12,6 +12,7 @@ from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
 from worker.consumer.loop import Worker
+from worker.consumer.measures import Measures
 from worker.consumer.pace import Pace
 from worker.consumer.prepared_decoder import PreparedDecoder
 from worker.consumer.retention import Retention
@@ -26,6 +27,7 @@ __all__ = [
     "Intake",
     "Isolation",
     "Lease",
+    "Measures",
     "Pace",
     "PreparedDecoder",
     "Retention",

@@ -50,6 +50,7 @@ class Claims:
         self._cursor = BEGINNING
         self._more_trimmed = False
         self.next_look = clock()
+        self.claimed = 0
 
     def take(self) -> Sequence[Delivery]:
         """Return a page of what was left, where it is time to look. Raises Outage."""
@@ -91,6 +92,7 @@ class Claims:
         held = self._lease.held
         found = [delivery for delivery in page.deliveries if delivery.entry_id not in held]
         if found:
+            self.claimed += len(found)
             log.info("claimed abandoned entries", count=len(found))
         if page.cursor == BEGINNING:
             self.next_look = self._clock() + self._look_every_s

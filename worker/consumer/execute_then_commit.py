@@ -23,7 +23,7 @@ class ExecuteThenCommit:
         self._lease = lease
         self._executor = executor
         self._limits = limits
-        self._rows = Recording(lease, self._write)
+        self._rows = Recording(lease, limits.measures, self._write)
 
     def carry_out(
         self, tasks: Sequence[Task], *, before_commit: Callable[[], None] = lambda: None

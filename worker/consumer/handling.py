@@ -8,6 +8,7 @@ from worker import wire
 from worker.consumer.execute_then_commit import ExecuteThenCommit
 from worker.consumer.intend_then_execute import IntendThenExecute
 from worker.consumer.lease import Lease
+from worker.consumer.measures import Measures
 from worker.consumer.pace import Pace
 from worker.consumer.ports import DecodesOnce, Orders, Store
 from worker.consumer.recording import Content, judge
@@ -44,6 +45,7 @@ class Handling:
         now: WallClock,
         executing: Callable[[AnyOrder | None], None],
         pace: Pace,
+        measures: Measures,
         hiding: wire.Hiding = wire.NOTHING_HIDDEN,
     ) -> None:
         self._stream = stream
@@ -52,10 +54,13 @@ class Handling:
         self._renderer = renderer
         self._max_deliveries = max_deliveries
         self._lease = lease
+        self._measures = measures
         # What was brought for the deliveries of the group that is being handled: by now it may be nowhere
         # else.
         self._bodies: dict[int, tuple[bytes, ...] | Withheld] = {}
-        limits = Limits(max_deliveries, max_order_age_s, now, execute_timeout_s, executing, pace, hiding)
+        limits = Limits(
+            max_deliveries, max_order_age_s, now, execute_timeout_s, executing, pace, measures, hiding
+        )
         self._outside = IntendThenExecute(store, executor, lease, limits)
         self._procedure: Procedure = (
             ExecuteThenCommit(store, executor, lease, limits) if is_pure(executor) else self._outside
@@ -80,11 +85,14 @@ class Handling:
         tasks, buried = self._decode(ready, intents, before)
         tasks += hopeless
         outcomes = [*left, *answered, *buried]
-        if intents and self._procedure is not self._outside:
-            # Another executor submitted them, which was not pure.
-            outcomes += self._outside.carry_out([task for task in tasks if task.submitted])
-            tasks = [task for task in tasks if not task.submitted]
-        outcomes += self._procedure.carry_out(tasks, before_commit=before_commit)
+        try:
+            if intents and self._procedure is not self._outside:
+                # Another executor submitted them, which was not pure.
+                outcomes += self._outside.carry_out([task for task in tasks if task.submitted])
+                tasks = [task for task in tasks if not task.submitted]
+            outcomes += self._procedure.carry_out(tasks, before_commit=before_commit)
+        finally:
+            self._measures.end_group()
         again = {outcome.delivery.entry_id for outcome in outcomes if isinstance(outcome, Retry | Left)}
         self._decoder.forget(each.entry_id for each in deliveries if each.entry_id not in again)
         self._bodies.clear()

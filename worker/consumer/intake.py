@@ -71,6 +71,16 @@ class Intake:
         """Whether deliveries were taken that nobody has begun; retries that back off are not among them."""
         return bool(self._waiting) or self._reads.waiting
 
+    @property
+    def retries_waiting(self) -> int:
+        """How many deliveries back off, to be tried again."""
+        return len(self._retries)
+
+    @property
+    def claimed(self) -> int:
+        """How many entries were claimed that others had abandoned."""
+        return self._claims.claimed
+
     def room_for(self, deliveries: Sequence[Delivery]) -> int:
         """Return how many of these may wait in hand to be tried again."""
         return self._retries.room_for(deliveries)

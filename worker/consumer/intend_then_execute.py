@@ -43,8 +43,8 @@ class IntendThenExecute:
         self._lease = lease
         self._limits = limits
         self._sending = Sending(store, lease, execute_timeout_s=limits.execute_timeout_s)
-        self._intents = Recording(lease, store.record)
-        self._results = Recording(lease, store.resolve, remark=REFUSED_REMARK)
+        self._intents = Recording(lease, limits.measures, store.record)
+        self._results = Recording(lease, limits.measures, store.resolve, remark=REFUSED_REMARK)
         self._answers: dict[str, OrderRecord] = {}
 
     def keep_answers_of(self, deliveries: Iterable[Delivery]) -> None:

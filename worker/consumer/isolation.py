@@ -83,7 +83,7 @@ class Isolation:
         self._note_charges(deliveries)
         ours = [each for each in deliveries if each.entry_id not in lost]
         self._lease.let_go(each for each in deliveries if each.entry_id in lost)
-        self._tally.hand_back(len(deliveries) - len(ours))
+        self._tally.lose(len(deliveries) - len(ours))
         failure = "" if self._outage else named(error)
         self._intake.put_back(
             [

@@ -23,6 +23,7 @@ from worker.consumer.handling import Handling
 from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
+from worker.consumer.measures import Measures
 from worker.consumer.ports import Orders, Store
 from worker.consumer.retention import Retention
 from worker.consumer.settling import Settler
@@ -61,9 +62,9 @@ class Worker:
         drain: Drain,
         tally: Tally,
         life: SignOfLife,
+        measures: Measures,
     ) -> None:
-        self.stream = stream
-        self.store = store
+        self.stream, self.store = stream, store
         self.intake = intake
         self.handling = handling
         self.isolation = isolation
@@ -76,7 +77,7 @@ class Worker:
         self.chores = chores
         self.drain = drain
         self.tally = tally
-        self.life = life
+        self.life, self.measures = life, measures
         self.in_hand: list[Delivery] = []
         self.outcomes: list[Outcome] | None = None
         self.settle_begun = self.idle = False
@@ -212,6 +213,7 @@ class Worker:
         self.away.clear()
         log.info("outage over", server=outage.server)
         self.outage = None
+        self.measures.outages.end()
 
     def work_on(self) -> None:
         """Go on where the outage struck, once every server answers; read nothing new before."""
@@ -231,6 +233,7 @@ class Worker:
         outage = state.outcome.exception() if state.outcome else None
         if isinstance(outage, Outage):
             self.outage = outage
+            self.measures.outages.meet(outage.server)
             log.warning("outage", server=outage.server, reason=outage.reason, attempt=state.attempt_number)
             self.away.add(outage.server)
             if outage.server == "redis" and not isinstance(outage, OutOfMemory):
@@ -262,7 +265,7 @@ class Worker:
             in_doubt = self.repair.doubts.deliveries
             self.stream.release({each.entry_id: each.count_before for each in [*left, *in_doubt]})
             self.lease.let_go(left)
-            self.tally.hand_back(len(left))
+            self.tally.release(len(left))
             self.in_hand = []
             self.stream.leave()
             self.chores.do("repair", self.repair.leave)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.consumer.lease import Lease
+from worker.consumer.measures import Measures
 from worker.consumer.tasks import AnyOrder, GivenUp
 from worker.domain.deliveries import Dead, Delivery, Duplicate, Outcome, Retry, Settled
 from worker.domain.errors import Refused, RowRefused, TimedOut
@@ -79,8 +80,9 @@ class Standing(Struct, frozen=True):
 class Recording:
     """Writes attempts that are still ours. `remark` is what the letter of a refused row says besides."""
 
-    def __init__(self, lease: Lease, write: Write, *, remark: str = "") -> None:
+    def __init__(self, lease: Lease, measures: Measures, write: Write, *, remark: str = "") -> None:
         self._lease = lease
+        self._measures = measures
         self._write = write
         self._remark = remark
         # How many rows a transaction is given; fewer once that took too long.
@@ -122,6 +124,7 @@ class Recording:
     def _record(self, attempts: Sequence[Attempt]) -> list[Standing]:
         if not attempts:
             return []
+        began = self._measures.clock()
         try:
             standing = self._write([attempt.record for attempt in attempts])
         except RowRefused as refused:
@@ -135,6 +138,7 @@ class Recording:
                 # It is given up already, for having failed alone: less of it may be taken.
                 return self._record_refused(attempts[0], refused)
             raise
+        self._measures.commit(self._measures.clock() - began)
         return [Standing(attempt, record) for attempt, record in zip(attempts, standing, strict=True)]
 
     def _record_refused(self, attempt: Attempt, refused: Refused) -> list[Standing]:

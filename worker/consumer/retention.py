@@ -38,6 +38,12 @@ class Retention:
         self._dead_after_ms = max(DEAD_AFTER_LEASES * lease_ms, DEAD_AFTER_AT_LEAST_S * 1000)
         self._clock = clock
         self._due = clock()
+        self._last_turn: float | None = None
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since a round of ours came to its end; None before the first."""
+        return None if self._last_turn is None else self._clock() - self._last_turn
 
     def tidy_up(self, *, trim: bool = True) -> bool:
         """Do a bounded round of work where it is due and our turn; return whether the next is due at once.
@@ -62,6 +68,7 @@ class Retention:
             raise
         more = trim and self._trim()
         self._remove_dead()
+        self._last_turn = self._clock()
         if more or not trim:
             # It is more than one can do, or somebody else may.
             self._turn.end()

@@ -12,6 +12,7 @@ from worker import wire
 from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
+from worker.consumer.measures import Measures
 from worker.consumer.ports import Orders
 from worker.consumer.tally import Tally, kind
 from worker.domain.deliveries import (
@@ -44,6 +45,7 @@ class Settler:
         doubts: Doubts,
         isolation: Isolation,
         tally: Tally,
+        measures: Measures,
         hiding: wire.Hiding = wire.NOTHING_HIDDEN,
     ) -> None:
         self._stream = stream
@@ -53,6 +55,7 @@ class Settler:
         self._doubts = doubts
         self._isolation = isolation
         self._tally = tally
+        self._measures = measures
         self._hiding = hiding
 
     def settle(
@@ -74,27 +77,40 @@ class Settler:
         settlements, unrendered = self._rendered(outcomes)
         written = (each.record for each in outcomes if isinstance(each, Settled) and not each.answered)
         first = min(written, key=attrgetter("executed_at"), default=None)
+        began = self._measures.clock()
         settling = self._stream.settle(
             settlements,
             written_since_ms=0 if first is None else first.stands_since_ms,
             meanwhile=meanwhile,
         )
+        took_s = self._measures.clock() - began
         if settling.in_doubt:
             self._doubt(outcomes, settlements, settling.in_doubt, alone=alone)
         if unrendered:
             self._isolation.set_aside(unrendered)
-        for retry in retries:
-            self._intake.postpone(retry.delivery, at_least_s=retry.after_s)
-        unbegun = _unbegun(in_hand, outcomes)
-        self._intake.put_first(unbegun)
         aside = {delivery.entry_id for delivery, _ in unrendered}
-        kept = {retry.delivery.entry_id for retry in retries} | {each.entry_id for each in unbegun} | aside
-        self._lease.let_go(delivery for delivery in in_hand if delivery.entry_id not in kept)
+        self._keep(in_hand, retries, _unbegun(in_hand, outcomes), aside)
         done = [each for each in outcomes if each.delivery.entry_id not in aside] if aside else outcomes
         kinds = Counter(map(kind, done))
         self._tally.settle(kinds)
-        self._tally.hand_back(len(in_hand) - len(outcomes) + released)
+        self._tally.lose(len(in_hand) - len(outcomes))
+        self._tally.release(released)
+        self._measures.settle(done, kinds, took_s)
         _report(done, kinds, settling, self._hiding)
+
+    def _keep(
+        self,
+        in_hand: Sequence[Delivery],
+        retries: Sequence[Retry],
+        unbegun: Sequence[Delivery],
+        aside: set[str],
+    ) -> None:
+        """Have what is not done wait in hand, and let go of the others."""
+        for retry in retries:
+            self._intake.postpone(retry.delivery, at_least_s=retry.after_s)
+        self._intake.put_first(unbegun)
+        kept = {retry.delivery.entry_id for retry in retries} | {each.entry_id for each in unbegun} | aside
+        self._lease.let_go(delivery for delivery in in_hand if delivery.entry_id not in kept)
 
     def _release_what_has_no_room(self, outcomes: Sequence[Outcome]) -> tuple[list[Retry], int]:
         """Leave to the stream those that too many others wait beside; return the rest, and how many.

@@ -14,6 +14,8 @@ STAY_IN_HAND = frozenset({"retry", "left"})
 class Tally(Struct):
     """Counts since start; received is the sum of the others and of what is in hand.
 
+    Of those handed back some were released, and of the others the lease was lost.
+
     Written by the loop alone, read by any thread: a reader may see a settle half counted, never a wrong end.
     """
 
@@ -25,6 +27,8 @@ class Tally(Struct):
     dead: int = 0
     answered_again: int = 0
     handed_back: int = 0
+    released: int = 0
+    leases_lost: int = 0
     in_hand: int = 0
     batches: int = 0
     outages: int = 0
@@ -35,10 +39,15 @@ class Tally(Struct):
         self.received += count
         self.in_hand += count
 
-    def hand_back(self, count: int) -> None:
-        """Count deliveries left to others, by release or by a lost lease."""
-        self.handed_back += count
-        self.in_hand -= count
+    def release(self, count: int) -> None:
+        """Count deliveries that were released for others to claim."""
+        self.released += count
+        self._hand_back(count)
+
+    def lose(self, count: int) -> None:
+        """Count deliveries whose lease was lost: others have them, or have settled them."""
+        self.leases_lost += count
+        self._hand_back(count)
 
     def settle(self, kinds: Mapping[str, int]) -> None:
         """Count a settled batch by kinds of outcome; what is to be retried or was not begun stays in hand."""
@@ -47,6 +56,10 @@ class Tally(Struct):
             if name not in STAY_IN_HAND:
                 setattr(self, name, getattr(self, name) + count)
                 self.in_hand -= count
+
+    def _hand_back(self, count: int) -> None:
+        self.handed_back += count
+        self.in_hand -= count
 
 
 _RESULTS = {Status.FILLED: "filled", Status.REJECTED: "rejected", Status.ERROR: "error"}

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from worker import wire
 from worker.consumer.age import out_of_time
+from worker.consumer.measures import Measures
 from worker.consumer.pace import Pace
 from worker.domain.deliveries import Delivery, Left, Outcome
 from worker.domain.orders import DeadReason, Order, UnsoundOrder
@@ -67,6 +68,7 @@ class Limits(Struct, frozen=True):
     execute_timeout_s: float
     executing: Callable[[AnyOrder | None], None]
     pace: Pace
+    measures: Measures
     hiding: wire.Hiding
 
     def refusal(self, order: AnyOrder) -> str | None:
@@ -79,9 +81,12 @@ class Limits(Struct, frozen=True):
     def watched(self, order: Watched, act: Callable[[Watched], Answer]) -> Answer:
         """Return what `act` makes of an order, watched meanwhile; raises what it raises."""
         self.executing(order)
+        clock = self.measures.clock
+        began = clock()
         try:
             return act(order)
         finally:
+            self.measures.executions.append(clock() - began)
             self.executing(None)
 
 

@@ -33,6 +33,8 @@ class StreamState(Struct, frozen=True):
     `lag` is None where the server can't tell (before 7.0, after deletions, or where it counts below zero),
     `lost_unread` before 7.0, `eviction`, the policy by which it may evict orders, and `volatile`, the setting
     by which it may lose them, where it may not be asked.
+
+    `oldest_waiting_age_s` is None where nothing waits that nobody has taken.
     """
 
     version: str
@@ -51,6 +53,8 @@ class StreamState(Struct, frozen=True):
     published: int
     dead_letters: int
     consumers: tuple[ConsumerState, ...]
+    # Of replicas of the version before it is not told.
+    oldest_waiting_age_s: float | None = None
 
 
 class Waiting(Struct, frozen=True):

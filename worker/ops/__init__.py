@@ -4,7 +4,7 @@ from worker.ops.front import front
 from worker.ops.health import Check, Checks, Vitals
 from worker.ops.history import History
 from worker.ops.logs import configure_logs
-from worker.ops.metrics import exposition
+from worker.ops.metrics import Meant, exposition
 from worker.ops.server import HttpServer, host_and_port
 from worker.ops.views import Identity, Views
 from worker.ops.watching import Watch
@@ -15,6 +15,7 @@ __all__ = [
     "History",
     "HttpServer",
     "Identity",
+    "Meant",
     "Views",
     "Vitals",
     "Watch",

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from worker.domain.database_state import DatabaseState
 from worker.domain.errors import Outage, Refused
+from worker.domain.measured import Figures
 from worker.domain.stream_state import StreamState
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,9 @@ class Vitals(Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """What has been done since start."""
+
+    def figures(self) -> Figures:
+        """What was measured since start."""
 
 
 class LastAnswer(Struct, Generic[_Told], frozen=True):

@@ -1,5 +1,6 @@
 """What programs are shown: what each view says, and with which status."""
 
+import platform
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from msgspec import Struct
 from worker.domain.errors import Outage, Refused
 from worker.domain.times import utc_text
 from worker.ops.health import Checks, LastAnswer, Vitals
-from worker.ops.metrics import CONTENT_TYPE, exposition
+from worker.ops.metrics import CONTENT_TYPE, NOTHING_MEANT, Meant, Told, exposition
 from worker.status import Document, document_of_database, document_of_streams, printed
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,8 @@ _STATS = {
         "dropped_labels",
         "unreadable_timestamps",
         "unpublished_results",
+        "released",
+        "leases_lost",
     )
 } | {"unexpected": "unexpected_errors"}
 
@@ -83,12 +86,14 @@ class Views:
         *,
         stale_after_s: float,
         recent_orders: Callable[[int], object],
+        meant: Meant = NOTHING_MEANT,
     ) -> None:
         self._identity = identity
         self._vitals = vitals
         self._checks = checks
         self._stale_after_s = stale_after_s
         self._recent_orders = recent_orders
+        self._meant = meant
         self._started_at = datetime.now(UTC)
         self._started = time.monotonic()
         self.routes: Mapping[str, Callable[[str], Page]] = {
@@ -143,14 +148,18 @@ class Views:
 
     def metrics(self, _query: str = "") -> Page:
         """The same for Prometheus."""
-        body = exposition(
-            self._identity.version,
-            self._vitals,
-            self._checks.redis.last,
-            self._checks.database.last,
+        told = Told(
+            version=self._identity.version,
+            python=platform.python_version(),
             uptime_s=self._uptime_s,
+            sign_of_life_age_s=self._vitals.sign_of_life_age_s,
+            counts=self._vitals.counts(),
+            figures=self._vitals.figures(),
+            redis=self._checks.redis.last,
+            database=self._checks.database.last,
+            meant=self._meant,
         )
-        return Page(HTTPStatus.OK, body, CONTENT_TYPE)
+        return Page(HTTPStatus.OK, exposition(told), CONTENT_TYPE)
 
     def orders(self, query: str = "") -> Page:
         """The orders recorded last."""

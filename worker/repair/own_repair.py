@@ -1,5 +1,6 @@
 """The repair replicas do themselves: what was committed lately and is not settled as far as Redis knows."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -89,6 +90,7 @@ class Repair:
         self._done = Repaired()
         self._unclaimed = 0
         self.doubts = open_doubts
+        self.given_back = Counter[str]()
         self._decoder = decoder
 
     @property
@@ -223,6 +225,7 @@ class Repair:
                 log.warning(
                     "repaired", action=restoration.action, entry_id=row.entry_id, order_id=row.order_id
                 )
+                self.given_back[restoration.action] += 1
                 self._done.published += restoration.action == "publish"
                 self._done.buried += restoration.action == "bury"
             else:

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from worker.domain.deliveries import entry_milliseconds
+from worker.domain.deliveries import BEGINNING, entry_milliseconds, following
 from worker.domain.stream_state import StreamState
 from worker.stream.link.connection import RedisLink
 from worker.stream.link.outages import GroupLost, outages, text
@@ -51,6 +51,7 @@ class StreamInspector:
                 published=_published(results),
                 dead_letters=self._length(names.dead_letters),
                 consumers=tuple(self._information.consumers()) if group else (),
+                oldest_waiting_age_s=self._oldest_waiting_age(group, stream),
             )
 
     def _call(self, *command: str) -> Any:  # noqa: ANN401  replies are untyped
@@ -62,13 +63,25 @@ class StreamInspector:
     def _lost(self) -> int:
         return int(self._call("HGET", self._names.lost, "total") or 0)
 
+    def _oldest_waiting_age(self, group: GroupDetails | None, stream: StreamDetails | None) -> float | None:
+        """Return the age of the first entry that nobody has taken; most often there is none."""
+        if stream is None or (group is not None and group.delivered_id == stream.last_id):
+            return None
+        after = following(group.delivered_id if group is not None else BEGINNING)
+        found = [] if after is None else self._call("XRANGE", self._names.orders, after, "+", "COUNT", "1")
+        return _age_s(text(found[0][0])) if found else None
+
     def _oldest_pending_age(self) -> float | None:
         try:
             with outages():
                 oldest = self._call("XPENDING", self._names.orders, self._names.group)[1]
         except GroupLost:
             return None
-        return None if oldest is None else max(0.0, time.time() - entry_milliseconds(text(oldest)) / 1000)
+        return None if oldest is None else _age_s(text(oldest))
+
+
+def _age_s(entry_id: str) -> float:
+    return max(0.0, time.time() - entry_milliseconds(entry_id) / 1000)
 
 
 def _lag(group: GroupDetails, stream: StreamDetails | None) -> int | None:

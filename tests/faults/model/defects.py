@@ -113,7 +113,7 @@ class _LosesOutcomes(Worker):
             super().settle(outcomes)
         except Outage:
             self.lease.let_go(self.in_hand)
-            self.tally.hand_back(len(self.in_hand))
+            self.tally.release(len(self.in_hand))
             self.in_hand, self.outcomes = [], None
             raise
 

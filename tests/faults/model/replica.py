@@ -16,6 +16,7 @@ from worker.consumer import (
     Intake,
     Isolation,
     Lease,
+    Measures,
     Pace,
     PreparedDecoder,
     Retention,
@@ -124,7 +125,7 @@ def assemble(
     orders: Orders = stepped("redis", orders_port)
     rows: Store = stepped("postgresql", store_port)
     executor: Executor = stepped("venue", executor_port)
-    drain, tally = Drain(), Tally()
+    drain, tally, measures = Drain(), Tally(), Measures(clock.monotonic, clock.now)
     source = store_port.fleet.source
     understands = decoder(source=source)
     renderer = Renderer(
@@ -163,6 +164,7 @@ def assemble(
         now=clock.now,
         executing=lambda _order: None,
         pace=pace,
+        measures=measures,
     )
     retention = Retention(
         orders, FakeTurn(orders_port.stream, "tidying", consumer, lease_ms=round(TURN_S * 1000)),
@@ -202,9 +204,9 @@ def assemble(
     )  # fmt: skip
     life = SignOfLife(clock.monotonic)
     isolation = Isolation(orders, intake, lease, tally, max_deliveries=limits.max_deliveries)
-    settler = Settler(orders, renderer, intake, lease, repair.doubts, isolation, tally)
+    settler = Settler(orders, renderer, intake, lease, repair.doubts, isolation, tally, measures)
     chores = Chores(tally, clock=clock.monotonic)
     return parts.worker(
         orders, rows, intake, handling, isolation, settler, lease, retention, repair, lost_rows, registration,
-        chores, drain, tally, life,
+        chores, drain, tally, life, measures,
     )  # fmt: skip

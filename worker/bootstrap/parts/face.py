@@ -1,6 +1,6 @@
 """Puts together what a replica shows over HTTP, and what it tells of itself to the others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from wsgiref.types import WSGIApplication
 
@@ -22,7 +22,7 @@ from worker.bootstrap.story import Narrator, OrderDesk
 from worker.domain.database_state import DatabaseState
 from worker.domain.endpoints import Endpoint
 from worker.domain.stream_state import StreamState
-from worker.ops import Check, Checks, History, HttpServer, Identity, Views, Watch, front
+from worker.ops import Check, Checks, History, HttpServer, Identity, Meant, Views, Watch, front
 from worker.settings import Settings
 from worker.settings.checks import Secret
 from worker.store import Database, OrderSearch, StoreInspector
@@ -51,6 +51,10 @@ class Places(Struct, frozen=True):
         """Return the places that settings name."""
         return cls(redis_place(settings), database_place(settings))
 
+    def departures(self) -> Mapping[str, int]:
+        """Return how often each place was left."""
+        return {"redis": self.redis.departures, "postgresql": self.database.departures}
+
 
 @contextmanager
 def face(
@@ -75,6 +79,7 @@ def face(
         views = Views(
             identity, vitals, checks, stale_after_s=stale_after_s,
             recent_orders=lambda limit: shown_orders(store.recent(limit), hiding),
+            meant=Meant(eviction=settings.allow_eviction, volatile=settings.allow_volatile),
         )  # fmt: skip
         pages = None
         if settings.pages:

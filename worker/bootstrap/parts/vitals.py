@@ -1,28 +1,39 @@
 """What pages may ask of the running loop."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import Struct
 
 from worker import wire
-from worker.consumer import Drain, Stamps, Tally, Worker
+from worker.consumer import Drain, Measures, Stamps, Tally, Worker
 from worker.domain.errors import Outage
+from worker.domain.measured import Figures
 from worker.stream import Unpublished
 
 
 class Reading(Struct, frozen=True):
-    """What counts while entries are read."""
+    """What counts while entries are read and worked on."""
 
     decoder: wire.Decoder
     stamps: Stamps
+    measures: Measures
 
 
 class ReplicaVitals:
     """What pages may know of a replica: that it waits for servers, and once it has begun, of its loop."""
 
-    def __init__(self, drain: Drain, unpublished: Unpublished) -> None:
+    def __init__(
+        self,
+        drain: Drain,
+        unpublished: Unpublished,
+        measures: Measures,
+        departures: Callable[[], Mapping[str, int]],
+    ) -> None:
+        """Take what counts already before there is a loop; `departures`: how often each server was left."""
         self._drain = drain
+        self._measures = measures
+        self._departures = departures
         self._unpublished = unpublished
         self._worker: Worker | None = None
         self._reading: Reading | None = None
@@ -30,10 +41,12 @@ class ReplicaVitals:
 
     def wait_for(self, outage: Outage) -> None:
         """Note what keeps the replica from beginning."""
+        self._measures.outages.meet(outage.server)
         self._waiting_for = outage
 
     def begin(self, worker: Worker, reading: Reading) -> None:
         """Tell of a loop from now on."""
+        self._measures.outages.end()
         self._worker, self._reading = worker, reading
 
     @property
@@ -72,3 +85,17 @@ class ReplicaVitals:
             "unreadable_timestamps": 0 if reading is None else reading.stamps.unreadable,
             "unpublished_results": self._unpublished.count,
         }
+
+    def figures(self) -> Figures:
+        """What was measured since start."""
+        measures, worker = self._measures, self._worker
+        return Figures(
+            histograms=measures.histograms,
+            deliveries=measures.deliveries,
+            outages=measures.outages.told(),
+            reconnects=self._departures(),
+            repaired={} if worker is None else dict(worker.repair.given_back),
+            claimed=0 if worker is None else worker.intake.claimed,
+            retries_waiting=0 if worker is None else worker.intake.retries_waiting,
+            retention_age_s=None if worker is None else worker.retention.age_s,
+        )
