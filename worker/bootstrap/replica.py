@@ -161,8 +161,8 @@ def _assemble(
     intake = Intake(
         stream, lease, tally,
         pace=pace, batch_bytes=settings.batch_bytes, block_ms=_block_ms(settings), lease_ms=settings.lease_ms,
-        max_deliveries=settings.max_deliveries,
-        clock=clocks.passed, pause=drain.event.wait, first_count=first_count, prepare=ahead.prepare,
+        max_deliveries=settings.max_deliveries, clock=clocks.passed, pause=drain.event.wait,
+        first_count=first_count, prepare=ahead.prepare,
     )  # fmt: skip
     handling = Handling(
         stream, store, executor, ahead, renderer, lease,
