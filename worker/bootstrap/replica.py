@@ -150,12 +150,8 @@ def _assemble(
     drain: Drain,
     first_count: int,
 ) -> tuple[Worker, Deadlines]:
-    clock, tally, life = time.monotonic, Tally(), SignOfLife(time.monotonic)
+    tally, life, deadlines = Tally(), SignOfLife(time.monotonic), _deadlines(settings, drain)
     lease = Lease(stream, lease_ms=settings.lease_ms, clock=clocks.passed)
-    deadlines = Deadlines(
-        drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s,
-        clock=clock, leave=_leave,
-    )  # fmt: skip
     renderer, hiding = renderer_of(settings, names.consumer), hiding_of(settings)
     ahead, pace = PreparedDecoder(reading.decoder, reading.stamps.look), pace_of(settings, executor, drain)
     intake = Intake(
@@ -175,10 +171,17 @@ def _assemble(
     worker = Worker(
         stream, store, intake, handling, isolation,
         Settler(stream, renderer, intake, lease, doubts, isolation, tally, measures, hiding), lease,
-        retention, beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain,
-        tally, life, measures,
+        retention, beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=time.monotonic),
+        drain, tally, life, measures,
     )  # fmt: skip
     return worker, deadlines
+
+
+def _deadlines(settings: Settings, drain: Drain) -> Deadlines:
+    return Deadlines(
+        drain, execute_s=settings.execute_timeout_s, drain_s=settings.drain_timeout_s,
+        clock=time.monotonic, leave=_leave,
+    )  # fmt: skip
 
 
 def _reading(settings: Settings, measures: Measures) -> Reading:
