@@ -91,6 +91,10 @@ class FakeEvidence:
         with self._orders.faults.at("last_result"):
             return self.stream.results.last_id
 
+    def letters_gone_until_ms(self) -> int:
+        with self._orders.faults.at("letters_gone_until_ms"):
+            return 0
+
     def results_lost_until_ms(self) -> int:
         with self._orders.faults.at("results_lost_until_ms"):
             return self.stream.results.lost_until_ms()

@@ -245,6 +245,7 @@ class Audit:
             [row for each, row in rows.items() if row.unsourced and each not in results], fates
         )
         lost_until_ms = self._streams.results_lost_until_ms()
+        closed_until_ms = self._streams.letters_gone_until_ms()
         for order_id in order_ids:
             row, result = rows.get(order_id), results.get(order_id)
             if order_id in others or order_id in strangers:
@@ -256,7 +257,13 @@ class Audit:
                 there = row.entry_id not in gone
                 letter = letters.get(row.entry_id)
                 never = self._shows_all_since(row.stands_since_ms, lost_until_ms)
-                case = Case(row, fates[row.entry_id], result, letter, (), in_range, visible, there, never)
+                # A letter comes after its row, by clocks that may be apart.
+                closed = row.stands_since_ms < closed_until_ms + CLOCKS_APART_MS if closed_until_ms else False
+                case = Case(
+                    row, fates[row.entry_id], result, letter,
+                    in_range=in_range, visible=visible, there=there, never=never, closed=closed,
+                )  # fmt: skip
+                self.seen.letters_out_of_range += in_range and case.lacks_closed_letter
                 yield from of_row(self._compared(case))
             elif result is not None:
                 what = f"the result {result.result_id} has no row"

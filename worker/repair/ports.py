@@ -53,6 +53,9 @@ class Streams(Protocol):
     def results_lost_until_ms(self) -> int:
         """Return the unix milliseconds up to which results may have been trimmed or deleted; 0: none were."""
 
+    def letters_gone_until_ms(self) -> int:
+        """Return the unix milliseconds up to which closed dead letters may have been let go; 0: none were."""
+
     def last_result(self) -> str:
         """Return the id that was given to a result last, `0-0` where there was none."""
 

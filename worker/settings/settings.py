@@ -145,9 +145,23 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=1_000_000_000,
-            description="Results kept besides those that a group has not acked (0: all)",
+            description=(
+                "Results kept besides those of the last WORKER_REPAIR_WINDOW_S"
+                " and those that a group has not acked (0: all)"
+            ),
         ),
     ] = 0
+    letters_keep_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=315_360_000,
+            description=(
+                "Time for which dead letters are kept once they are closed,"
+                " at least WORKER_REPAIR_WINDOW_S, s (0: for ever)"
+            ),
+        ),
+    ] = 2_592_000
     allow_eviction: Annotated[
         bool, Meta(description="Start on a Redis that may evict orders (maxmemory-policy allkeys-…)")
     ] = False

@@ -2,6 +2,7 @@
 
 from worker.stream.audit_pages import StreamEvidence
 from worker.stream.channel import Channel
+from worker.stream.closed_letters import ClosedLetters
 from worker.stream.dead_letters import Closing, DeadLetters, StoredLetter
 from worker.stream.demands import demands, require_keeping, require_redis
 from worker.stream.figures import Figures
@@ -24,6 +25,7 @@ from worker.stream.unpublished import Unpublished
 
 __all__ = [
     "Channel",
+    "ClosedLetters",
     "Closing",
     "DeadLetters",
     "Figures",

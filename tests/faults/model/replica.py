@@ -7,7 +7,15 @@ from typing import Any
 from msgspec import Struct
 
 from tests.builders import decoder
-from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken, FakeTurn
+from tests.fakes import (
+    FakeClock,
+    FakeClosedLetters,
+    FakeOrders,
+    FakeSources,
+    FakeStore,
+    FakeToken,
+    FakeTurn,
+)
 from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
@@ -163,8 +171,10 @@ def assemble(
         pace=pace,
     )
     retention = Retention(
-        orders, FakeTurn(orders_port.stream, "tidying", consumer, lease_ms=round(TURN_S * 1000)),
-        orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic,
+        orders, FakeClosedLetters(),
+        FakeTurn(orders_port.stream, "tidying", consumer, lease_ms=round(TURN_S * 1000)),
+        orders_keep_s=limits.keep_s, results_maxlen=0, results_keep_s=0, letters_keep_s=0,
+        lease_ms=limits.lease_ms, clock=clock.monotonic,
     )  # fmt: skip
     evidence = stepped("redis", SmallPages(orders_port))
     table = stepped("postgresql", FakeRows(store_port, clock))

@@ -3,11 +3,13 @@
 -- KEYS: orders, settled marks, results, dead letters, marks of the version before, trimmed entries of each
 --   group
 -- ARGV: group, id of the oldest entry to keep (empty: keep all), most results (0: keep all), most to let go
---   at once, for how many ms marks stay of what can't come back, now in ms (empty: the server's)
+--   at once, for how many ms marks stay of what can't come back, now in ms (empty: the server's), for how
+--   many ms every result is kept (0: as long as it takes)
 -- Returns {orders trimmed, marks dropped, results trimmed, 1 where more can go}. Repeatable.
 local orders, marks, results, letters, before = unpack(KEYS)
 local own, keep_from = ARGV[1], ARGV[2]
 local most_results, most, stay = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local results_stay = tonumber(ARGV[7])
 local last_of_all = '18446744073709551615-18446744073709551615'
 
 -- include: clock
@@ -52,6 +54,7 @@ end
 local results_trimmed = 0
 if most_results > 0 then
   local limit = last_of_all
+  if results_stay > 0 then limit = string.format('%.0f-0', math.max(asked_at - results_stay, 0)) end
   for _, id in pairs(needed(results)) do limit = first_of(limit, id) end
   local excess = redis.call('XLEN', results) - most_results
   if excess > 0 then
