@@ -46,6 +46,7 @@ from worker.domain.evidence import Marked
 from worker.domain.fleets import Fleet, Foreign, Stranger
 from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
 from worker.domain.retention import LettersGone, Lost, Retained
+from worker.pruning import OwnTurn
 from worker.repair import LostRows, Repair
 from worker.repair.doubts import CLOCKS_APART_MS, Doubts
 from worker.source import Registration
@@ -235,6 +236,16 @@ class FakeTurn:
 
     def end(self) -> None:
         self.stream.turns.pop(self._name, None)
+
+
+class NoPruning(OwnTurn):
+    """A replica that lets no rows go."""
+
+    def __init__(self) -> None:
+        """Do without all that it would need."""
+
+    def go_on(self, *, idle_s: float = 0.0) -> None:
+        """Do nothing."""
 
 
 class FakeClosedLetters:
@@ -1011,6 +1022,7 @@ class Bench:
             self.retention,
             self.repair,
             self.look,
+            NoPruning(),
             Registration(
                 FakeToken(),
                 self.sources,

@@ -19,7 +19,7 @@ from worker.stream.mending import HEARD_OF_WITHIN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
+    from datetime import date, datetime
 
     # The bench puts these together with its fakes.
     from tests.fakes import FakeClock, FakeOrders, FakeStore
@@ -424,6 +424,9 @@ class FakeRows:
             ]
         if page:
             yield page
+
+    def pruned_days(self) -> dict[date, int]:
+        return {}
 
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
         with self._store.faults.at("fingerprints"), self._store.table.lock:

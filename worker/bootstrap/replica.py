@@ -174,8 +174,8 @@ def _assemble(
     worker = Worker(
         stream, store, intake, handling, isolation,
         Settler(stream, renderer, intake, lease, beside.repair.doubts, isolation, tally, hiding), lease,
-        retention, beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=clock), drain,
-        tally, life,
+        retention, beside.repair, beside.lost_rows, beside.pruning, beside.registration,
+        Chores(tally, clock=clock), drain, tally, life,
     )  # fmt: skip
     return worker, deadlines
 

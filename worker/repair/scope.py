@@ -20,6 +20,7 @@ class Seen(Struct):
     unsteady: int = 0
     results_out_of_range: int = 0
     letters_out_of_range: int = 0
+    pruned: int = 0
     unsourced: int = 0
     foreign: int = 0
     findings: int = 0

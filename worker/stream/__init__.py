@@ -3,6 +3,7 @@
 from worker.stream.audit_pages import StreamEvidence
 from worker.stream.channel import Channel
 from worker.stream.closed_letters import ClosedLetters
+from worker.stream.coming import Coming
 from worker.stream.dead_letters import Closing, DeadLetters, StoredLetter
 from worker.stream.demands import demands, require_keeping, require_redis
 from worker.stream.figures import Figures
@@ -27,6 +28,7 @@ __all__ = [
     "Channel",
     "ClosedLetters",
     "Closing",
+    "Coming",
     "DeadLetters",
     "Figures",
     "Found",

@@ -15,6 +15,7 @@ from tests.fakes import (
     FakeStore,
     FakeToken,
     FakeTurn,
+    NoPruning,
 )
 from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
@@ -213,6 +214,7 @@ def assemble(
     settler = Settler(orders, renderer, intake, lease, repair.doubts, isolation, tally)
     chores = Chores(tally, clock=clock.monotonic)
     return parts.worker(
-        orders, rows, intake, handling, isolation, settler, lease, retention, repair, lost_rows, registration,
+        orders, rows, intake, handling, isolation, settler, lease, retention, repair, lost_rows, NoPruning(),
+        registration,
         chores, drain, tally, life,
     )  # fmt: skip

@@ -10,29 +10,13 @@ local orders, marks, results, letters, before = unpack(KEYS)
 local own, keep_from = ARGV[1], ARGV[2]
 local most_results, most, stay = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local results_stay = tonumber(ARGV[7])
-local last_of_all = '18446744073709551615-18446744073709551615'
 
 -- include: clock
 -- include: marks
 -- include: named
 -- include: ids
+-- include: needed
 local asked_at = clock(ARGV[6])
-local function first_of(one, other) return earlier(one, other) and one or other end
-
--- Returns the first id that each group of a stream still needs, by name: its oldest pending, or its last
--- delivered.
-local function needed(key)
-  local first = {}
-  if redis.call('EXISTS', key) == 0 then return first end
-  for _, each in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-    local group = named(each)
-    local oldest = redis.call('XPENDING', key, group['name'])[2]
-    local delivered = group['last-delivered-id']
-    first[group['name']] = oldest and first_of(oldest, delivered) or delivered
-  end
-  return first
-end
-
 local orders_needed = needed(orders)
 -- Without its group (it may just have been lost) nobody knows what it has read.
 if not orders_needed[own] then return {0, 0, 0, 0} end
@@ -63,17 +47,12 @@ if most_results > 0 then
   end
 end
 
--- An entry that is neither in the stream nor pending for any group can't be delivered again. What is older
--- than the last delivered id of each only: a group made anew begins at 0, and has nothing pending yet. One
--- that was trimmed while it was pending is in neither, and comes again all the same as long as it is noted:
--- until then no mark goes.
+-- One that was trimmed while it was pending is neither in the stream nor pending, and comes again all the
+-- same as long as it is noted: until then no mark goes.
 local noted = false
 for place = 6, #KEYS do noted = noted or redis.call('EXISTS', KEYS[place]) == 1 end
 if noted then return {trimmed, 0, results_trimmed, more} end
-local kept_from = needed_by_any
-local first = redis.call('XRANGE', orders, '-', '+', 'COUNT', 1)[1]
-if first then kept_from = first_of(kept_from, first[1]) end
-kept_from = tonumber(string.match(kept_from, '^%d+'))
+local kept_from = tonumber(string.match(kept_from_of(orders, orders_needed), '^%d+'))
 
 -- How many marks are of entries before a time.
 local function below(key, limit)
