@@ -286,7 +286,6 @@ def test_lost_entry_in_the_hands_of_nobody_keeps_rows(old: Deployment) -> None:
         ["--before", "2026-01-01", "--older-than", "1d"],
         ["--before", "yesterday"],
         ["--older-than", "soon"],
-        ["--older-than", "1d", "--exported", "/nowhere"],
     ],
 )
 def test_what_is_not_said_clearly_is_a_usage_error(deployment: Deployment, arguments: list[str]) -> None:

@@ -82,10 +82,10 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prune, "TOGETHER", 2)
 
 
-def test_page_is_followed_by_a_rest_of_three_times_as_long() -> None:
+def test_page_is_followed_by_a_rest_as_long_as_it_took() -> None:
     servers, turn, clock = made(5)
     turn.go_on()
-    clock.advance(2.9)
+    clock.advance(0.9)
     turn.go_on()
     resting = servers.pages
     clock.advance(0.1)

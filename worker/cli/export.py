@@ -25,7 +25,7 @@ PAGE = 1000
 @click.command(
     epilog=examples(
         "worker export --older-than 90d /var/backups/orders/2026-01",
-        "worker export --before 2026-01-01 january && worker prune --before 2026-01-01 --exported january",
+        "worker export --before 2026-01-01 january   # then worker prune --exported january",
     )
 )
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))

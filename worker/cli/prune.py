@@ -54,7 +54,7 @@ NOBODY_KNOWS = (
 @before_options
 @click.option(
     "--exported",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
     help="Only what `worker export` has written there, in files that are as they were.",
 )

@@ -18,8 +18,8 @@ EVERY_S = 10.0
 # then hardly any comes of age, and a serverless PostgreSQL may sleep.
 ANEW_EVERY_S = 3600.0
 IDLE_AFTER_S = 600.0
-# One replica's time for it is a quarter at the most, however much is due.
-RESTS = 3.0
+# Half of one replica's time goes to it at the most, however much is due.
+RESTS = 1.0
 
 
 class OwnTurn:
