@@ -6,7 +6,7 @@ from tests.harness import Deployment
 from worker.cli import main
 
 # Who types a command; all others are an operator's.
-TYPED_BY = {"run": "worker", "migrate": "migrate", "bridge": "bridge"}
+TYPED_BY = {"run": "worker", "migrate": "migrate", "bridge": "bridge", "prune": "pruner"}
 
 
 def typed_by(*arguments: str) -> str:

@@ -46,7 +46,8 @@ from worker.domain.errors import Outage, RowRefused
 from worker.domain.evidence import Marked
 from worker.domain.fleets import Fleet, Foreign, Stranger
 from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
-from worker.domain.retention import Lost, Retained
+from worker.domain.retention import LettersGone, Lost, Retained
+from worker.pruning import OwnTurn
 from worker.repair import LostRows, Repair
 from worker.repair.doubts import CLOCKS_APART_MS, Doubts
 from worker.source import Registration
@@ -236,6 +237,23 @@ class FakeTurn:
 
     def end(self) -> None:
         self.stream.turns.pop(self._name, None)
+
+
+class NoPruning(OwnTurn):
+    """A replica that lets no rows go."""
+
+    def __init__(self) -> None:
+        """Do without all that it would need."""
+
+    def go_on(self, *, idle_s: float = 0.0) -> None:
+        """Do nothing."""
+
+
+class FakeClosedLetters:
+    """Dead letters of which none was closed."""
+
+    def let_go(self, keep_ms: int) -> LettersGone:  # noqa: ARG002  there are none
+        return LettersGone()
 
 
 class FakeOrders:
@@ -500,7 +518,7 @@ class FakeOrders:
         complete_ms = marks.letters_since_ms if settlement.action == "bury" else marks.results_since_ms
         return since_ms is not None and since_ms < (complete_ms or 0)
 
-    def retain(self, *, keep_ms: int, most_results: int) -> Retained:
+    def retain(self, *, keep_ms: int, most_results: int, results_keep_ms: int = 0) -> Retained:
         with self.faults.at("retain"):
             stream, group = self.stream, self.group
             if group is None:
@@ -512,6 +530,9 @@ class FakeOrders:
             for entry_id in old:
                 del stream.entries[entry_id]
             results = max(len(stream.results) - most_results, 0) if most_results else 0
+            if results_keep_ms:
+                limit = (self._now_ms - results_keep_ms, 0)
+                results = min(results, sum(id_order(each) < limit for each, _ in stream.results.held()))
             stream.results.trim(results)
             return Retained(len(old), self._drop_marks(), results)
 
@@ -945,9 +966,12 @@ class Bench:
         )
         self.retention = Retention(
             self.orders,
+            FakeClosedLetters(),
             FakeTurn(self.stream, "tidying", consumer, lease_ms=round(TURN_S * 1000)),
             orders_keep_s=orders_keep_s,
             results_maxlen=0,
+            results_keep_s=0,
+            letters_keep_s=0,
             lease_ms=lease_ms,
             clock=clock.monotonic,
         )
@@ -1010,6 +1034,7 @@ class Bench:
             self.retention,
             self.repair,
             self.look,
+            NoPruning(),
             Registration(
                 FakeToken(),
                 self.sources,

@@ -23,8 +23,9 @@ from worker.domain.decimals import EXACT
 from worker.domain.deliveries import Delivery
 from worker.domain.fleets import Fleet, source_of
 from worker.domain.orders import OrderRecord, Status, Undecodable
+from worker.domain.pruning import day_of
 from worker.settings import Settings, read_settings
-from worker.store import Database, OrderStore
+from worker.store import Database, OrderStore, StoreEvidence
 from worker.store.tables import orders
 from worker.stream import RedisNames
 
@@ -362,10 +363,20 @@ def assert_invariants(deployment: Deployment, *tallies: Tally) -> None:
 
     assert deployment.all_settled(), "I1: something is pending or undelivered"
     assert len(letters) == len(deployment.letters()), "I2: an entry has two dead letters"
-    _assert_results_are_rows(rows, results)
+    _assert_results_are_rows(rows, _of_rows_not_pruned(deployment, by_entry, results))
     _assert_effects(rows.values())
     _assert_replays(deployment)
     _assert_every_entry_ended(deployment, by_entry, {result["entry_id"] for result in results}, set(letters))
+
+
+def _of_rows_not_pruned(
+    deployment: Deployment, by_entry: Mapping[str, OrderRecord], results: Sequence[dict[str, str]]
+) -> list[dict[str, str]]:
+    """Leave out the results of rows that were pruned, which must be as many as were counted."""
+    days = StoreEvidence(deployment.database, deployment.fleet).pruned_days()
+    gone = [each for each in results if each["entry_id"] not in by_entry and day_of(each["entry_id"]) in days]
+    assert Counter(day_of(each["entry_id"]) for each in gone) == +Counter(days), "I4: not what was pruned"
+    return [each for each in results if each not in gone] if gone else list(results)
 
 
 def _assert_results_are_rows(rows: Mapping[str, OrderRecord], results: Sequence[Mapping[str, str]]) -> None:
@@ -396,6 +407,7 @@ def _assert_effects(rows: Iterable[OrderRecord]) -> None:
 
 def _assert_replays(deployment: Deployment) -> None:
     kept: Any = deployment.redis.hgetall(f"{deployment.dead_letters}:state")
+    kept.pop(b"gone", None)
     states = {letter_id.decode(): json.loads(state) for letter_id, state in kept.items()}
     replays = {
         letter_id: state["replayed_as"] for letter_id, state in states.items() if "replayed_as" in state

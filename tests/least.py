@@ -25,6 +25,7 @@ KINDS = ("all", "least")
 WHO = {
     "worker": ("orders-worker", "orders_worker"),
     "operator": ("orders-operator", "orders_operator"),
+    "pruner": ("orders-operator", "orders_pruner"),
     "bridge": ("orders-bridge", "nobody"),
     "migrate": ("orders-nobody", "orders_migrate"),
     "producer": ("orders-producer", "nobody"),
@@ -102,6 +103,12 @@ class Roles:
             for role in ROLES:
                 connection.execute(f"ALTER ROLE {self.name(role)} PASSWORD '{PASSWORD}'".encode())
 
+    def let_prune(self) -> None:
+        """Give replicas what they need for letting rows go by themselves, as the page says."""
+        with psycopg.connect(self.servers.database_url, autocommit=True) as connection:
+            pruner, worker = self.name("orders_pruner"), self.name("orders_worker")
+            connection.execute(f"GRANT {pruner} TO {worker}".encode())
+
     def as_owner(self) -> Servers:
         """Return the servers as who migrates enters them; Redis as an administrator."""
         owner = with_user(self.servers.database_url, self.name("orders_migrate"), PASSWORD)
@@ -121,6 +128,8 @@ class LeastAccounts:
         """Return the servers as somebody enters them, who may use what is named in settings."""
         user, role = WHO[who]
         ours = f"{self._name}-{user}"
+        if who == "worker" and settings.get("rows_keep_s", "0") != "0":
+            self._roles.let_prune()
         if user in USERS:
             self._admit(user, ours, settings)
         way = self._servers.way

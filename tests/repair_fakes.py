@@ -19,7 +19,7 @@ from worker.stream.mending import HEARD_OF_WITHIN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
+    from datetime import date, datetime
 
     # The bench puts these together with its fakes.
     from tests.fakes import FakeClock, FakeOrders, FakeStore
@@ -90,6 +90,10 @@ class FakeEvidence:
     def last_result(self) -> str:
         with self._orders.faults.at("last_result"):
             return self.stream.results.last_id
+
+    def letters_gone_until_ms(self) -> int:
+        with self._orders.faults.at("letters_gone_until_ms"):
+            return 0
 
     def results_lost_until_ms(self) -> int:
         with self._orders.faults.at("results_lost_until_ms"):
@@ -420,6 +424,9 @@ class FakeRows:
             ]
         if page:
             yield page
+
+    def pruned_days(self) -> dict[date, int]:
+        return {}
 
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
         with self._store.faults.at("fingerprints"), self._store.table.lock:

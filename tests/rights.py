@@ -8,7 +8,7 @@ ACL_FILE = ROOT / "deploy" / "redis" / "users.acl"
 ROLES_FILE = ROOT / "deploy" / "postgres" / "roles.sql"
 PAGE = ROOT / "docs" / "deploy.md"
 ADMINISTRATOR = "default"
-ROLES = ("orders_migrate", "orders_worker", "orders_operator", "orders_reader")
+ROLES = ("orders_migrate", "orders_worker", "orders_operator", "orders_pruner", "orders_reader")
 
 
 def lines_of(start: str, text: str) -> list[tuple[str, list[str]]]:

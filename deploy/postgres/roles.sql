@@ -14,7 +14,8 @@ DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['orders_migrate', 'orders_worker', 'orders_operator', 'orders_reader'] LOOP
+    FOREACH role IN ARRAY ARRAY['orders_migrate', 'orders_worker', 'orders_operator', 'orders_pruner',
+        'orders_reader'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I LOGIN', role);
         END IF;
@@ -26,7 +27,7 @@ $$;
 
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO orders_migrate;
-GRANT USAGE ON SCHEMA public TO orders_worker, orders_operator, orders_reader;
+GRANT USAGE ON SCHEMA public TO orders_worker, orders_operator, orders_pruner, orders_reader;
 
 DO $$
 BEGIN
@@ -38,9 +39,15 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE ON orders TO orders_worker;
     GRANT SELECT, INSERT ON trades TO orders_worker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON order_sources TO orders_worker;
-    GRANT SELECT ON orders_worker_version TO orders_worker;
+    GRANT SELECT ON order_prunings, orders_worker_version TO orders_worker;
 
-    GRANT SELECT ON orders, trades, order_sources, orders_worker_version TO orders_operator;
+    GRANT SELECT ON orders, trades, order_sources, order_prunings, orders_worker_version TO orders_operator;
+
+    -- Whoever locks a row has to be allowed to change a part of it.
+    GRANT SELECT, DELETE, UPDATE (repeated_at) ON orders TO orders_pruner;
+    GRANT SELECT, DELETE ON trades TO orders_pruner;
+    GRANT SELECT, INSERT, UPDATE ON order_prunings TO orders_pruner;
+    GRANT SELECT ON order_sources, orders_worker_version TO orders_pruner;
 
     GRANT SELECT ON orders, trades TO orders_reader;
 END

@@ -272,6 +272,27 @@ def test_results_trimmed_after_an_audit_has_read_them_are_not_missed(settled: De
     assert auditor.audit.seen.results_out_of_range == 0
 
 
+def test_dead_letters_that_were_closed_and_let_go_are_out_of_range(deployment: Deployment) -> None:
+    deployment.submit(numbered_orders(2))
+    take_and_vanish(deployment, 1, deliveries=9)
+    with running(deployment, max_deliveries=3):
+        eventually(deployment.all_settled)
+    ((letter_id, _),) = deployment.entries(deployment.dead_letters)
+    assert worker(deployment, "dead", "discard", letter_id, "--yes").returncode == 0
+    state = f"{deployment.dead_letters}:state"
+    long_ago = json.dumps({"state": "discarded", "by": "me", "at": "2000-01-01T00:00:00Z"})
+    deployment.redis.hset(state, letter_id, long_ago)
+    with running(deployment, orders_keep_s=1, letters_keep_s=1, repair_window_s=1):
+        eventually(lambda: not deployment.redis.xlen(deployment.dead_letters))
+
+    kept, findings, summary = audited(deployment)
+    deployment.redis.hdel(state, "gone")
+    deleted, gone, _ = audited(deployment)
+
+    assert (kept, findings, summary["seen"]["letters_out_of_range"]) == (0, [], 1)
+    assert (deleted, [each["invariant"] for each in gone]) == (1, ["I2"])
+
+
 def test_repair_leaves_a_note_for_status(settled: Deployment) -> None:
     lose_marks(settled)
 

@@ -165,11 +165,27 @@ def test_gap_between_neighbouring_ids_of_any_size_is_counted(
     assert one.lost_unread() == Lost(1, 1)
 
 
-COUNTING = ("hincrby", "hset", "hget")
+def test_results_younger_than_they_are_kept_stay_whatever_their_number(
+    real_streams: RealStreams, one: OrderStream
+) -> None:
+    settled_orders(real_streams, one, 4 * NODE)
+
+    within = one.retain(keep_ms=0, most_results=1, results_keep_ms=KEEP_MS)
+    # Ids of results are by the clock of Redis, whatever the tests say it is.
+    real_streams.pass_time(100 * 365 * 86_400_000)
+    beyond = one.retain(keep_ms=0, most_results=1, results_keep_ms=KEEP_MS)
+
+    assert within.results == 0
+    assert beyond.results >= 3 * NODE
+
+
+COUNTING = ("hincrby", "hget")
+CLOSED = ("hscan", "xdel", "hdel", "hset")
 
 
 @pytest.mark.parametrize(
-    "command", ["xinfo", "xpending", "xtrim", "zcount", "zremrangebyrank", "zscore", "xgroup", *COUNTING]
+    "command",
+    ["xinfo", "xpending", "xtrim", "zcount", "zremrangebyrank", "zscore", "xgroup", *CLOSED, *COUNTING],
 )
 def test_rehearsal_misses_each_right_that_retention_needs(
     deployment: Deployment, real_streams: RealStreams, command: str

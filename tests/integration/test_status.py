@@ -402,6 +402,24 @@ def test_retention_is_told(deployment: Deployment) -> None:
     assert "at least 1,000 kept" in shown["text"]
 
 
+def test_growth_of_results_is_told_once_there_is_enough_to_tell(deployment: Deployment) -> None:
+    be_alive(deployment)
+    now_ms = int(time.time() * 1000)
+    deployment.redis.xadd(deployment.results, {"type": "order_result"}, id=f"{now_ms - 30_000}-0")
+    young = look(deployment, **LONG_LEASE)["redis"]["retention"]
+    deployment.redis.delete(deployment.results)
+    for number in range(240):
+        entry_id = f"{now_ms - 86_400_000 + number}-0"
+        deployment.redis.xadd(deployment.results, {"type": "order_result"}, id=entry_id)
+
+    shown = look(deployment, **LONG_LEASE)
+
+    kept = shown["redis"]["retention"]
+    assert young["results_a_day"] is None
+    assert 230 <= kept["results_a_day"] <= 240
+    assert f"WORKER_RESULTS_MAXLEN={7 * kept['results_a_day']} would keep about a week" in shown["text"]
+
+
 def test_name_of_any_bytes_is_shown_and_obeyed_by_nothing(deployment: Deployment) -> None:
     be_alive(deployment)
     deployment.redis.execute_command(  # type: ignore[no-untyped-call]

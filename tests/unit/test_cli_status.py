@@ -124,6 +124,12 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
          "2, 3 more since a replica last looked"),
         ("orders", {"rules.orders_keep_s": 0}, "502, the first entered 2 h ago; kept for ever"),
         ("results", {"rules.results_maxlen": 1000}, "501; at least 1,000 kept"),
+        ("results", {f"{KEPT}.results_a_day": 43_000, f"{KEPT}.first_result_age_s": 7200.0},
+         ("501; all kept; 43,000 a day since the first, 2 h ago: "
+          "WORKER_RESULTS_MAXLEN=301000 would keep about a week")),
+        ("results", {"rules.results_maxlen": 1000, f"{KEPT}.results_a_day": 43_000,
+                     f"{KEPT}.first_result_age_s": 7200.0},
+         "501; at least 1,000 kept; 43,000 a day since the first, 2 h ago"),
         ("settled marks", {f"{KEPT}.horizon_age_s": 90_000.0, f"{KEPT}.trimmed_pending": 2},
          "502, those of entries from 1 d 1 h ago and before are dropped; 2 trimmed while pending"),
         ("repair", {f"{SURVEY}.repairs_running": 1, f"{SURVEY}.last_repair": LastRepair(

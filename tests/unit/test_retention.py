@@ -11,7 +11,7 @@ from tests.fakes import Bench, FakeClock
 from worker.consumer import Retention
 from worker.consumer.retention import EVERY_S
 from worker.domain.errors import OutOfMemory
-from worker.domain.retention import Lost, Retained
+from worker.domain.retention import LettersGone, Lost, Retained
 
 STEPS = ["lost_unread", "retain", "remove_dead"]
 
@@ -148,11 +148,12 @@ def test_step_that_always_fails_does_not_keep_the_loop_from_its_orders(bench: Be
 
 
 class Scripted:
-    """A port that answers what a test says."""
+    """Every port at once, that answers what a test says."""
 
     def __init__(self) -> None:
         self.lost: Lost | None = Lost(0, 0)
         self.done = Retained()
+        self.closed = LettersGone()
         self.removed: list[str] = []
         self.asked: list[dict[str, int]] = []
         self.lost_by_reads = 0
@@ -172,18 +173,27 @@ class Scripted:
         self.asked.append(limits)
         return self.done
 
+    def let_go(self, keep_ms: int) -> LettersGone:
+        self.asked.append({"closed_for_ms": keep_ms})
+        return self.closed
+
     def remove_dead(self, idle_ms: int) -> list[str]:
         self.asked.append({"idle_ms": idle_ms})
         return self.removed
 
 
-def scripted(*, lease_ms: int = 30_000, keep_s: int = 60) -> tuple[Scripted, Retention, FakeClock]:
+def scripted(
+    *, lease_ms: int = 30_000, keep_s: int = 60, letters_keep_s: int = 9
+) -> tuple[Scripted, Retention, FakeClock]:
     port, clock = Scripted(), FakeClock()
     made = Retention(
         port,  # type: ignore[arg-type]
         port,
+        port,
         orders_keep_s=keep_s,
         results_maxlen=7,
+        results_keep_s=8,
+        letters_keep_s=letters_keep_s,
         lease_ms=lease_ms,
         clock=clock.monotonic,
     )
@@ -196,7 +206,36 @@ def test_consumers_are_dead_after_ten_leases_and_ten_minutes_at_least(lease_ms: 
 
     retention.tidy_up()
 
-    assert port.asked == [{"keep_ms": 60_000, "most_results": 7}, {"idle_ms": idle_ms}]
+    trimmed = {"keep_ms": 60_000, "most_results": 7, "results_keep_ms": 8000}
+    assert port.asked == [trimmed, {"closed_for_ms": 9000}, {"idle_ms": idle_ms}]
+
+
+def test_dead_letters_are_kept_for_ever_when_asked_to() -> None:
+    port, retention, _ = scripted(letters_keep_s=0)
+
+    retention.tidy_up()
+
+    assert not any("closed_for_ms" in each for each in port.asked)
+
+
+def test_closed_letters_are_kept_no_shorter_than_a_repair_may_look_for_them() -> None:
+    port, retention, _ = scripted(letters_keep_s=1)
+
+    retention.tidy_up()
+
+    assert {"closed_for_ms": 8000} in port.asked
+
+
+def test_next_round_is_due_at_once_where_more_closed_letters_can_go() -> None:
+    port, retention, _ = scripted()
+    port.closed = LettersGone(3, more=True)
+
+    more = [retention.tidy_up()]
+    port.closed = LettersGone(1)
+    more += [retention.tidy_up(), retention.tidy_up()]
+
+    assert more == [True, False, False]
+    assert port.asked.count({"closed_for_ms": 9000}) == 2
 
 
 def test_whose_turn_it_is_not_lets_go_of_nothing_and_asks_again_when_it_is_due() -> None:
@@ -211,7 +250,7 @@ def test_whose_turn_it_is_not_lets_go_of_nothing_and_asks_again_when_it_is_due()
     retention.tidy_up()
 
     assert before == []
-    assert len(port.asked) == 2
+    assert len(port.asked) == 3
     assert port.turns_ended == 0
 
 
@@ -262,7 +301,7 @@ def test_next_round_follows_at_once_while_more_can_go() -> None:
     for _ in range(3):
         retention.tidy_up()
 
-    assert len(port.asked) == 2 * 2
+    assert len(port.asked) == 3 * 2
 
 
 def test_what_was_lost_unread_is_one_warning_that_says_what_to_do() -> None:

@@ -11,29 +11,36 @@ from worker.store.scratch import scratch
 
 def test_result_is_remembered_with_the_first_of_its_order_and_how_many_came() -> None:
     with scratch() as kept:
-        kept.add_results([("a", "1-1", b"x"), ("b", "2-1", b"y"), ("a", "3-1", b"z")])
+        kept.add_results(
+            [("a", "1-1", b"x", "9-1-1"), ("b", "2-1", b"y", "9-2-1"), ("a", "3-1", b"z", "9-3-1")]
+        )
         kept.make_searchable()
 
         found = kept.results(["a", "b", "c"])
 
-    assert found == {"a": PublishedResult("1-1", b"x", 2), "b": PublishedResult("2-1", b"y", 1)}
+    assert found == {
+        "a": PublishedResult("1-1", b"x", 2, "9-1-1"),
+        "b": PublishedResult("2-1", b"y", 1, "9-2-1"),
+    }
 
 
 def test_what_is_added_later_is_found_as_well() -> None:
     with scratch() as kept:
         kept.make_searchable()
-        kept.add_results([("a", "1-1", b"x")])
+        kept.add_results([("a", "1-1", b"x", "9-1-1")])
         buried, conflict = Buried("5-1", "5-1", False, True), Buried("5-1", "5-1:b:0", True, True)
         kept.add_letters([("6-1", buried), ("7-1", buried), ("8-1", conflict)])
 
         found = kept.results(["a"]), kept.letters(["5-1", "8-1"], conflicts=False)
 
-    assert found == ({"a": PublishedResult("1-1", b"x", 1)}, {"5-1": BuriedEntry("6-1", 2, "5-1")})
+    assert found == ({"a": PublishedResult("1-1", b"x", 1, "9-1-1")}, {"5-1": BuriedEntry("6-1", 2, "5-1")})
 
 
 def test_results_that_nobody_asked_for_are_suspects() -> None:
     with scratch() as kept:
-        kept.add_results([("a", "1-1", b"x"), ("b", "2-1", b"y"), ("b", "3-1", b"y")])
+        kept.add_results(
+            [("a", "1-1", b"x", "9-1-1"), ("b", "2-1", b"y", "9-2-1"), ("b", "3-1", b"y", "9-3-1")]
+        )
         kept.make_searchable()
         kept.results(["a"])
 

@@ -15,9 +15,15 @@ SCRIPTS = sorted(
 TAKES_AWAY = re.compile(r"'(XTRIM|XDEL|XACKDEL|XDELEX|DEL|UNLINK|EXPIRE|PEXPIRE|MAXLEN|MINID)'")
 
 
-# A repair that has ended leaves no note of what it was about to do; a note for people is forgotten; retention
-# trims orders and results by id alone.
-MAY = {"repairing": {"DEL"}, "set_aside": {"PEXPIRE"}, "retain": {"XTRIM", "MINID"}}
+# A repair that has ended leaves no note of what it was about to do, and what repairs note ends; a note for
+# people is forgotten; retention trims orders and results by id alone, and takes closed letters one by one.
+MAY = {
+    "repairing": {"DEL", "PEXPIRE"},
+    "restore": {"PEXPIRE"},
+    "set_aside": {"PEXPIRE"},
+    "retain": {"XTRIM", "MINID"},
+    "forget_letters": {"XDEL"},
+}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -43,7 +43,7 @@ SURVEY = Survey(
     oldest=OldestPending(("5-1", "6-1"), 1, 120.0),
     lost_unnoticed=2,
     unknown_results=3,
-    kept=Kept(7200.0, 502, 90_000.0, 2),
+    kept=Kept(7200.0, 502, 90_000.0, 2, 60.5, 720_000),
     repairs_running=1,
     last_repair=LastRepair("2026-11-22T20:41:13Z", "worker-a", "replica", "900", "3", "0", "1", "", "2"),
 )
@@ -106,6 +106,8 @@ FULL: dict[str, Any] = {
             "settled_marks": 502,
             "horizon_age_s": 90_000.0,
             "trimmed_pending": 2,
+            "first_result_age_s": 60.5,
+            "results_a_day": 720_000,
             "orders_keep_s": 86_400,
             "results_maxlen": 0,
         },

@@ -45,6 +45,7 @@ from worker.ops import Checks, HttpServer
 from worker.settings import Settings
 from worker.store import OrderStore
 from worker.stream import (
+    ClosedLetters,
     Marks,
     OrderStream,
     RedisLink,
@@ -171,8 +172,8 @@ def _assemble(
     worker = Worker(
         stream, store, intake, handling, isolation,
         Settler(stream, renderer, intake, lease, doubts, isolation, tally, measures, hiding), lease,
-        retention, beside.repair, beside.lost_rows, beside.registration, Chores(tally, clock=time.monotonic),
-        drain, tally, life, measures,
+        retention, beside.repair, beside.lost_rows, beside.pruning, beside.registration,
+        Chores(tally, clock=time.monotonic), drain, tally, life, measures,
     )  # fmt: skip
     return worker, deadlines
 
@@ -207,9 +208,12 @@ def _block_ms(settings: Settings) -> int:
 
 def _retention(settings: Settings, names: RedisNames, link: RedisLink, stream: Orders) -> Retention:
     return Retention(
-        stream, Turn(link, names.tidying, names.consumer, lease_ms=round(TURN_S * 1000)),
+        stream, ClosedLetters(link, names),
+        Turn(link, names.tidying, names.consumer, lease_ms=round(TURN_S * 1000)),
         orders_keep_s=settings.orders_keep_s,
         results_maxlen=settings.results_maxlen,
+        results_keep_s=settings.repair_window_s,
+        letters_keep_s=settings.letters_keep_s,
         lease_ms=settings.lease_ms,
         clock=time.monotonic,
     )  # fmt: skip

@@ -18,6 +18,7 @@ PURPOSES = {
     "Look": ("status", "show", "pending", "audit"),
     "Mend": ("dead", "replay"),
     "Data in": ("submit", "bridge"),
+    "Data out": ("export", "prune"),
 }
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
 # The first sentence of a command's help is shown whole.

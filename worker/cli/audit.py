@@ -229,6 +229,16 @@ def _out_of_range(auditor: Auditor) -> Iterator[str]:
             f"out of range: {seen.results_out_of_range} rows whose results may have been trimmed,"
             f" those before {limits.results.first}"
         )
+    if seen.letters_out_of_range:
+        yield (
+            f"out of range: {seen.letters_out_of_range} DEAD rows whose dead letters may have been closed,"
+            " and let go since (WORKER_LETTERS_KEEP_S)"
+        )
+    if seen.pruned:
+        yield (
+            f"out of range: {seen.pruned} results whose rows were pruned:"
+            " whether they said the same is not known any more"
+        )
     if seen.redone:
         yield (
             "note: rows executed again after their results were published, to the same outcome:"

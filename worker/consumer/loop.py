@@ -30,6 +30,7 @@ from worker.consumer.settling import Settler
 from worker.consumer.tally import SignOfLife, Tally
 from worker.domain.deliveries import Delivery, Outcome
 from worker.domain.errors import ConfigurationError, Outage, OutOfMemory, Stopped
+from worker.pruning import OwnTurn
 from worker.repair.lost_rows import LostRows
 from worker.repair.own_repair import Repair
 from worker.source.registration import Registration
@@ -57,6 +58,7 @@ class Worker:
         retention: Retention,
         repair: Repair,
         lost_rows: LostRows,
+        pruning: OwnTurn,
         registration: Registration,
         chores: Chores,
         drain: Drain,
@@ -73,11 +75,10 @@ class Worker:
         self.retention = retention
         self.repair = repair
         self.lost_rows = lost_rows
+        self.pruning = pruning
         self.registration = registration
-        self.chores = chores
-        self.drain = drain
-        self.tally = tally
-        self.life, self.measures = life, measures
+        self.chores, self.drain = chores, drain
+        self.tally, self.life, self.measures = tally, life, measures
         self.in_hand: list[Delivery] = []
         self.outcomes: list[Outcome] | None = None
         self.settle_begun = self.idle = False
@@ -179,14 +180,16 @@ class Worker:
                 turn()
 
     def tidy_up(self) -> None:
-        """Let retention have its turn where it is due, however much is waiting.
+        """Let retention have its turn where it is due, and pruning, however much is waiting.
 
-        So no load lasts until it is too late for it.
+        So no load lasts until it is too late for them.
         """
         if not self.drain.requested:
             # Where marks were dropped nothing tells any more that a row of that time lacks its result.
             trim = not self.repair.under_way
             self.chores.do("retention", partial(self.retention.tidy_up, trim=trim))
+            if trim:
+                self.chores.do("pruning", partial(self.pruning.go_on, idle_s=self.life.idle_s))
 
     def wait_out(self, outage: Outage) -> None:
         """Back off until the work goes on, or a drain is requested. Nothing is let go, nobody is charged."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from worker.domain.deliveries import ClaimedPage, Delivery, Fetched, Settlement, Settling
 from worker.domain.orders import OrderRecord
 from worker.domain.ports import Decoder
-from worker.domain.retention import Lost, Retained
+from worker.domain.retention import LettersGone, Lost, Retained
 
 
 class Holding(Protocol):
@@ -93,8 +93,11 @@ class Orders(Protocol):
         it.
         """
 
-    def retain(self, *, keep_ms: int, most_results: int) -> Retained:
-        """Let go of old orders and results no group needs, and of marks of what can't come back; 0: keep."""
+    def retain(self, *, keep_ms: int, most_results: int, results_keep_ms: int = ...) -> Retained:
+        """Let go of old orders and results no group needs, and of marks of what can't come back; 0: keep.
+
+        Results younger than `results_keep_ms` stay.
+        """
 
     @property
     def lost_by_reads(self) -> int:
@@ -108,6 +111,13 @@ class Orders(Protocol):
 
     def leave(self) -> None:
         """Take this consumer out of the group, unless something is pending for it."""
+
+
+class ClosedLetters(Protocol):
+    """The dead letters that somebody has closed."""
+
+    def let_go(self, keep_ms: int) -> LettersGone:
+        """Let go of some that were closed longer ago, whose entries have left the orders stream."""
 
 
 class Store(Protocol):

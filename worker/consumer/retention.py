@@ -2,9 +2,10 @@
 
 import structlog
 
-from worker.consumer.ports import Orders
+from worker.consumer.ports import ClosedLetters, Orders
 from worker.domain.errors import OutOfMemory
 from worker.domain.ports import Monotonic, Turn
+from worker.domain.retention import LettersGone
 
 log = structlog.get_logger(__name__)
 
@@ -24,17 +25,23 @@ class Retention:
     def __init__(
         self,
         stream: Orders,
+        letters: ClosedLetters,
         turn: Turn,
         *,
         orders_keep_s: int,
         results_maxlen: int,
+        results_keep_s: int,
+        letters_keep_s: int,
         lease_ms: int,
         clock: Monotonic,
     ) -> None:
         self._stream = stream
+        self._letters = letters
         self._turn = turn
         self._keep_ms = orders_keep_s * 1000
         self._most_results = results_maxlen
+        self._results_keep_ms = results_keep_s * 1000
+        self._letters_keep_ms = max(letters_keep_s, results_keep_s) * 1000 if letters_keep_s else 0
         self._dead_after_ms = max(DEAD_AFTER_LEASES * lease_ms, DEAD_AFTER_AT_LEAST_S * 1000)
         self._clock = clock
         self._due = clock()
@@ -86,12 +93,19 @@ class Retention:
             )
 
     def _trim(self) -> bool:
-        done = self._stream.retain(keep_ms=self._keep_ms, most_results=self._most_results)
-        if done.more:
+        done = self._stream.retain(
+            keep_ms=self._keep_ms, most_results=self._most_results, results_keep_ms=self._results_keep_ms
+        )
+        closed = self._letters.let_go(self._letters_keep_ms) if self._letters_keep_ms else LettersGone()
+        more = done.more or closed.more
+        if more:
             self._due = self._clock()
-        if done.orders or done.marks or done.results:
-            log.info("let go", orders=done.orders, marks=done.marks, results=done.results)
-        return done.more
+        if done.orders or done.marks or done.results or closed.letters:
+            log.info(
+                "let go",
+                orders=done.orders, marks=done.marks, results=done.results, letters=closed.letters,
+            )  # fmt: skip
+        return more
 
     def _remove_dead(self) -> None:
         removed = self._stream.remove_dead(self._dead_after_ms)

@@ -85,11 +85,15 @@ class Fate(Struct, frozen=True):
 
 
 class PublishedResult(Struct, frozen=True):
-    """What the results stream holds of one order: how often, first where, and the digest of the first."""
+    """What the results stream holds of one order: how often, first where, and what the first says.
+
+    That is the digest of all of it, and the entry that it names.
+    """
 
     result_id: str
     digest: bytes
     times: int
+    entry_id: str = ""
 
 
 class BuriedEntry(Struct, frozen=True):

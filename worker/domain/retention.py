@@ -12,6 +12,13 @@ class Retained(Struct, frozen=True):
     more: bool = False
 
 
+class LettersGone(Struct, frozen=True):
+    """How many closed dead letters were let go; `more` where others may be due at once."""
+
+    letters: int = 0
+    more: bool = False
+
+
 class Lost(Struct, frozen=True):
     """Entries that were trimmed before the group read them: those found now, and all there ever were."""
 

@@ -76,13 +76,17 @@ class OldestPending(Struct, frozen=True):
 class Kept(Struct, frozen=True):
     """What retention has left.
 
-    The horizon is the age below which settled marks are kept, None before any has gone.
+    The horizon is the age below which settled marks are kept, None before any has gone. `results_a_day` is
+    how many results were published a day since the first that is there, on the average; None where too little
+    is there to tell.
     """
 
     first_order_age_s: float | None
     settled_marks: int
     horizon_age_s: float | None
     trimmed_pending: int
+    first_result_age_s: float | None = None
+    results_a_day: int | None = None
 
 
 class LastRepair(Struct, frozen=True):

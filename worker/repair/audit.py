@@ -6,6 +6,7 @@ held before must by then be where it belongs, so replicas at work cause no false
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from worker.domain.deliveries import (
     entry_order,
     is_entry_id,
 )
-from worker.domain.evidence import Fate, Finding, Invariant, Remedy
+from worker.domain.evidence import Fate, Finding, Invariant, PublishedResult, Remedy
 from worker.domain.orders import (
     WITH_RESULT,
     OrderRecord,
@@ -27,6 +28,7 @@ from worker.repair.doubts import CLOCKS_APART_MS
 from worker.repair.entries import Entries
 from worker.repair.judgement import Case, of_row, only_redone
 from worker.repair.ports import Memory, Rows, Spelling, Streams
+from worker.repair.pruned import PrunedRows
 from worker.repair.scope import Range, Seen
 from worker.source.unsourced import is_ours
 
@@ -69,6 +71,7 @@ class Audit:
         self._claimed = unsourced
         self._entries = Entries(streams, rows, memory, decoder)
         self.seen = Seen()
+        self._pruned = PrunedRows()
         results = streams.results()
         trimmed = results.may_be_trimmed(results_maxlen)
         self._results_maxlen = results_maxlen
@@ -80,6 +83,7 @@ class Audit:
 
     def findings(self) -> Iterator[Finding]:
         """Yield what breaks an invariant, each once, as it is proven."""
+        self._pruned.know(self._rows.pruned_days())
         self._remember_results()
         self._remember_letters()
         self._memory.make_searchable()
@@ -88,6 +92,9 @@ class Audit:
         self._ask_of_the_unknown()
         self._memory.suspect_unseen_results()
         for finding in self._look_again():
+            self.seen.findings += 1
+            yield finding
+        for finding in self._pruned.findings():
             self.seen.findings += 1
             yield finding
         for count, told in (
@@ -107,7 +114,9 @@ class Audit:
 
     def _add_results(self, page: Sequence[Entry]) -> None:
         said = ((self._spelling.result_of(each.fields), each.entry_id) for each in page)
-        self._memory.add_results((order_id, result_id, digest) for (order_id, digest), result_id in said)
+        self._memory.add_results(
+            (order_id, result_id, digest, entry_id) for (order_id, digest, entry_id), result_id in said
+        )
         self.seen.results += len(page)
 
     def _notice_trimming(self, seen_from: str) -> None:
@@ -154,7 +163,7 @@ class Audit:
         total = self._rows.expected_rows()
         for page in self._rows.pages(from_entry=from_entry, recorded_until=self._recorded_until):
             rows = [row for row in self._of_streams(page) if self.range.holds(row.entry_id)]
-            results = self._memory.results([row.order_id for row in rows])
+            results = self._results(rows)
             # A conflict is about an order that came with the id of a row, and not about that row.
             letters = self._memory.letters([row.entry_id for row in rows], conflicts=False)
             self._memory.suspect_orders(
@@ -171,6 +180,12 @@ class Audit:
             first_ms = entry_milliseconds(self.range.orders.first)
             self.seen.trimmed += sum(entry_milliseconds(row.entry_id) < first_ms for row in rows)
             self._progress("rows", self.seen.rows, total)
+
+    def _results(self, rows: Sequence[OrderRecord], others: Sequence[str] = ()) -> dict[str, PublishedResult]:
+        """Return the results of rows, less those of pruned rows of the same orders, and of other orders."""
+        owners = {row.order_id: row.entry_id for row in rows}
+        asked = dict.fromkeys([*owners, *others])
+        return self._memory.results(list(asked), partial(self._pruned.is_of_before, owners))
 
     def _of_streams(self, page: Sequence[OrderRecord]) -> list[OrderRecord]:
         rows = []
@@ -225,6 +240,8 @@ class Audit:
             # A result is published after its row is written, so where one shows up its row must be looked at
             # again.
             after = self._rows.rows(unsteady)
+            # Behind the rows: whatever was pruned by then is counted.
+            self._pruned.know(self._rows.pruned_days())
             steady = [each for each in unsteady if before.get(each) == after.get(each)]
             yield from self._judge_orders(steady, after, fates)
             unsteady = [each for each in unsteady if before.get(each) != after.get(each)]
@@ -235,7 +252,7 @@ class Audit:
     def _judge_orders(
         self, order_ids: Sequence[str], rows: dict[str, OrderRecord], fates: dict[str, Fate]
     ) -> Iterator[Finding]:
-        results = self._memory.results(order_ids)
+        results = self._results([rows[each] for each in order_ids if each in rows], order_ids)
         entry_ids = [rows[each].entry_id for each in order_ids if each in rows]
         letters = self._memory.letters(entry_ids, conflicts=False)
         open_ids = [row.entry_id for row in rows.values() if row.status is Status.SUBMITTED]
@@ -245,6 +262,7 @@ class Audit:
             [row for each, row in rows.items() if row.unsourced and each not in results], fates
         )
         lost_until_ms = self._streams.results_lost_until_ms()
+        closed_until_ms = self._streams.letters_gone_until_ms()
         for order_id in order_ids:
             row, result = rows.get(order_id), results.get(order_id)
             if order_id in others or order_id in strangers:
@@ -256,16 +274,24 @@ class Audit:
                 there = row.entry_id not in gone
                 letter = letters.get(row.entry_id)
                 never = self._shows_all_since(row.stands_since_ms, lost_until_ms)
-                case = Case(row, fates[row.entry_id], result, letter, (), in_range, visible, there, never)
+                # A letter comes after its row, by clocks that may be apart.
+                closed = row.stands_since_ms < closed_until_ms + CLOCKS_APART_MS if closed_until_ms else False
+                case = Case(
+                    row, fates[row.entry_id], result, letter,
+                    in_range=in_range, visible=visible, there=there, never=never, closed=closed,
+                )  # fmt: skip
+                self.seen.letters_out_of_range += in_range and case.lacks_closed_letter
                 yield from of_row(self._compared(case))
             elif result is not None:
-                what = f"the result {result.result_id} has no row"
-                yield Finding(
-                    Invariant.ONE_RESULT,
-                    None,
-                    order_id or None,
-                    what if order_id else f"{what}: it names no order",
-                )
+                yield from self._without_row(order_id, result)
+
+    def _without_row(self, order_id: str, result: PublishedResult) -> Iterator[Finding]:
+        if self._pruned.meet(result.entry_id):
+            self.seen.pruned += 1
+            return
+        what = f"the result {result.result_id} has no row"
+        told = what if order_id else f"{what}: it names no order"
+        yield Finding(Invariant.ONE_RESULT, None, order_id or None, told)
 
     def _shows_all_since(self, since_ms: int, lost_until_ms: int) -> bool:
         """Whether every result published since a time is there, by clocks that may be apart, and was read."""

@@ -23,7 +23,7 @@ class Case(Struct, frozen=True):
 
     `in_range` is false where its entry is older than what is audited, `visible` where its result may have
     been trimmed, `there` where its entry is gone from the stream; `never` is true where a result of it can't
-    have been, if none is there.
+    have been, if none is there. `closed` is true where its letter may have been let go, since it was closed.
     """
 
     row: OrderRecord
@@ -35,6 +35,13 @@ class Case(Struct, frozen=True):
     visible: bool = True
     there: bool = True
     never: bool = False
+    closed: bool = False
+
+    @property
+    def lacks_closed_letter(self) -> bool:
+        """Whether it is DEAD, and was buried, as far as marks tell, in a letter that may have been let go."""
+        dead = self.row.status is Status.DEAD and self.letter is None
+        return dead and self.closed and self.settled is not False
 
     @property
     def settled(self) -> bool | None:
@@ -97,6 +104,8 @@ def _of_submitted(case: Case) -> Finding:
 
 
 def _of_dead(case: Case) -> Iterator[Finding]:
+    if case.lacks_closed_letter:
+        return
     if case.letter is None:
         remedy: Remedy = Remedy.BURY if case.settled is False else Remedy.REBURY
         yield case.finding(

@@ -8,6 +8,7 @@ from msgspec import Struct
 from worker.domain.deliveries import Delivery, entry_milliseconds, entry_order
 from worker.domain.evidence import LostRow
 from worker.domain.ports import Decoder, Entry, Monotonic
+from worker.domain.pruning import day_of
 from worker.repair.ports import Book, Rows, Spelling, Streams
 
 log = structlog.get_logger(__name__)
@@ -161,6 +162,11 @@ class LostRows:
 
         Other fleets may publish on the same stream.
         """
+        # Of a day from which rows were pruned nobody can tell these from lost ones.
+        pruned = self._rows.pruned_days()
+        lost = [each for each in lost if day_of(each.entry_id) not in pruned]
+        if not lost:
+            return
         entry_ids = [each.entry_id for each in lost]
         fates, entries = self._streams.fates(entry_ids), self._streams.entries(entry_ids)
         others = self._rows.of_other_sources([each.order_id for each in lost])

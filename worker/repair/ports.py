@@ -4,7 +4,7 @@ What speaks to a server raises Outage when that is away.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol, TypeAlias
 
 from worker.domain.deliveries import Restoration, Settlement, Settling
@@ -53,6 +53,9 @@ class Streams(Protocol):
     def results_lost_until_ms(self) -> int:
         """Return the unix milliseconds up to which results may have been trimmed or deleted; 0: none were."""
 
+    def letters_gone_until_ms(self) -> int:
+        """Return the unix milliseconds up to which closed dead letters may have been let go; 0: none were."""
+
     def last_result(self) -> str:
         """Return the id that was given to a result last, `0-0` where there was none."""
 
@@ -100,6 +103,9 @@ class Rows(Protocol):
     def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
         """Return the order ids of the rows of our source that these entries own, by entry id."""
 
+    def pruned_days(self) -> Mapping[date, int]:
+        """Return on which days entries were added whose rows were pruned, and how many had results."""
+
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the fingerprints of those orders that have a row whose result stands where ours do."""
 
@@ -138,8 +144,8 @@ class Marks(Protocol):
 class Memory(Protocol):
     """What was seen and must be remembered, outside of memory."""
 
-    def add_results(self, results: Iterable[tuple[str, str, bytes]]) -> None:
-        """Remember results: order id, result id and digest, in the order of the stream."""
+    def add_results(self, results: Iterable[tuple[str, str, bytes, str]]) -> None:
+        """Remember results: order id, result id, digest and entry id, in the order of the stream."""
 
     def add_letters(self, letters: Iterable[tuple[str, Buried]]) -> None:
         """Remember dead letters: their ids, and what they say of the entries they bury."""
@@ -147,8 +153,13 @@ class Memory(Protocol):
     def make_searchable(self) -> None:
         """Call once, when most of it has been added and before anything is asked for."""
 
-    def results(self, order_ids: Sequence[str]) -> dict[str, PublishedResult]:
-        """Return what is remembered of the results of these orders, and note that somebody asked."""
+    def results(
+        self, order_ids: Sequence[str], pruned: Callable[[str, str], bool] = ...
+    ) -> dict[str, PublishedResult]:
+        """Return what is remembered of the results of these orders, and note that somebody asked.
+
+        Left out is what `pruned` says of an order and the entry that its result names.
+        """
 
     def letters(self, entry_ids: Sequence[str], *, conflicts: bool) -> dict[str, BuriedEntry]:
         """Return what is remembered of these entries' dead letters, those of conflicts among them or not."""
@@ -178,8 +189,8 @@ class Spelling(Protocol):
     def named(self, fields: Sequence[bytes]) -> tuple[str, str] | None:
         """Return the entry and the order that a result names; None where it names no entry."""
 
-    def result_of(self, fields: Sequence[bytes]) -> tuple[str, bytes]:
-        """Return the order that a result names (empty: none) and the digest of all it says."""
+    def result_of(self, fields: Sequence[bytes]) -> tuple[str, bytes, str]:
+        """Return the order that a result names (empty: none), the digest of all it says, and its entry."""
 
     def digest_of(self, record: OrderRecord) -> bytes:
         """Return the digest of the result that a row would have."""

@@ -19,6 +19,8 @@ class Seen(Struct):
     redone: int = 0
     unsteady: int = 0
     results_out_of_range: int = 0
+    letters_out_of_range: int = 0
+    pruned: int = 0
     unsourced: int = 0
     foreign: int = 0
     findings: int = 0

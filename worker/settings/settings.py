@@ -8,6 +8,7 @@ from msgspec.structs import FieldInfo
 
 from worker.domain.deliveries import LEAST_DEATHS, MOST_DELIVERIES
 from worker.domain.fleets import Fleet, source_of
+from worker.domain.pruning import LEAST_WINDOW_S
 from worker.settings import checks
 from worker.settings.checks import Secret
 
@@ -151,9 +152,45 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=1_000_000_000,
-            description="Results kept besides those that a group has not acked (0: all)",
+            description=(
+                "Results kept besides those of the last WORKER_REPAIR_WINDOW_S"
+                " and those that a group has not acked (0: all)"
+            ),
         ),
     ] = 0
+    letters_keep_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=315_360_000,
+            description=(
+                "Time for which dead letters are kept once they are closed,"
+                " at least WORKER_REPAIR_WINDOW_S, s (0: for ever)"
+            ),
+        ),
+    ] = 2_592_000
+    rows_keep_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3_153_600_000,
+            description=(
+                "Age from which replicas let rows go, at least WORKER_DEDUPE_WINDOW_S, s"
+                " (0: they don't; `worker prune` does)"
+            ),
+        ),
+    ] = 0
+    dedupe_window_s: Annotated[
+        int,
+        Meta(
+            ge=LEAST_WINDOW_S,
+            le=3_153_600_000,
+            description=(
+                "What producers are promised: an order sent again so soon after it was executed"
+                " is a duplicate; no row goes before, s"
+            ),
+        ),
+    ] = 604_800
     allow_eviction: Annotated[
         bool, Meta(description="Start on a Redis that may evict orders (maxmemory-policy allkeys-…)")
     ] = False
@@ -225,6 +262,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def fleet(self) -> Fleet:
         """Whose rows these replicas write, and where they publish."""
         return Fleet(self.source or source_of(self.orders_stream), self.results_stream)
+
+    @property
+    def window_s(self) -> int:
+        """For how long after it was recorded no row goes, whoever wants it to."""
+        return max(self.dedupe_window_s, self.repair_window_s)
 
     @property
     def longest_use_s(self) -> float:

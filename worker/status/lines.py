@@ -61,8 +61,7 @@ def _streams(redis: RedisSnapshot, rules: Rules) -> Iterator[Line]:
     yield "dead letters", _letters(redis)
     yield "lost unread", _lost_unread(redis)
     yield "orders", _orders(redis, rules)
-    most = f"at least {rules.results_maxlen:,}" if rules.results_maxlen else "all"
-    yield "results", f"{redis.state.results:,}; {most} kept"
+    yield "results", _results(redis, rules)
     yield "settled marks", _marks(redis)
     yield "repair", _repair(redis.survey.repairs_running, redis.survey.last_repair)
 
@@ -119,6 +118,18 @@ def _orders(redis: RedisSnapshot, rules: Rules) -> str:
     entered = _ago(", the first entered", redis.survey.kept.first_order_age_s, " ago")
     keep = span(rules.orders_keep_s) if rules.orders_keep_s else "for ever"
     return f"{redis.state.orders:,}{entered}; kept {keep}"
+
+
+def _results(redis: RedisSnapshot, rules: Rules) -> str:
+    kept, most = redis.survey.kept, f"at least {rules.results_maxlen:,}" if rules.results_maxlen else "all"
+    said = f"{redis.state.results:,}; {most} kept"
+    if not kept.results_a_day:
+        return said
+    said += f"; {kept.results_a_day:,} a day since the first, {span(kept.first_result_age_s or 0)} ago"
+    if rules.results_maxlen:
+        return said
+    # Of readers by XREAD nothing is known: only a person knows how far behind they may be.
+    return f"{said}: WORKER_RESULTS_MAXLEN={7 * kept.results_a_day} would keep about a week"
 
 
 def _marks(redis: RedisSnapshot) -> str:

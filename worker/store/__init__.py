@@ -3,9 +3,11 @@
 from worker.store.audit_pages import StoreEvidence
 from worker.store.demands import require_fit, require_postgresql
 from worker.store.engine import Database
+from worker.store.exporting import RowsToExport
 from worker.store.orders import OrderStore
+from worker.store.pruning import RowsToPrune
 from worker.store.queries import OrderRow, RecentOrders, StoreInspector
-from worker.store.rehearsal import rehearse
+from worker.store.rehearsal import rehearse, rehearse_pruning
 from worker.store.searching import OrderSearch
 from worker.store.sources import Sources
 
@@ -15,10 +17,13 @@ __all__ = [
     "OrderSearch",
     "OrderStore",
     "RecentOrders",
+    "RowsToExport",
+    "RowsToPrune",
     "Sources",
     "StoreEvidence",
     "StoreInspector",
     "rehearse",
+    "rehearse_pruning",
     "require_fit",
     "require_postgresql",
 ]

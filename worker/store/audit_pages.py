@@ -1,7 +1,7 @@
 """What the table holds of many orders, page by page, for audits and repairs; reads only."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import func, select, text, tuple_
 
@@ -10,6 +10,7 @@ from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Status
 from worker.store.engine import Database
 from worker.store.orders import OrderStore
+from worker.store.pruning import pruned_days
 from worker.store.sources import Sources, publishing_here
 from worker.store.tables import UNSOURCED, of_source, orders
 
@@ -81,6 +82,10 @@ class StoreEvidence:
         )
         with self._database.transaction() as connection:
             return {row.entry_id: row.order_id for row in connection.execute(query)}
+
+    def pruned_days(self) -> dict[date, int]:
+        """Return on which days entries were added whose rows were pruned, and how many had results."""
+        return pruned_days(self._database)
 
     def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the fingerprints of those orders that have a row whose result stands where ours do."""

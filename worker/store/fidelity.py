@@ -10,7 +10,7 @@ from typing import NoReturn
 import structlog
 from msgspec.structs import asdict
 from psycopg.errors import DivisionByZero
-from sqlalchemy import Connection, DateTime, LargeBinary, Numeric, Select, Text, text
+from sqlalchemy import BigInteger, Connection, Date, DateTime, LargeBinary, Numeric, Select, Text, text
 
 from worker.domain.errors import Outage
 from worker.domain.orders import OrderRecord
@@ -34,7 +34,10 @@ _TRIGGERS = (
 # committed.
 GUARD = f"SELECT 1 / (tgtype * 0) {_TRIGGERS}"
 
-_TYPES = {Text: "text", Numeric: "numeric", DateTime: "timestamp with time zone", LargeBinary: "bytea"}
+_TYPES = {
+    Text: "text", Numeric: "numeric", DateTime: "timestamp with time zone", LargeBinary: "bytea",
+    Date: "date", BigInteger: "bigint",
+}  # fmt: skip
 _columns = ", ".join(
     f"('{table.name}', '{column.name}', '{_TYPES[type(column.type)]}')"
     for table in metadata.sorted_tables

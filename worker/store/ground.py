@@ -24,8 +24,8 @@ _COLUMNS = {
     },
     "trades": {"order_id", "trade_id", "quantity", "price", "commission", "executed_at"},
 }  # fmt: skip
-_LATER = "order_sources"
-_NAMES = (*_COLUMNS, _LATER)
+_LATER = ("order_sources", "order_prunings")
+_NAMES = (*_COLUMNS, *_LATER)
 _TABLE = "r"
 _KINDS = {
     _TABLE: "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table",
@@ -81,7 +81,7 @@ class _Ground(Struct, frozen=True):
         """Whether the last version has made its tables here, and nothing of a later one is there."""
         return (
             self.revisions == _LAST_VERSION
-            and _LATER not in self.relations
+            and not any(each in self.relations for each in _LATER)
             and all(self._is_table(name, columns) for name, columns in _COLUMNS.items())
         )
 

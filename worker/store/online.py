@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +23,7 @@ _RESTORE = (
 _is_valid = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
 
 
-def add_missing_columns(table: str, *columns: sa.Column[str]) -> None:
+def add_missing_columns(table: str, *columns: sa.Column[Any]) -> None:
     """Add the columns that are not there; where all of them are, no lock is asked for."""
     there = {each["name"] for each in sa.inspect(op.get_bind()).get_columns(table)}
     for column in columns:

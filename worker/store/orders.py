@@ -17,6 +17,7 @@ from worker.store.engine import Database, copy
 from worker.store.failures import constraint_of
 from worker.store.fidelity import Fidelity, Suspected
 from worker.store.found import by_entry, rows_where
+from worker.store.repeats import Vanished, note_repeated
 from worker.store.rows import (
     COPY_ORDERS,
     COPY_TRADES,
@@ -30,8 +31,11 @@ from worker.store.tables import OUR_CONSTRAINTS, UNSOURCED, of_source, orders
 
 log = structlog.get_logger(__name__)
 
+
 # A refused copy was for nothing; whoever repeats an order repeats others soon.
 INSERTS_AFTER_A_REFUSAL = 50
+# While rows are pruned, or others make triggers.
+TRIES = 3
 
 
 class OrderStore:
@@ -91,11 +95,14 @@ class OrderStore:
     def _faithfully(
         self, write: Callable[[Sequence[OrderRecord]], list[OrderRecord]], records: Sequence[OrderRecord]
     ) -> list[OrderRecord]:
-        try:
-            return write(records)
-        except Suspected:
-            self.look()
-            return write(records)
+        for _ in range(TRIES):
+            try:
+                return write(records)
+            except Suspected:
+                self.look()
+            except Vanished as vanished:
+                log.info("orders are written again", why=vanished.reason)
+        return write(records)
 
     def _record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         replays = [record for record in records if record.replay_of is not None]
@@ -225,6 +232,9 @@ class OrderStore:
             if row.unsourced and row.entry_id != record.entry_id and not is_alone(connection, self._fleet):
                 row = replace(row, stranger=Stranger(UNSOURCED, publishes_here=False))
             standing[id(record)] = row
+        recorded = {each.row.order_id: each.recorded_at for each in found}
+        rows = ((each, standing[id(each)]) for each in records)
+        note_repeated(connection, ((each, row, recorded[row.order_id]) for each, row in rows))
         return standing
 
     def _not_stored(self, connection: Connection, record: OrderRecord) -> NoReturn:
@@ -233,9 +243,9 @@ class OrderStore:
         if not self._fidelity.suspects:
             # What ON CONFLICT passes over in silence is said without it, and by which constraint.
             try:
-                connection.execute(
+                stored = connection.execute(
                     statements.insert_aloud, {"new_orders": order_rows([record], self._fleet.source)}
-                )
+                ).rowcount
             except IntegrityError as error:
                 if constraint_of(error) not in OUR_CONSTRAINTS:
                     raise
@@ -243,6 +253,9 @@ class OrderStore:
                 raise Outage(
                     "postgresql", f"the row of order {record.order_id} stands, and can't be read"
                 ) from error
+            if stored:
+                # Nothing is in the way any more.
+                raise Vanished(record.order_id)
         self._fidelity.refuse(connection, f"the row of order {record.order_id} was not stored")
 
 

@@ -3,10 +3,11 @@
 A missing right shows so before the first order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TypeAlias
 
 import structlog
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from worker.store.audit_pages import StoreEvidence
 from worker.store.engine import Database
 from worker.store.failures import outages
 from worker.store.orders import OrderStore
+from worker.store.pruning import RowsToPrune
 from worker.store.queries import StoreInspector
 from worker.store.sources import Sources
 
@@ -27,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 _AT = datetime(2000, 1, 1, tzinfo=UTC)
 _ONE = Decimal(1)
+
+
+_Writing: TypeAlias = Callable[[Database, Fleet, str], Sequence[Callable[[], object]]]
 
 
 class _RolledBackError(Exception):
@@ -45,11 +50,11 @@ class _Stage(Database):
             yield self._connection
 
 
-def rehearse(database: Database, fleet: Fleet, token: str) -> None:
+def rehearse(database: Database, fleet: Fleet, token: str, *, prunes: bool) -> None:
     """Raise AccessDenied where a right is missing, Outage where PostgreSQL does not answer.
 
     The token makes the rows those of nobody else. Whatever else is refused is left for the work to meet: it
-    may be for the content of the rows.
+    may be for the content of the rows. What lets rows go is rehearsed by whoever `prunes`.
     """
     for read in _reading(database, fleet, token):
         try:
@@ -59,10 +64,21 @@ def rehearse(database: Database, fleet: Fleet, token: str) -> None:
             log.warning("a question could not be rehearsed", reason=str(error))
     # One transaction for each room: a limit on its time is meant for one batch.
     for writing in (_writing_orders, _writing_sources):
-        with suppress(_RolledBackError), database.transaction() as connection:
-            for write in writing(_Stage(connection), fleet, token):
-                _try(write)
-            raise _RolledBackError
+        _rehearse(writing, database, fleet, token)
+    if prunes:
+        rehearse_pruning(database, fleet, token)
+
+
+def rehearse_pruning(database: Database, fleet: Fleet, token: str) -> None:
+    """Raise AccessDenied where a right is missing that only those need who let rows go, Outage likewise."""
+    _rehearse(_pruning, database, fleet, token)
+
+
+def _rehearse(writing: _Writing, database: Database, fleet: Fleet, token: str) -> None:
+    with suppress(_RolledBackError), database.transaction() as connection:
+        for write in writing(_Stage(connection), fleet, token):
+            _try(write)
+        raise _RolledBackError
 
 
 def _try(write: Callable[[], object]) -> None:
@@ -89,6 +105,7 @@ def _reading(database: Database, fleet: Fleet, token: str) -> list[Callable[[], 
         sources.streams,
         sources.streams_lately,
         lambda: sources.rows_of_others([token]),
+        evidence.pruned_days,
     ]
 
 
@@ -111,6 +128,11 @@ def _writing_orders(stage: Database, fleet: Fleet, token: str) -> list[Callable[
 def _writing_sources(stage: Database, fleet: Fleet, token: str) -> list[Callable[[], object]]:
     sources = Sources(stage, fleet)
     return [lambda: sources.seen(token, token), lambda: sources.gone(token)]
+
+
+def _pruning(stage: Database, fleet: Fleet, token: str) -> list[Callable[[], object]]:
+    rows = RowsToPrune(stage, fleet)
+    return [lambda: rows.page(None, _AT, 1), lambda: rows.rehearse(token)]
 
 
 def _record(token: str, name: str) -> OrderRecord:

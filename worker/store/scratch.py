@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -14,7 +14,7 @@ from worker.domain.evidence import Buried, BuriedEntry, PublishedResult
 CACHE_KIB = 32_768
 
 _TABLES = (
-    "CREATE TABLE results (order_id TEXT, result_id TEXT, digest BLOB, seen INTEGER)",
+    "CREATE TABLE results (order_id TEXT, result_id TEXT, digest BLOB, entry_id TEXT, seen INTEGER)",
     "CREATE TABLE letters (entry_id TEXT, letter_id TEXT, conflict INTEGER, mark TEXT)",
     "CREATE TABLE suspect_orders (order_id TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE suspect_entries (entry_id TEXT PRIMARY KEY) WITHOUT ROWID",
@@ -38,9 +38,9 @@ class Scratch:
         for statement in _TABLES:
             connection.execute(statement)
 
-    def add_results(self, results: Iterable[tuple[str, str, bytes]]) -> None:
-        """Remember results: order id, result id and digest, in the order of the stream."""
-        self._connection.executemany("INSERT INTO results VALUES (?, ?, ?, 0)", results)
+    def add_results(self, results: Iterable[tuple[str, str, bytes, str]]) -> None:
+        """Remember results: order id, result id, digest and entry id, in the order of the stream."""
+        self._connection.executemany("INSERT INTO results VALUES (?, ?, ?, ?, 0)", results)
 
     def add_letters(self, letters: Iterable[tuple[str, Buried]]) -> None:
         """Remember dead letters: their ids, and what they say of the entries they bury."""
@@ -54,11 +54,16 @@ class Scratch:
         for statement in _INDEXES:
             self._connection.execute(statement)
 
-    def results(self, order_ids: Sequence[str]) -> dict[str, PublishedResult]:
-        """Return what is remembered of the results of these orders, and note that somebody asked."""
+    def results(
+        self, order_ids: Sequence[str], pruned: Callable[[str, str], bool] = lambda _order, _entry: False
+    ) -> dict[str, PublishedResult]:
+        """Return what is remembered of the results of these orders, and note that somebody asked.
+
+        Left out is what `pruned` says of an order and the entry that its result names.
+        """
         wanted = _json(order_ids)
-        rows = self._connection.execute(
-            "SELECT r.order_id, r.result_id, r.digest FROM json_each(?) AS w"
+        found = self._connection.execute(
+            "SELECT r.order_id, r.result_id, r.digest, r.entry_id FROM json_each(?) AS w"
             " JOIN results AS r ON r.order_id = w.value ORDER BY r.rowid",
             (wanted,),
         ).fetchall()
@@ -66,11 +71,12 @@ class Scratch:
             "UPDATE results SET seen = 1 WHERE seen = 0 AND order_id IN (SELECT value FROM json_each(?))",
             (wanted,),
         )
-        times = Counter(order_id for order_id, _, _ in rows)
+        rows = [each for each in found if not pruned(each[0], each[3])]
+        times = Counter(order_id for order_id, *_ in rows)
         # Backwards, so that the first of an order stays.
         return {
-            order_id: PublishedResult(result_id, digest, times[order_id])
-            for order_id, result_id, digest in reversed(rows)
+            order_id: PublishedResult(result_id, digest, times[order_id], entry_id)
+            for order_id, result_id, digest, entry_id in reversed(rows)
         }
 
     def letters(self, entry_ids: Sequence[str], *, conflicts: bool) -> dict[str, BuriedEntry]:

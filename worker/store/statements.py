@@ -28,6 +28,20 @@ _TO_TAKE_OVER = (
     .where(_owned.c.entry_id == _replays["entry_id"], of_source(_replays["source"], _owned))
     .exists(),
 )
+# In one order everywhere: no deadlocks with others who note the same, or prune.
+_came_again = (
+    select(orders.c.order_id)
+    .where(orders.c.order_id == any_(bindparam("repeated", type_=ARRAY(Text))))
+    .order_by(orders.c.order_id)
+    .with_for_update()
+    .scalar_subquery()
+)
+note_repeated = (
+    update(orders)
+    .values(repeated_at=func.now())
+    .where(orders.c.order_id.in_(_came_again))
+    .returning(orders.c.order_id)
+)
 take_over = (
     update(orders)
     .values({name: _replays[name] for name in ORDER_COLUMNS} | {"recorded_at": func.now()})

@@ -1,8 +1,10 @@
 """The tables, as the newest migration leaves them; an empty autogenerate proves that they agree."""
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -64,6 +66,8 @@ orders = Table(
     Column("source", Identifier, nullable=False, server_default=UNSOURCED),
     # Why it is DEAD, as a code; rows of before have it in front of their error message alone.
     Column("dead_reason", Text),
+    # When the order last came again long after it was recorded: it is to outlive the entry that brought it.
+    Column("repeated_at", DateTime(timezone=True)),
     PrimaryKeyConstraint("order_id"),
     # Led by the entry: replicas of the version before look for that alone.
     UniqueConstraint("entry_id", "source", name="orders_entry_id_source_key"),
@@ -122,6 +126,18 @@ order_sources = Table(
     Column("since", DateTime(timezone=True), nullable=False),
     Column("last_seen", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("token"),
+)
+
+# How many rows were let go, by the day on which their entries were added, and how many of them had results.
+order_prunings = Table(
+    "order_prunings",
+    metadata,
+    Column("source", Identifier, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("orders", BigInteger, nullable=False),
+    Column("results", BigInteger, nullable=False),
+    Column("pruned_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("source", "day"),
 )
 
 

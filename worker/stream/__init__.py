@@ -2,6 +2,8 @@
 
 from worker.stream.audit_pages import StreamEvidence
 from worker.stream.channel import Channel
+from worker.stream.closed_letters import ClosedLetters
+from worker.stream.coming import Coming
 from worker.stream.dead_letters import Closing, DeadLetters, StoredLetter
 from worker.stream.demands import demands, require_keeping, require_redis
 from worker.stream.figures import Figures
@@ -24,7 +26,9 @@ from worker.stream.unpublished import Unpublished
 
 __all__ = [
     "Channel",
+    "ClosedLetters",
     "Closing",
+    "Coming",
     "DeadLetters",
     "Figures",
     "Found",

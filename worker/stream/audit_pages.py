@@ -110,6 +110,12 @@ class StreamEvidence:
             return kept_from
         return 0 if found.added == found.length else max(kept_from, entry_milliseconds(found.deleted_id))
 
+    def letters_gone_until_ms(self) -> int:
+        """Return up to when closed dead letters may have been let go, in unix milliseconds; 0: none were."""
+        with outages():
+            found = self._link.call("HGET", self._names.letter_states, "gone")
+        return 0 if found is None else entry_milliseconds(text(found))
+
     def counts_results(self) -> bool:
         """Whether the server counts what was ever added, and so can tell whether something is gone."""
         with outages():

@@ -99,6 +99,11 @@ class RedisNames(Struct, frozen=True):
         return f"{self.orders}:tidying:{self.group}"
 
     @property
+    def pruning(self) -> str:
+        """Whose turn it is to let rows go."""
+        return f"{self.orders}:pruning:{self.group}"
+
+    @property
     def registering(self) -> str:
         """Who keeps the line of the stream in the book of sources."""
         return f"{self.orders}:registering:{self.group}"

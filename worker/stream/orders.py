@@ -370,12 +370,13 @@ class OrderStream:
         """Remove this consumer, unless something is still pending for it."""
         self._run(self._leave, [self._names.orders], [self._names.group, self._names.consumer])
 
-    def retain(self, *, keep_ms: int, most_results: int) -> Retained:
+    def retain(self, *, keep_ms: int, most_results: int, results_keep_ms: int = 0) -> Retained:
         """Trim orders older than `keep_ms` that every group acked, results beyond `most_results`, and marks.
 
-        0 keeps all orders, or all results. Marks of entries that can't come back go in either case, after a
-        while. What any group has pending or has not read stays, however old, and so do all marks while any
-        group has yet to ask the inbox about an entry that was trimmed. Without our group nothing is touched.
+        0 keeps all orders, or all results; no result goes that is younger than `results_keep_ms`. Marks of
+        entries that can't come back go in either case, after a while. What any group has pending or has not
+        read stays, however old, and so do all marks while any group has yet to ask the inbox about an entry
+        that was trimmed. Without our group nothing is touched.
         """
         names = self._names
         keep_from = f"{max(self._clock.now_ms() - keep_ms, 0)}-0" if keep_ms else ""
@@ -386,7 +387,7 @@ class OrderStream:
             groups = {names.group, *(each.name for each in self._information.groups())}
             orders, marks, results, more = self._retain(
                 keys + [names.trimmed_of(group) for group in groups],
-                [names.group, *limits, self._clock.in_scripts()],
+                [names.group, *limits, self._clock.in_scripts(), results_keep_ms],
             )
         return Retained(int(orders), int(marks), int(results), bool(more))
 

@@ -10,8 +10,11 @@ import structlog
 from worker.domain.deliveries import BEGINNING, Restoration, Settlement
 from worker.domain.errors import Outage
 from worker.domain.evidence import LostRow
+from worker.domain.letters import DISCARDED, LetterState
 from worker.domain.stream_state import StreamState
 from worker.stream.audit_pages import StreamEvidence
+from worker.stream.closed_letters import ClosedLetters
+from worker.stream.dead_letters import DeadLetters
 from worker.stream.figures import Figures
 from worker.stream.link.connection import RedisLink
 from worker.stream.link.outages import GroupLost, outages
@@ -28,6 +31,7 @@ from worker.stream.token import StreamToken
 log = structlog.get_logger(__name__)
 
 _PROBE = "probe"
+_LONG_AGO = "2000-01-01T00:00:00Z"
 # Far below any real id, so that retention lets go of all of it.
 TRIMMED, PUBLISHED, BURIED, LOST, LOOKED_FOR, ADOPTED = "1-1", "2-1", "3-1", "5-1", "6-1", "7-1"
 
@@ -47,6 +51,7 @@ class Rehearsal:
         self._evidence = StreamEvidence(link, self._names)
         self._marks = Marks(link, self._names, lease_ms=lease_ms)
         self._lost_rows = LostRowsBook(link, self._names, lease_ms=lease_ms)
+        self._letters, self._closed = DeadLetters(link, self._names), ClosedLetters(link, self._names)
         self._token = StreamToken(link, self._names)
 
     def run(self) -> None:
@@ -56,7 +61,7 @@ class Rehearsal:
         keys += [names.repaired, names.settled_before, names.unknown, names.walk, names.token]
         keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
         keys += [names.lost_rows, names.accepted_rows, names.look, names.looks, names.looking]
-        keys += [names.figures(_PROBE), names.counting(_PROBE), f"{names.looks}:1"]
+        keys += [names.letter_states, names.figures(_PROBE), names.counting(_PROBE), f"{names.looks}:1"]
         try:
             require_publishing(self._link, self._channel)
             self._work()
@@ -111,6 +116,10 @@ class Rehearsal:
             self._link.call("XADD", names.orders, "4-1", "type", "probe")
             self._link.call("XTRIM", names.orders, "MAXLEN", 0)
             self._link.call("XGROUP", "CREATECONSUMER", names.orders, names.group, f"{names.consumer}-gone")
+        letter = next(self._letters.walk(), None)
+        if letter is not None:
+            self._letters.discard(letter.letter_id, LetterState(DISCARDED, _PROBE, _LONG_AGO))
+        self._closed.let_go(0)
         self._stage.lost_unread()
         self._stage.remove_dead(0)
 

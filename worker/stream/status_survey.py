@@ -22,6 +22,9 @@ MOST_PENDING_LOOKED_AT = 1000
 # stuck.
 STUCK_LEASES = 3
 MOST_SHOWN = 200
+# Before, a rate would tell of the last burst alone.
+LEAST_GROWN_S = 60.0
+DAY_S = 86_400
 
 
 class Surveyor:
@@ -47,7 +50,7 @@ class Surveyor:
                 oldest=self._oldest_pending() if group else OldestPending(),
                 lost_unnoticed=self._lost_unnoticed(stream, group) if stream and group else 0,
                 unknown_results=int(self._link.call("ZCARD", self._names.unknown)),
-                kept=self._kept(stream, now_ms),
+                kept=self._kept(stream, self._information.results(), now_ms),
                 repairs_running=int(self._link.call("ZCOUNT", self._names.repairs, now_ms, "+inf")),
                 last_repair=self._last_repair(),
             )
@@ -97,15 +100,21 @@ class Surveyor:
             longest_untouched_s=max(idle) / 1000 if idle else None,
         )
 
-    def _kept(self, stream: StreamDetails | None, now_ms: int) -> Kept:
+    def _kept(self, stream: StreamDetails | None, results: StreamDetails | None, now_ms: int) -> Kept:
         first_id, settled = None if stream is None else stream.first_id, self._names.settled
         facts = map(text, self._link.call("ZRANGEBYSCORE", settled, "+inf", "+inf"))
         horizon = dict(fact.split("=", 1) for fact in facts if "=" in fact).get("horizon")
+        grown_s = None if results is None or not results.first_id else _age_s(now_ms, results.first_id)
+        a_day = None
+        if results is not None and grown_s is not None and grown_s >= LEAST_GROWN_S:
+            a_day = round(results.length / grown_s * DAY_S)
         return Kept(
             first_order_age_s=None if first_id is None else _age_s(now_ms, first_id),
             settled_marks=int(self._link.call("ZCOUNT", settled, "-inf", "(+inf")),
             horizon_age_s=None if horizon is None else max(0.0, now_ms - float(horizon)) / 1000,
             trimmed_pending=int(self._link.call("ZCARD", self._names.trimmed)),
+            first_result_age_s=grown_s,
+            results_a_day=a_day,
         )
 
     def _lost_unnoticed(self, stream: StreamDetails, group: GroupDetails) -> int:

@@ -19,10 +19,14 @@ class Spelling:
     def __init__(self, source: str) -> None:
         self._source = source
 
-    def result_of(self, fields: Sequence[bytes]) -> tuple[str, bytes]:
-        """Return the order that a result names (empty: none) and the digest of all it says."""
-        named = (value for name, value in _pairs(fields) if name == b"order_id")
-        return shown(next(named, b"")), _digest(fields)
+    def result_of(self, fields: Sequence[bytes]) -> tuple[str, bytes, str]:
+        """Return the order that a result names, the digest of all it says, and the entry that it names.
+
+        What it does not name is empty.
+        """
+        said = dict(reversed(_pairs(fields)))
+        order_id, entry_id = (shown(said.get(name, b"")) for name in (b"order_id", b"entry_id"))
+        return order_id, _digest(fields), entry_id
 
     def digest_of(self, record: OrderRecord) -> bytes:
         """Return the digest of the result that a row would have."""

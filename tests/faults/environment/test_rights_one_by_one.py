@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,11 +62,14 @@ def without(documented: Documented, right: str, user: str) -> Iterator[None]:
 
 
 @translated
-def live(documented: Documented) -> None:
+def live(documented: Documented, **settings: Any) -> None:
     """Start as the worker, execute an order, and be ready."""
     administrator = documented.administrator
     administrator.redis.flushall()
-    with documented.entered("orders-worker", "orders_worker") as worker, running(worker, **CHANNEL) as made:
+    with (
+        documented.entered("orders-worker", "orders_worker") as worker,
+        running(worker, **CHANNEL, **settings) as made,
+    ):
         administrator.submit([{**numbered_orders(1)[0], "order_id": f"order-{made.names.consumer}"}])
         eventually(administrator.all_settled)
         eventually(lambda: page(made, "/ready")[0] == 200)
@@ -287,6 +291,35 @@ def test_right_in_postgresql_that_an_operator_lacks_is_named_by_what_needs_it(mi
             found[str(grant)] = refusing(scene.attempts(), as_ever, grant.object)
 
     assert found == told(3, "PostgreSQL, without")
+
+
+def test_right_in_postgresql_that_whoever_prunes_lacks_is_named(migrated: Documented) -> None:
+    migrated.admit("orders-operator")
+    live(migrated)
+    found = {}
+    for grant in migrated.grants("orders_pruner"):
+        with revoked(migrated, grant), migrated.entered("orders-operator", "orders_pruner") as made:
+            done = command(made, "prune", "--older-than", "1d")
+            refused = done.exit_code == CONFIGURATION and names(done.stderr, grant.object)
+            found[str(grant)] = REFUSED if refused else f"{done.exit_code} {done.output}"
+
+    assert found == told(1, "To prune, without")
+
+
+def test_replica_that_is_to_let_rows_go_needs_the_rights_of_whoever_prunes(
+    migrated: Documented, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        live(migrated, rows_keep_s=1)
+    said = capsys.readouterr().err
+    migrated.sql("GRANT orders_pruner TO orders_worker")
+    try:
+        live(migrated, rows_keep_s=1)
+    finally:
+        migrated.sql("REVOKE orders_pruner FROM orders_worker")
+
+    assert left.value.code == CONFIGURATION
+    assert names(said, "trades")
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def test_every_result_reads_back_as_what_its_row_says() -> None:
             assert read_result(raw) == said_by(made)
             assert [tuple(pair) for pair in copied] == list(zip(fields[::2], fields[1::2], strict=True))
             assert wire.result_fields(_handed_back(made)) == fields
-            assert spelling.result_of(raw) == (made.order_id, spelling.digest_of(made))
+            assert spelling.result_of(raw) == (made.order_id, spelling.digest_of(made), made.entry_id)
             assert spelling.differences(raw, made) == []
 
     record("fuzz", "results", rows=len(numbers(ROWS)), seed=SEED)

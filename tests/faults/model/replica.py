@@ -7,7 +7,16 @@ from typing import Any
 from msgspec import Struct
 
 from tests.builders import decoder
-from tests.fakes import FakeClock, FakeOrders, FakeSources, FakeStore, FakeToken, FakeTurn
+from tests.fakes import (
+    FakeClock,
+    FakeClosedLetters,
+    FakeOrders,
+    FakeSources,
+    FakeStore,
+    FakeToken,
+    FakeTurn,
+    NoPruning,
+)
 from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending, FakeRows
 from worker.consumer import (
     Chores,
@@ -167,8 +176,10 @@ def assemble(
         measures=measures,
     )
     retention = Retention(
-        orders, FakeTurn(orders_port.stream, "tidying", consumer, lease_ms=round(TURN_S * 1000)),
-        orders_keep_s=limits.keep_s, results_maxlen=0, lease_ms=limits.lease_ms, clock=clock.monotonic,
+        orders, FakeClosedLetters(),
+        FakeTurn(orders_port.stream, "tidying", consumer, lease_ms=round(TURN_S * 1000)),
+        orders_keep_s=limits.keep_s, results_maxlen=0, results_keep_s=0, letters_keep_s=0,
+        lease_ms=limits.lease_ms, clock=clock.monotonic,
     )  # fmt: skip
     evidence = stepped("redis", SmallPages(orders_port))
     table = stepped("postgresql", FakeRows(store_port, clock))
@@ -207,6 +218,7 @@ def assemble(
     settler = Settler(orders, renderer, intake, lease, repair.doubts, isolation, tally, measures)
     chores = Chores(tally, clock=clock.monotonic)
     return parts.worker(
-        orders, rows, intake, handling, isolation, settler, lease, retention, repair, lost_rows, registration,
+        orders, rows, intake, handling, isolation, settler, lease, retention, repair, lost_rows, NoPruning(),
+        registration,
         chores, drain, tally, life, measures,
     )  # fmt: skip

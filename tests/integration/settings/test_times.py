@@ -1,5 +1,6 @@
 """Waits, leases, and how long things are kept."""
 
+import json
 import time
 from typing import Any
 
@@ -7,9 +8,13 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from tests.aging import executed_long_ago
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 from worker.bootstrap.parts import questions
+from worker.consumer import retention
+from worker.domain.times import utc_text_of_ms
+from worker.pruning import own_turn
 
 MINUTE_MS = 60_000
 
@@ -112,9 +117,11 @@ def test_settled_orders_are_trimmed_once_they_are_as_old_as_is_set(
 
 @pytest.mark.effect_of(results_maxlen=130)
 def test_results_are_trimmed_to_no_less_than_is_set(deployment: Deployment, tried: dict[str, Any]) -> None:
+    # None goes that a repair may still look for.
+    old_ms = int(time.time() * 1000) - 60 * MINUTE_MS
     with deployment.redis.pipeline() as pipeline:
         for number in range(500):
-            pipeline.xadd(deployment.results, {"number": number})
+            pipeline.xadd(deployment.results, {"number": number}, id=f"{old_ms}-{number}")
         pipeline.execute()
 
     with running(deployment, **tried):
@@ -122,6 +129,49 @@ def test_results_are_trimmed_to_no_less_than_is_set(deployment: Deployment, trie
         eventually(lambda: deployment.redis.xlen(deployment.results) < 250)
 
     assert deployment.redis.xlen(deployment.results) >= 130
+
+
+@pytest.mark.effect_of(letters_keep_s=3605)
+def test_closed_dead_letters_go_at_the_age_that_is_set(deployment: Deployment, tried: dict[str, Any]) -> None:
+    ids = [f"1-{number}" for number in range(3)]
+    for letter_id in ids:
+        deployment.redis.xadd(deployment.dead_letters, {"entry_id": "1-1"}, id=letter_id)
+    for letter_id, minutes in zip(ids, (120, 30), strict=False):
+        at = utc_text_of_ms(int(time.time() * 1000) - minutes * MINUTE_MS)
+        state = json.dumps({"state": "discarded", "by": "me", "at": at})
+        deployment.redis.hset(f"{deployment.dead_letters}:state", letter_id, state)
+
+    with running(deployment, **tried):
+        eventually(lambda: deployment.redis.xlen(deployment.dead_letters) < 3)
+
+    assert [letter_id for letter_id, _ in deployment.entries(deployment.dead_letters)] == ids[1:]
+
+
+@pytest.mark.usefixtures("marks_go_at_once")
+@pytest.mark.effect_of(rows_keep_s=172_801, dedupe_window_s=86_402)
+def test_rows_go_at_the_age_that_is_set_but_none_within_the_window_of_duplicates(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tried: dict[str, Any]
+) -> None:
+    for module in (retention, own_turn):
+        monkeypatch.setattr(module, "EVERY_S", 0.05)
+    executed_long_ago(deployment, numbered_orders(3))
+    hours_ago = {"order-1": 47, "order-2": 49}
+    aged = "UPDATE orders SET recorded_at = now() - make_interval(hours => :by) WHERE order_id = :it"
+    with deployment.database.transaction() as connection:
+        for order_id, hours in hours_ago.items():
+            connection.execute(text(aged), {"by": hours, "it": order_id})
+
+    with running(deployment, **tried):
+        eventually(lambda: len(deployment.rows()) == 2)
+    kept = deployment.rows().keys()
+    with running(deployment, **{**tried, "rows_keep_s": 1}):
+        eventually(lambda: len(deployment.rows()) == 1)
+    with running(deployment, rows_keep_s=1, dedupe_window_s=1_000_000):
+        deployment.submit(numbered_orders(5)[4:])
+        eventually(deployment.all_settled)
+
+    assert kept == {"order-1", "young"}
+    assert deployment.rows().keys() == {"young", "order-4"}
 
 
 @pytest.mark.effect_of(repair_window_s=3603)

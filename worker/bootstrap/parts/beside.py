@@ -11,9 +11,11 @@ from functools import partial
 from msgspec import Struct
 
 from worker import wire
+from worker.bootstrap.parts.pruning import own_turn
 from worker.bootstrap.parts.spelling import decoder_of, renderer_of
 from worker.consumer.ports import Orders
 from worker.domain.fleets import FRESH_S
+from worker.pruning import OwnTurn
 from worker.repair import Doubts, LostRows, Repair
 from worker.repair.own_repair import TURN_S as REPAIR_TURN_S
 from worker.settings import Settings
@@ -41,6 +43,7 @@ class Beside(Struct, frozen=True):
     repair: Repair
     lost_rows: LostRows
     registration: Registration
+    pruning: OwnTurn
     # Raises ConfigurationError where the stream was executed under another source, or Outage.
     check: Callable[[], None]
 
@@ -82,4 +85,5 @@ def beside_the_work(
     book = LostRowsBook(link, names, lease_ms=settings.lease_ms)
     lost_rows = LostRows(evidence, rows, book, spelling, decoder, window_s=window_s, clock=clock)
     check = partial(refuse_what_others_executed, token, evidence, sources, decoder)
-    return Beside(repair, lost_rows, registration, check)
+    pruning = own_turn(settings, names, link, opened)
+    return Beside(repair, lost_rows, registration, pruning, check)

@@ -48,7 +48,8 @@ class Start(Struct, frozen=True):
                 "the database can't hold all text, an order with other characters is refused",
                 encoding=encoding,
             )
-        rehearse(self.database, self.settings.fleet, self.names.consumer)
+        prunes = self.settings.rows_keep_s > 0
+        rehearse(self.database, self.settings.fleet, self.names.consumer, prunes=prunes)
         self.rows.look()
         with demands(self.link):
             require_keeping(self.link, allow_eviction=self.settings.allow_eviction)

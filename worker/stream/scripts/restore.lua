@@ -47,6 +47,10 @@ for i, restoration in ipairs(restorations) do
   local free
   if again then
     free = not in_flight(id) and redis.call('ZADD', published_again, 'NX', score, id) == 1
+    -- Whoever is at work has it last for longer.
+    if free and redis.call('PTTL', published_again) < 0 then
+      redis.call('PEXPIRE', published_again, 86400000)
+    end
   else
     local open = not marked(name) or (asked and action == 'mark')
     free = told(restoration, asked) and open and not in_flight(id)

@@ -3,34 +3,20 @@
 -- KEYS: orders, settled marks, results, dead letters, marks of the version before, trimmed entries of each
 --   group
 -- ARGV: group, id of the oldest entry to keep (empty: keep all), most results (0: keep all), most to let go
---   at once, for how many ms marks stay of what can't come back, now in ms (empty: the server's)
+--   at once, for how many ms marks stay of what can't come back, now in ms (empty: the server's), for how
+--   many ms every result is kept (0: as long as it takes)
 -- Returns {orders trimmed, marks dropped, results trimmed, 1 where more can go}. Repeatable.
 local orders, marks, results, letters, before = unpack(KEYS)
 local own, keep_from = ARGV[1], ARGV[2]
 local most_results, most, stay = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local last_of_all = '18446744073709551615-18446744073709551615'
+local results_stay = tonumber(ARGV[7])
 
 -- include: clock
 -- include: marks
 -- include: named
 -- include: ids
+-- include: needed
 local asked_at = clock(ARGV[6])
-local function first_of(one, other) return earlier(one, other) and one or other end
-
--- Returns the first id that each group of a stream still needs, by name: its oldest pending, or its last
--- delivered.
-local function needed(key)
-  local first = {}
-  if redis.call('EXISTS', key) == 0 then return first end
-  for _, each in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-    local group = named(each)
-    local oldest = redis.call('XPENDING', key, group['name'])[2]
-    local delivered = group['last-delivered-id']
-    first[group['name']] = oldest and first_of(oldest, delivered) or delivered
-  end
-  return first
-end
-
 local orders_needed = needed(orders)
 -- Without its group (it may just have been lost) nobody knows what it has read.
 if not orders_needed[own] then return {0, 0, 0, 0} end
@@ -52,6 +38,7 @@ end
 local results_trimmed = 0
 if most_results > 0 then
   local limit = last_of_all
+  if results_stay > 0 then limit = string.format('%.0f-0', math.max(asked_at - results_stay, 0)) end
   for _, id in pairs(needed(results)) do limit = first_of(limit, id) end
   local excess = redis.call('XLEN', results) - most_results
   if excess > 0 then
@@ -60,17 +47,12 @@ if most_results > 0 then
   end
 end
 
--- An entry that is neither in the stream nor pending for any group can't be delivered again. What is older
--- than the last delivered id of each only: a group made anew begins at 0, and has nothing pending yet. One
--- that was trimmed while it was pending is in neither, and comes again all the same as long as it is noted:
--- until then no mark goes.
+-- One that was trimmed while it was pending is neither in the stream nor pending, and comes again all the
+-- same as long as it is noted: until then no mark goes.
 local noted = false
 for place = 6, #KEYS do noted = noted or redis.call('EXISTS', KEYS[place]) == 1 end
 if noted then return {trimmed, 0, results_trimmed, more} end
-local kept_from = needed_by_any
-local first = redis.call('XRANGE', orders, '-', '+', 'COUNT', 1)[1]
-if first then kept_from = first_of(kept_from, first[1]) end
-kept_from = tonumber(string.match(kept_from, '^%d+'))
+local kept_from = tonumber(string.match(kept_from_of(orders, orders_needed), '^%d+'))
 
 -- How many marks are of entries before a time.
 local function below(key, limit)

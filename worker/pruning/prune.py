@@ -1,0 +1,123 @@
+"""Lets go of rows page by page, each in a transaction of its own, and says why others stay."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from worker.domain.deliveries import is_entry_id
+from worker.domain.evidence import Fate
+from worker.domain.orders import Status
+from worker.domain.pruning import CLOCKS_APART_S, Candidate, Refusal, Step, day_of, time_of
+from worker.pruning.ports import Exported, Letters, Rows, Streams
+
+# A few milliseconds of PostgreSQL, locks on so many rows, and nobody waits for longer.
+TOGETHER = 500
+
+
+class Prune:
+    """One walk through the rows of our source, from the oldest on. Raises Outage; then a page is done again.
+
+    A row may go whose order can't come again but as a new one. `window_s` is for how long producers are
+    promised that it is the same: from when it was recorded, or came again last, until the oldest entry was
+    added that any group of the stream may still be given. So whatever was sent within the window has been
+    worked off before, and is a duplicate.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        rows: Rows,
+        letters: Letters,
+        *,
+        window_s: float,
+        exported: Exported | None = None,
+    ) -> None:
+        self._streams = streams
+        self._rows = rows
+        self._letters = letters
+        self._window = timedelta(seconds=window_s + CLOCKS_APART_S)
+        self._exported = exported
+        self._after: Candidate | None = None
+
+    def begin_anew(self) -> None:
+        """Begin with the oldest row again: those that have stayed are looked at once more."""
+        self._after = None
+
+    def page(self, before: datetime, *, dry_run: bool = False) -> Step:
+        """Let the next rows go that were recorded before a time; `dry_run`: only say what would."""
+        until = self.until(before)
+        if until is None:
+            return Step(None)
+        page = self._rows.page(self._after, until, TOGETHER)
+        if not page:
+            return Step(until)
+        refused = self._refused(page)
+        free = [each for each in page if each.order_id not in refused]
+        pruned = len(free) if dry_run or not free else self._rows.remove(free, until)
+        self._after = page[-1]
+        counts = Counter(refused.values())
+        if pruned < len(free):
+            counts[Refusal.CHANGED] += len(free) - pruned
+        return Step(until, pruned, dict(counts), page[-1].recorded_at, more=len(page) == TOGETHER)
+
+    def until(self, before: datetime) -> datetime | None:
+        """Return up to when rows may go that were recorded before a time; None where nobody knows it now."""
+        # Of two streams of one source nothing tells whose a row is.
+        if self._rows.streams_lately() > 1:
+            return None
+        kept = self._streams.kept_from()
+        if kept is None:
+            return None
+        settled = min(self._rows.now(), time_of(kept.entries_ms))
+        return min(before, settled - self._window)
+
+    def _refused(self, page: Sequence[Candidate]) -> dict[str, Refusal]:
+        """Return why rows stay, by order id."""
+        usual = [each for each in page if is_entry_id(each.entry_id) and day_of(each.entry_id) is not None]
+        fates = self._streams.fates([each.entry_id for each in usual]) if usual else {}
+        open_entries = self._open_entries(usual)
+        # Whose rows without a source are is known where there is only one.
+        ours = not any(each.unsourced for each in page) or self._rows.alone()
+        held = None if self._exported is None else self._exported.holds(page)
+        return dict(self._reasons(page, fates, open_entries, held, ours=ours))
+
+    def _open_entries(self, page: Sequence[Candidate]) -> Collection[str] | None:
+        return self._letters.open_entries() if any(each.status == Status.DEAD for each in page) else ()
+
+    @staticmethod
+    def _reasons(
+        page: Sequence[Candidate],
+        fates: dict[str, Fate],
+        open_entries: Collection[str] | None,
+        held: Collection[str] | None,
+        *,
+        ours: bool,
+    ) -> Iterator[tuple[str, Refusal]]:
+        for each in page:
+            reason = _refusal(each, fates.get(each.entry_id), open_entries)
+            if each.unsourced and not ours:
+                reason = Refusal.UNSOURCED
+            elif reason is None and held is not None and each.order_id not in held:
+                reason = Refusal.NOT_EXPORTED
+            if reason is not None:
+                yield each.order_id, reason
+
+
+def _refusal(row: Candidate, fate: Fate | None, open_entries: Collection[str] | None) -> Refusal | None:
+    """Return why a row stays, by what is known of its entry."""
+    if fate is None:
+        return Refusal.STRANGE
+    if row.status == Status.SUBMITTED:
+        return Refusal.SUBMITTED
+    if row.status == Status.DEAD and (open_entries is None or row.entry_id in open_entries):
+        return Refusal.LETTER_OPEN
+    for stands, reason in (
+        (fate.in_flight, Refusal.IN_FLIGHT),
+        (fate.unknown, Refusal.UNKNOWN),
+        # Whoever sleeps with its entry in hand may settle it as long as marks of its age are kept.
+        (fate.marked, Refusal.MARKED),
+        (not fate.old, Refusal.UNSETTLED),
+    ):
+        if stands:
+            return reason
+    return None

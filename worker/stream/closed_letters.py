@@ -1,0 +1,61 @@
+"""Lets go of dead letters that somebody closed long ago; those that are open are never touched."""
+
+from datetime import datetime
+
+import msgspec
+
+from worker.domain.deliveries import is_entry_id
+from worker.domain.letters import LetterState
+from worker.domain.retention import LettersGone
+from worker.stream.clock import ServerClock
+from worker.stream.link.connection import RedisLink
+from worker.stream.link.outages import outages, text
+from worker.stream.names import RedisNames
+from worker.stream.scripts import source
+
+# Redis does nothing else meanwhile; a letter may be as large as an entry.
+LOOKED_AT_TOGETHER = 500
+_BEGINNING = "0"
+
+
+class ClosedLetters:
+    """Walks through the closed letters in no order, some at a time. Raises Outage; repeatable."""
+
+    def __init__(self, link: RedisLink, names: RedisNames, *, clock: ServerClock | None = None) -> None:
+        self._link = link
+        self._names = names
+        self._clock = clock or ServerClock(link)
+        self._forget = link.script(source("forget_letters"))
+        self._cursor = _BEGINNING
+
+    def let_go(self, keep_ms: int) -> LettersGone:
+        """Let go of letters that were closed more than `keep_ms` ago and whose entries are gone by now.
+
+        At most about LOOKED_AT_TOGETHER are looked at; the next call goes on behind them.
+        """
+        names = self._names
+        with outages():
+            cursor, found = self._link.call(
+                "HSCAN", names.letter_states, self._cursor, "COUNT", LOOKED_AT_TOGETHER
+            )
+            self._cursor = text(cursor)
+            limit_ms = self._clock.now_ms() - keep_ms
+            due = [
+                part
+                for letter_id, state in zip(found[::2], found[1::2], strict=True)
+                if is_entry_id(text(letter_id)) and _closed_before(state, limit_ms)
+                for part in (letter_id, state)
+            ]
+            keys = [names.dead_letters, names.letter_states, names.orders]
+            gone = int(self._forget(keys, due)) if due else 0
+        return LettersGone(gone, more=bool(gone) and self._cursor != _BEGINNING)
+
+
+def _closed_before(state: bytes, limit_ms: int) -> bool:
+    """Whether a state says when its letter was closed, and that was before a unix time in milliseconds."""
+    try:
+        at = datetime.fromisoformat(msgspec.json.decode(state, type=LetterState).at)
+        return at.timestamp() * 1000 < limit_ms
+    except (msgspec.DecodeError, ValueError, OverflowError):
+        # Nobody knows when that was.
+        return False

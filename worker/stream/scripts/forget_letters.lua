@@ -1,0 +1,38 @@
+-- Lets go of dead letters that were closed, and of how each was closed, once its entry has left the orders.
+-- KEYS: dead letters, their states, orders
+-- ARGV: letter ids and their states as they were read, in turn
+-- Returns how many were let go. Repeatable. Among the states stands `gone`, the last letter that went so:
+-- it is lost with them, and tells whoever misses a letter of that time that it may have been one of these.
+local letters, states, orders = unpack(KEYS)
+-- include: ids
+
+-- Whether the entry of a letter is on the orders stream: there an audit would miss its letter.
+local function is_there(fields)
+  for place = 1, #fields, 2 do
+    if fields[place] == 'entry_id' then
+      local found = redis.pcall('XRANGE', orders, fields[place + 1], fields[place + 1])
+      -- Whoever may write to the stream may have written anything there, and that is no entry.
+      return not found.err and #found > 0
+    end
+  end
+  return false
+end
+
+local gone, last = 0, redis.call('HGET', states, 'gone') or '0-0'
+for place = 1, #ARGV, 2 do
+  local id, state = ARGV[place], ARGV[place + 1]
+  if redis.call('HGET', states, id) == state then
+    local letter = redis.call('XRANGE', letters, id, id)[1]
+    if not letter or not is_there(letter[2]) then
+      -- First what takes no memory: at its limit Redis lets a script that has begun to write go on.
+      redis.call('XDEL', letters, id)
+      redis.call('HDEL', states, id)
+      if earlier(last, id) then
+        last = id
+        redis.call('HSET', states, 'gone', last)
+      end
+      gone = gone + 1
+    end
+  end
+end
+return gone
