@@ -10,7 +10,7 @@ from redis.connection import AbstractConnection
 from worker.stream import scripts
 
 REFUSED_FROM = 4_000
-INCLUDED = {"clock", "ids", "marks", "named"}
+INCLUDED = {"clock", "ids", "marks", "named", "needed"}
 
 SHIM = """\
 local server, given = redis, {}

@@ -25,6 +25,9 @@ def keys_of(text: str) -> set[str]:
         for names in re.findall(r"^local ([\w, ]+) = unpack\(KEYS\)", text, re.MULTILINE)
         for name in names.split(",")
     }
+    for names, values in re.findall(r"^local ([\w, ]+) = (KEYS\[.*)$", text, re.MULTILINE):
+        pairs = zip(names.split(","), values.split(","), strict=True)
+        named |= {name.strip() for name, value in pairs if value.strip().startswith("KEYS[")}
     return named | set(re.findall(r"KEYS\[\w+\]", text)) | PARAMETERS
 
 
