@@ -241,7 +241,7 @@ def _ended(replica: WorkerProcess) -> bool:
 
 
 def _schema(scene: Scene) -> dict[str, Event]:
-    drop = "DROP TABLE trades, orders, order_sources, orders_worker_version"
+    drop = "DROP TABLE trades, orders, order_sources, order_prunings, orders_worker_version"
     database = scene.deployment.database_name
 
     def used_by_others() -> None:
