@@ -17,7 +17,7 @@ from worker.domain.errors import Outage
 from worker.domain.evidence import Owner
 from worker.pruning.archive import ROWS_A_FILE, ArchiveWriter, Place
 from worker.store import RowsToExport
-from worker.store.exporting import ExportedRow
+from worker.store.found import Found
 
 PAGE = 1000
 
@@ -61,13 +61,13 @@ def carry_out(rows: RowsToExport, writer: ArchiveWriter) -> None:
     """Write file after file, with a bar on standard error."""
     # Rows that are recorded later are none of them, by whatever clock somebody has said a time.
     before = min(writer.manifest.before, rows.now())
-    last, held = writer.last, list[ExportedRow]()
+    last, held = writer.last, list[Found]()
     after = None if last is None else Owner(last.recorded_at, last.entry_id)
     with progress_bar() as bar:
         task = bar.add_task("rows", total=None)
         while page := rows.page(after, before, PAGE):
             held += page
-            after = Owner(page[-1].recorded_at, page[-1].record.entry_id)
+            after = Owner(page[-1].recorded_at, page[-1].row.entry_id)
             if len(held) >= ROWS_A_FILE:
                 write(writer, held)
                 held = []
@@ -77,15 +77,15 @@ def carry_out(rows: RowsToExport, writer: ArchiveWriter) -> None:
     writer.complete()
 
 
-def write(writer: ArchiveWriter, rows: list[ExportedRow]) -> None:
+def write(writer: ArchiveWriter, rows: list[Found]) -> None:
     """Write one file of rows."""
-    first, last = (Place(each.recorded_at, each.record.entry_id) for each in (rows[0], rows[-1]))
+    first, last = (Place(each.recorded_at, each.row.entry_id) for each in (rows[0], rows[-1]))
     writer.write([line(each) for each in rows], first, last)
 
 
-def line(row: ExportedRow) -> bytes:
+def line(row: Found) -> bytes:
     """Return a row as a line: the columns of both tables under their names."""
-    record = row.record
+    record = row.row
     labels = asdict(record.labels)
     said = {
         "recorded_at": row.recorded_at,

@@ -2,23 +2,13 @@
 
 from datetime import datetime
 
-from msgspec import Struct
 from sqlalchemy import func, select, tuple_
 
 from worker.domain.evidence import Owner
 from worker.domain.fleets import Fleet
-from worker.domain.orders import OrderRecord
 from worker.store.engine import Database
-from worker.store.found import rows_where
+from worker.store.found import Found, rows_where
 from worker.store.tables import of_source, orders
-
-
-class ExportedRow(Struct, frozen=True):
-    """A row with its trades, when it was recorded, and whose it is: empty where it is of before sources."""
-
-    recorded_at: datetime
-    source: str
-    record: OrderRecord
 
 
 class RowsToExport:
@@ -34,7 +24,7 @@ class RowsToExport:
             at: datetime = connection.execute(select(func.now())).scalar_one()
             return at
 
-    def page(self, after: Owner | None, before: datetime, count: int) -> list[ExportedRow]:
+    def page(self, after: Owner | None, before: datetime, count: int) -> list[Found]:
         """Return the first rows behind one that were recorded before a time, in the order of recording."""
         place = tuple_(orders.c.recorded_at, orders.c.entry_id)
         named = (
@@ -48,5 +38,4 @@ class RowsToExport:
         with self._database.transaction() as connection:
             order_ids = connection.scalars(named).all()
             found = rows_where(connection, orders.c.order_id.in_(order_ids)) if order_ids else []
-        rows = [ExportedRow(each.recorded_at, each.source, each.row) for each in found]
-        return sorted(rows, key=lambda each: (each.recorded_at, each.record.entry_id))
+        return sorted(found, key=lambda each: (each.recorded_at, each.row.entry_id))
