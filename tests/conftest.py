@@ -24,6 +24,7 @@ from tests.processes import heard
 from tests.scratch import in_memory
 from tests.servers import Choice, choose, started
 from worker.bootstrap.commands import migrate
+from worker.consumer import retention
 from worker.stream import OrderStream
 
 # How long an input may take says more about what else the machine does.
@@ -166,6 +167,12 @@ def marks_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have replicas of this process drop marks as soon as their entries can't come back."""
     defaults = OrderStream.__init__.__kwdefaults__ or {}
     monkeypatch.setattr(OrderStream.__init__, "__kwdefaults__", {**defaults, "marks_stay_ms": 0})
+
+
+@pytest.fixture
+def retention_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have replicas of this process let go what they may without waiting for their turn."""
+    monkeypatch.setattr(retention, "EVERY_S", 0.05)
 
 
 @pytest.fixture

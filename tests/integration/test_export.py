@@ -14,15 +14,9 @@ from tests.commands import command
 from tests.harness import Deployment, numbered_orders
 from tests.integration.test_prune import COUNT, WINDOW, audited, pruned, sql
 from worker.cli import export as command_module
-from worker.consumer import retention
 from worker.store import RowsToExport
 
-pytestmark = pytest.mark.usefixtures("marks_go_at_once")
-
-
-@pytest.fixture(autouse=True)
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "EVERY_S", 0.05)
+pytestmark = pytest.mark.usefixtures("marks_go_at_once", "retention_at_once")
 
 
 @pytest.fixture

@@ -12,17 +12,11 @@ from tests.aging import AGE_MS, HOUR_MS, QUICK, age, executed_long_ago
 from tests.commands import command
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
-from worker.consumer import retention
 from worker.domain.times import utc_text_of_ms
 
-pytestmark = pytest.mark.usefixtures("marks_go_at_once")
+pytestmark = pytest.mark.usefixtures("marks_go_at_once", "retention_at_once")
 WINDOW: dict[str, Any] = {"dedupe_window_s": 3600, **QUICK}
 COUNT = 6
-
-
-@pytest.fixture(autouse=True)
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "EVERY_S", 0.05)
 
 
 @pytest.fixture
