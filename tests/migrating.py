@@ -20,6 +20,8 @@ from tests.harness import Deployment, Servers
 from tests.processes import ROOT
 from worker.domain.database_state import SchemaState
 from worker.store import Database, migrations, schema
+from worker.store.ground import VERSION_TABLE
+from worker.store.tables import metadata
 
 # Whoever migrates holds its turn, works, and says what it waits for.
 CONNECTIONS = 3
@@ -31,6 +33,7 @@ HAS_BEEN_BUILT_FOR = (
     "SELECT 1 FROM pg_stat_activity"
     " WHERE query LIKE 'CREATE UNIQUE INDEX%%' AND query_start < now() - make_interval(secs => %s)"
 )
+DROP_ALL = f"DROP TABLE {', '.join([*metadata.tables, VERSION_TABLE])}"
 INDEXES = ["orders_entry_id_source_key", "orders_pkey", "orders_recorded_at_idx"]
 _INDEXES = (
     "SELECT indexrelid::regclass::text FROM pg_index"

@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ACL_FILE = ROOT / "deploy" / "redis" / "users.acl"
 ROLES_FILE = ROOT / "deploy" / "postgres" / "roles.sql"
+HAND_OVER_FILE = ROOT / "deploy" / "postgres" / "hand-over.sql"
 PAGE = ROOT / "docs" / "deploy.md"
 ADMINISTRATOR = "default"
 ROLES = ("orders_migrate", "orders_worker", "orders_operator", "orders_pruner", "orders_reader")

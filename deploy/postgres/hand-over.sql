@@ -10,7 +10,9 @@ BEGIN
     FOR made IN
         SELECT oid FROM pg_class
         WHERE relnamespace = 'public'::regnamespace
-            AND relname IN ('orders', 'trades', 'order_sources', 'orders_worker_version', 'alembic_version')
+            AND relname IN (
+                'orders', 'trades', 'order_sources', 'order_prunings', 'orders_worker_version', 'alembic_version'
+            )
             AND pg_get_userbyid(relowner) <> 'orders_migrate'
     LOOP
         EXECUTE format('ALTER TABLE %s OWNER TO orders_migrate', made);

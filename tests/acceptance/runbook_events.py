@@ -20,6 +20,7 @@ from tests.acceptance.runbook_scene import (
     one_after_another,
 )
 from tests.harness import eventually, names_of, numbered_orders
+from tests.migrating import DROP_ALL
 from tests.processes import COMMAND, ROOT, WorkerProcess
 from tests.venue import venue
 from worker.domain.deliveries import FIRST_COUNT
@@ -241,12 +242,11 @@ def _ended(replica: WorkerProcess) -> bool:
 
 
 def _schema(scene: Scene) -> dict[str, Event]:
-    drop = "DROP TABLE trades, orders, order_sources, order_prunings, orders_worker_version"
     database = scene.deployment.database_name
 
     def used_by_others() -> None:
         scene.execute(
-            drop,
+            DROP_ALL,
             "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)",
             "INSERT INTO alembic_version VALUES ('d259a9bca9e7')",
             "CREATE TABLE orders (id int)",

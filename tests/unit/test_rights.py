@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.rights import ACL_FILE, ADMINISTRATOR, FILE, ROLES_FILE, ROOT, USERS, commands
+from tests.rights import ACL_FILE, ADMINISTRATOR, FILE, HAND_OVER_FILE, ROLES_FILE, ROOT, USERS, commands
+from worker.store.ground import LAST_VERSION_TABLE, VERSION_TABLE
 from worker.store.tables import metadata
 
 STREAM, CLIENT = ROOT / "worker" / "stream", ROOT / "worker" / "client"
@@ -94,3 +95,10 @@ def test_roles_have_something_to_do_with_every_table() -> None:
 
     for table in metadata.tables:
         assert re.search(rf"GRANT [^;]*\b{table}\b[^;]* TO orders_worker;", granted)
+
+
+def test_every_table_is_handed_over() -> None:
+    listed = re.search(r"relname IN \(([^)]*)\)", HAND_OVER_FILE.read_text(encoding="utf-8"))
+
+    assert listed is not None
+    assert set(re.findall(r"'(\w+)'", listed[1])) == {*metadata.tables, VERSION_TABLE, LAST_VERSION_TABLE}

@@ -6,8 +6,8 @@ from typing import Any
 
 def is_name(text: str) -> bool:
     """Whether a text has the form package.module:name."""
-    module, colon, attribute = text.partition(":")
-    return bool(module and colon and attribute)
+    module, _, attribute = text.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), attribute))
 
 
 def load(name: str) -> Any:  # noqa: ANN401  whatever has that name

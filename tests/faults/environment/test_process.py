@@ -15,6 +15,7 @@ from local.directory import free_port
 from tests.faults.environment.site import Site
 from tests.faults.environment.trial import recovering
 from tests.harness import assert_invariants, eventually, numbered_orders
+from tests.migrating import DROP_ALL
 from tests.processes import COMMAND, ROOT, WorkerProcess, heard, workers
 
 ORDERS = 200
@@ -189,7 +190,7 @@ def test_process_goes_on_when_it_was_suspended_for_longer_than_its_lease(site: S
 @pytest.mark.timeout(180)
 def test_eight_replicas_that_migrate_and_start_at_once_on_nothing_share_the_work(site: Site) -> None:
     site.sql(
-        "DROP TABLE trades, orders, order_sources, orders_worker_version",
+        DROP_ALL,
         f"GRANT CREATE, USAGE ON SCHEMA public TO {site.name}",
     )
     site.deployment.submit(numbered_orders(ORDERS))

@@ -16,6 +16,7 @@ from tests.faults.environment.lending import healing
 from tests.faults.environment.site import Site
 from tests.faults.environment.trial import recovering
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.migrating import DROP_ALL
 from tests.processes import COMMAND, ROOT, WorkerProcess
 from tests.skips import Reason, skip
 from worker.store.turns import TURN
@@ -132,7 +133,7 @@ def version_locked(site: Site) -> Iterator[None]:
 
 @healing
 def turn_taken(site: Site) -> Iterator[None]:
-    site.sql("DROP TABLE orders_worker_version, order_sources, trades, orders")
+    site.sql(DROP_ALL)
     with site.foreign_transaction() as theirs:
         theirs.execute(f"SELECT pg_advisory_xact_lock({TURN})".encode())
         yield

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from tests.faults.fuzz.entries import Chance, altered
+from worker.domain.pruning import LEAST_WINDOW_S
 from worker.settings import Settings, variable
 
 SECRET = "s3cr3t"
@@ -11,9 +12,11 @@ NUMBERS = {
     "max_deliveries": (3, 1000), "batch_bytes": (65_536, 1_073_741_824),
     "max_entry_bytes": (1024, 16_777_216), "max_entry_fields": (1, 1000), "max_entry_depth": (1, 100),
     "max_integer_digits": (1, 20), "max_fraction_digits": (0, 30), "orders_keep_s": (0, 315_360_000),
+    "letters_keep_s": (0, 315_360_000), "rows_keep_s": (0, 3_153_600_000),
+    "dedupe_window_s": (LEAST_WINDOW_S, 3_153_600_000),
     "results_maxlen": (0, 1_000_000_000), "repair_window_s": (0, 31_536_000), "health_port": (1, 65_535),
     "transaction_timeout_s": (1, 3600), "execute_timeout_s": (1, 3600), "drain_timeout_s": (1, 3600),
-    "start_timeout_s": (0, 86_400), "idle_check_s": (0, 86_400),
+    "start_timeout_s": (0, 86_400), "idle_check_s": (0, 86_400), "connection_max_age_s": (0, 31_536_000),
     "max_order_age_s": (0, 31_536_000), "paper_success_rate": (0, 1), "paper_latency_ms": (0, 60_000),
 }  # fmt: skip
 KEYS = (
@@ -67,6 +70,7 @@ OTHERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "log_level": (("DEBUG", "INFO", "WARNING", "ERROR"), ("info", "", "LOUD", "0", "\udcff")),
     "log_format": (("json", "console"), ("JSON", "", "xml", "\0")),
     "executor": (("paper", "a.b:C"), ("",)),
+    "credentials": (("a:b", "a.b:_c"), ("", "a", "a:", ":b", "a b:c", "\0", "\udcff")),
     **dict.fromkeys(
         ("allow_eviction", "allow_volatile", "pages"),
         (("1", "0", "true", "false"), ("", "2", "maybe", "\0", "\udcff")),

@@ -21,6 +21,7 @@ ENVIRONMENTS = 1_500
 BETWEEN = (
     "must differ",
     "must be longer than",
+    "must be at least twice",
     "must be no less than",
     "and WORKER_EXECUTOR is venue",
     "and WORKER_PAGES is off",
