@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,8 @@ def template_database(servers: Servers, roles: Roles | None) -> Iterator[str]:
     """A migrated database that every test's own is copied from."""
     name = f"template_{uuid.uuid4().hex}"
     _execute(servers, f'CREATE DATABASE "{name}"')
-    with Deployment(servers, "template", name) as made, admitted(made, roles):
+    # A session that a pooler keeps would be in the way of copies.
+    with Deployment(replace(servers, database_way=""), "template", name) as made, admitted(made, roles):
         migrate(made.settings("migrate"))
     yield name
     _execute(servers, f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -77,6 +77,13 @@ class Servers:
     # By what workers find Redis, where that is not the URL of the server itself, and every server there then.
     way: str = field(default="", repr=False)
     nodes: tuple[str, ...] = field(default=(), repr=False)
+    # By what workers find PostgreSQL, where that is not the URL of the server itself.
+    database_way: str = field(default="", repr=False)
+
+    @property
+    def database_place(self) -> str:
+        """What workers are given as DATABASE_URL, of whichever database."""
+        return self.database_way or self.database_url
 
     @property
     def place(self) -> str:
@@ -224,7 +231,7 @@ class Deployment:
         entrance = self._entrance(who, named)
         return {
             "REDIS_URL": entrance.place,
-            "DATABASE_URL": self._ours(entrance.database_url),
+            "DATABASE_URL": self._ours(entrance.database_place),
             **{f"WORKER_{name.upper()}": value for name, value in named.items()},
         }
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,19 +13,11 @@ import redis
 from local import LocalServerMissing
 from local.postgres import find_postgres
 from local.redis import find_redis
-from tests.servers import (
-    Choice,
-    choose,
-    kinds_of,
-    postgres_image,
-    postgres_version,
-    redis_image,
-    redis_version,
-    urls,
-    version_in,
-)
+from tests.images import postgres_image, redis_image, version_in
+from tests.servers import Choice, choose, kinds_of, postgres_version, redis_version, urls
 
 REDIS = re.compile(r"(Redis|Valkey) server v=([\d.]+)")
+PGBOUNCER = re.compile(r"(PgBouncer) ([\d.]+)")
 POSTGRES = re.compile(r"\((PostgreSQL)\) ([\d.]+)")
 
 
@@ -38,6 +31,9 @@ def named(choice: Choice) -> list[str]:
     way = os.environ.get("WAY", "")
     if way:
         lines.append(f"workers find Redis by {way}: {_redis('embedded')}")
+    mode = os.environ.get("POOLER", "")
+    if mode:
+        lines.append(f"workers find PostgreSQL behind a pooler in {mode} mode: {_pooler()}")
     return [*lines, choice.note] if choice.note else lines
 
 
@@ -75,6 +71,13 @@ def _redis(kind: str) -> str:
         return f"{_version(version_in(redis_image(), 'redis-server').stdout, REDIS)} (image {redis_image()})"
     program = Path(find_redis()[0])
     return f"{_version(_answer(program), REDIS)} ({_source(program)})"
+
+
+def _pooler() -> str:
+    program = shutil.which("pgbouncer")
+    if program is None:
+        return "none: it is not on PATH"
+    return f"{_version(_answer(Path(program)), PGBOUNCER)} ({program})"
 
 
 def _postgres(kind: str) -> str:

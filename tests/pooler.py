@@ -19,6 +19,7 @@ SHIPPED = Path(__file__).parent.parent / "deploy" / "pgbouncer" / "pgbouncer.ini
 # Who is let in, and as whom at the server, is not what these tests are about.
 _OURS = {"unix_socket_dir": "", "auth_type": "any", "listen_addr": "127.0.0.1"}
 _WITHOUT = ("auth_file",)
+MODES = ("transaction", "session")
 
 
 class Pooler:
@@ -34,7 +35,11 @@ class Pooler:
     @property
     def url(self) -> str:
         """Where clients connect, whoever they say that they are."""
-        return f"postgresql://any:any@127.0.0.1:{self.port}/any"
+        return self.url_of("any")
+
+    def url_of(self, database: str) -> str:
+        """Where clients connect to a database."""
+        return f"postgresql://any:any@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         """Start it, without waiting until it answers; without the program the test is left out."""
@@ -81,7 +86,7 @@ def pooled(direct: Deployment, folder: Path, **settings: object) -> Iterator[Dep
     """Yield the same database, reached through a pooler; without one the test is left out."""
     with (
         started(direct.servers.database_url, folder, **settings) as pooler,
-        direct.elsewhere(replace(direct.servers, database_url=pooler.url)) as made,
+        direct.elsewhere(replace(direct.servers, database_url=pooler.url, database_way="")) as made,
     ):
         made.accepted = direct.accepted
         eventually(lambda: answers(made.database_url))

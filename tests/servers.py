@@ -5,13 +5,10 @@ PostgreSQL from here. REDIS_IMAGE and POSTGRES_IMAGE choose the containers.
 """
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +16,17 @@ import psycopg
 import redis
 
 from local import local_servers
+from local.directory import make_directory
 from tests.entrances import Encrypted, Socket
 from tests.gathering import PATIENCE_MS, Cluster, Watched, gathered
 from tests.harness import Servers
+from tests.images import docker_answers, postgres_image, redis_image, unusable
+from tests.pooler import MODES, Pooler
+from tests.pooler import started as pooler_started
 
 KINDS = ("urls", "docker", "embedded", "embedded+docker", "docker+embedded")
 WAYS = {"sentinel": Watched, "cluster": Cluster, "socket": Socket, "tls": Encrypted}
-REDIS_IMAGE = "redis:8-alpine"
-POSTGRES_IMAGE = "postgres:17-alpine"
 PASSWORD = "throw-away"
-FETCH_LIMIT_S = 300
 
 
 @dataclass(frozen=True)
@@ -39,45 +37,10 @@ class Choice:
     note: str = ""
 
 
-@cache
-def docker_answers() -> bool:
-    """Whether a Docker engine can be used here."""
-    try:
-        asked = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return asked.returncode == 0
-
-
-@cache
-def version_in(image: str, program: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program of an image that says its version, having fetched the image where it is not there."""
-    here = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
-    if here.returncode:
-        sys.stderr.write(f"fetching the image {image} ...\n")
-    # By a shell: given the program, an entry point may make it ready to serve first. With files in memory, as
-    # it is to run.
-    asking = ["sh", "-c", f"{program} --version"]
-    command = ["docker", "run", "--rm", "--tmpfs", "/scratch", image, *asking]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=FETCH_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"nothing within {FETCH_LIMIT_S} s")
-
-
-def unusable(image: str, program: str) -> str | None:
-    """Return why a program of an image can't be run, None where it can."""
-    tried = version_in(image, program)
-    # Without the line that ends what Docker says, on its own help.
-    said = [line for line in tried.stderr.splitlines() if line and not line.startswith("Run '")]
-    return (said or ["no word"])[-1] if tried.returncode else None
-
-
 def choose(environ: Mapping[str, str]) -> Choice:
     """Return where the servers are to come from. Raises ValueError where what is forced can't be had."""
+    _refuse_unknown(environ)
     forced = environ.get("SERVERS", "")
-    if forced and forced not in KINDS:
-        raise ValueError(f"SERVERS is {forced!r}, not one of {', '.join(KINDS)}")
     given = bool(environ.get("REDIS_URL") and environ.get("DATABASE_URL"))
     if forced == "urls" and not given:
         raise ValueError("SERVERS=urls takes REDIS_URL and DATABASE_URL")
@@ -98,6 +61,14 @@ def choose(environ: Mapping[str, str]) -> Choice:
     return Choice(forced or "docker")
 
 
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    for name, known in (("SERVERS", KINDS), ("WAY", WAYS), ("POOLER", MODES)):
+        if environ.get(name) and environ[name] not in known:
+            raise ValueError(f"{name} is {environ[name]!r}, not one of {', '.join(known)}")
+    if environ.get("POOLER") and environ.get("RIGHTS"):
+        raise ValueError("POOLER lets everybody in as an administrator, and RIGHTS does not")
+
+
 def kinds_of(kind: str) -> tuple[str, str]:
     """Return where Redis and where PostgreSQL come from."""
     of_redis, _, of_postgres = kind.partition("+")
@@ -114,32 +85,33 @@ def urls() -> Servers:
     return Servers(os.environ["REDIS_URL"], os.environ["DATABASE_URL"], given=True)
 
 
-def redis_image() -> str:
-    """Return the image that Redis runs from."""
-    return os.environ.get("REDIS_IMAGE", REDIS_IMAGE)
-
-
-def postgres_image() -> str:
-    """Return the image that PostgreSQL runs from."""
-    return os.environ.get("POSTGRES_IMAGE", POSTGRES_IMAGE)
-
-
 @contextmanager
 def started(kind: str, folder: Path) -> Iterator[Servers]:
     """Yield servers of a kind; what was started for it ends with the block.
 
     WAY has workers find another Redis in place of the one of that kind: several processes that
-    Sentinels watch or that are a cluster, or one behind a socket or TLS.
+    Sentinels watch or that are a cluster, or one behind a socket or TLS. POOLER has them find
+    PostgreSQL behind a PgBouncer in that mode.
     """
-    way = os.environ.get("WAY", "")
-    with _started(kind, folder) as servers:
-        if not way:
-            yield servers
-            return
-        with gathered(WAYS[way], folder / "way", PATIENCE_MS) as gathering:
-            primary = gathering.primary().url
+    way, mode = os.environ.get("WAY", ""), os.environ.get("POOLER", "")
+    with ExitStack() as made:
+        servers = made.enter_context(_started(kind, folder))
+        if mode:
+            pooler = made.enter_context(_pooler(servers, folder / "pooler", mode))
+            servers = replace(servers, database_way=pooler.url)
+        if way:
+            gathering = made.enter_context(gathered(WAYS[way], folder / "way", PATIENCE_MS))
             nodes = tuple(each.url for each in gathering.servers)
-            yield Servers(primary, servers.database_url, servers.given, gathering.way, nodes)
+            servers = replace(servers, redis_url=gathering.primary().url, way=gathering.way, nodes=nodes)
+        yield servers
+
+
+@contextmanager
+def _pooler(servers: Servers, folder: Path, mode: str) -> Iterator[Pooler]:
+    make_directory(folder)
+    with pooler_started(servers.database_url, folder, pool_mode=mode) as pooler:
+        _await(lambda: postgres_version(pooler.url_of("postgres")))
+        yield pooler
 
 
 @contextmanager

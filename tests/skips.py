@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.servers import docker_answers, postgres_image, redis_image, unusable
+from tests.images import docker_answers, postgres_image, redis_image, unusable
 
 
 class Reason(StrEnum):

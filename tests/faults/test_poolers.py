@@ -125,7 +125,7 @@ def test_orders_go_on_once_a_pooler_leaves_a_demoted_primary_that_lives_on(
         eventually(lambda: made.worker.tally.outages > 0)
         assert not here.all_settled()
 
-        with psycopg.connect(f"{front.url.rpartition('/')[0]}/pgbouncer", autocommit=True) as console:
+        with psycopg.connect(front.url_of("pgbouncer"), autocommit=True) as console:
             console.execute("RECONNECT")
         eventually(here.all_settled)
         left.stop()

@@ -16,7 +16,7 @@ from tests.matrix.page import PAGE, page
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / ".local" / "matrix"
 # Chosen by a row alone: what the caller has set for other runs is no matter of these.
-CHOSEN = ("SERVERS", "LOCAL_REDIS", "LOCAL_POSTGRES", "WAY", "RIGHTS", "REDIS_URL", "DATABASE_URL")
+CHOSEN = ("SERVERS", "LOCAL_REDIS", "LOCAL_POSTGRES", "WAY", "POOLER", "RIGHTS", "REDIS_URL", "DATABASE_URL")
 
 
 def main() -> int:
@@ -66,6 +66,8 @@ def _servers(environment: Mapping[str, str]) -> tuple[str, str]:
     for line in lines:
         if line.startswith("workers find Redis by"):
             shared = line.partition(": ")[2].partition(" (")[0]
+        if line.startswith("workers find PostgreSQL behind"):
+            others.append(line.partition(": ")[2].partition(" (")[0])
     return ", ".join([shared, *others]), ""
 
 

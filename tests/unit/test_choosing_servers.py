@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import origins, servers
+from tests import images, origins, servers
 from tests.servers import Choice, choose
 
 TESTS = Path(__file__).parents[1]
@@ -74,6 +74,9 @@ def test_programs_of_the_machine_are_taken_where_an_image_can_not_be_had(
     ("answers", "environ", "says"),
     [
         (True, {"SERVERS": "rocket"}, "rocket"),
+        (True, {"WAY": "rocket"}, "WAY is 'rocket', not one of sentinel"),
+        (True, {"POOLER": "statement"}, "POOLER is 'statement', not one of transaction, session"),
+        (True, {"POOLER": "session", "RIGHTS": "least"}, "as an administrator"),
         (True, {"SERVERS": "urls", "REDIS_URL": "redis://there"}, "DATABASE_URL"),
         (False, {"SERVERS": "docker"}, "no Docker engine"),
         (True, {"SERVERS": "docker"}, "redis:8-alpine can't be used: gone"),
@@ -166,4 +169,4 @@ def test_image_that_can_not_be_run_is_told_by_why(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(subprocess, "run", run)
 
-    assert servers.unusable("nobody:has-it", "redis-server") == "Error: no such host"
+    assert images.unusable("nobody:has-it", "redis-server") == "Error: no such host"
