@@ -53,6 +53,18 @@ class Watched:
         return replies
 
 
+class Hasty(Watched):
+    """Answer at once, as some services do, what is to wait."""
+
+    def call(self, commands: Sequence[Command]) -> list[Reply]:
+        return super().call([_without_block(command) for command in commands])
+
+
+def _without_block(command: Command) -> Command:
+    place = command.index("BLOCK") if "BLOCK" in command else len(command)
+    return command[:place] + command[place + 2 :]
+
+
 @pytest.fixture
 def worker() -> FakeWorker:
     return FakeWorker(lambda _: None)
@@ -527,3 +539,18 @@ def test_reader_that_may_not_read_is_told(worker: FakeWorker, read: Iterator[str
 
     with pytest.raises(redis.ResponseError, match="NOGROUP"):
         next(read)
+
+
+def test_server_that_does_not_wait_is_not_asked_again_at_once(worker: FakeWorker) -> None:
+    hasty = Hasty(worker.streams)
+    added = add(worker, "a")
+
+    assert list(Results(hasty).read("readers", "one", wait_s=0.5)) == []
+    with pytest.raises(TimeoutError):
+        Results(hasty).of(added, timeout_s=0.5)
+
+    for name in ("XREADGROUP", "XREAD"):
+        asked = [command[0] for command in hasty.sent].count(name)
+        assert 2 <= asked <= 20
+    worker.settle("a", Answer())
+    assert Results(hasty).of(added, timeout_s=20).order_id == "a"

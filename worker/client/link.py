@@ -6,7 +6,7 @@ sent the replies. `run` and `run_async` carry one out.
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -18,6 +18,8 @@ Reply: TypeAlias = Any
 T = TypeVar("T")
 
 LONGEST_BLOCK_S = 1.0
+# Some services answer at once what was to wait: then so many seconds go by from one read to the next.
+LONGEST_PAUSE_S = 0.1
 # The server is away, is not ready, or is not the primary any more: the same may be asked again.
 REPEATABLE = (
     redis.ConnectionError,
@@ -132,6 +134,26 @@ def asked(*commands: Command) -> Generator[Ask, Reply, list[Reply]]:
         if isinstance(reply, Exception):
             raise reply
     return replies
+
+
+def waited_for(
+    read: Command, block_s: float, *before: Command, clock: Callable[[], float] = time.monotonic
+) -> Steps[Reply]:
+    """Ask, after other commands, what waits so long for the first entry, and return its reply.
+
+    Raises the first error among the replies. Where the server does not wait, nothing is asked again at once.
+    """
+    asked_at = clock()
+    reply = (yield from asked(*before, read))[-1]
+    not_waited_s = block_s - (clock() - asked_at)
+    if not reply and not_waited_s > 0:
+        yield Wait(min(not_waited_s, LONGEST_PAUSE_S))
+    return reply
+
+
+def block(block_s: float) -> tuple[str, int]:
+    """Return the option of a read that waits so long; 0 would be for ever."""
+    return ("BLOCK", max(1, int(block_s * 1000)))
 
 
 def may_be_repeated(error: object) -> bool:

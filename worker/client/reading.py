@@ -10,7 +10,18 @@ from dataclasses import dataclass
 import redis
 
 from worker.client.errors import Unreadable
-from worker.client.link import Ask, Command, Reply, Wait, asked, by_stream, may_be_repeated, pause_s
+from worker.client.link import (
+    Ask,
+    Command,
+    Reply,
+    Steps,
+    Wait,
+    block,
+    by_stream,
+    may_be_repeated,
+    pause_s,
+    waited_for,
+)
 from worker.client.outcome import NO_RESULT, OrderResult, read_fields, read_result
 
 _log = logging.getLogger(__name__)
@@ -116,19 +127,19 @@ class Reading:
             raise reply
         return True
 
-    def _next(self) -> Generator[Ask, Reply, list[Reply]]:
+    def _next(self) -> Steps[list[Reply]]:
         """Return the next entry, if there is one: of what is pending for this consumer, else a new one."""
         if not self._is_owed and self._clock() >= self._claim_at:
             yield from self._claim()
         if self._is_owed:
-            entries = yield from self._read("0")
+            entries = yield from self._read("0", 0)
             self._is_owed = bool(entries)
             return entries
-        entries = yield from self._read(">", "BLOCK", max(1, int(self._block_s * 1000)))
+        entries = yield from self._read(">", self._block_s)
         self._has_read_all = not entries
         return entries
 
-    def _claim(self) -> Generator[Ask, Reply, None]:
+    def _claim(self) -> Steps[None]:
         """Make what others left pending for `claim_after_s` pending for this consumer."""
         idle_ms = int(self._claim_after_s * 1000)
         claim = ("XAUTOCLAIM", self._stream, self._group, self._consumer, idle_ms, self._claim_from)
@@ -137,15 +148,16 @@ class Reading:
         if self._claim_from == "0-0":
             self._claim_at = self._clock() + self._claim_after_s / 2
 
-    def _read(self, after: str, *options: str | int) -> Generator[Ask, Reply, list[Reply]]:
+    def _read(self, after: str, block_s: float) -> Steps[list[Reply]]:
         # One at a time: what waited in a list of ours could be claimed by others meanwhile.
+        options = block(block_s) if block_s else ()
         read: Command = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", 1, *options)
-        reply = yield from self._ask((*read, "STREAMS", self._stream, after))
+        reply = yield from self._ask((*read, "STREAMS", self._stream, after), block_s)
         return [entry for _, entries in by_stream(reply) for entry in entries]
 
-    def _ask(self, command: Command) -> Generator[Ask, Reply, Reply]:
+    def _ask(self, command: Command, block_s: float = 0) -> Steps[Reply]:
         """Ask, having acked what the reader is done with, in the same round trip."""
         acks = [("XACK", self._stream, self._group, self._to_ack)] if self._to_ack else []
-        replies = yield from asked(*acks, command)
+        reply = yield from waited_for(command, block_s, *acks, clock=self._clock)
         self._to_ack = ""
-        return replies[-1]
+        return reply

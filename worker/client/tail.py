@@ -6,7 +6,18 @@ from functools import partial
 
 import redis
 
-from worker.client.link import Command, Reply, Steps, Wait, asked, by_stream, may_be_repeated, named, pause_s
+from worker.client.link import (
+    Reply,
+    Steps,
+    Wait,
+    asked,
+    block,
+    by_stream,
+    may_be_repeated,
+    named,
+    pause_s,
+    waited_for,
+)
 from worker.client.order import Added
 from worker.client.outcome import Letter, OrderResult, Outcome, read_letter, result_or_none
 
@@ -61,18 +72,9 @@ class Tail:
 
     def read_on(self, block_s: float) -> Steps[None]:
         """Take in what comes next, waiting so long for it; in an outage, wait for a little."""
-        block = ("BLOCK", max(1, int(block_s * 1000)))
-        read: Command = (
-            "XREAD",
-            "COUNT",
-            PAGE,
-            *block,
-            "STREAMS",
-            *self._positions,
-            *self._positions.values(),
-        )
+        streams = ("STREAMS", *self._positions, *self._positions.values())
         try:
-            (reply,) = yield from asked(read)
+            reply = yield from waited_for(("XREAD", "COUNT", PAGE, *block(block_s), *streams), block_s)
         except redis.RedisError as error:
             if not may_be_repeated(error):
                 raise
