@@ -78,7 +78,7 @@ def test_every_key_that_work_leaves_is_told_and_those_end_that_are_told_to(deplo
     ]
 
     untold, endless, seen = [], [], 0
-    for key in deployment.redis.scan_iter(f"{deployment.name}*"):
+    for key in deployment.redis.scan_iter(f"{deployment.prefix}*"):
         found = [ends for patterns, ends in lines if any(each.fullmatch(key.decode()) for each in patterns)]
         untold += [key] * (len(found) != 1)
         # One that has ended since it was found has ended.

@@ -61,12 +61,12 @@ def test_lost_rows_are_told_until_they_are_mended(
         eventually(lambda: seen(made.checks.redis, lambda state: state.lost_rows) == LOST)
         status = command(own_deployment, "status", "--json")
         repair = command(own_deployment, "audit", "--repair")
+        assert f"{LOST} mended" in repair.output
         eventually(lambda: not told(own_deployment), within=40)
 
     conditions = json.loads(status.output)["verdict"]["conditions"]
     assert (status.exit_code, conditions[0]["name"]) == (1, "lost_rows")
     assert conditions[0]["command"] == "worker audit --repair"
-    assert f"{LOST} mended" in repair.output
     assert len(own_deployment.rows()) == len(own_deployment.published()) == ORDERS
 
 

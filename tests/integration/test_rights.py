@@ -10,6 +10,7 @@ from tests.harness import Deployment, Servers, eventually, numbered_orders
 from tests.inprocess import running
 from tests.least import Roles, admitted
 from tests.rights import ROLES
+from worker.client import connect
 from worker.domain.errors import AccessDenied
 
 
@@ -45,7 +46,7 @@ def test_replica_enters_both_servers_as_who_may_do_least(least: tuple[Deployment
 def test_replica_with_least_rights_may_not_do_what_it_has_no_need_of(least: tuple[Deployment, Roles]) -> None:
     deployment, _ = least
 
-    with redis.Redis.from_url(deployment.redis_url()) as client:
+    with connect(deployment.redis_url(), stream=deployment.orders) as client:
         assert client.xlen(deployment.orders) == 0
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.xlen("of-others")
