@@ -34,8 +34,9 @@ WELL = Snapshot(
     RedisSnapshot(
         0.25, STREAMS, SURVEY, (Consumer("a", 0, 900, False),),
         Letters(4, True, {"open": {}, "replayed": {"failed": 3}, "discarded": {"conflict": 1}}),
+        "10.0.0.7:6379",
     ),
-    DatabaseSnapshot(0.5, DATABASE, OUTCOMES),
+    DatabaseSnapshot(0.5, DATABASE, OUTCOMES, address="10.0.0.8:5432/orders"),
 )  # fmt: skip
 BEHIND = SchemaStanding(SchemaState.BEHIND)
 OBSTRUCTED = SchemaStanding(

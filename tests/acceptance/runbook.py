@@ -26,7 +26,7 @@ IDS = r"\d{13}-\d+|worker-[\w.]+-\d+-[0-9a-f]{6}|(?<=PID )\d+"
 FREE = (
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?",
     r"(?:\d+ (?:min|h|d)(?: \d+ (?:s|min|h))?|\d+(?:\.\d+)? m?s)\b",
-    r"(?<=port )\d+|(?<=127\.0\.0\.1:)\d+|(?<=Redis )[\d.]+|(?<=PostgreSQL )[\d.]+",
+    r"(?<=port )\d+|(?<=127\.0\.0\.1:)\d+(?:/\w+)?|(?<=Redis )[\d.]+|(?<=PostgreSQL )[\d.]+",
     r'\w+@[\w.-]+|(?<="attempt": )\d+|(?<=first_seen )\d+|(?<=last_seen )\d+|(?<=")\d{10}(?=")',
 )
 TOKEN = re.compile(f"(?P<id>{IDS})|(?P<free>{'|'.join(FREE)})")
@@ -72,7 +72,9 @@ class Reader(Struct):
         try:
             eventually(as_printed, within=self.within if LOOKING.match(command) else 0)
         except AssertionError:
-            raise Mismatch(f"$ {asked}\n{said[-1]}\n--- the page shows:\n{printed}") from None
+            raise Mismatch(
+                f"ran {len(self.ran)}: $ {asked}\n{said[-1]}\n--- the page shows:\n{printed}"
+            ) from None
 
     def understands(self, printed: str, said: str, *, vary: bool) -> bool:
         """Whether this is what the page shows; learns the ids in it."""

@@ -5,10 +5,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import update
 
+from local import LocalRedis
 from tests.accounts import with_user
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
@@ -514,3 +516,63 @@ def test_snapshot_of_a_server_that_fails_half_way_is_an_outage(
 
     assert found.database == Away("gone", answers=True)
     assert found.streams is not None
+
+
+@pytest.mark.parametrize(
+    ("refusing", "taking", "code", "what_to_do"),
+    [
+        (("CONFIG", "SET", "min-replicas-to-write", 1), ("CONFIG", "SET", "min-replicas-to-write", 0),
+         "NOREPLICAS", "start its replicas"),
+        (("REPLICAOF", "127.0.0.1", 1), ("REPLICAOF", "NO", "ONE"), "READONLY", "lead to the primary"),
+        (("CONFIG", "SET", "maxmemory", 1), ("CONFIG", "SET", "maxmemory", 0), "OOM", "give it memory"),
+    ],
+)  # fmt: skip
+def test_server_that_answers_and_takes_no_writes_needs_a_person(
+    own_deployment: Deployment,
+    refusing: tuple[str | int, ...],
+    taking: tuple[str | int, ...],
+    code: str,
+    what_to_do: str,
+) -> None:
+    be_alive(own_deployment)
+    keys = own_deployment.redis.keys()
+    own_deployment.redis.execute_command(*refusing)  # type: ignore[no-untyped-call]
+    refused = look(own_deployment)
+    own_deployment.redis.execute_command(*taking)  # type: ignore[no-untyped-call]
+    taken = look(own_deployment)
+
+    assert (names(refused)[0], refused["code"]) == ("writes_refused", 1)
+    assert refused["redis"]["refuses_writes"].startswith(code)
+    assert what_to_do in refused["text"]
+    assert (names(taken), taken["redis"]["refuses_writes"]) == (["well"], None)
+    assert own_deployment.redis.keys() == keys
+
+
+def test_both_servers_are_told_by_their_address(deployment: Deployment) -> None:
+    shown = look(deployment)
+
+    host_and_port = urlsplit(deployment.servers.redis_url).netloc.rpartition("@")[2]
+    assert shown["database"]["address"].endswith(f"/{deployment.database_name}")
+    if not deployment.servers.way:
+        assert shown["redis"]["address"] == host_and_port
+    for server in ("redis", "database"):
+        assert f" at {shown[server]['address']}, answers in" in shown["text"]
+
+
+def test_orders_that_were_read_are_not_told_as_lost_by_a_server_that_was_started_again(
+    own_deployment: Deployment, own_redis: LocalRedis
+) -> None:
+    """Proves it though the group's counter of reads, unlike its place, does not come back with the server."""
+    own_deployment.submit(numbered_orders(20))
+    with running(own_deployment):
+        eventually(own_deployment.all_settled)
+        own_redis.stop()
+        own_redis.start()
+        before = look(own_deployment)
+        own_deployment.submit([{**order, "order_id": "after"} for order in numbered_orders(1)])
+        eventually(own_deployment.all_settled)
+        after = look(own_deployment)
+
+    for shown in (before, after):
+        assert (shown["redis"]["lost_unread"] or 0, shown["redis"]["lost_unnoticed"]) == (0, 0)
+        assert "lost_unread" not in names(shown)

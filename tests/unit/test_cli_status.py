@@ -34,8 +34,8 @@ LETTERS, SURVEY, OUTCOMES, TABLES = (
 EXPECTED = """\
 All well: nothing is waiting, 1 replica alive.
 
-Redis          7.0.15, answers in 0.2 ms
-PostgreSQL     17.4, answers in 0.5 ms, schema current
+Redis          7.0.15 at 10.0.0.7:6379, answers in 0.2 ms
+PostgreSQL     17.4 at 10.0.0.8:5432/orders, answers in 0.5 ms, schema current
 waiting        0 (lag 0)
 pending        0
 consumers      1 alive, 0 gone
@@ -148,10 +148,10 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
         ("no answer yet", {f"{OUTCOMES}.submitted": 2, f"{OUTCOMES}.oldest_submitted_age_s": 5.0,
                            f"{OUTCOMES}.a_submitted": "a"}, "2 orders at the venue, the oldest for 5.0 s"),
         ("Redis", {f"{STATE}.volatile": None},
-         "7.0.15, answers in 0.2 ms, whether it keeps what it acknowledges is not known"),
+         "7.0.15 at 10.0.0.7:6379, answers in 0.2 ms, whether it keeps what it acknowledges is not known"),
         ("PostgreSQL", {"database": AWAY}, "NOT CONNECTED: ConnectionError: refused"),
-        ("PostgreSQL", {"database": DatabaseSnapshot(8.25, DatabaseState(BEHIND))},
-         "answers in 8.2 ms, schema behind"),
+        ("PostgreSQL", {"database": DatabaseSnapshot(8.25, DatabaseState(BEHIND), address="h:1/d")},
+         "at h:1/d, answers in 8.2 ms, schema behind"),
     ],
 )  # fmt: skip
 def test_line_shows(

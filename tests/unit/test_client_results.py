@@ -183,7 +183,9 @@ def test_outage_that_lasts_is_named(worker: FakeWorker, watched: Watched) -> Non
     added = add(worker, "a")
     watched.losing += ["XREAD"] * 100
 
-    with pytest.raises(TimeoutError, match=r"order a has no result after 0\.05 s: reply lost"):
+    with pytest.raises(
+        TimeoutError, match=r"order a has no result after 0\.05 s: ConnectionError: reply lost"
+    ):
         Results(watched).of(added, timeout_s=0.05)
 
 

@@ -35,6 +35,13 @@ CONDITIONS: dict[str, tuple[Changes, str]] = {
         {"database.state.schema": OBSTRUCTED},
         "The database can't be migrated: schema public has table orders: CREATE SCHEMA own",
     ),
+    "writes_refused": (
+        {"redis.survey.refuses_writes": "NOREPLICAS Not enough good replicas to write."},
+        (
+            "Redis takes no writes, so no order gets on: NOREPLICAS Not enough good replicas to write;"
+            " start its replicas, or lower min-replicas-to-write."
+        ),
+    ),
     "eviction": (
         {"redis.state.eviction": "allkeys-lru"},
         (

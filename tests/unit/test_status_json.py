@@ -55,6 +55,7 @@ REPLAYED = LetterState(state="replayed", by="anna", at="2026-11-22T20:41:02Z")
 FULL: dict[str, Any] = {
     "redis": {
         "connected": True,
+        "address": "10.0.0.7:1",
         "ping_ms": 0.0,
         "version": "7.0.15",
         "eviction": "allkeys-lru",
@@ -101,6 +102,7 @@ FULL: dict[str, Any] = {
         "pending_looked_at": 2,
         "lost_unnoticed": 2,
         "unknown_results": 3,
+        "refuses_writes": None,
         "retention": {
             "first_order_age_s": 7200.0,
             "settled_marks": 502,
@@ -135,6 +137,7 @@ FULL: dict[str, Any] = {
     },
     "database": {
         "connected": True,
+        "address": "10.0.0.7:1",
         "ping_ms": 0.0,
         "version": "17.4",
         "volatile": "fsync off",
@@ -276,6 +279,7 @@ DEGRADED: dict[str, Any] = {
     },
     "database": {
         "connected": True,
+        "address": "10.0.0.7:1",
         "ping_ms": 0.0,
         "schema": "obstructed",
         "obstacle": {"what": "schema public has table orders", "remedy": "CREATE SCHEMA own"},
@@ -307,7 +311,7 @@ class Servers:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
-        nothing = SimpleNamespace(script=lambda _source: None)
+        nothing = SimpleNamespace(script=lambda _source: None, whereabouts=lambda: "10.0.0.7:1")
 
         @contextmanager
         def opened(*_: object) -> Iterator[object]:

@@ -84,15 +84,18 @@ class Servers:
             letters=_letters(
                 DeadLetters(self._link, self._names), self._most_letters, self._most_letter_bytes
             ),
+            address=self._link.whereabouts(),
         )
 
     def _ask_database(self, ping_ms: float) -> DatabaseSnapshot:
         store = StoreInspector(self._opened, self._settings.fleet)
         state = database_state(self._opened, store.state)
         if state.tables is None:
-            return DatabaseSnapshot(ping_ms, state)
+            return DatabaseSnapshot(ping_ms, state, address=self._opened.whereabouts())
         streams = Sources(self._opened, self._settings.fleet).streams()
-        return DatabaseSnapshot(ping_ms, state, store.outcomes(self._pending), streams)
+        return DatabaseSnapshot(
+            ping_ms, state, store.outcomes(self._pending), streams, self._opened.whereabouts()
+        )
 
 
 def _asked(ping: Callable[[], None], question: Callable[[float], _Told]) -> _Told | Away:

@@ -82,7 +82,7 @@ class Adding:
                 if not may_be_repeated(error):
                     raise
                 if attempt == self._attempts:
-                    raise Unanswered(order, attempt) from error
+                    raise Unanswered(order, attempt, error) from error
                 yield Wait(pause_s(attempt) * random.uniform(0.5, 1))  # noqa: S311  spreads producers
             else:
                 return self._added(order, replies, time.monotonic() - began)

@@ -14,6 +14,12 @@ A result that does not come in time is Python's own TimeoutError.
 from worker.client.order import Added, Order
 
 
+def named_error(error: Exception) -> str:
+    """Return what a server said by its code, or else the class and what redis-py says."""
+    text = str(error)
+    return text if text.partition(" ")[0].isupper() else f"{type(error).__name__}: {text}"
+
+
 class ClientError(Exception):
     """What all of these are."""
 
@@ -30,12 +36,15 @@ class Backlogged(ClientError):
 
 
 class Unanswered(ClientError):
-    """Redis did not answer: nobody knows whether the order was added. Adding `order` again is safe."""
+    """No attempt was answered by an entry id: nobody knows whether the order was added.
 
-    def __init__(self, order: Order, attempts: int) -> None:
+    Adding `order` again is safe. The cause is what the last attempt failed with.
+    """
+
+    def __init__(self, order: Order, attempts: int, last: Exception) -> None:
         super().__init__(
-            f"order {order.order_id} may have been added or not, Redis did not answer {attempts} attempts: "
-            "add it again under the same order id"
+            f"order {order.order_id} may have been added or not in {attempts} attempts, the last of which"
+            f" failed ({named_error(last)}): add it again under the same order id"
         )
         self.order = order
 

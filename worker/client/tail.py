@@ -6,6 +6,7 @@ from functools import partial
 
 import redis
 
+from worker.client.errors import named_error
 from worker.client.link import (
     Reply,
     Steps,
@@ -169,7 +170,7 @@ class Waiting:
     def too_late(self, tail: Tail) -> TimeoutError:
         """Return what is to be raised where an order has no outcome in time."""
         error = tail.failed or self.refused
-        why = f": {error}" if error else ""
+        why = f": {named_error(error)}" if error else ""
         return TimeoutError(f"order {self._added.order_id} has no result after {self._timeout_s:g} s{why}")
 
 

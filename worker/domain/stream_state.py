@@ -104,7 +104,10 @@ class LastRepair(Struct, frozen=True):
 
 
 class Survey(Struct, frozen=True):
-    """The streams of one deployment, looked at for longer. Not of one instant."""
+    """The streams of one deployment, looked at for longer. Not of one instant.
+
+    `refuses_writes` is what Redis says of a write, None where it takes them, or may not be asked.
+    """
 
     waiting: Waiting
     oldest: OldestPending
@@ -113,3 +116,4 @@ class Survey(Struct, frozen=True):
     kept: Kept
     repairs_running: int
     last_repair: LastRepair | None
+    refuses_writes: str | None = None

@@ -14,6 +14,13 @@ from worker.status.wording import by_number, counted, span
 
 LOOK_AGAIN = "worker status --watch"
 _REDIS_KEEPS = "set appendonly yes, appendfsync everysec and no-appendfsync-on-rewrite no"
+# By the code that Redis refuses a write with.
+_TAKES_WRITES = {
+    "NOREPLICAS": "start its replicas, or lower min-replicas-to-write",
+    "READONLY": "it is a replica: have REDIS_URL lead to the primary",
+    "MISCONF": "its disk takes nothing: see its log",
+    "OOM": "give it memory (maxmemory), or room",
+}
 _POSTGRESQL_KEEPS = "set fsync and synchronous_commit on, for our role and database, too, and tables LOGGED"
 
 
@@ -71,6 +78,10 @@ def _servers(snapshot: Snapshot) -> Iterator[Condition]:
     if snapshot.tables is not None:
         yield from _schema(snapshot.tables.state.schema)
     streams = snapshot.streams
+    if streams is not None and (said := streams.survey.refuses_writes):
+        code = said.partition(" ")[0]
+        text = f"Redis takes no writes, so no order gets on: {said.rstrip('.')}"
+        yield Condition("writes_refused", f"{text}; {_TAKES_WRITES.get(code, 'see its log')}")
     if streams is not None and streams.state.eviction and not snapshot.rules.allow_eviction:
         may = f"Redis may evict orders that nobody has executed (maxmemory-policy {streams.state.eviction})"
         yield Condition("eviction", f"{may}; set maxmemory-policy noeviction")

@@ -55,6 +55,7 @@ def _redis(redis: RedisSnapshot | Away, rules: Rules) -> Document:
     keep = {"orders_keep_s": rules.orders_keep_s, "results_maxlen": rules.results_maxlen}
     return {
         "connected": True,
+        "address": redis.address,
         "ping_ms": redis.ping_ms,
         **document_of_streams(redis.state),
         "consumers": redis.consumers,
@@ -70,6 +71,7 @@ def _redis(redis: RedisSnapshot | Away, rules: Rules) -> Document:
         "pending_looked_at": len(oldest.entry_ids),
         "lost_unnoticed": survey.lost_unnoticed,
         "unknown_results": survey.unknown_results,
+        "refuses_writes": survey.refuses_writes,
         "retention": {**asdict(survey.kept), **keep},
         "repair": {"running": survey.repairs_running, "last": survey.last_repair},
         "letters": {
@@ -90,6 +92,7 @@ def _database(database: DatabaseSnapshot | Away, rules: Rules) -> Document:
     )
     return {
         "connected": True,
+        "address": database.address,
         "ping_ms": database.ping_ms,
         **document_of_database(database.state),
         "allow_volatile": rules.allow_volatile,

@@ -34,15 +34,15 @@ def _redis(redis: RedisSnapshot | Away) -> str:
     if isinstance(redis, Away):
         return _away(redis)
     keeps = f", {_KEEPS_NOT_KNOWN}" if redis.state.volatile is None else ""
-    return f"{redis.state.version}, {_answers(redis.ping_ms)}{keeps}"
+    return f"{redis.state.version} at {redis.address}, {_answers(redis.ping_ms)}{keeps}"
 
 
 def _database(database: DatabaseSnapshot | Away) -> str:
     if isinstance(database, Away):
         return _away(database)
     schema, tables = database.state.schema.state.value, database.state.tables
-    version = "" if tables is None else f"{tables.version}, "
-    return f"{version}{_answers(database.ping_ms)}, schema {schema}"
+    version = "" if tables is None else f"{tables.version} "
+    return f"{version}at {database.address}, {_answers(database.ping_ms)}, schema {schema}"
 
 
 def _away(away: Away) -> str:

@@ -53,13 +53,14 @@ class Letters(Struct, frozen=True):
 
 
 class RedisSnapshot(Struct, frozen=True):
-    """What Redis told."""
+    """What Redis told, and where it is."""
 
     ping_ms: float
     state: StreamState
     survey: Survey
     consumers: tuple[Consumer, ...]
     letters: Letters
+    address: str = ""
 
     @property
     def alive(self) -> int:
@@ -73,7 +74,7 @@ class RedisSnapshot(Struct, frozen=True):
 
 
 class DatabaseSnapshot(Struct, frozen=True):
-    """What PostgreSQL told.
+    """What PostgreSQL told, and where it is.
 
     Without tables there are no outcomes, and nobody knows how many streams are one source.
     """
@@ -82,6 +83,7 @@ class DatabaseSnapshot(Struct, frozen=True):
     state: DatabaseState
     outcomes: Outcomes | None = None
     streams_of_source: int = 1
+    address: str = ""
 
 
 class Rules(Struct, frozen=True):

@@ -197,6 +197,12 @@ class Database:
         with self.transaction():
             pass
 
+    def whereabouts(self) -> str:
+        """Return host, port and database that sessions lead to, without user or password. Raises Outage."""
+        with self.transaction() as connection:
+            info = _driver(connection).info
+            return f"{info.host}:{info.port}/{info.dbname}"
+
     def require_writes(self) -> None:
         """Return if PostgreSQL takes writes; raises Outage otherwise, as where this was the primary once."""
         with self.transaction() as connection:

@@ -76,4 +76,5 @@ def reason_of(error: SQLAlchemyError) -> str:
         return f"{type(error).__name__}: {error}"[:300]
     # The first line alone: the others quote the row.
     first = str(error.orig).partition("\n")[0]
-    return f"{type(error.orig).__name__} {code(error) or 'without code'}: {first}"[:300]
+    state = code(error)
+    return f"{type(error.orig).__name__}{f' {state}' if state else ''}: {first}"[:300]

@@ -66,8 +66,12 @@ def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
     with outages():
         known = information(link, "server")
         # The second is Valkey's name of it.
-        if "sentinel" in {known.get("redis_mode"), known.get("server_mode")}:
+        modes = {known.get("redis_mode"), known.get("server_mode")}
+        if "sentinel" in modes:
             raise ConfigurationError(_SENTINEL)
+        # A node that has our keys now works until it dies, or their slot moves.
+        if "cluster" in modes and not link.is_in_a_cluster:
+            raise ConfigurationError(_CLUSTER)
         policy = evicting_policy(link)
     if policy and not allow_eviction:
         raise ConfigurationError(

@@ -62,8 +62,12 @@ class Rehearsal:
         keys += [names.set_aside, names.repairs, names.published_again, names.results_token]
         keys += [names.lost_rows, names.accepted_rows, names.look, names.looks, names.looking]
         keys += [names.letter_states, names.figures(_PROBE), names.counting(_PROBE), f"{names.looks}:1"]
+        require_publishing(self._link, self._channel)
+        self._stage.ping()
+        with outages():
+            # They may all be known, and are not any more once the server has been started again.
+            self._link.call("SCRIPT", "LOAD", source("leave"))
         try:
-            require_publishing(self._link, self._channel)
             self._work()
             self._let_go()
             self._repair()
@@ -78,10 +82,7 @@ class Rehearsal:
 
     def _work(self) -> None:
         names, stage = self._names, self._stage
-        stage.ping()
         with outages():
-            # They may all be known, and are not any more once the server has been started again.
-            self._link.call("SCRIPT", "LOAD", source("leave"))
             self._link.call("XGROUP", "CREATE", names.orders, names.group, BEGINNING, "MKSTREAM")
             for entry_id in (TRIMMED, PUBLISHED, BURIED):
                 self._link.call("XADD", names.orders, entry_id, "type", "probe")

@@ -13,7 +13,7 @@ from worker.stream.link.connection import RedisLink
 from worker.stream.link.outages import outages, text
 from worker.stream.names import RedisNames
 from worker.stream.paging import pages
-from worker.stream.xinfo import GroupDetails, StreamDetails, StreamInformation
+from worker.stream.xinfo import GroupDetails, StreamDetails, StreamInformation, information
 
 MOST_COUNTED = 20_000
 MOST_BYTES = 8_388_608
@@ -53,7 +53,20 @@ class Surveyor:
                 kept=self._kept(stream, self._information.results(), now_ms),
                 repairs_running=int(self._link.call("ZCOUNT", self._names.repairs, now_ms, "+inf")),
                 last_repair=self._last_repair(),
+                refuses_writes=self._refuses_writes(),
             )
+
+    def _refuses_writes(self) -> str | None:
+        """Ask for a write that changes nothing: too few replicas, no room, no disk, and no primary tell."""
+        try:
+            self._link.call("XADD", self._names.never_made, "NOMKSTREAM", "*", "type", "probe")
+        except redis.exceptions.NoPermissionError:
+            return None
+        except redis.ResponseError as error:
+            code = code_of(error)
+            said = str(error)
+            return (said if said.startswith(code) else f"{code} {said}")[:MOST_SHOWN]
+        return None
 
     def _waiting(self, stream: StreamDetails, group: GroupDetails, now_ms: int) -> Waiting:
         if group.delivered_id == stream.last_id:
@@ -130,7 +143,13 @@ class Surveyor:
         if read is None:
             return 0
         unread = 0 if group.delivered_id == stream.last_id else stream.length
-        return max(0, stream.added - unread - read)
+        lost = max(0, stream.added - unread - read)
+        return 0 if lost and group.read is not None and not self._counts_all_reads() else lost
+
+    def _counts_all_reads(self) -> bool:
+        """Whether the group's counter was set since the server was started, as lost.lua asks it, too."""
+        run = self._link.call("HGET", self._names.lost, "run")
+        return run is None or text(run) == information(self._link, "server").get("run_id", "")
 
     def _anything_settled(self) -> bool:
         names = self._names

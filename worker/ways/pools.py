@@ -67,6 +67,21 @@ def seeks(pool: "redis.ConnectionPool | redis.asyncio.ConnectionPool") -> "Node 
     return node
 
 
+def whereabouts(pool: redis.ConnectionPool) -> str:
+    """Return where a connection of a pool leads now, and who says so, without user or password.
+
+    Raises what redis-py raises of a server that is away.
+    """
+    connection: Any = pool.get_connection()
+    try:
+        at = getattr(connection, "path", None) or f"{connection.host}:{connection.port}"
+    finally:
+        pool.release(connection)
+    if isinstance(pool, SentinelConnectionPool):
+        return f"{at} (as Sentinel says of {pool.service_name})"
+    return f"{at} (a node of a cluster)" if seeks(pool) is not None else at
+
+
 def _is_tls(options: dict[str, Any]) -> bool:
     return options.get("connection_class") is SSLConnection
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.sentinel import MasterNotFoundError, Sentinel
@@ -21,16 +21,29 @@ class Sentinels(Sentinel):
             failed = [error for error in map(_failure, self.sentinels) if error is not None]
             if len(failed) == len(self.sentinels):
                 raise failed[-1]
-            raise MasterNotFoundError(f"no Sentinel knows a primary for {service_name!r} now")
+            raise MasterNotFoundError(self._unknown(service_name))
         finally:
             # They are asked rarely, and nobody closes them when their pool is let go.
             for each in self.sentinels:
                 each.connection_pool.disconnect(inuse_connections=False)
 
+    def _unknown(self, service_name: str) -> str:
+        """Return what is wrong: the name, where a Sentinel tells others, else that it has no primary now."""
+        for each in self.sentinels:
+            with suppress(redis.RedisError):
+                known: list[str] = sorted(cast("dict[str, object]", each.sentinel_masters()))
+                if service_name not in known:
+                    others = ", ".join(map(repr, known)) or "none"
+                    return f"no Sentinel knows a service {service_name!r}; known are: {others}"
+        return f"no Sentinel knows a primary for {service_name!r} now"
+
 
 def _failure(sentinel: Any) -> redis.RedisError | None:  # noqa: ANN401  redis-py's
     try:
         sentinel.ping()
+    except redis.AuthenticationError as error:
+        # In the same words as of the servers, whose account is another.
+        return type(error)(f"the Sentinel refuses: {error}")
     except redis.RedisError as error:
         return error
     return None

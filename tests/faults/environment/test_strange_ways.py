@@ -30,7 +30,7 @@ from tests.gathering import (
 from tests.harness import eventually
 from tests.skips import Reason, skip
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage
-from worker.stream.demands import require_redis
+from worker.stream.demands import require_keeping, require_redis
 from worker.stream.link.connection import RedisLink
 
 KEY = "{a}orders"
@@ -63,13 +63,14 @@ def test_service_that_no_sentinel_knows_is_waited_for_and_named(watched: Watched
     error = error_of(watched.way.replace(f"/{SERVICE}", "/another"))
 
     assert isinstance(error, Outage)
-    assert "no Sentinel knows a primary for 'another' now" in str(error)
+    assert "no Sentinel knows a service 'another'; known are: " in str(error)
 
 
 def test_password_that_sentinels_refuse_is_told_as_that(watched: Watched) -> None:
     error = error_of(watched.way.replace(SENTINEL_PASSWORD, "wrong"))
 
     assert isinstance(error, AccessDenied)
+    assert "the Sentinel refuses: " in str(error)
 
 
 def test_sentinel_that_is_away_costs_nothing_while_another_answers(watched: Watched) -> None:
@@ -120,6 +121,32 @@ def test_cluster_is_found_by_any_of_its_nodes(cluster: Gathering) -> None:
     with asked(cluster.primary(_slot())) as owner:
         assert owner.get(KEY) == "1"
     link.close()
+
+
+def test_node_that_has_our_keys_is_refused_as_a_server_of_its_own(cluster: Gathering) -> None:
+    """Proves it before the slot moves, or the node dies: until then a replica would work."""
+    assert isinstance(cluster, Cluster)
+    link = RedisLink(
+        f"redis://:{cluster.password}@{LOOPBACK}:{cluster.primary(_slot()).port}",
+        block_ms=10, client_name="test", a_key=KEY,
+    )  # fmt: skip
+
+    with pytest.raises(ConfigurationError, match=r"leads to a Redis Cluster, .* write redis\+cluster://"):
+        require_keeping(link, allow_eviction=False)
+    link.close()
+
+
+def test_way_tells_where_the_server_is_and_who_says_so(watched: Watched, cluster: Gathering) -> None:
+    assert isinstance(cluster, Cluster)
+    primary, node = watched.primary().port, cluster.primary(_slot()).port
+    for way, told in (
+        (watched.way, f"{LOOPBACK}:{primary} (as Sentinel says of {SERVICE})"),
+        (cluster.way, f"{LOOPBACK}:{node} (a node of a cluster)"),
+    ):
+        link = RedisLink(way, block_ms=10, client_name="test", a_key=KEY)
+
+        assert link.whereabouts() == told
+        link.close()
 
 
 def _slot() -> int:

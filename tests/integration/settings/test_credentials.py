@@ -214,7 +214,7 @@ def test_bridge_renews_its_subscription_and_misses_nothing(
     deployment: Deployment, tried: dict[str, Any]
 ) -> None:
     channel = deployment.key("legacy")
-    settings = deployment.settings(transaction_timeout_s=0.9, **tried)
+    settings = deployment.settings("bridge", transaction_timeout_s=0.9, **tried)
     ever: set[str] = set()
     published = 0
 

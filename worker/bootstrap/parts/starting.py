@@ -60,6 +60,7 @@ class Start(Struct, frozen=True):
         self.stream.marks_made = self.marks.state().made
         self.beside.check()
         self.beside.registration.begin()
+        log.info("servers found", redis=self.link.whereabouts(), postgresql=self.database.whereabouts())
 
     def _rehearse(self) -> None:
         rehearsal = Rehearsal(

@@ -15,7 +15,7 @@ from worker.stream.link.clients import Clients, clients
 from worker.stream.link.closer import look_closer
 from worker.stream.link.denials import naming_commands, naming_keys
 from worker.stream.link.outages import is_no_primary, outages
-from worker.ways.pools import seeks
+from worker.ways.pools import seeks, whereabouts
 
 ANSWER_TIMEOUT_S = 5.0
 
@@ -165,6 +165,12 @@ class RedisLink:
     def is_in_a_cluster(self) -> bool:
         """Whether the URL names nodes of a cluster, of which one has our keys."""
         return seeks(self._clients.commands.connection_pool) is not None
+
+    def whereabouts(self) -> str:
+        """Return where the server is, and who says so, without user or password. Raises Outage."""
+        clients = self._present()
+        with outages(), self._used(clients):
+            return whereabouts(clients.commands.connection_pool)
 
     def look_closer(self) -> str | None:
         """Return what is wrong with the URL, where the server can be had but not as it says."""

@@ -34,7 +34,20 @@ end
 
 local place, read = stream['entries-added'] - unread, group['entries-read']
 if not read and delivered == '0-0' and not anything_settled() then read = 0 end
-if group['entries-read'] and read >= place then return {0, total} end
+
+-- Reads do not go to the append-only file, or to replicas, with the counter: a server that was started again, or
+-- promoted, has that of the last SETID, and would tell what was read since as if it had been lost. So it is noted
+-- on which run of the server the counter was set or seen to be right. Where INFO is denied nobody can tell.
+local function this_run()
+  local told = redis.pcall('INFO', 'server')
+  return type(told) == 'string' and string.match(told, 'run_id:(%w+)') or ''
+end
+local counted_on = redis.call('HGET', KEYS[2], 'run')
+if group['entries-read'] and read >= place then
+  if not counted_on then redis.call('HSET', KEYS[2], 'run', this_run()) end
+  return {0, total}
+end
+if group['entries-read'] and counted_on and counted_on ~= this_run() then read = nil end
 local new = 0
 -- Any other group without a counter begins to count here.
 if read and read < place then
@@ -42,5 +55,6 @@ if read and read < place then
   total = redis.call('HINCRBY', KEYS[2], 'total', new)
   redis.call('HSET', KEYS[2], 'after', delivered, 'new', new)
 end
+redis.call('HSET', KEYS[2], 'run', this_run())
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], delivered, 'ENTRIESREAD', place)
 return {new, total}
