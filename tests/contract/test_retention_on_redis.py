@@ -152,6 +152,27 @@ def test_lost_entries_are_shown_and_no_longer_part_of_the_lag(
     assert (inspector.state().lost_unread, inspector.state().lag) == (4, 5)
 
 
+def test_reads_that_a_promoted_replica_knows_nothing_of_are_not_lost(
+    deployment: Deployment, counting: RealStreams, one: OrderStream
+) -> None:
+    """Proves it of a counter as it is there: that of the last SETID, noted on another run of the server."""
+    settled_orders(counting, one, 3)
+    one.lost_unread()
+    names = counting.names("one")
+    last = deployment.redis.xinfo_stream(names.orders)["last-generated-id"]
+    deployment.redis.execute_command(  # type: ignore[no-untyped-call]
+        "XGROUP", "SETID", names.orders, names.group, last, "ENTRIESREAD", 0
+    )
+    assert deployment.redis.hset(names.lost, "run", "of-the-primary-of-before") == 0
+
+    before = one.lost_unread()
+    add(counting, 4)
+    counting.trim_to(1)
+
+    assert before == Lost(0, 0)
+    assert one.lost_unread() == Lost(3, 3)
+
+
 def test_gap_between_neighbouring_ids_of_any_size_is_counted(
     deployment: Deployment, counting: RealStreams, one: OrderStream
 ) -> None:
