@@ -13,8 +13,7 @@ COPY worker/ worker/
 COPY alembic/ alembic/
 RUN /opt/build/bin/pip --python /opt/build/bin/python wheel -q --no-deps --no-build-isolation -w dist . \
  && /opt/build/bin/pip --python /opt/worker/bin/python install -q --no-deps dist/*.whl \
- && /opt/build/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
-      --of JSON -o /opt/worker/sbom.cdx.json /opt/worker/bin/python \
+ && PATH=/opt/build/bin:$PATH requirements/sbom /opt/worker/bin/python /opt/worker/sbom.cdx.json \
  && /opt/worker/bin/python -m compileall -q /opt/worker
 
 FROM ${BASE}
