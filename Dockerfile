@@ -17,12 +17,14 @@ RUN /opt/build/bin/pip --python /opt/build/bin/python wheel -q --no-deps --no-bu
  && /opt/worker/bin/python -m compileall -q /opt/worker
 
 FROM ${BASE}
+ARG BASE
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="orders-worker" \
       org.opencontainers.image.description="Executes orders from a Redis stream, each once, and publishes one result for each" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/worker /opt/worker
 ENV PATH="/opt/worker/bin:${PATH}" \

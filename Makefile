@@ -28,7 +28,7 @@ PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test matrix check lint ci release-check chaos bench profile docs migrate status replay image up down clean clean-local
+.PHONY: help demo run test matrix check lint ci release-check dist chaos bench profile docs migrate status replay image up down clean clean-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ CHECKS ?=
 
 release-check: $(VENV)/.installed-dev ## whether this tree could be released, check by check (CHECKS=links for some)
 	@$(BIN)/python -m tests.release $(CHECKS)
+
+dist: $(VENV)/.installed-dev ## wheel and sdist, in dist/
+	@rm -rf dist && $(BIN)/python -m hatchling build -d dist
 
 # The random histories and the share of the exhaustive ones that the model goes through, the kills of the storm (its other
 # faults and its orders in proportion), its seed, and for how long the soak goes on.
