@@ -25,11 +25,11 @@ def first_version(page: Path = UPGRADE_PAGE) -> str:
     return str(commit)
 
 
-def unpacked(commit: str, folder: Path) -> Path:
-    """Return a folder with the tree of a commit in it; leaves out the test where that can't be had."""
+def unpacked(commit: str, folder: Path, *paths: str) -> Path:
+    """Return a folder with a commit, or paths of it; leaves out the test where that can't be had."""
     try:
         told = subprocess.run(
-            ["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=False, timeout=60
+            ["git", "-C", str(ROOT), "archive", commit, *paths], capture_output=True, check=False, timeout=60
         )
     except OSError as error:
         skip(Reason.NO_LAST_VERSION, str(error))

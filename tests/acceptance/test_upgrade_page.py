@@ -129,15 +129,18 @@ def told_by(replica: WorkerProcess, deployment: Deployment) -> tuple[set[str], s
     return set(names), names_in(json.loads(status))
 
 
-def test_nothing_of_0_1_0_is_called_otherwise(tree: Path, empty_database: Deployment, tmp_path: Path) -> None:
+def test_nothing_of_0_1_0_is_called_otherwise(
+    tree: Path, own_redis: LocalRedis, empty_database: Deployment, tmp_path: Path
+) -> None:
     """Proves what the page says of settings, of metrics and of fields of the status."""
-    deployment = empty_database
-    last.migrate(tree, deployment)
-    with workers(deployment, tmp_path, 1, tree) as (replica,):
-        metrics_before, status_before = told_by(replica, deployment)
-    last.migrate(ROOT, deployment)
-    with workers(deployment, tmp_path, 1) as (replica,):
-        metrics, status = told_by(replica, deployment)
+    servers = Servers(own_redis.url, empty_database.servers.database_url)
+    with empty_database.elsewhere(servers) as deployment:
+        last.migrate(tree, deployment)
+        with workers(deployment, tmp_path, 1, tree) as (replica,):
+            metrics_before, status_before = told_by(replica, deployment)
+        last.migrate(ROOT, deployment)
+        with workers(deployment, tmp_path, 1) as (replica,):
+            metrics, status = told_by(replica, deployment)
 
     assert settings_in(tree)
     assert settings_in(tree) - settings_in(ROOT) == set()
