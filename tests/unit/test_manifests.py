@@ -184,6 +184,21 @@ def test_another_image_makes_another_migration_and_nothing_else_does(
     }
 
 
+def test_migration_that_is_patched_gets_another_name_as_the_page_says(tmp_path: Path) -> None:
+    (added,) = re.findall(
+        r"^```yaml\nconfigMapGenerator:\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    shown = shown_overlay()
+    change = ("configMapGenerator:\n", f"configMapGenerator:\n{added}")
+
+    names = [
+        the("Job", rendered(overlay(tmp_path / str(number), shown, *changes)))["metadata"]["name"]
+        for number, changes in enumerate([[], [change]])
+    ]
+
+    assert names[0] != names[1]
+
+
 def test_replicas_and_migration_have_one_image_whatever_it_is(tmp_path: Path) -> None:
     objects = rendered(overlay(tmp_path / "orders", shown_overlay(), (TAG, "newTag: 9.9.9")))
     images = {
