@@ -88,7 +88,7 @@ def installs(root: Path, scratch: Path) -> Iterator[str]:
     """
     wheels = list((scratch / "wheel").glob("*.whl"))
     if not wheels:
-        yield "there is no wheel to install"
+        yield "there is no wheel to install: the check of the builds leaves one"
         return
     environment = scratch / "installed"
     venv.create(environment, symlinks=True)
@@ -122,7 +122,7 @@ def listed(root: Path, scratch: Path) -> Iterator[str]:
     """Yield what is wrong with the list of what was installed, made as in the image (CycloneDX)."""
     python = scratch / "installed" / "bin" / "python"
     if not python.exists():
-        yield "nothing is installed that could be listed"
+        yield "nothing is installed that could be listed: the check before leaves it"
         return
     made = scratch / "sbom.cdx.json"
     tools = scratch / "tools"
