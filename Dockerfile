@@ -13,17 +13,18 @@ COPY worker/ worker/
 COPY alembic/ alembic/
 RUN /opt/build/bin/pip --python /opt/build/bin/python wheel -q --no-deps --no-build-isolation -w dist . \
  && /opt/build/bin/pip --python /opt/worker/bin/python install -q --no-deps dist/*.whl \
- && /opt/build/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
-      --of JSON -o /opt/worker/sbom.cdx.json /opt/worker/bin/python \
+ && PATH=/opt/build/bin:$PATH requirements/sbom /opt/worker/bin/python /opt/worker/sbom.cdx.json \
  && /opt/worker/bin/python -m compileall -q /opt/worker
 
 FROM ${BASE}
+ARG BASE
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="orders-worker" \
       org.opencontainers.image.description="Executes orders from a Redis stream, each once, and publishes one result for each" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/worker /opt/worker
 ENV PATH="/opt/worker/bin:${PATH}" \

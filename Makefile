@@ -28,10 +28,10 @@ PARALLEL = -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test matrix check lint ci chaos bench profile docs migrate status replay image up down clean clean-local
+.PHONY: help demo run test matrix check lint ci release-check dist chaos bench profile docs migrate status replay image up down clean clean-local
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed-local ## real servers, two replicas, 500 orders, the figures; serves until Ctrl-C (ONCE=1: ends)
 	@$(BIN)/python -m local.showcase $(if $(ONCE),--once) $(ARGS)
@@ -64,6 +64,15 @@ STEPS ?=
 
 ci: ## what .github/workflows/ci.yml does, step by step on this machine (STEPS="3.13" for some; hours for all)
 	@$(PYTHON) .ci/steps.py $(if $(STEPS),"$(STEPS)")
+
+# Parts of names of checks; none: all of them.
+CHECKS ?=
+
+release-check: $(VENV)/.installed-dev ## whether this tree could be released, check by check (CHECKS=links for some)
+	@$(BIN)/python -m tests.release $(CHECKS)
+
+dist: $(VENV)/.installed-dev ## wheel and sdist, in dist/
+	@rm -rf dist && $(BIN)/python -m hatchling build -d dist
 
 # The random histories and the share of the exhaustive ones that the model goes through, the kills of the storm (its other
 # faults and its orders in proportion), its seed, and for how long the soak goes on.
@@ -123,7 +132,7 @@ down: ## stop the stack; data and secrets stay
 	COMPOSE_PROFILES=observability $(COMPOSE) down
 
 clean: ## remove .venv and all caches; local data stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
 	find . -path ./.local -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 clean-local: ## remove the data of the local servers

@@ -23,13 +23,19 @@ def written(*folders: Path) -> list[dict[str, Any]]:
         for file in sorted(folder.glob("*.yaml"))
         for each in yaml.safe_load_all(file.read_text(encoding="utf-8"))
     ]
-    return [each for each in found if each["kind"] != "Kustomization"]
+    return [each for each in found if each.get("kind", "Kustomization") != "Kustomization"]
 
 
 def kustomization(folder: Path) -> dict[str, Any]:
     """Return how the objects of a folder are put together."""
     found: dict[str, Any] = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     return found
+
+
+def generated(name: str) -> dict[str, str]:
+    """Return what a generated map of the base holds."""
+    (made,) = [each for each in kustomization(BASE)["configMapGenerator"] if each["name"] == name]
+    return dict(each.split("=", 1) for each in made["literals"])
 
 
 def rendered(folder: Path) -> list[dict[str, Any]]:

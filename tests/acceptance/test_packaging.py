@@ -1,33 +1,22 @@
 """What `pip install .` brings along."""
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
+from tests.installing import built
 from tests.processes import ROOT
 from worker import __version__
 
 
-def built(folder: Path) -> Path:
-    """Build a wheel into a folder, and return it."""
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
 def test_two_builds_of_one_tree_are_equal_byte_by_byte(tmp_path: Path) -> None:
-    first, second = built(tmp_path / "first"), built(tmp_path / "second")
+    first, second = built(ROOT, tmp_path / "first"), built(ROOT, tmp_path / "second")
 
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_wheel_carries_migrations_scripts_and_types(tmp_path: Path) -> None:
-    wheel = built(tmp_path)
+    wheel = built(ROOT, tmp_path / "dist")
     files = set(zipfile.ZipFile(wheel).namelist())
 
     assert wheel.name.startswith(f"orders_worker-{__version__}-")

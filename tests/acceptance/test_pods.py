@@ -8,15 +8,14 @@ from typing import Any
 
 from local.directory import free_port
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
-from tests.manifests import BASE, kustomization, pods, written
+from tests.manifests import BASE, generated, pods, written
 from tests.processes import WorkerProcess, workers
 from worker.settings import Settings, variable
 
 (POD,) = [pod for kind, pod in pods(written(BASE)) if kind == "Deployment"]
 (WORKER,) = POD["containers"]
 LIVENESS, READINESS = WORKER["livenessProbe"], WORKER["readinessProbe"]
-(MAP,) = kustomization(BASE)["configMapGenerator"]
-GIVEN = dict(each.split("=", 1) for each in MAP["literals"])
+GIVEN = generated("orders-worker")
 # The test's own processes listen on the loopback interface alone.
 SETTINGS = {
     field: GIVEN[variable(field)]

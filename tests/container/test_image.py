@@ -1,11 +1,13 @@
 """The image by itself: what it says, whom it runs as, and how it ends when it can't start."""
 
 import json
+import os
 import re
 
 import pytest
 
 from tests.container.stack import ROOT, docker, inspect
+from tests.skips import BASE
 from worker import __version__
 
 HARDENED = ("--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -14,6 +16,9 @@ HARDENED = ("--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-ne
 def test_image_says_its_version_and_runs_as_nobody_special(image: str) -> None:
     assert docker("run", *HARDENED, image, "--version").stdout == f"worker, version {__version__}\n"
     assert inspect(image, '{{index .Config.Labels "org.opencontainers.image.version"}}') == __version__
+    assert inspect(image, '{{index .Config.Labels "org.opencontainers.image.base.name"}}') == os.environ.get(
+        "BASE", BASE
+    )
     assert inspect(image, "{{.Config.User}}") == "10001:10001"
 
 
@@ -31,6 +36,7 @@ def test_image_lists_what_is_installed_in_it(image: str) -> None:
     pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", pins, re.MULTILINE))
 
     assert listed["bomFormat"] == "CycloneDX"
+    assert listed["metadata"]["component"]["version"] == __version__
     found = {each["name"].lower().replace("_", "-"): each["version"] for each in listed["components"]}
     assert {"redis", "sqlalchemy", "psycopg"} <= found.keys()
     assert found.items() <= pinned.items()

@@ -32,8 +32,11 @@ class Flow:
     One that follows another goes on from it.
     """
 
-    def __init__(self, deployment: Deployment, follows: "Flow | None" = None) -> None:
+    def __init__(
+        self, deployment: Deployment, follows: "Flow | None" = None, *, every_s: float = EVERY_S
+    ) -> None:
         self._deployment = deployment
+        self._every_s = every_s
         self._samples = sample_orders()
         self._seen_before = Counter[str]() if follows is None else follows.seen
         self._ids_before: list[str] = [] if follows is None else follows.result_ids
@@ -87,7 +90,7 @@ class Flow:
         assert not self.seen.keys() - sent, "results of orders that nobody sent"
 
     def _run(self) -> None:
-        while not self._over.wait(EVERY_S):
+        while not self._over.wait(self._every_s):
             if self.submitted - len(self.result_ids) > MOST_WAITING:
                 continue
             numbers = range(self.submitted, self.submitted + AT_ONCE)

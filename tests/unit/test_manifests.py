@@ -1,12 +1,28 @@
 """The manifests are what Kubernetes takes, and agree with what the worker is."""
 
 import copy
+import os
+import re
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]  # it has no types
 import pytest
+import yaml
 
-from tests.manifests import BASE, KEDA, containers, kustomization, pods, rendered, the, written
+from tests.manifests import (
+    BASE,
+    KEDA,
+    containers,
+    generated,
+    kustomization,
+    pods,
+    rendered,
+    the,
+    written,
+)
+from tests.processes import ROOT
 from tests.rights import ACL_FILE, ROLES_FILE
 from worker import __version__
 from worker.cli import COMMANDS
@@ -25,10 +41,12 @@ EACH_CONTAINER = [
 NEEDED = {"REDIS_URL": "redis://localhost", "DATABASE_URL": "postgresql://localhost/orders"}
 
 
+PAGE = ROOT / "docs" / "kubernetes.md"
+
+
 def settings_given() -> dict[str, str]:
     """Return the settings of the generated map."""
-    (made,) = kustomization(BASE)["configMapGenerator"]
-    return dict(each.split("=", 1) for each in made["literals"])
+    return generated("orders-worker")
 
 
 def of_kubernetes(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -101,11 +119,93 @@ def test_every_setting_exists_and_is_sound() -> None:
     read_settings(given)
 
 
-def test_migration_is_named_after_the_version_that_it_migrates_to() -> None:
+def test_image_is_that_of_this_version() -> None:
     tags = {each["name"]: each["newTag"] for each in kustomization(BASE)["images"]}
 
     assert tags["orders-worker"] == __version__
-    assert the("Job", OBJECTS)["metadata"]["name"] == "orders-migrate-" + __version__.replace(".", "-")
+
+
+def test_map_that_names_the_migration_follows_each_of_its_images() -> None:
+    told, rules = generated("orders-migrate"), yaml.safe_load((BASE / "names.yaml").read_text("utf-8"))
+    (used,) = [containers(pod) for kind, pod in PODS.items() if kind == "Job"]
+
+    assert told == {each["name"]: each["image"] for each in used}
+    assert {each["path"] for each in rules["images"]} == {f"data/{name}" for name in told}
+    assert the("Job", OBJECTS)["metadata"]["name"] == "orders-migrate"
+
+
+def overlay(folder: Path, text: str, *changes: tuple[str, str]) -> Path:
+    """Return a folder with an overlay whose text names files of deploy as if it lay beside that."""
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    folder.mkdir()
+    # Kustomize takes no absolute path; the folder it names may be anywhere.
+    text = text.replace("../deploy", os.path.relpath(ROOT / "deploy", folder.resolve()))
+    (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def shown_overlay() -> str:
+    """Return the overlay that the page has its reader write."""
+    (shown,) = re.findall(
+        r"```yaml\n( +# orders/kustomization.yaml\n.*?)```", PAGE.read_text("utf-8"), re.DOTALL
+    )
+    return textwrap.dedent(shown)
+
+
+TAG = f"newTag: {__version__}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (TAG, "newTag: 9.9.9"),
+        (TAG, f"digest: sha256:{'a' * 64}"),
+        ("registry.example/", "registry.example:5000/more/"),
+        ("images:\n", "images:\n  - name: postgres\n    newTag: 18-alpine\n"),
+    ],
+    ids=["tag", "digest", "registry", "psql"],
+)
+def test_another_image_makes_another_migration_and_nothing_else_does(
+    change: tuple[str, str], tmp_path: Path
+) -> None:
+    shown = shown_overlay()
+    setting = ("WORKER_EXECUTOR=venue", "WORKER_EXECUTOR=paper")
+    first, same, other = (
+        the("Job", rendered(overlay(tmp_path / str(number), shown, *changes)))
+        for number, changes in enumerate([[], [setting], [change]])
+    )
+
+    assert same == first
+    assert other["metadata"]["name"] != first["metadata"]["name"]
+    assert {each["image"] for each in containers(other["spec"]["template"]["spec"])} != {
+        each["image"] for each in containers(first["spec"]["template"]["spec"])
+    }
+
+
+def test_migration_that_is_patched_gets_another_name_as_the_page_says(tmp_path: Path) -> None:
+    (added,) = re.findall(
+        r"^```yaml\nconfigMapGenerator:\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    shown = shown_overlay()
+    change = ("configMapGenerator:\n", f"configMapGenerator:\n{added}")
+
+    names = [
+        the("Job", rendered(overlay(tmp_path / str(number), shown, *changes)))["metadata"]["name"]
+        for number, changes in enumerate([[], [change]])
+    ]
+
+    assert names[0] != names[1]
+
+
+def test_replicas_and_migration_have_one_image_whatever_it_is(tmp_path: Path) -> None:
+    objects = rendered(overlay(tmp_path / "orders", shown_overlay(), (TAG, "newTag: 9.9.9")))
+    images = {
+        each["image"] for _, pod in pods(objects) for each in containers(pod) if each["name"] != "grant"
+    }
+
+    assert images == {"registry.example/orders-worker:9.9.9"}
 
 
 def test_migration_takes_nothing_that_may_change_without_its_name() -> None:

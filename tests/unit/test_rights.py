@@ -3,12 +3,25 @@
 import ast
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 import redis
 
-from tests.rights import ACL_FILE, ADMINISTRATOR, FILE, HAND_OVER_FILE, ROLES_FILE, ROOT, USERS, commands
+from tests.rights import (
+    ACL_FILE,
+    ADMINISTRATOR,
+    FILE,
+    HAND_OVER_FILE,
+    ROLES,
+    ROLES_FILE,
+    ROOT,
+    USERS,
+    commands,
+    patterns,
+    rules,
+)
 from worker.store.ground import LAST_VERSION_TABLE, VERSION_TABLE
 from worker.store.tables import metadata
 
@@ -102,3 +115,77 @@ def test_every_table_is_handed_over() -> None:
 
     assert listed is not None
     assert set(re.findall(r"'(\w+)'", listed[1])) == {*metadata.tables, VERSION_TABLE, LAST_VERSION_TABLE}
+
+
+SECURITY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+# What a user who may run any of these does to a stream that it may use.
+DOES = {
+    "reads": {"xread", "xreadgroup", "xrange", "xrevrange"},
+    "adds": {"xadd"},
+    "settles": {"xack", "xclaim", "xautoclaim", "xtrim", "xdel"},
+    "deletes": {"del", "set"},
+}
+STREAMS = ("orders", "order_results", "orders:dead")
+OTHER_KEYS = ("order_results:settled:orders", "orders:aside:execution", "orders:bridge:orders")
+NOBODY_MAY = {
+    *(
+        "acl",
+        "config",
+        "config|set",
+        "debug",
+        "eval",
+        "failover",
+        "flushall",
+        "flushdb",
+        "function",
+        "migrate",
+    ),
+    *("module", "rename", "renamenx", "replicaof", "restore", "shutdown", "slaveof", "swapdb"),
+}
+NOTHING = "\N{EN DASH}"
+
+
+def table(first: str) -> dict[str, list[str]]:
+    """Return the cells of each row of a table of the security page, by the name in its first one."""
+    (found,) = re.findall(rf"^\| {first} \|.*?\n\|[-|]+\n((?:\|.*\n)+)", SECURITY, re.MULTILINE)
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in found.splitlines()]
+    return {name.strip("`"): cells for name, *cells in rows}
+
+
+def does(user: str, key: str) -> str:
+    """Return what a user may do to a stream."""
+    if not reaches(user, key):
+        return NOTHING
+    run = {each.lower() for each in commands(user)}
+    return ", ".join(word for word, needs in DOES.items() if needs & run) or "looks"
+
+
+def reaches(user: str, key: str) -> bool:
+    return any(fnmatchcase(key, each[1:]) for each in patterns(user) if each[0] == "~")
+
+
+def writes(user: str) -> str:
+    """Return whether a user may write any key of the fleet beside the streams."""
+    may = {"set", "del", "zadd", "hset"} & set(commands(user))
+    return "writes" if may and any(reaches(user, key) for key in OTHER_KEYS) else NOTHING
+
+
+def test_security_page_says_what_each_user_of_redis_may_do_to_each_stream() -> None:
+    made = {user: [*(does(user, stream) for stream in STREAMS), writes(user)] for user in USERS}
+
+    assert table("user of Redis") == made
+    assert not any(NOBODY_MAY & {each.lower() for each in commands(user)} for user in USERS)
+    assert not any(each.startswith("+@") for user in USERS for each in rules(user))
+
+
+def test_security_page_says_what_each_role_of_postgresql_may_do_to_each_table() -> None:
+    granted: dict[tuple[str, str], str] = {}
+    sql = ROLES_FILE.read_text(encoding="utf-8")
+    for rights, names, role in re.findall(r"GRANT ([A-Z, ()a-z_]+?) ON ([a-z_, ]+) TO (orders_\w+);", sql):
+        granted |= {(role, name.strip()): rights for name in names.split(",")}
+    names = ["orders", "trades", "order_sources", "order_prunings", VERSION_TABLE]
+    told = table("role of PostgreSQL")
+
+    assert set(names) == {*metadata.tables, VERSION_TABLE}
+    assert told.pop("orders_migrate") == ["owns"] * len(names)
+    assert told == {role: [granted.get((role, name), NOTHING) for name in names] for role in ROLES[1:]}

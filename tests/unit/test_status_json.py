@@ -49,7 +49,7 @@ SURVEY = Survey(
 )
 STORED = TablesState("17.4", "fsync off", 501, 463, True, ("trigger seen on orders",), Took(4.5, 12.0))
 OUTCOMES = Outcomes({"FILLED": 463, "REJECTED": 38}, True, 1, 95.0, "order-7", 0.5)
-SAID = ReplicaNote("0.1.0", "running", "paper", "2026-11-22T19:17:51Z")
+SAID = ReplicaNote("0.2.0", "running", "paper", "2026-11-22T19:17:51Z")
 REPLAYED = LetterState(state="replayed", by="anna", at="2026-11-22T20:41:02Z")
 
 FULL: dict[str, Any] = {
@@ -79,7 +79,7 @@ FULL: dict[str, Any] = {
                 "idle_ms": 900,
                 "gone": False,
                 "said": {
-                    "version": "0.1.0",
+                    "version": "0.2.0",
                     "state": "running",
                     "executor": "paper",
                     "started_at": "2026-11-22T19:17:51Z",

@@ -3,37 +3,20 @@
 Its tests are there as well: in a storm its replicas are watched and killed as they were in its own.
 """
 
-import io
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 from tests.harness import Deployment
-from tests.processes import ROOT
-from tests.skips import Reason, skip
+from tests.installing import unpacked
 
-# The newest commit whose replicas this version may meet: rows without a source, marks of a group.
+# 0.1.0, the newest commit whose replicas this version may meet: rows without a source, marks of a group.
 COMMIT = "dca7744681541a2b77d28bec7715b94c8deb0229"
 
 
 def unpack(folder: Path) -> Path:
     """Return the folder with the last version in it; leaves out the test where that can't be had."""
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(ROOT), "archive", COMMIT, "worker", "alembic", "tests"],
-            capture_output=True,
-            check=False,
-        )
-    except OSError as error:
-        skip(Reason.NO_LAST_VERSION, str(error))
-    if told.returncode:
-        skip(Reason.NO_LAST_VERSION, told.stderr.decode(errors="replace").strip())
-    with tarfile.open(fileobj=io.BytesIO(told.stdout)) as archive:
-        # It comes from our own repository; Python 3.11 before 3.11.4 knows no filters.
-        archive.extraction_filter = getattr(tarfile, "data_filter", None)
-        archive.extractall(folder)  # noqa: S202
-    return folder
+    return unpacked(COMMIT, folder, "worker", "alembic", "tests")
 
 
 def command(tree: Path, deployment: Deployment, *arguments: str) -> "subprocess.CompletedProcess[str]":
