@@ -52,11 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("a command is needed")
     relay = Relay()
     try:
-        with local_servers(options.directory, os.environ) as environ:
+        with local_servers(options.directory, os.environ, _tell) as environ:
             return relay.run(options.command, environ)
     except LocalServerError as error:
         sys.stderr.write(f"{error}\n")
         return UNREACHABLE
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _terminal_signals_us() -> bool:

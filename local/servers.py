@@ -1,11 +1,12 @@
 """The servers of a bare machine, put into an environment that names none."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
+from urllib.parse import urlsplit
 
 from local.directory import held, make_directory, write_secret
 from local.lifecycle import START_LIMIT_S, LocalServer
@@ -20,6 +21,8 @@ class Entry(TypedDict):
 
     pid: int
     url: str
+    # What an older checkout has started has none.
+    version: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Service:
 
     name: str
     variable: str
-    make: Callable[[Path], LocalServer]
+    make: type[LocalServer]
     answers: Callable[[str], bool]
 
     def is_given(self, environ: Mapping[str, str]) -> bool:
@@ -43,11 +46,13 @@ SERVICES = (
 
 
 @contextmanager
-def local_servers(directory: Path, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def local_servers(
+    directory: Path, environ: Mapping[str, str], tell: Callable[[str], object] = lambda _line: None
+) -> Iterator[dict[str, str]]:
     """Yield the environment completed by the URLs of local servers, and stop those afterwards.
 
     Starts only what the environment does not name. Servers that another process has up on the
-    directory are joined, and left to it.
+    directory are joined, and left to it. `tell` is given a line on what runs where, without passwords.
     """
     missing = [service for service in SERVICES if not service.is_given(environ)]
     if not missing:
@@ -56,13 +61,16 @@ def local_servers(directory: Path, environ: Mapping[str, str]) -> Iterator[dict[
     make_directory(directory)
     with ExitStack() as started:
         with _roster(directory) as roster:
-            for service in missing:
-                if not _is_up(service, roster):
-                    server = service.make(directory / service.name)
-                    server.start()
-                    started.callback(_retire, directory, service.name, server)
-                    roster[service.name] = Entry(pid=server.pid, url=server.url)
+            joined = [service for service in missing if _is_up(service, roster)]
+            ours = [service for service in missing if service not in joined]
+            for service in ours:
+                server = service.make(directory / service.name)
+                server.start()
+                started.callback(_retire, directory, service.name, server)
+                roster[service.name] = Entry(pid=server.pid, url=server.url, version=server.version)
             urls = {service.variable: roster[service.name]["url"] for service in missing}
+            told = (_told(joined, roster, "the command that started it"), _told(ours, roster, "this command"))
+        tell("; ".join(filter(None, told)))
         replaced = {name for service in missing for name in (service.variable, f"{service.variable}_FILE")}
         yield {name: value for name, value in environ.items() if name not in replaced} | urls
 
@@ -81,6 +89,17 @@ def _roster(directory: Path) -> Iterator[dict[str, Entry]]:
                 write_secret(file, json.dumps(roster, indent=2) + "\n")
             else:
                 file.unlink(missing_ok=True)
+
+
+def _told(services: Sequence[Service], roster: Mapping[str, Entry], owner: str) -> str:
+    """Return what each variable leads to and for how long, or nothing where there is no service."""
+    places = []
+    for service in services:
+        entry = roster[service.name]
+        where = urlsplit(entry["url"])
+        program = f"{service.make.name} {entry.get('version', '')}".rstrip()
+        places.append(f"{service.variable} is {program} at {where.hostname}:{where.port}")
+    return f"{', '.join(places)}, until {owner} ends" if places else ""
 
 
 def _is_up(service: Service, roster: Mapping[str, Entry]) -> bool:

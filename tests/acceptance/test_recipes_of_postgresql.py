@@ -1,6 +1,7 @@
 """The recipes for PgBouncer and a standby, from top to bottom, as somebody types them who sees them first."""
 
 import os
+import re
 import shutil
 import stat
 import sys
@@ -67,6 +68,8 @@ def follow(page: str, deployment: Deployment, folder: Path, programs: dict[str, 
         (folder / "deploy" / "pgbouncer" / file.name).write_text(moved, encoding="utf-8")
     typed = folder / page
     typed.write_text((RECIPES / page).read_text(encoding="utf-8").replace(port, free), encoding="utf-8")
+    for kept in re.findall(r"--directory (\S+)", typed.read_text(encoding="utf-8")):
+        (folder / kept).mkdir(parents=True, exist_ok=True)
     with shell(deployment, folder) as terminal:
         for name, text in texts.items():
             path = folder / "bin" / name

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -319,6 +321,31 @@ def test_servers_of_another_run_are_joined_and_left_to_it(tmp_path: Path) -> Non
 
     assert second == first
     assert still_up
+
+
+def test_who_starts_and_who_joins_servers_is_told_where_they_are_and_who_ends_them(tmp_path: Path) -> None:
+    given = {"DATABASE_URL": "given"}
+    told: list[str] = []
+
+    with local_servers(tmp_path, given, told.append) as environ, local_servers(tmp_path, given, told.append):
+        pass
+
+    server = LocalRedis(tmp_path / "redis")
+    place = f"REDIS_URL is Redis {server.version} at 127.0.0.1:{urlsplit(environ['REDIS_URL']).port}"
+    assert told == [f"{place}, until this command ends", f"{place}, until the command that started it ends"]
+
+
+def test_line_on_what_runs_where_stands_beside_the_output_and_names_no_password(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "local", "--directory", str(tmp_path), "sh", "-c", 'echo "$REDIS_URL"']
+
+    environ = {**os.environ, "REDIS_URL": "", "REDIS_URL_FILE": "", "DATABASE_URL": "given"}
+
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+
+    url = urlsplit(done.stdout.strip())
+    assert url.password
+    assert url.password not in done.stderr
+    assert re.fullmatch(rf"REDIS_URL is Redis [\d.]+ at 127\.0\.0\.1:{url.port}, [^\n]+\n", done.stderr)
 
 
 def test_servers_of_a_run_that_was_killed_are_not_joined(tmp_path: Path) -> None:
