@@ -32,7 +32,7 @@ SCENARIOS = {
             "from entry to result at 50 to 5,000 orders a second, and at half of the most",
             waits.latency,
         ),
-        Scenario("duplicates", "5 % of the orders come twice", mixes.duplicates),
+        Scenario("duplicates", "5 % of the orders come twice, soon or at any time", mixes.duplicates),
         Scenario("undecodable", "5 % of the entries are no orders", mixes.undecodable),
         Scenario("backlog", "a backlog of 1,000,000 (--orders N)", amounts.backlog),
         Scenario("full-table", "10,000,000 rows in orders already (--orders N)", amounts.full_table),
