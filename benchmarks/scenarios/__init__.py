@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Standing
-from benchmarks.scenarios import amounts, mixes, standbys, straight, waits, watching
+from benchmarks.scenarios import amounts, limits, mixes, standbys, straight, waits, watching
 from benchmarks.scenarios.sizes import Sizes, Tell
 
 DESIGNS = "designs"
@@ -26,6 +26,8 @@ SCENARIOS = {
     for each in (
         Scenario(DESIGNS, "all designs, orders that wait are worked off", straight.designs),
         Scenario(CURVE, "batch size, worker and reference", straight.curve),
+        Scenario("limit", "all designs beside the limit by hand", limits.limit),
+        Scenario("guarantees", "what each guarantee costs: the worker without it", limits.guarantees),
         Scenario("replicas", "1, 2, 4, 8 processes", straight.replicas),
         Scenario(
             "latency",
