@@ -2,7 +2,7 @@
 
 Connections without a client, commands packed by hand, rows copied into the project's own columns. Serial, or
 with `ahead` as the worker does it: the next batch is asked for before this one is committed, and executed
-while Redis takes the results. An order that comes again ends the process, a text that needs an escape is
+while Redis takes the results. An order that comes again ends the process, a control character in a text is
 written wrong, and nobody but the database asks what an amount is.
 """
 
@@ -22,7 +22,7 @@ from worker.domain.decimals import plain
 from worker.domain.orders import Execution, Side
 
 AHEAD = "ahead"
-# An array of JSON is a line of CSV between brackets as long as nothing in it needs an escape.
+# An array of JSON is a line of CSV between brackets as long as no text in it holds a control character.
 _CSV = "FROM STDIN (FORMAT csv, NULL 'null', ESCAPE '\\', ENCODING 'UTF8')"
 _COPY_ORDERS = f"""
 COPY orders (order_id, entry_id, fingerprint, status, executed_at,
@@ -89,8 +89,8 @@ def _connected() -> Any:  # noqa: ANN401  redis-py is half typed
     return connection
 
 
-def _send(connection: Any, packed: bytes) -> None:  # noqa: ANN401
-    connection.sendpacked_command([packed], check_health=False)
+def _send(connection: Any, commands: bytes) -> None:  # noqa: ANN401
+    connection.send_packed_command([commands], check_health=False)
 
 
 def packed(*parts: str) -> bytes:

@@ -198,9 +198,9 @@ def test_rows_are_written_by_order_id_either_way_so_that_replicas_never_wait_in_
 
 @pytest.mark.parametrize(
     "text",
-    ["back\\slash", '"quoted"', "two\nlines", "tab\t", "]\n[", "\\.", "\\N", "\u0001"],
+    ["two\nlines", "tab\t", "]\n[", "\\\t", "\\\\\r", '"\b"', "\u0001", "\\.\n"],
 )
-def test_text_that_needs_an_escape_is_inserted(deployment: Deployment, text: str) -> None:
+def test_text_with_a_control_character_is_inserted(deployment: Deployment, text: str) -> None:
     row = record("a", labels=Labels(reason=text))
     store = OrderStore(deployment.entered(), deployment.fleet)
 
@@ -214,7 +214,27 @@ def test_text_that_needs_an_escape_is_inserted(deployment: Deployment, text: str
     assert deployment.rows()["a"] == row
 
 
-@pytest.mark.parametrize("text", ["", "null", "NULL", ",", "],[", "'", "é\u2028🙂", " ", "{}", "\u007f"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "null", "NULL", ",", "],[", "'", "é\u2028🙂", " ", "{}", "\u007f"),
+        *(
+            "back\\slash",
+            '"quoted"',
+            "\\.",
+            "\\N",
+            "\\n",
+            "\\\\t",
+            '\\"',
+            '"\\',
+            '\\\\"',
+            "\\",
+            '"',
+            '","',
+            '\\",\\"',
+        ),
+    ],
+)
 def test_any_other_text_is_copied_as_it_is(deployment: Deployment, text: str) -> None:
     row = record("a", labels=Labels(reason=text, bot_id=text))
 

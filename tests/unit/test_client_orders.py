@@ -193,12 +193,12 @@ def test_minted_ids_rise_on_their_own_in_a_process_that_was_forked_while_a_threa
     done = subprocess.run(
         [sys.executable, "-c", FORKS], check=True, capture_output=True, text=True, timeout=30
     )
-    before, parents, childs = (uuid.UUID(each) for each in done.stdout.split())
+    before, parents, forked = (uuid.UUID(each) for each in done.stdout.split())
 
     assert before < parents
-    assert before < childs
+    assert before < forked
     # Of what tells an id of the same instant from another all is drawn anew, not only its last 32 bits.
-    assert childs.int >> 32 != parents.int >> 32
+    assert forked.int >> 32 != parents.int >> 32
 
 
 @pytest.mark.parametrize("module", ["worker.client", "worker.client.testing"])

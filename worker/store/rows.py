@@ -60,8 +60,6 @@ def _struct(name: str, columns: Sequence[str]) -> type[msgspec.Struct]:
 _IncomingOrder = _struct("IncomingOrder", (*ORDER_COLUMNS, "replay_of"))
 _IncomingTrade = _struct("IncomingTrade", TRADE_COLUMNS)
 
-# A backslash stands at the head of its text, which JSON writes as two.
-IN_A_FINGERPRINT = 2
 COPY_ORDERS = copying(orders, ORDER_COLUMNS)
 COPY_TRADES = copying(trades, TRADE_COLUMNS)
 
@@ -95,7 +93,7 @@ def order_lines(records: Iterable[OrderRecord], source: str) -> bytes:
 
     Raises RowRefused where one can't be put into such lines.
     """
-    return _lines([_order(record, source) for record in _in_order(records)], backslashes=IN_A_FINGERPRINT)
+    return _lines([_order(record, source) for record in _in_order(records)])
 
 
 def trade_lines(records: Iterable[OrderRecord]) -> bytes:
@@ -123,13 +121,15 @@ def _incoming(name: str, rows: type[msgspec.Struct], likes: Mapping[str, ColumnE
     )
 
 
-def _lines(rows: Sequence[Row], *, backslashes: int = 0) -> bytes:
+def _lines(rows: Sequence[Row]) -> bytes:
     with _refused():
         lines = _encode_lines(rows)
-    # An array of JSON is a line of CSV between brackets, but for the escapes that JSON knows and CSV does
-    # not.
-    if lines.count(b"\\") != backslashes * len(rows):
-        raise RowRefused("a text needs an escape")
+    # An array of JSON is a line of CSV between brackets. Of the escapes of JSON this CSV knows those of
+    # backslash and quote, none of control characters.
+    unescaped = b"".join(lines.split(rb"\\"))
+    escapes = unescaped.count(b"\\")
+    if escapes and escapes != unescaped.count(b'\\"'):
+        raise RowRefused("a text holds a control character, which can't be copied")
     # A line can't end inside of a text: there its end would be an escape.
     return lines[1:-2].replace(b"]\n[", b"\n")
 
