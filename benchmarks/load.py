@@ -12,7 +12,8 @@ from typing import TypeAlias
 from benchmarks.checks import Wanted
 
 SAMPLE_FILE = Path(__file__).parent.parent / "examples" / "orders.jsonl"
-# A repeated order is one of so many before it, as a producer's retry would be.
+# A repeated order is one of so many before it, as a producer's retry would be: about half of those in a batch
+# of 500 are in the same batch.
 RECENT = 1000
 NO_ORDER = {"note": "nothing of an order in it"}
 
@@ -29,6 +30,7 @@ def samples() -> list[dict[str, str]]:
 class Load:
     """How many orders, and after how many of them there comes a repeat or an entry that is none (0: never).
 
+    A repeat is of one of the last `repeat_within` orders.
     Their ids fall anywhere, or one after the other, as those do that the worker derives where producers send
     none.
     """
@@ -36,6 +38,7 @@ class Load:
     orders: int
     seed: int
     repeat_every: int = 0
+    repeat_within: int = RECENT
     junk_every: int = 0
     ids_in_order: bool = False
 
@@ -62,7 +65,7 @@ class Load:
     def __iter__(self) -> Iterator[Order]:
         """Go through the entries in order, from the beginning each time."""
         chance = random.Random(self.seed)  # noqa: S311  the same again for the same seed is the point
-        recent: deque[Order] = deque(maxlen=RECENT)
+        recent: deque[Order] = deque(maxlen=self.repeat_within)
         for number in range(1, self.orders + 1):
             sample, anywhere = chance.choice(samples()), f"{chance.getrandbits(128):032x}"
             order = {**sample, "order_id": f"orders:{number:08}-0" if self.ids_in_order else anywhere}

@@ -12,10 +12,9 @@ from rich.table import Table
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Standing, compared
-from benchmarks.designs import REFERENCE
 from benchmarks.figures import Spread
 
-AGAIN = f"{REFERENCE} again"
+AGAIN = " again"
 RATES = ("a second", "least..most", "x", "by round")
 COSTS = ("CPU us: worker", "redis", "postgres", "MB")
 LATENCIES = ("p50 ms", "p99 ms", "p99.9 ms")
@@ -53,13 +52,13 @@ def _remarked(standings: Sequence[Standing]) -> list[str]:
 
 
 def noise(standings: Sequence[Standing]) -> str | None:
-    """Return how far the reference is from itself, below which no difference means anything."""
+    """Return how far a design is from itself, below which no difference means anything."""
     floors = []
     for standing in standings:
         share = compared(standing, standings)
-        if standing.case.name.startswith(AGAIN) and share is not None:
-            floors.append(f"{standing.case.name.removeprefix(AGAIN).strip()} {_ratio(share)}")
-    return f"noise floor, the reference against itself: {', '.join(floors)}" if floors else None
+        if AGAIN in standing.case.name and share is not None:
+            floors.append(f"{standing.case.name} {_ratio(share)}")
+    return f"noise floor, a design against itself: {', '.join(floors)}" if floors else None
 
 
 def as_json(title: str, standings: Sequence[Standing]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """PostgreSQL as the benchmark uses it: one database, empty or with rows already, over our one connection."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
@@ -30,6 +30,10 @@ SELECT conname, pg_get_constraintdef(oid), conrelid::regclass::text FROM pg_cons
 WHERE conrelid IN ('orders'::regclass, 'trades'::regclass) AND contype IN ('p', 'u', 'f')
     AND (conrelid = 'orders'::regclass OR contype = 'f')
 ORDER BY contype = 'f', contype = 'u'
+"""
+_CONSTRAINTS = """
+SELECT conname, pg_get_constraintdef(oid), conrelid::regclass::text FROM pg_constraint
+WHERE conrelid IN ('orders'::regclass, 'trades'::regclass) AND contype::text = ANY(%s)
 """
 
 
@@ -64,6 +68,22 @@ class Tables:
             yield
         finally:
             self._connection.execute(change(sql.Identifier(name), sql.SQL("RESET")))
+
+    @contextmanager
+    def without(self, kinds: Iterable[str]) -> Iterator[None]:
+        """Have the tables lack constraints of these kinds, as pg_constraint spells them.
+
+        Afterwards they are made again, and have to hold for what was written meanwhile.
+        """
+        found = self._connection.execute(_CONSTRAINTS, [list(kinds)]).fetchall()
+        for name, _, table in found:
+            self._alter(table, sql.SQL("DROP CONSTRAINT {}").format(sql.Identifier(name)))
+        try:
+            yield
+        finally:
+            for name, definition, table in found:
+                added = sql.SQL("ADD CONSTRAINT {} {}").format(sql.Identifier(name), sql.SQL(definition))
+                self._alter(table, added)
 
     def setting(self, name: str) -> str:
         """Return a setting of the server."""

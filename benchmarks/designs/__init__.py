@@ -34,6 +34,7 @@ class Design:
 # Enough for a rate: a transaction for each order takes forty times as long.
 _OF_THE_SLOW = 1 / 40
 _REFERENCE = ("-m", "benchmarks.designs.reference")
+_LIMIT = ("-m", "benchmarks.designs.limit")
 _FASTSTREAM = ("-m", "benchmarks.designs.faststream_app")
 _TASKIQ = ("-m", "taskiq", "worker", "benchmarks.designs.taskiq_app:broker", "--workers", "1")
 
@@ -45,11 +46,14 @@ WORKER = Design(
     junk_buried=True,
 )
 BY_HAND = Design(name=REFERENCE, argv=_REFERENCE, batch_variable="BENCH_BATCH")
+LIMIT = Design(name="limit", argv=_LIMIT, batch_variable="BENCH_BATCH")
 
 DESIGNS = (
     WORKER,
     BY_HAND,
     Design(name="reference again", argv=_REFERENCE, batch_variable="BENCH_BATCH"),
+    LIMIT,
+    Design(name="limit ahead", argv=(*_LIMIT, "ahead"), batch_variable="BENCH_BATCH"),
     Design(
         name="tutorial",
         argv=("-m", "benchmarks.designs.tutorial"),

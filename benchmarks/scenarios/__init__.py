@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Standing
-from benchmarks.scenarios import amounts, mixes, standbys, straight, waits, watching
+from benchmarks.scenarios import amounts, limits, mixes, standbys, straight, waits, watching
 from benchmarks.scenarios.sizes import Sizes, Tell
 
 DESIGNS = "designs"
@@ -26,13 +26,15 @@ SCENARIOS = {
     for each in (
         Scenario(DESIGNS, "all designs, orders that wait are worked off", straight.designs),
         Scenario(CURVE, "batch size, worker and reference", straight.curve),
+        Scenario("limit", "all designs beside the limit by hand", limits.limit),
+        Scenario("guarantees", "what each guarantee costs: the worker without it", limits.guarantees),
         Scenario("replicas", "1, 2, 4, 8 processes", straight.replicas),
         Scenario(
             "latency",
             "from entry to result at 50 to 5,000 orders a second, and at half of the most",
             waits.latency,
         ),
-        Scenario("duplicates", "5 % of the orders come twice", mixes.duplicates),
+        Scenario("duplicates", "5 % of the orders come twice, soon or at any time", mixes.duplicates),
         Scenario("undecodable", "5 % of the entries are no orders", mixes.undecodable),
         Scenario("backlog", "a backlog of 1,000,000 (--orders N)", amounts.backlog),
         Scenario("full-table", "10,000,000 rows in orders already (--orders N)", amounts.full_table),

@@ -40,11 +40,9 @@ class Sizes:
         """Return how many rounds."""
         return self.rounds or (quick if self.quick else full)
 
-    def load(self, orders: int, turn: int, *, repeat_every: int = 0, junk_every: int = 0) -> Load:
+    def load(self, orders: int, turn: int) -> Load:
         """Return the orders of a round: in each others, and in one round the same for every case."""
-        return Load(
-            orders=orders, seed=self.seed * 1000 + turn, repeat_every=repeat_every, junk_every=junk_every
-        )
+        return Load(orders=orders, seed=self.seed * 1000 + turn)
 
 
 def share_of(design: Design, orders: int) -> int:

@@ -42,7 +42,9 @@ COPIED, INSERTED = (
         fingerprint=bytes(range(place, place + 33)),
         average_price=Decimal("0.10000000000000000000000000001"),
     )
-    for place, (name, reason) in enumerate([("a", "突破 é"), ("b", r"c:\new 突破 \x41 \\")], 90)
+    for place, (name, reason) in enumerate(
+        [("a", r"c:\new 突破 \x41 \\"), ("b", "c:\\new 突破 \\x41 \\\\\t")], 90
+    )
 )
 
 

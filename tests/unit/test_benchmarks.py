@@ -2,7 +2,8 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import islice, pairwise, permutations
+from datetime import UTC, datetime
+from itertools import chain, islice, pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from benchmarks import checks, cost, report
 from benchmarks.__main__ import main
 from benchmarks.arena import file_system
 from benchmarks.contest import Case, Standing, compared, hold
-from benchmarks.designs import BY_HAND, DESIGNS, WORKER
+from benchmarks.designs import BY_HAND, DESIGNS, WORKER, limit, without
+from benchmarks.designs.paper import result_fields
 from benchmarks.designs.reference import array_literal
 from benchmarks.errors import NoFigure
 from benchmarks.figures import Spread, balanced, percentile, ratio
@@ -20,7 +22,12 @@ from benchmarks.load import NO_ORDER, Load
 from benchmarks.measure import Measured, Used
 from benchmarks.profiling import costs, statements
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios.limits import GUARANTEES
 from benchmarks.scenarios.sizes import Sizes
+from worker.bootstrap import replica
+from worker.store.fidelity import Fidelity
+from worker.stream import orders
+from worker.wire import flat
 
 RIGHT = checks.Found(
     rows=100,
@@ -145,6 +152,47 @@ def test_cases_take_turns_and_failure_names_case_and_round() -> None:
         hold([run("a"), run("b")], 3, lambda _: None)
 
     assert taken == ["a", "b", "b"]
+
+
+def test_limit_packs_the_same_results_as_all_designs() -> None:
+    sample = next(iter(Load(orders=1, seed=1)))
+    raw = tuple(part.encode() for pair in sample.items() for part in pair)
+    entry_id, order, made = limit.executed((b"1-1", raw))
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+
+    fields = limit.result((entry_id, order, made), str(int(at.timestamp())))
+
+    assert fields == list(chain.from_iterable(result_fields(order, "1-1", made, at).items()))
+    assert limit.packed("XADD", "é") == b"*2\r\n$4\r\nXADD\r\n$2\r\n\xc3\xa9\r\n"
+
+
+def test_repeats_are_of_as_many_orders_before_as_was_asked_for() -> None:
+    def furthest(within: int) -> int:
+        ids = [
+            order["order_id"] for order in Load(orders=2000, seed=1, repeat_every=20, repeat_within=within)
+        ]
+        return max(place - ids.index(order_id) for place, order_id in enumerate(ids))
+
+    assert furthest(10) <= 11
+    assert furthest(2000) > 1000
+
+
+def test_what_a_guarantee_is_left_out_of_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[tuple[Any, str]] = [
+        (orders, "source"),
+        (replica, "Lease"),
+        (flat, "digest_of"),
+        (Fidelity, "guard"),
+    ]
+    before = [vars(place)[name] for place, name in places]
+    for (place, name), found in zip(places, before, strict=True):
+        monkeypatch.setattr(place, name, found)
+
+    for leave_out in without.LEFT_OUT.values():
+        leave_out()
+
+    assert not any(vars(place)[name] is found for (place, name), found in zip(places, before, strict=True))
+    assert {patch for each in GUARANTEES for patch in each.patches} == without.LEFT_OUT.keys()
 
 
 def test_noise_floor_is_the_reference_against_itself() -> None:

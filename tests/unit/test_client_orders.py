@@ -172,6 +172,35 @@ def test_minted_ids_rise_when_the_counter_of_a_millisecond_is_used_up(
     assert [told_ms(each) for each in minted] == [2**47, 2**47 + 1, 2**47 + 1]
 
 
+FORKS = """
+import os, time
+from worker.client import ids
+at = time.time_ns()
+time.time_ns = lambda: at
+before = ids.own_uuid7()
+# A thread of the parent is minting; the child has no such thread.
+ids._lock.acquire()
+came, goes = os.pipe()
+if os.fork() == 0:
+    os.write(goes, f"{ids.own_uuid7()}".encode())
+    os._exit(0)
+ids._lock.release()
+print(before, ids.own_uuid7(), os.read(came, 36).decode())
+"""
+
+
+def test_minted_ids_rise_on_their_own_in_a_process_that_was_forked_while_a_thread_minted_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS], check=True, capture_output=True, text=True, timeout=30
+    )
+    before, parents, forked = (uuid.UUID(each) for each in done.stdout.split())
+
+    assert before < parents
+    assert before < forked
+    # Of what tells an id of the same instant from another all is drawn anew, not only its last 32 bits.
+    assert forked.int >> 32 != parents.int >> 32
+
+
 @pytest.mark.parametrize("module", ["worker.client", "worker.client.testing"])
 def test_client_loads_redis_alone(module: str) -> None:
     program = (

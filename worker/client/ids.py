@@ -12,7 +12,11 @@ _counter = 0
 
 
 def new_order_id() -> str:
-    """Return an id that nobody else mints, greater than those that this process minted before."""
+    """Return an id that nobody else mints, greater than those that this process minted before.
+
+    Mint it once for an order, before the first attempt to add it, and keep it with the order: one that is
+    minted for another attempt is another order, and is executed as well.
+    """
     return str(uuid7())
 
 
@@ -36,6 +40,17 @@ def own_uuid7() -> uuid.UUID:
     value |= 7 << 76 | (count >> 30) << 64
     value |= 0b10 << 62 | (count & 0x3FFF_FFFF) << 32 | _random(32)
     return uuid.UUID(int=value)
+
+
+def _begin_anew() -> None:
+    # In a child: the lock may be held by a thread that is not there, and the parent goes on from the same
+    # count.
+    global _lock, _last_ms, _counter  # noqa: PLW0603
+    _lock = threading.Lock()
+    _last_ms, _counter = _last_ms + 1, _random(_COUNTER_BITS - 1)
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _random(bits: int) -> int:

@@ -10,6 +10,12 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from worker.domain.errors import AccessDenied, Outage, Refused, RowRefused, TimedOut
 from worker.store.refusals import is_refusal
+from worker.store.tables import OUR_CONSTRAINTS
+
+
+class AlreadyThere(RowRefused):
+    """A row of this order, or of this entry, is there: a unique key of ours says so."""
+
 
 # A program limit exceeded: an index row too large, say. The driver counts these with servers that are away.
 _LIMIT_EXCEEDED = "54"
@@ -62,7 +68,7 @@ def outages() -> Iterator[None]:
     except SQLAlchemyError as error:
         reason = reason_of(error)
         if is_of_the_rows(error):
-            raise RowRefused(reason) from error
+            raise (AlreadyThere if constraint_of(error) in OUR_CONSTRAINTS else RowRefused)(reason) from error
         if is_of_nobody_knows_what(error):
             raise Refused(reason) from error
         if code(error) in _TIME_IS_OVER:

@@ -1,6 +1,7 @@
 """The orders table as inbox and outbox: records executions, finds what stands already."""
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import NoReturn
 
@@ -13,18 +14,19 @@ from worker.domain.errors import Outage, RowRefused
 from worker.domain.fleets import Fleet, Stranger
 from worker.domain.orders import OrderRecord
 from worker.store import statements
-from worker.store.engine import Database, copy
-from worker.store.failures import constraint_of
+from worker.store.copying import Copying
+from worker.store.engine import Database
+from worker.store.failures import AlreadyThere, constraint_of
 from worker.store.fidelity import Fidelity, Suspected
 from worker.store.found import by_entry, rows_where
 from worker.store.repeats import Vanished, note_repeated
 from worker.store.rows import (
     COPY_ORDERS,
     COPY_TRADES,
-    order_lines,
+    first_of_each_order,
     order_rows,
-    trade_lines,
     trade_rows,
+    trades_of,
 )
 from worker.store.sources import is_alone, publishing_here
 from worker.store.tables import OUR_CONSTRAINTS, UNSOURCED, of_source, orders
@@ -32,8 +34,6 @@ from worker.store.tables import OUR_CONSTRAINTS, UNSOURCED, of_source, orders
 log = structlog.get_logger(__name__)
 
 
-# A refused copy was for nothing; whoever repeats an order repeats others soon.
-INSERTS_AFTER_A_REFUSAL = 50
 # While rows are pruned, or others make triggers.
 TRIES = 3
 
@@ -49,7 +49,7 @@ class OrderStore:
         self._database = database
         self._fleet = fleet
         self._fidelity = Fidelity()
-        self._inserts = 0
+        self._copying = Copying(self._fidelity, fleet.source)
 
     def ping(self) -> None:
         """Return when PostgreSQL answers and takes writes; raises Outage otherwise.
@@ -106,8 +106,10 @@ class OrderStore:
 
     def _record(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         replays = [record for record in records if record.replay_of is not None]
-        if not replays and self._copied(records):
-            return list(records)
+        if not replays:
+            # Refused for a row that another replica has just written, or for what it is: inserting it tells.
+            with suppress(RowRefused):
+                return self._copied(records)
         with self._database.transaction(guard=self._fidelity.guard) as connection:
             taken = self._taken_over(connection, replays) if replays else set[str]()
             new = [record for record in records if record.entry_id not in taken] if taken else records
@@ -116,27 +118,17 @@ class OrderStore:
             written = taken | self._fidelity.written(connection, returned, new)
             return self._with_trades(connection, records, written)
 
-    def _copied(self, records: Sequence[OrderRecord]) -> bool:
-        """Try the cheaper way, which works where no order was there before; return whether all is written."""
-        if self._inserts:
-            self._inserts -= 1
-            return False
-        try:
-            rows, fills = order_lines(records, self._fleet.source), trade_lines(records)
-            if rows is None or fills is None:
-                return False
-            with self._database.transaction(guard=self._fidelity.guard) as connection:
-                stored = copy(connection, COPY_ORDERS, rows)
-                self._fidelity.count(connection, stored, len(records), "orders")
-                if fills:
-                    stored = copy(connection, COPY_TRADES, fills)
-                    self._fidelity.count(connection, stored, _trades_of(records), "trades")
-                self._fidelity.compare(connection, records, self._fleet.source)
-        except RowRefused:
-            # By what was there before, or for what it is: inserting it tells.
-            self._inserts = INSERTS_AFTER_A_REFUSAL
-            return False
-        return True
+    def _copied(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        if not self._copying.asks:
+            with suppress(AlreadyThere):
+                return self._copy(records)
+            self._copying.asks = True
+        return self._copy(records)
+
+    def _copy(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
+        with self._database.transaction(guard=self._fidelity.guard) as connection:
+            written = {record.entry_id for record in self._copying.write(connection, records)}
+            return self._standing_for(connection, records, written)
 
     def _resolve(self, records: Sequence[OrderRecord]) -> list[OrderRecord]:
         with self._database.transaction(guard=self._fidelity.guard) as connection:
@@ -187,13 +179,19 @@ class OrderStore:
         *,
         outcomes: bool = False,
     ) -> list[OrderRecord]:
-        """Write the trades of the records that were written, and return what stands for each record."""
+        """Insert the trades of the records that were written, and return what stands for each record."""
         ours = [record for record in records if record.entry_id in written]
         filled = [record for record in ours if record.trades]
         if filled:
             stored = connection.execute(statements.insert_trades, {"new_trades": trade_rows(filled)}).rowcount
-            self._fidelity.count(connection, stored, _trades_of(filled), "trades")
+            self._fidelity.count(connection, stored, trades_of(filled), "trades")
         self._fidelity.compare(connection, ours, self._fleet.source, outcomes=outcomes)
+        return self._standing_for(connection, records, written)
+
+    def _standing_for(
+        self, connection: Connection, records: Sequence[OrderRecord], written: Container[str]
+    ) -> list[OrderRecord]:
+        """Return each record that was written, and in the place of any other the row that stands for it."""
         others = [record for record in records if record.entry_id not in written]
         standing = self._standing(connection, others) if others else {}
         return [standing.get(id(record), record) for record in records]
@@ -201,10 +199,7 @@ class OrderStore:
     def _taken_over(self, connection: Connection, replays: Sequence[OrderRecord]) -> set[str]:
         # One row can change once in a statement: of several replays in a batch the first on the stream gets
         # it.
-        first: dict[str, OrderRecord] = {}
-        for record in replays:
-            first.setdefault(record.order_id, record)
-        asked = {"replays": order_rows(first.values(), self._fleet.source)}
+        asked = {"replays": order_rows(first_of_each_order(replays), self._fleet.source)}
         taken = self._fidelity.written(connection, connection.scalars(statements.take_over, asked), replays)
         self._fidelity.none_left(connection, statements.not_taken_over, asked)
         return taken
@@ -257,7 +252,3 @@ class OrderStore:
                 # Nothing is in the way any more.
                 raise Vanished(record.order_id)
         self._fidelity.refuse(connection, f"the row of order {record.order_id} was not stored")
-
-
-def _trades_of(records: Iterable[OrderRecord]) -> int:
-    return sum(len(record.trades) for record in records)

@@ -117,7 +117,7 @@ def _writing_orders(stage: Database, fleet: Fleet, token: str) -> list[Callable[
     dead = replace(_record(token, "dead"), status=Status.DEAD, **unfilled)
     replay = replace(filled, order_id=dead.order_id, entry_id=f"{token}-replay", replay_of=dead.entry_id)
     return [
-        # Copied; inserted beside a row that stands already; taken over; resolved.
+        # Copied; copied beside a row that stands already; taken over, where the rest is inserted; resolved.
         lambda: store.record([filled, dead, intent]),
         lambda: store.record([filled, second]),
         lambda: store.record([replay]),

@@ -60,8 +60,6 @@ def _struct(name: str, columns: Sequence[str]) -> type[msgspec.Struct]:
 _IncomingOrder = _struct("IncomingOrder", (*ORDER_COLUMNS, "replay_of"))
 _IncomingTrade = _struct("IncomingTrade", TRADE_COLUMNS)
 
-# A backslash stands at the head of its text, which JSON writes as two.
-IN_A_FINGERPRINT = 2
 COPY_ORDERS = copying(orders, ORDER_COLUMNS)
 COPY_TRADES = copying(trades, TRADE_COLUMNS)
 
@@ -90,18 +88,18 @@ def trade_rows(records: Iterable[OrderRecord]) -> str:
         return _encode([_IncomingTrade(*row) for row in _trades(records)]).decode()
 
 
-def order_lines(records: Iterable[OrderRecord], source: str) -> bytes | None:
+def order_lines(records: Iterable[OrderRecord], source: str) -> bytes:
     """Return rows of a source as COPY_ORDERS reads them.
 
-    Returns None, or raises RowRefused, where one can't be put into such lines.
+    Raises RowRefused where one can't be put into such lines.
     """
-    return _lines([_order(record, source) for record in _in_order(records)], backslashes=IN_A_FINGERPRINT)
+    return _lines([_order(record, source) for record in _in_order(records)])
 
 
-def trade_lines(records: Iterable[OrderRecord]) -> bytes | None:
+def trade_lines(records: Iterable[OrderRecord]) -> bytes:
     """Return the trades of orders as COPY_TRADES reads them.
 
-    Returns None, or raises RowRefused, where one can't be put into such lines.
+    Raises RowRefused where one can't be put into such lines.
     """
     return _lines(list(_trades(records)))
 
@@ -123,13 +121,15 @@ def _incoming(name: str, rows: type[msgspec.Struct], likes: Mapping[str, ColumnE
     )
 
 
-def _lines(rows: Sequence[Row], *, backslashes: int = 0) -> bytes | None:
+def _lines(rows: Sequence[Row]) -> bytes:
     with _refused():
         lines = _encode_lines(rows)
-    # An array of JSON is a line of CSV between brackets, but for the escapes that JSON knows and CSV does
-    # not.
-    if lines.count(b"\\") != backslashes * len(rows):
-        return None
+    # An array of JSON is a line of CSV between brackets. Of the escapes of JSON this CSV knows those of
+    # backslash and quote, none of control characters.
+    unescaped = b"".join(lines.split(rb"\\"))
+    escapes = unescaped.count(b"\\")
+    if escapes and escapes != unescaped.count(b'\\"'):
+        raise RowRefused("a text holds a control character, which can't be copied")
     # A line can't end inside of a text: there its end would be an escape.
     return lines[1:-2].replace(b"]\n[", b"\n")
 
@@ -141,6 +141,19 @@ def _refused() -> Iterator[None]:
     except (TypeError, UnicodeEncodeError) as error:
         # A custom executor can put anything into a trade.
         raise RowRefused(f"{type(error).__name__}: {error}") from error
+
+
+def first_of_each_order(records: Iterable[OrderRecord]) -> list[OrderRecord]:
+    """Return the records but for those whose order stands in one before them."""
+    first: dict[str, OrderRecord] = {}
+    for record in records:
+        first.setdefault(record.order_id, record)
+    return list(first.values())
+
+
+def trades_of(records: Iterable[OrderRecord]) -> int:
+    """Return how many trades they have."""
+    return sum(len(record.trades) for record in records)
 
 
 def _in_order(records: Iterable[OrderRecord]) -> list[OrderRecord]:

@@ -3,7 +3,7 @@
 Their rows come as one parameter of JSON.
 """
 
-from sqlalchemy import ARRAY, Interval, Text, any_, bindparam, func, insert, select, update
+from sqlalchemy import ARRAY, Interval, Text, and_, any_, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from worker.domain.orders import Status
@@ -84,6 +84,16 @@ insert_trades = (
     insert(trades)
     .from_select(TRADE_COLUMNS, select(*(_new_trades[name] for name in TRADE_COLUMNS)))
     .execution_options(preserve_rowcount=True)
+)
+# Rows that a unique key of ours would refuse a copy for.
+known = select(orders.c.order_id, orders.c.entry_id, orders.c.source).where(
+    or_(
+        orders.c.order_id == any_(bindparam("order_ids", type_=ARRAY(Text))),
+        and_(
+            orders.c.entry_id == any_(bindparam("entry_ids", type_=ARRAY(Text))),
+            orders.c.source == bindparam("source"),
+        ),
+    )
 )
 owners = select(orders.c.order_id).where(
     orders.c.entry_id == any_(bindparam("entry_ids", type_=ARRAY(Text))),
