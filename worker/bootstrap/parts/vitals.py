@@ -82,6 +82,7 @@ class ReplicaVitals:
             **msgspec.structs.asdict(tally),
             "unknown_fields": 0 if reading is None else reading.decoder.unknown_fields,
             "dropped_labels": 0 if reading is None else reading.decoder.dropped_labels,
+            "malformed_traceparents": 0 if reading is None else reading.decoder.malformed_traceparents,
             "unreadable_timestamps": 0 if reading is None else reading.stamps.unreadable,
             "unpublished_results": self._unpublished.count,
         }
