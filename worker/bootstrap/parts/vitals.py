@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from worker import wire
+from worker.bootstrap.parts.tracing import Traces
 from worker.consumer import Drain, Measures, Stamps, Tally, Worker
 from worker.domain.errors import Outage
 from worker.domain.measured import Figures
@@ -13,11 +14,12 @@ from worker.stream import Unpublished
 
 
 class Reading(Struct, frozen=True):
-    """What counts while entries are read and worked on."""
+    """What counts, and what follows, while entries are read and worked on."""
 
     decoder: wire.Decoder
     stamps: Stamps
     measures: Measures
+    traces: Traces
 
 
 class ReplicaVitals:
