@@ -1,5 +1,6 @@
 """Traces of real replicas, sent to a receiver that decodes them; whatever it does, it costs no order."""
 
+import json
 import signal
 import sys
 import time
@@ -9,9 +10,14 @@ from pathlib import Path
 import pytest
 
 from local.directory import free_port
+from tests.commands import command
+from tests.fleets import small_order
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.inprocess import running
+from tests.integration.test_prune import sql
 from tests.otlp import Receiver, receiving
 from tests.processes import WorkerProcess, workers
+from worker.store import StoreInspector
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -113,6 +119,28 @@ def test_result_that_is_published_again_says_the_same_trace(deployment: Deployme
     (again,) = deployment.published()
     assert again == first
     assert again["traceparent"] == TRACEPARENT
+
+
+def test_trace_of_an_order_is_shown_wherever_its_row_is(deployment: Deployment, tmp_path: Path) -> None:
+    order = small_order("a")
+    deployment.submit([{**order, "traceparent": TRACEPARENT}])
+    with running(deployment, paper_success_rate=1):
+        eventually(deployment.all_settled)
+        sql(deployment, "UPDATE orders SET recorded_at = recorded_at - interval '1 minute'")
+
+        told = command(deployment, "show", "a").stdout
+        proof = json.loads(command(deployment, "show", "--json", "a").stdout)
+        hidden = command(deployment, "show", "a", hidden_fields="traceparent").stdout
+        folder = tmp_path / "rows"
+        assert command(deployment, "export", "--older-than", "1s", str(folder)).exit_code == 0
+
+    assert f"trace {TRACE}" in told
+    assert proof["row"]["traceparent"] == TRACEPARENT
+    assert TRACE not in hidden.partition("committed")[2]
+    (line,) = (folder / "orders-00001.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["traceparent"] == TRACEPARENT
+    recent = StoreInspector(deployment.entered(), deployment.fleet).recent(5)
+    assert [each.traceparent for each in recent.orders] == [TRACEPARENT]
 
 
 @pytest.mark.parametrize("fault", ["away", "refuses", "busy", "silent"])

@@ -9,7 +9,7 @@ from worker.client import Order as ClientOrder
 from worker.client.testing import FakeWorker
 from worker.domain.orders import Order, Undecodable, intended_order
 from worker.domain.trace_context import is_sampled, parent_id_of, trace_id_of, traceparent_of
-from worker.wire import Spelling, result_fields
+from worker.wire import Spelling, read_letter, replay_of, result_fields, traceparent_in
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -133,6 +133,39 @@ def test_result_by_a_replica_that_knows_no_traces_does_not_differ_from_its_row()
     assert spelling.differences(bare, traced) == []
     assert spelling.differences(other, traced) == ["traceparent"]
     assert spelling.differences(other, record("a")) == ["traceparent"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        flat(order_id="a", traceparent=TRACEPARENT),
+        payload(traceparent=TRACEPARENT),
+        (*payload(), b"traceparent", TRACEPARENT.encode()),
+    ],
+)
+def test_replay_keeps_the_traceparent_of_its_letter_unless_it_is_edited(fields: tuple[bytes, ...]) -> None:
+    originals = [
+        part
+        for name, value in zip(fields[::2], fields[1::2], strict=True)
+        for part in (b"orig:" + name, value)
+    ]
+    letter = read_letter([b"entry_id", b"5-1", b"reason", b"failed", b"order_id", b"a", *originals])
+
+    kept, edited = (replay_of(letter, edits, decoder()) for edits in ({}, {"traceparent": OTHER}))
+
+    assert order_in(kept.fields).traceparent == TRACEPARENT
+    assert order_in(edited.fields).traceparent == OTHER
+
+
+@pytest.mark.parametrize("around", [b'{"traceparent": "%s"}', b'{broken, "traceparent" :\n"%s"'])
+def test_trace_of_what_is_no_order_is_found_for_whoever_tells_of_it(around: bytes) -> None:
+    found = around.replace(b"%s", TRACEPARENT.encode())
+
+    assert traceparent_in((b"payload", found)) == TRACEPARENT
+    assert traceparent_in((b"payload", found, b"traceparent", OTHER.encode())) == OTHER
+    assert traceparent_in((b"payload", found, b"traceparent", b"\xff")) is None
+    assert traceparent_in((b"data", b"{}")) is None
+    assert traceparent_in(()) is None
 
 
 def test_client_takes_a_traceparent_and_reads_it_in_the_result() -> None:
