@@ -111,6 +111,32 @@ def test_outage_is_told_once_on_the_spans_that_it_held_up(traced: Traced, statio
     assert process.context.trace_id == int(TRACE, 16)
 
 
+@pytest.mark.parametrize("sampling", [NONE, Sampling(True, 0)])
+@pytest.mark.parametrize("step", ["read", "settle"])
+def test_outage_is_not_told_where_nothing_is_to_be_followed(sampling: Sampling, step: str) -> None:
+    traced = Traced(sampling)
+    traced.bench.submit("a")
+    traced.bench.orders.faults.plant(step)
+
+    traced.run()
+
+    assert traced.spans("") == []
+    assert traced.bench.tally.outages == 1
+
+
+def test_outage_of_a_read_is_an_error_of_its_receive(traced: Traced) -> None:
+    traced.bench.submit("a")
+    traced.bench.orders.faults.plant("read")
+
+    traced.run()
+
+    failed, passed = traced.spans("receive")
+    assert not failed.status.is_ok
+    assert [each["exception.type"] for each in exceptions(failed)] == ["Outage"]
+    assert passed.status.is_ok
+    assert len(traced.spans("process")) == 1
+
+
 def test_outage_that_a_drain_ends_is_an_error_of_the_station_that_was_not_passed(traced: Traced) -> None:
     bench = traced.bench
     bench.submit("a")

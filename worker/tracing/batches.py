@@ -151,7 +151,8 @@ class BatchTracing:
             return
         try:
             followed = list(self._followed(batch.outcomes))
-            if followed or batch.troubles:
+            # What struck a batch in which nobody is followed is taken like an order without a trace.
+            if followed or (batch.troubles and self._sampling.takes(None, str(batch.began))):
                 self._write(batch, followed)
         except Exception as error:
             self._write = None
