@@ -63,7 +63,7 @@ def test_order_is_followed_from_its_producer_through_a_batch_to_its_result(
     row = deployment.rows()[order["order_id"]]
     assert (processed.trace_id, processed.parent_id, processed.kind) == (TRACE, SPAN, "CONSUMER")
     assert (executed.trace_id, executed.parent_id, executed.kind) == (TRACE, processed.span_id, "INTERNAL")
-    assert processed.links == [(received.trace_id, received.span_id)]
+    assert processed.links == [(TRACE, SPAN), (received.trace_id, received.span_id)]
     assert (received.links, received.kind, received.parent_id) == ([(TRACE, SPAN)], "CLIENT", "")
     assert (done.links, done.kind, done.parent_id) == ([(TRACE, processed.span_id)], "CLIENT", "")
     assert received.began <= processed.began <= executed.began <= executed.ended <= processed.ended

@@ -1,4 +1,6 @@
-"""Makes spans as OpenTelemetry's messaging conventions have them (semantic conventions 1.45).
+"""Makes spans as OpenTelemetry's messaging conventions have them, kinds of spans and links among them.
+
+https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 
 A batch has a span for its receive and one for its settle, each a trace of its own; an order has one for its
 processing, in the trace of its producer, and within it one for its execution. Links join them.
@@ -63,11 +65,7 @@ class Spans:
 
     def write(self, batch: Batch, followed: Sequence[Followed]) -> None:
         """Make the spans of a batch, and of those of its orders that are followed."""
-        creators = [
-            Link(context_of(each.traceparent), {"messaging.message.id": each.outcome.delivery.entry_id})
-            for each in followed[:MOST_LINKS]
-            if each.traceparent is not None
-        ]
+        creators = [link for each in followed[:MOST_LINKS] for link in _to_the_creator(each)]
         received = self._of_batch("receive", batch, creators)
         if followed:
             processed = [Link(self._of_order(batch, each, received)) for each in followed]
@@ -100,7 +98,7 @@ class Spans:
         if order_id is not None:
             said["orders.order_id"] = order_id
         parent = _NOWHERE if each.traceparent is None else _within(context_of(each.traceparent))
-        made = self._begun("process", times.began, said, received, parent)
+        made = self._begun("process", times.began, said, [*_to_the_creator(each), *received], parent)
         executed = batch.executed.get(delivery.entry_id)
         if executed is not None:
             within = self._tracer.start_span(
@@ -131,6 +129,13 @@ def context_of(traceparent: str) -> SpanContext:
     """Return the span that a traceparent names, of another program."""
     trace_id, span_id, flags = trace_id_of(traceparent), parent_id_of(traceparent), traceparent[53:]
     return SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)))
+
+
+def _to_the_creator(each: Followed) -> list[Link]:
+    """Return a link to the span that has added an order; none where nothing is known of it."""
+    if each.traceparent is None:
+        return []
+    return [Link(context_of(each.traceparent), {"messaging.message.id": each.outcome.delivery.entry_id})]
 
 
 def _within(parent: SpanContext) -> Context:
