@@ -2,12 +2,14 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
+# worker, or otel: what sends traces as well. Who sends none is spared ten packages.
+ARG REQUIREMENTS=worker
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 RUN python -m venv /opt/build && python -m venv --without-pip /opt/worker
 COPY requirements/ requirements/
 RUN /opt/build/bin/pip install -q --require-hashes -r requirements/build.txt \
- && /opt/build/bin/pip --python /opt/worker/bin/python install -q --require-hashes --only-binary :all: -r requirements/worker.txt
+ && /opt/build/bin/pip --python /opt/worker/bin/python install -q --require-hashes --only-binary :all: -r requirements/${REQUIREMENTS}.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY worker/ worker/
 COPY alembic/ alembic/

@@ -10,6 +10,7 @@ LOCAL := $(BIN)/python -m local
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' worker/__init__.py)
 REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 BASE ?= python:3.13-slim
+REQUIREMENTS ?= worker
 SBOM = .local/orders-worker-$(VERSION).cdx.json
 REPLICAS ?= 1
 PROFILES ?=
@@ -117,8 +118,8 @@ docs: $(VENV)/.installed-docs ## the site of docs/, in .local/site: opened from 
 	@$(BIN)/python docs/_site/stage.py .local/site-pages
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean $(ARGS)
 
-image: ## the container image orders-worker:VERSION, and the list of what is in it (BASE=image, or image@digest)
-	docker build --network host --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+image: ## the container image orders-worker:VERSION, and the list of what is in it (BASE=image, or image@digest; REQUIREMENTS=otel: with traces)
+	docker build --network host --build-arg BASE=$(BASE) --build-arg REQUIREMENTS=$(REQUIREMENTS) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 		-t orders-worker:$(VERSION) -t orders-worker:latest .
 	@mkdir -p .local && docker run --rm --entrypoint cat orders-worker:$(VERSION) /opt/worker/sbom.cdx.json >$(SBOM)
 	@echo "What is in it: $(SBOM)"

@@ -24,7 +24,8 @@ and in its file is taken up without a restart. So is another host of Redis or Po
 venue: it would not know what the first was sent. A file that is no good any more is a warning, and what it
 said before stands.
 
-A `WORKER_` variable that does not exist is a warning with the nearest name.
+A `WORKER_` variable that does not exist is a warning with the nearest name. Traces are switched on by the
+variables of OpenTelemetry, which have [a page of their own](traces.md#switch-it-on).
 
 Six rules join settings: the three streams must differ and, where `REDIS_URL` names a cluster, share a hash
 tag, `WORKER_LEASE_MS` must be longer than `WORKER_TRANSACTION_TIMEOUT_S` and than `WORKER_EXECUTE_TIMEOUT_S`,

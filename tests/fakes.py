@@ -28,6 +28,7 @@ from worker.consumer import (
     Tally,
     Worker,
 )
+from worker.consumer.ports import Tracing
 from worker.consumer.retention import TURN_S
 from worker.domain.deliveries import (
     HEAD_BYTES,
@@ -45,7 +46,7 @@ from worker.domain.deliveries import (
 from worker.domain.errors import Outage, RowRefused
 from worker.domain.evidence import Marked
 from worker.domain.fleets import Fleet, Foreign, Stranger
-from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade
+from worker.domain.orders import Execution, Order, OrderRecord, Status, Trade, UnsoundOrder
 from worker.domain.retention import LettersGone, Lost, Retained
 from worker.pruning import OwnTurn
 from worker.repair import LostRows, Repair
@@ -915,6 +916,7 @@ class Bench:
         lost_rows: FakeLostRows | None = None,
         batch_bytes: int = 16 << 20,
         first_count: int | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.stream = stream if stream is not None else FakeStream(FakeClock())
         self.clock = clock = self.stream.clock
@@ -960,7 +962,7 @@ class Bench:
             max_order_age_s=max_order_age_s,
             execute_timeout_s=lease_ms / 3000,
             now=clock.now,
-            executing=lambda order: self.executing.append(None if order is None else order.order_id),
+            executing=self._executing,
             pace=self.pace,
             measures=self.measures,
         )
@@ -1049,8 +1051,15 @@ class Bench:
             self.tally,
             SignOfLife(clock.monotonic),
             self.measures,
+            tracing,
         )
+        self.tracing = tracing
         self.stream.make_group()
+
+    def _executing(self, order: Order | UnsoundOrder | None) -> None:
+        self.executing.append(None if order is None else order.order_id)
+        if self.tracing is not None:
+            self.tracing.executing(order)
 
     @property
     def rows(self) -> dict[str, OrderRecord]:

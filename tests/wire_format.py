@@ -15,6 +15,7 @@ from tests.builders import decoder, pairs, record
 from worker.domain.decimals import FRACTION_DIGITS, INTEGER_DIGITS
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import WITH_RESULT, DeadReason, Labels, Order, Side, Undecodable, UnsoundOrder
+from worker.domain.trace_context import TRACEPARENT
 from worker.wire import result_fields
 from worker.wire.fields import SYMBOL
 from worker.wire.names import LABELS, ORDER_ID, PAYLOAD_FIELDS, REPLAY_OF
@@ -24,6 +25,7 @@ PAGE = DOCS / "wire-format.md"
 ORDER_SCHEMA = DOCS / "schemas" / "order.schema.json"
 RESULT_SCHEMA = DOCS / "schemas" / "order_result.schema.json"
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SOUND = {"order_id": "a-1", "symbol": "BTCUSD", "side": "BUY", "quantity": "0.5"}
 LONG_AMOUNT = "0." + "1" * (FRACTION_DIGITS + 1)
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -123,6 +125,14 @@ RULES = (
         (flat(reason="breakout, 15m"), payload(signal_id=7), payload(bot_id=["x"], plain=False)),
     ),
     Rule(
+        "`traceparent`, as W3C's Trace Context has it, is no part of the order. Its result says it, too. It"
+        " may stand beside a payload, where it goes before one inside; a malformed one is ignored.",
+        (
+            flat(traceparent=TRACE), flat(traceparent="00-new-01"),
+            raw(f"`payload` and `traceparent={TRACE}`", *payload().fields, b"traceparent", TRACE.encode()),
+        ),
+    ),
+    Rule(
         "Fields of other names are ignored and counted.",
         (flat(qty="1"), flat(venue="X")),
     ),
@@ -139,7 +149,7 @@ RULES = (
     ),
     Rule(
         "Instead of flat fields one field, `payload` or `data`, may carry a JSON object of the same names."
-        " Beside it stand no fields of an order but `order_id`.",
+        " Beside it stand no fields of an order but `order_id` and `traceparent`.",
         (
             payload(),
             raw("`payload={not json`", b"payload", b"{not json"),
@@ -170,6 +180,7 @@ AGAIN = (
         "another `reason`, `signal_id` or `timestamp`",
         SOUND | {"reason": "x", "signal_id": "2", "timestamp": "3"},
     ),
+    ("another `traceparent`: the row keeps the first", SOUND | {"traceparent": TRACE}),
     ("another `quantity`", SOUND | {"quantity": "0.6"}),
     ("a `price` where there was none", SOUND | {"price": "1"}),
     ("another `strategy_id`, `bot_id` or `client_id`", SOUND | {"client_id": "other"}),
@@ -266,6 +277,7 @@ MEANINGS = {
     "bot_id": "as in the order",
     "client_id": "as in the order",
     "error_message": "why it was rejected, or failed",
+    "traceparent": "as in the entry that was executed",
 }
 FOOT = """
 With `WORKER_RESULTS_CHANNEL` the same is published on a Pub/Sub channel, as one JSON object of these texts.
@@ -285,6 +297,8 @@ def answer(fields: Sequence[bytes]) -> str:
         notes.append(f"as order `{found.order_id}`")
     if read.unknown_fields:
         notes.append("the field is counted in `unknown_fields`")
+    if read.malformed_traceparents:
+        notes.append("the trace begins anew, and it is counted in `malformed_traceparents`")
     if read.dropped_labels:
         notes.append("the label is left out, and counted in `dropped_labels`")
     return ", ".join(["executed", *notes])
@@ -349,6 +363,7 @@ def order_schema() -> dict[str, Any]:
             "type": ["string", "integer", "null"], "pattern": percentage, "minimum": 0, "maximum": 100,
         },
         **dict.fromkeys(LABELS, label),
+        TRACEPARENT: {"type": ["string", "null"]},
         **dict.fromkeys(sorted({*PAYLOAD_FIELDS, REPLAY_OF}), False),
     }  # fmt: skip
     return {
@@ -365,7 +380,7 @@ def order_schema() -> dict[str, Any]:
 def full_result() -> dict[str, str]:
     """Return a result that says all that a result can say."""
     labels = Labels(**dict.fromkeys(Labels.__struct_fields__, "x"))
-    return pairs(result_fields(record("a-1", labels=labels, error_message="x")))
+    return pairs(result_fields(record("a-1", labels=labels, error_message="x", traceparent=TRACE)))
 
 
 def order_result_schema() -> dict[str, Any]:
@@ -378,6 +393,7 @@ def order_result_schema() -> dict[str, Any]:
         "status": {"enum": sorted(WITH_RESULT)},
         "timestamp": {"type": "string", "pattern": "^-?[0-9]+$"},
         "side": {"enum": sorted(Side)},
+        TRACEPARENT: {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"},
         **dict.fromkeys(("filled_quantity", "quantity", "price"), amount),
     }
     return {

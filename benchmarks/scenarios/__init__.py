@@ -40,6 +40,7 @@ SCENARIOS = {
         Scenario("full-table", "10,000,000 rows in orders already (--orders N)", amounts.full_table),
         Scenario("restart", "50,000 pending, left by a dead replica (--orders N)", amounts.abandoned),
         Scenario("metrics", "what measuring and being asked for it costs", watching.metrics),
+        Scenario("traces", "what following one order in a hundred, and all, costs", watching.traces),
         Scenario("network", "servers a round trip of 1 ms away", waits.network),
         Scenario("standby", "PostgreSQL waits for a standby a round trip of 1 ms away", standbys.waited_for),
     )

@@ -1,9 +1,11 @@
-"""What it costs to be watched: measuring, and somebody who asks for /metrics all the time."""
+"""What it costs to be watched: measuring, somebody who asks for /metrics all the time, and traces."""
 
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 
 from benchmarks.arena import Arena
@@ -30,6 +32,53 @@ def metrics(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
     return hold(cases, sizes.turns(8, 2), tell)
 
 
+def traces(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
+    """Compare the worker as it is with one that follows one order in a hundred, and all orders."""
+    orders = sizes.of(80_000, 16_000)
+    with _receiver() as url:
+        cases = [
+            _case(arena, sizes, design, orders, name, against="off")
+            for name, design in (
+                ("off", WORKER),
+                ("off, again", WORKER),
+                ("1 in 100", _followed(url, "0.01")),
+                ("every order", _followed(url, "1")),
+            )
+        ]
+        return hold(cases, sizes.turns(8, 2), tell)
+
+
+def _followed(url: str, share: str) -> Design:
+    return replace(
+        WORKER, name=f"worker, {share}", argv=("-m", "benchmarks.designs.followed", url, share, "run")
+    )
+
+
+@contextmanager
+def _receiver() -> Iterator[str]:
+    """Run a receiver of traces that throws away what it takes; yield where it is."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = Thread(target=server.serve_forever, name="receiver", daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 def _case(
     arena: Arena,
     sizes: Sizes,
@@ -37,11 +86,13 @@ def _case(
     orders: int,
     name: str,
     observed: Callable[[Fleet], AbstractContextManager[None]] = lambda _: nullcontext(),
+    *,
+    against: str = "measures nothing",
 ) -> Case:
     def run(turn: int) -> Measured:
         return drain(arena, Run(design=design, load=sizes.load(orders, turn)), observed)
 
-    return Case(name=name, against="measures nothing", run=run)
+    return Case(name=name, against=against, run=run)
 
 
 @contextmanager

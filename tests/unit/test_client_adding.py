@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import redis
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Span, Tracer
 
 from worker.client import (
     Added,
@@ -24,9 +26,10 @@ from worker.client import (
     backlog,
     new_order_id,
 )  # fmt: skip
+from worker.client.adding import Adding
 from worker.client.backlog import Backlog
 from worker.client.fake_streams import AsyncFakeStreams, FakeStreams
-from worker.client.link import Command, Reply, run
+from worker.client.link import Ask, Command, Reply, Wait, run
 from worker.client.testing import Answer, FakeWorker
 
 ORDER = Order("X", "BUY", 1, price=2)
@@ -289,6 +292,83 @@ def test_field_that_names_the_order_and_says_another_is_refused_before_anything_
 
     producer.add(replace(ORDER, order_id="a", client_id="a"))
     assert flaky.added()[0][-2:] == ("client_id", "a")
+
+
+@pytest.fixture
+def tracer() -> Tracer:
+    return TracerProvider(shutdown_on_exit=False).get_tracer("test")
+
+
+def traceparent_of(span: Span) -> str:
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def test_entry_carries_the_traceparent_of_the_span_that_is_active(tracer: Tracer) -> None:
+    flaky = Flaky()
+
+    with tracer.start_as_current_span("send") as span:
+        Producer(flaky).add(another())
+    Producer(flaky).add(another())
+
+    first, second = flaky.added()
+    assert first[-2:] == ("traceparent", traceparent_of(span))
+    assert "traceparent" not in second
+
+
+def test_traceparent_of_the_order_goes_before_that_of_the_span(tracer: Tracer) -> None:
+    flaky = Flaky()
+    given = f"00-{'a' * 32}-{'b' * 16}-00"
+
+    with tracer.start_as_current_span("send"):
+        Producer(flaky).add(replace(ORDER, traceparent=given))
+
+    (sent,) = flaky.added()
+    assert sent.count("traceparent") == 1
+    assert sent[sent.index("traceparent") + 1] == given
+
+
+def test_each_attempt_sends_the_traceparent_of_the_span_that_was_active_at_first(tracer: Tracer) -> None:
+    adding = Adding("orders").steps(ORDER)
+
+    with tracer.start_as_current_span("send") as span:
+        first = next(adding)
+    with tracer.start_as_current_span("later"):
+        waits = adding.throw(LOST)
+        again = adding.send([])
+
+    assert isinstance(first, Ask)
+    assert isinstance(waits, Wait)
+    assert first == again
+    assert traceparent_of(span) in first.commands[0]
+
+
+def test_asyncio_task_sends_the_traceparent_of_its_own_span(tracer: Tracer) -> None:
+    worker = FakeWorker()
+
+    async def add() -> str:
+        with tracer.start_as_current_span("send") as span:
+            await worker.async_producer().add(another())
+        return traceparent_of(span)
+
+    async def both() -> list[str]:
+        return list(await asyncio.gather(add(), add()))
+
+    assert sorted(asyncio.run(both())) == sorted(str(each.traceparent) for each in worker.orders)
+
+
+def test_program_without_opentelemetry_sends_no_traceparent(
+    tracer: Tracer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flaky = Flaky()
+
+    with tracer.start_as_current_span("send"):
+        for loaded in ({}, {"opentelemetry.trace": object()}):
+            monkeypatch.setattr("sys.modules", loaded)
+            Producer(flaky).add(another())
+            monkeypatch.undo()
+
+    assert not any("traceparent" in command for command in flaky.added())
 
 
 def test_fake_worker_takes_the_field_for_the_order_id_as_a_fleet_does() -> None:

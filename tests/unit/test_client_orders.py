@@ -19,6 +19,7 @@ from worker.client.order import AMOUNTS, ORDER_ID
 from worker.client.outcome import read_letter
 from worker.domain import orders as domain
 from worker.domain.deliveries import Delivery
+from worker.domain.trace_context import TRACEPARENT
 from worker.wire import names
 
 
@@ -47,9 +48,9 @@ def test_worker_reads_from_an_entry_what_the_program_wrote() -> None:
 
 def test_names_of_the_client_are_those_of_the_worker() -> None:
     labels = domain.Labels(**dict.fromkeys(domain.Labels.__struct_fields__, "x"))
-    result = pairs(wire.result_fields(record("a", labels=labels, error_message="x")))
+    result = pairs(wire.result_fields(record("a", labels=labels, error_message="x", traceparent="x")))
 
-    assert {field.name for field in fields(Order)} == names.ORDER_FIELDS - {"type"}
+    assert {field.name for field in fields(Order)} == names.ORDER_FIELDS - {"type"} | {TRACEPARENT}
     assert {field.name for field in fields(OrderResult)} == result.keys() - {"type"}
     assert {*map(str, client.Status)} == {*map(str, domain.WITH_RESULT)}
     assert {*map(str, client.Side)} == {*map(str, domain.Side)}

@@ -70,7 +70,7 @@ def test_first_page_names_each_field_of_an_order_and_of_a_result() -> None:
     order = page.partition("### `orders`, in\n")[2].partition("Or one field")[0]
     result = page.partition("### `order_results`, out\n")[2].partition("With `")[0]
     said = Labels(**dict.fromkeys(Labels.__struct_fields__, "x"))
-    row = record("a", labels=said, error_message="x")
+    row = record("a", labels=said, error_message="x", traceparent="x")
 
     assert set(re.findall(r"`(\w+)`", order)) - {"order"} == ORDER_FIELDS
     assert set(re.findall(r"`(\w+)[`=]", result)) == pairs(result_fields(row)).keys()

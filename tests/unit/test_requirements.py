@@ -43,6 +43,15 @@ def test_pins_are_of_what_the_project_asks_for(extra: str) -> None:
         assert asked.specifier.contains(versions[asked.name.lower()]), line
 
 
+def test_image_with_traces_has_what_the_one_without_has_and_what_sends_them() -> None:
+    without, with_traces = pinned("worker"), pinned("otel")
+
+    assert without.items() <= with_traces.items()
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= with_traces.keys()
+    assert not any("opentelemetry" in name for name in without)
+    assert "requirements/${REQUIREMENTS}.txt" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
 def test_packages_have_one_version_wherever_they_are_installed() -> None:
     everywhere = [(file.stem, pinned(file.stem)) for file in FILES]
     versions: dict[str, set[str]] = {}

@@ -40,6 +40,7 @@ COUNTS = {
     "unexpected": 0,
     "unknown_fields": 7,
     "dropped_labels": 8,
+    "malformed_traceparents": 11,
     "unreadable_timestamps": 9,
     "unpublished_results": 10,
 }

@@ -18,6 +18,7 @@ from worker.bootstrap.parts.face import Places, face
 from worker.bootstrap.parts.patience import Patience
 from worker.bootstrap.parts.spelling import decoder_of, hiding_of, renderer_of
 from worker.bootstrap.parts.starting import Start
+from worker.bootstrap.parts.tracing import Traces, traces_of
 from worker.bootstrap.parts.vitals import Reading, ReplicaVitals
 from worker.consumer import (
     Chores,
@@ -36,7 +37,7 @@ from worker.consumer import (
     Tally,
     Worker,
 )
-from worker.consumer.ports import Orders, Store
+from worker.consumer.ports import Orders, Store, Tracing
 from worker.consumer.retention import TURN_S
 from worker.domain.deliveries import FIRST_COUNT
 from worker.domain.orders import Order, UnsoundOrder
@@ -77,6 +78,7 @@ class Replica(msgspec.Struct):
     deadlines: Deadlines
     checks: Checks
     server: HttpServer
+    traces: Traces
 
     @property
     def drain(self) -> Drain:
@@ -94,6 +96,7 @@ class Replica(msgspec.Struct):
             self.deadlines.stop()
             self.checks.stop()
             self.server.stop()
+            self.traces.close(self.deadlines.left_s)
 
 
 @contextmanager
@@ -131,12 +134,12 @@ def replica(
         rows, retention = OrderStore(loop_database, settings.fleet), _retention(settings, names, link, port)
         start = Start(settings, names, link, loop_database, stream, marks, beside, rows, retention)
         Patience(settings.start_timeout_s, drain.event, vitals.wait_for).until_done(start.prepare)
-        reading = _reading(settings, measures)
+        reading = _reading(settings, measures, opened.enter_context(traces_of(names)))
         worker, deadlines = _assemble(
             settings, names, port, wrap_store(rows), executor, beside, retention, reading, drain, first_count
         )
         vitals.begin(worker, reading)
-        yield Replica(worker, names, deadlines, checks, server)
+        yield Replica(worker, names, deadlines, checks, server, reading.traces)
 
 
 def _assemble(
@@ -165,7 +168,8 @@ def _assemble(
         stream, store, executor, ahead, renderer, lease,
         max_deliveries=settings.max_deliveries, max_order_age_s=settings.max_order_age_s,
         execute_timeout_s=settings.execute_timeout_s, now=_utc_now,
-        executing=_both(deadlines, life), pace=pace, measures=reading.measures, hiding=hiding,
+        executing=_all(deadlines, life, reading.traces.tracing), pace=pace, measures=reading.measures,
+        hiding=hiding,
     )  # fmt: skip
     isolation = Isolation(stream, intake, lease, tally, max_deliveries=settings.max_deliveries)
     doubts, measures = beside.repair.doubts, reading.measures
@@ -173,7 +177,7 @@ def _assemble(
         stream, store, intake, handling, isolation,
         Settler(stream, renderer, intake, lease, doubts, isolation, tally, measures, hiding), lease,
         retention, beside.repair, beside.lost_rows, beside.pruning, beside.registration,
-        Chores(tally, clock=time.monotonic), drain, tally, life, measures,
+        Chores(tally, clock=time.monotonic), drain, tally, life, measures, reading.traces.tracing,
     )  # fmt: skip
     return worker, deadlines
 
@@ -185,9 +189,9 @@ def _deadlines(settings: Settings, drain: Drain) -> Deadlines:
     )  # fmt: skip
 
 
-def _reading(settings: Settings, measures: Measures) -> Reading:
+def _reading(settings: Settings, measures: Measures, traces: Traces) -> Reading:
     decoder = decoder_of(settings, warn=_warn_of_near_names)
-    return Reading(decoder, Stamps(settings.max_order_age_s), measures)
+    return Reading(decoder, Stamps(settings.max_order_age_s), measures, traces)
 
 
 def _utc_now() -> datetime:
@@ -219,14 +223,21 @@ def _retention(settings: Settings, names: RedisNames, link: RedisLink, stream: O
     )  # fmt: skip
 
 
-def _both(deadlines: Deadlines, life: SignOfLife) -> Callable[[Order | UnsoundOrder | None], None]:
+def _all(
+    deadlines: Deadlines, life: SignOfLife, tracing: Tracing | None
+) -> Callable[[Order | UnsoundOrder | None], None]:
     def executing(order: Order | UnsoundOrder | None) -> None:
         # A group of executions may outlast what the loop is given between two stations.
         life.give()
         life.work()
         deadlines.executing(order)
 
-    return executing
+    def followed(order: Order | UnsoundOrder | None) -> None:
+        executing(order)
+        if tracing is not None:
+            tracing.executing(order)
+
+    return executing if tracing is None else followed
 
 
 def _leave(last_word: str) -> None:

@@ -12,6 +12,7 @@ from worker.client.backlog import Backlog
 from worker.client.errors import Backlogged, Unanswered, Unconfirmed, Unsupported
 from worker.client.link import Ask, Command, Reply, Steps, Wait, may_be_repeated, pause_s
 from worker.client.order import Added, Order, before, milliseconds
+from worker.client.tracing import TRACEPARENT, current_traceparent
 
 
 class How(TypedDict, total=False):
@@ -73,11 +74,13 @@ class Adding:
     def steps(self, order: Order) -> Steps[Added]:
         """Add an order. Raises what `errors` has, and what redis-py raises where Redis refuses it."""
         began = time.monotonic()
+        # Once: whatever each attempt finds active, all of them send the same.
+        traceparent = order.traceparent or current_traceparent()
         has_begun = False
         for attempt in count(1):
             try:
                 has_begun = has_begun or (yield from self._begin(order))
-                replies = yield from self._send(order)
+                replies = yield from self._send(order, traceparent)
             except redis.RedisError as error:
                 if not may_be_repeated(error):
                     raise
@@ -98,8 +101,11 @@ class Adding:
             raise Backlogged(order, self._backlog.waiting, self._backlog.most)
         return True
 
-    def _send(self, order: Order) -> Generator[Ask, Reply, list[Reply]]:
-        fields = [part for pair in order.entry(self._order_id_field).items() for part in pair]
+    def _send(self, order: Order, traceparent: str | None) -> Generator[Ask, Reply, list[Reply]]:
+        entry = order.entry(self._order_id_field)
+        if traceparent is not None:
+            entry.setdefault(TRACEPARENT, traceparent)
+        fields = [part for pair in entry.items() for part in pair]
         add: Command = ("XADD", self._stream, "*", *fields)
         replies: list[Reply] = yield Ask((add, self._confirm) if self._confirm else (add,))
         if isinstance(replies[0], redis.ResponseError):

@@ -9,6 +9,8 @@ from worker.client.ids import new_order_id
 
 # The worker's rule for an order id: with any other, an entry would be a dead letter.
 ORDER_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}", re.ASCII)
+# The one version there is: trace and span of 32 and 16 hexadecimal digits, not all of them zero.
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 AMOUNTS = ("quantity", "price", "stop_loss_pct")
 # How long before its entry a result is looked for: the clock of Redis may have been set back a little.
 MARGIN_MS = 5_000
@@ -28,6 +30,8 @@ class Order:
     Its order id is minted when it is made, unless you give one: whatever becomes of an attempt to add it, the
     same object is the same order, and is executed once however often it is added. Another order is made anew.
     Whether the order makes sense is for the worker to say: what breaks a rule of it has a result REJECTED.
+    Its result carries `traceparent` on, which is no part of it: sent again with another it is the same order.
+    Where it is None, and OpenTelemetry has a span in the program that adds the order, it is of that span.
     """
 
     symbol: str
@@ -42,6 +46,7 @@ class Order:
     strategy_id: str | int | None = None
     bot_id: str | int | None = None
     client_id: str | int | None = None
+    traceparent: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be sent, or would not arrive as it is."""
@@ -51,6 +56,8 @@ class Order:
             raise ValueError(
                 f"order_id is not 1 to 128 characters of A-Z a-z 0-9 . _ : / -: {self.order_id!r}"
             )
+        if self.traceparent is not None and not _is_traceparent(self.traceparent):
+            raise ValueError(f"traceparent is none of W3C's Trace Context: {self.traceparent!r}")
         self.entry()
 
     def entry(self, order_id_field: str = "order_id") -> dict[str, str]:
@@ -85,6 +92,10 @@ class Added:
         """Begin to look a little before the entry, where nothing else is said."""
         if not self.since:
             object.__setattr__(self, "since", before(milliseconds(self.entry_id)))
+
+
+def _is_traceparent(text: object) -> bool:
+    return isinstance(text, str) and _TRACEPARENT.fullmatch(text) is not None
 
 
 def milliseconds(entry_id: str) -> int:

@@ -25,7 +25,8 @@ class OrderResult:
     """The result of an order. Amounts are exact, the timestamp is unix time in seconds, None is not known.
 
     FILLED with less than the quantity is final, too. `price` is the average of what was filled. `entry_id` is
-    the entry that was executed: of several with one order id the first.
+    the entry that was executed: of several with one order id the first. `traceparent` is that of this entry:
+    with it a reader goes on with the trace of whoever added the order.
     """
 
     order_id: str
@@ -42,6 +43,7 @@ class OrderResult:
     bot_id: str | None = None
     client_id: str | None = None
     error_message: str | None = None
+    traceparent: str | None = None
 
 
 class Letter(NamedTuple):
@@ -70,7 +72,7 @@ def read_result(fields: list[Reply]) -> OrderResult:
     if said["type"] != "order_result":
         raise ValueError(f"type is {said['type']!r}")
     quantity, price, side = (said.get(name) for name in ("quantity", "price", "side"))
-    texts = ("symbol", "trade_id", "strategy_id", "bot_id", "client_id", "error_message")
+    texts = ("symbol", "trade_id", "strategy_id", "bot_id", "client_id", "error_message", "traceparent")
     return OrderResult(
         order_id=said["order_id"],
         entry_id=said["entry_id"],

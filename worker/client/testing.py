@@ -162,6 +162,7 @@ def _result(entry_id: str, order: Order, answer: Answer) -> dict[str, str]:
         "trade_id": f"{order.order_id}-1" if is_filled else None,
         **{name: getattr(order, name) for name in _TELLING},
         "error_message": answer.error_message,
+        "traceparent": order.traceparent,
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
 

@@ -17,7 +17,7 @@ from worker.consumer.pace import Pace
 from worker.consumer.prepared_decoder import PreparedDecoder
 from worker.consumer.retention import Retention
 from worker.consumer.settling import Settler
-from worker.consumer.tally import SignOfLife, Tally
+from worker.consumer.tally import SignOfLife, Tally, kind
 
 __all__ = [
     "Chores",
@@ -36,4 +36,5 @@ __all__ = [
     "Stamps",
     "Tally",
     "Worker",
+    "kind",
 ]

@@ -43,6 +43,12 @@ class Deadlines:
         """Watch no more."""
         self._over.set()
 
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left of the drain, all of them before there is one."""
+        since = self._draining_since
+        return self._drain_s - (0.0 if since is None else self._clock() - since)
+
     def executing(self, order: Order | UnsoundOrder | None) -> None:
         """Note which order is being executed from now on, if any."""
         self._executing = None if order is None else (order, self._clock())

@@ -5,6 +5,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from worker.consumer import telling
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Store
 from worker.consumer.recording import Attempt, Recording, dead_record, parted
@@ -128,12 +129,12 @@ class IntendThenExecute:
             self._sending.take_up(entry_id)
             execution = self._ask(order) if task.begun or task.hopeless is not None else None
             if execution is None and not self._sending.ours(entry_id):
-                return self._later(task.delivery)
+                return self._later(task.delivery, order)
             if execution is None and task.hopeless is not None:
                 why = replace(task.hopeless, error=f"{task.hopeless.error}; the venue does not know it")
                 return dead_record(order, why, self._limits.now())
             if execution is None and self._others_own(task.delivery):
-                log.warning("lease lost before it was sent", order_id=order.order_id)
+                log.warning("lease lost before it was sent", **telling.ids_of(order))
                 return None
             self._answers[entry_id] = self._record(order, execution or self._send(order))
         return self._answers[entry_id]
@@ -167,8 +168,8 @@ class IntendThenExecute:
             why = f"{UNKNOWN}: {why}"
         return dead_record(task.order, GivenUp(DeadReason.FAILED, why), self._limits.now())
 
-    def _later(self, delivery: Delivery) -> Retry:
-        log.info("not sent yet", entry_id=delivery.entry_id, reason=ATTENDED)
+    def _later(self, delivery: Delivery, order: AnyOrder) -> Retry:
+        log.info("not sent yet", **telling.ids_of(order), reason=ATTENDED)
         uncharged = replace(delivery, count=delivery.count_before, charged=False)
         return Retry(uncharged, ATTENDED, after_s=self._lease.seconds / 4)
 
@@ -179,7 +180,7 @@ class IntendThenExecute:
     def _ask(self, order: AnyOrder) -> Execution | None:
         found = self._limits.watched(order, lambda asked: self._find(asked.order_id))
         if found is not None:
-            log.info("found at the venue", order_id=order.order_id, status=found.status)
+            log.info("found at the venue", **telling.ids_of(order), status=found.status)
         return None if found is None else final(found, order)
 
     def _send(self, order: AnyOrder) -> Execution:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import structlog
 from msgspec.structs import replace
 
+from worker.consumer import telling
 from worker.consumer.intake import Intake
 from worker.consumer.lease import Lease
 from worker.consumer.ports import Orders
@@ -98,7 +99,7 @@ class Isolation:
         for delivery, error in failed:
             log.error(
                 "set aside, neither its result nor a letter can be given out",
-                entry_id=delivery.entry_id,
+                **telling.ids_of_entry(delivery),
                 error=named(error),
                 to_do=f"worker show {delivery.entry_id}",
             )

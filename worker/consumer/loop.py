@@ -17,6 +17,7 @@ from tenacity import (
     wait_random,
 )
 
+from worker.consumer import telling
 from worker.consumer.chores import Chores
 from worker.consumer.drain import Drain
 from worker.consumer.handling import Handling
@@ -24,7 +25,7 @@ from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
 from worker.consumer.measures import Measures
-from worker.consumer.ports import Orders, Store
+from worker.consumer.ports import Orders, Store, Tracing
 from worker.consumer.retention import Retention
 from worker.consumer.settling import Settler
 from worker.consumer.tally import SignOfLife, Tally
@@ -65,6 +66,7 @@ class Worker:
         tally: Tally,
         life: SignOfLife,
         measures: Measures,
+        tracing: Tracing | None = None,
     ) -> None:
         self.stream, self.store = stream, store
         self.intake = intake
@@ -75,10 +77,9 @@ class Worker:
         self.retention = retention
         self.repair = repair
         self.lost_rows = lost_rows
-        self.pruning = pruning
-        self.registration = registration
+        self.pruning, self.registration = pruning, registration
         self.chores, self.drain = chores, drain
-        self.tally, self.life, self.measures = tally, life, measures
+        self.tally, self.life, self.measures, self.tracing = tally, life, measures, tracing
         self.in_hand: list[Delivery] = []
         self.outcomes: list[Outcome] | None = None
         self.settle_begun = self.idle = False
@@ -112,11 +113,17 @@ class Worker:
                 self.drain.event.wait(A_MOMENT_S)
                 return
             self.leases_run_out = self.lease.times_run_out
-            self.in_hand = self.isolation.take()
+            self.in_hand = self._taken()
             self.idle = not self.in_hand
         if self.in_hand:
             self.life.work()
             self.register()
+
+    def _taken(self) -> list[Delivery]:
+        found = self.isolation.take() if self.tracing is None else self.tracing.receive(self.isolation.take)
+        if found and telling.is_wanted():
+            telling.tell_taken(found)
+        return found
 
     def register(self) -> None:
         """Keep the line of the stream, before anything is written or given out.
@@ -133,7 +140,7 @@ class Worker:
             return
         if self.outcomes is None:
             try:
-                self.outcomes = self.handling.handle(self.in_hand, before_commit=self.intake.read_ahead)
+                self.outcomes = self._handled()
             except (Outage, Stopped, ConfigurationError):
                 raise
             except Exception as error:  # noqa: BLE001  it must not take down every replica in turn
@@ -146,6 +153,17 @@ class Worker:
         if not self.drain.hurried:
             self.settle(self.outcomes)
 
+    def _handled(self) -> list[Outcome]:
+        ahead = self.intake.read_ahead
+        if self.tracing is None:
+            outcomes = self.handling.handle(self.in_hand, before_commit=ahead)
+        else:
+            handle = partial(self.handling.handle, self.in_hand, before_commit=ahead)
+            outcomes = self.tracing.process(self.in_hand, handle)
+        if telling.is_wanted():
+            telling.tell_handled(outcomes)
+        return outcomes
+
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Settle what is in hand; until it has worked it stays there, to be settled again."""
         self.life.give()
@@ -153,7 +171,13 @@ class Worker:
         # may have settled.
         alone = not self.settle_begun and self.lease.times_run_out == self.leases_run_out
         self.settle_begun = True
-        self.settler.settle(self.in_hand, outcomes, alone=alone, meanwhile=self.intake.arrive)
+        arrive = self.intake.arrive
+        if self.tracing is None:
+            self.settler.settle(self.in_hand, outcomes, alone=alone, meanwhile=arrive)
+        else:
+            self.tracing.settle(
+                partial(self.settler.settle, self.in_hand, outcomes, alone=alone, meanwhile=arrive)
+            )
         self.in_hand, self.outcomes, self.settle_begun = [], None, False
 
     def mend(self) -> None:

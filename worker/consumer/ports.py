@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from worker.domain.deliveries import ClaimedPage, Delivery, Fetched, Settlement, Settling
-from worker.domain.orders import OrderRecord
+from worker.domain.deliveries import ClaimedPage, Delivery, Fetched, Outcome, Settlement, Settling
+from worker.domain.orders import Order, OrderRecord, UnsoundOrder
 from worker.domain.ports import Decoder
 from worker.domain.retention import LettersGone, Lost, Retained
 
@@ -146,6 +146,25 @@ class Store(Protocol):
 
     def alone(self) -> bool:
         """Whether no other source than ours was ever seen in this database."""
+
+
+class Tracing(Protocol):
+    """Follows batches through the loop. Whatever goes wrong with that, it raises nothing of its own."""
+
+    def receive(self, take: Callable[[], list[Delivery]]) -> list[Delivery]:
+        """Return what is taken next, and follow it; raises what `take` does."""
+
+    def process(self, deliveries: Sequence[Delivery], handle: Callable[[], list[Outcome]]) -> list[Outcome]:
+        """Return what becomes of what was taken; raises what `handle` does. After an outage it goes on."""
+
+    def settle(self, settle: Callable[[], None]) -> None:
+        """Settle it; raises what `settle` does. After an outage it goes on."""
+
+    def executing(self, order: Order | UnsoundOrder | None) -> None:
+        """Note that an executor has an order from now on; None: no more."""
+
+    def leave(self) -> None:
+        """End with what is left to others, if anything is."""
 
 
 class DecodesOnce(Decoder, Protocol):

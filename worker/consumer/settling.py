@@ -9,6 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from worker import wire
+from worker.consumer import telling
 from worker.consumer.intake import Intake
 from worker.consumer.isolation import Isolation
 from worker.consumer.lease import Lease
@@ -198,14 +199,15 @@ def _report(
             entries=len(left),
             entry_id=left[0],
         )
+    if telling.is_wanted():
+        telling.tell_settled([each for each in outcomes if each.delivery.entry_id not in left])
     for outcome in outcomes:
         if isinstance(outcome, Dead):
             log.warning(
                 "no dead letter, others have written it or will"
                 if outcome.delivery.entry_id in left
                 else "dead letter",
-                entry_id=outcome.delivery.entry_id,
-                order_id=outcome.order_id,
+                **{"order_id": None, **telling.ids_of_outcome(outcome)},
                 reason=outcome.reason,
                 error=hiding.told(outcome.error, outcome.delivery.fields),
             )

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker import wire
+from worker.consumer import telling
 from worker.consumer.age import out_of_time
 from worker.consumer.measures import Measures
 from worker.consumer.pace import Pace
@@ -94,5 +95,5 @@ def warn_of(order: AnyOrder, delivery: Delivery, error: Exception, hiding: wire.
     """Log what an executor raised, without what it quotes of hidden fields, and return it as text."""
     why = f"{type(error).__name__}: {error}"
     told = hiding.told(why, delivery.fields, order)
-    log.warning("executor failed", order_id=order.order_id, deliveries=delivery.count, error=told)
+    log.warning("executor failed", **telling.ids_of(order), deliveries=delivery.count, error=told)
     return why

@@ -71,7 +71,8 @@ NO_LABELS = Labels()
 class OrderFields(Struct, frozen=True, kw_only=True):
     """What an order is known by, and what it says; what it does not say, or what is junk in it, is None.
 
-    `replay_of` is the entry that was buried and that its entry stands for.
+    `replay_of` is the entry that was buried and that its entry stands for. `traceparent` is where the trace
+    of its entry goes on: nothing that the order says, so no part of its fingerprint.
     """
 
     order_id: str
@@ -84,6 +85,7 @@ class OrderFields(Struct, frozen=True, kw_only=True):
     stop_loss_pct: Decimal | None = None
     labels: Labels = NO_LABELS
     replay_of: str | None = None
+    traceparent: str | None = None
 
 
 class Order(OrderFields, frozen=True, kw_only=True):
@@ -203,6 +205,7 @@ def record_execution(order: Order | UnsoundOrder, execution: Execution, at: date
         error_message=None if execution.error_message is None else storable(execution.error_message),
         trades=_by_id(execution.trades),
         replay_of=order.replay_of,
+        traceparent=order.traceparent,
     )
 
 
@@ -225,4 +228,5 @@ def intended_order(row: OrderRecord) -> Order:
         price=row.price,
         stop_loss_pct=row.stop_loss_pct,
         labels=row.labels,
+        traceparent=row.traceparent,
     )

@@ -35,6 +35,7 @@ _STATS = {
         "outages",
         "unknown_fields",
         "dropped_labels",
+        "malformed_traceparents",
         "unreadable_timestamps",
         "unpublished_results",
         "released",

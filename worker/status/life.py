@@ -9,6 +9,7 @@ from worker.domain.decimals import plain
 from worker.domain.deliveries import entry_milliseconds
 from worker.domain.orders import WITH_RESULT, OrderRecord, Status
 from worker.domain.times import utc_text, utc_text_of_ms
+from worker.domain.trace_context import TRACEPARENT, trace_id_of
 from worker.status.story import Entered, Held, Letter, Results, Row, Story
 from worker.status.wording import counted, span
 
@@ -151,6 +152,8 @@ def _committed(story: Story, row: Row) -> Station:
     if row.other_source is not None:
         details["by another source"] = row.other_source
     details["executed"] = utc_text(record.executed_at, "milliseconds")
+    if record.traceparent is not None:
+        details["trace"] = story.shown(TRACEPARENT, trace_id_of(record.traceparent))
     return Station("committed", utc_text(row.recorded_at, "milliseconds"), details)
 
 

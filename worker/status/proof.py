@@ -9,6 +9,7 @@ from worker.domain.evidence import Finding
 from worker.domain.orders import OrderRecord, Trade
 from worker.domain.texts import HIDDEN
 from worker.domain.times import utc_text
+from worker.domain.trace_context import TRACEPARENT
 from worker.status.document import Document
 from worker.status.life import stations_of
 from worker.status.story import Field, Story
@@ -97,6 +98,7 @@ def _row(record: OrderRecord) -> Document:
         "error_message": record.error_message,
         **{name: value for name, value in asdict(record.labels).items() if value is not None},
         "executed_at": utc_text(record.executed_at, "milliseconds"),
+        **({} if record.traceparent is None else {TRACEPARENT: record.traceparent}),
     }
 
 

@@ -77,6 +77,7 @@ def _record(fills: Sequence[Any]) -> OrderRecord:
         average_price=row["average_price"],
         error_message=row["error_message"],
         dead_reason=row["dead_reason"],
+        traceparent=row["traceparent"],
         unsourced=row["source"] == UNSOURCED,
         trades=tuple(
             Trade(**{name: fill[label] for name, label in _FILL.items()})

@@ -67,6 +67,7 @@ class RecentOrder(Struct, frozen=True):
     average_price: Decimal | None
     strategy_id: str | None
     client_id: str | None
+    traceparent: str | None
     error_message: str | None
     executed_at: datetime
 

@@ -41,6 +41,7 @@ _TAKEN = {
     "average_price": "average_price",
     "error_message": "error_message",
     "dead_reason": "dead_reason",
+    "traceparent": "traceparent",
 }
 _take = attrgetter(*_TAKEN.values())
 # What is written; the others of the table write themselves.

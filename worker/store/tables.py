@@ -68,6 +68,8 @@ orders = Table(
     Column("dead_reason", Text),
     # When the order last came again long after it was recorded: it is to outlive the entry that brought it.
     Column("repeated_at", DateTime(timezone=True)),
+    # Where the trace of its entry goes on; rows of the version before have none.
+    Column("traceparent", Text),
     PrimaryKeyConstraint("order_id"),
     # Led by the entry: replicas of the version before look for that alone.
     UniqueConstraint("entry_id", "source", name="orders_entry_id_source_key"),

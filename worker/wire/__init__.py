@@ -16,6 +16,7 @@ from worker.wire.letters import (
 from worker.wire.names import entry_named_by
 from worker.wire.rendering import Renderer, order_fields, result_copy, result_fields
 from worker.wire.results import Spelling
+from worker.wire.traces import traceparent_in
 
 __all__ = [
     "NOTHING_HIDDEN",
@@ -37,4 +38,5 @@ __all__ = [
     "result_copy",
     "result_fields",
     "shown",
+    "traceparent_in",
 ]

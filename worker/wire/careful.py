@@ -8,6 +8,7 @@ from typing import TypeAlias
 from worker.domain.decimals import Digits
 from worker.domain.deliveries import Delivery, size_of
 from worker.domain.orders import DeadReason, Labels, Order, Side, Undecodable, UnsoundOrder
+from worker.domain.trace_context import TRACEPARENT, traceparent_of
 from worker.wire import names
 from worker.wire.fields import NO_TEXT, FieldReader, Fraction, Junk, decimal_of
 from worker.wire.fingerprints import fingerprint_of
@@ -47,6 +48,7 @@ class CarefulReader:
         self._max_depth = max_depth
         self.unknown_fields = 0
         self.dropped_labels = 0
+        self.malformed_traceparents = 0
 
     def read(self, delivery: Delivery) -> Decoded:
         """Return the order, sound or not, or why the entry is none."""
@@ -60,6 +62,7 @@ class CarefulReader:
         order = _order(order_id, delivery.entry_id, fields, self._digits)
         if not isinstance(order, Undecodable):
             self.dropped_labels += sum(isinstance(fields.get(name), Junk) for name in names.LABELS)
+            self.malformed_traceparents += TRACEPARENT in fields and order.traceparent is None
         return order
 
     def parts(self, delivery: Delivery) -> dict[str, str | None] | None:
@@ -111,6 +114,9 @@ class CarefulReader:
         if names.REPLAY_OF in beside:
             # Put there by a replay, which may have given the order another id: the payload keeps its bytes.
             return fields | beside
+        if TRACEPARENT in beside:
+            # Whoever added the entry knows the trace; a message that is passed on may name the one before.
+            fields[TRACEPARENT] = beside[TRACEPARENT]
         for key, text in beside.items():
             if fields.setdefault(key, text) != text:
                 raise Refused(DeadReason.AMBIGUOUS, f"{key} differs inside and beside the payload")
@@ -123,6 +129,9 @@ class CarefulReader:
         for key, value in payload.items():
             if key not in self._names.known:
                 self.unknown_fields += 1
+            elif key == TRACEPARENT:
+                if value is not None:
+                    fields[key] = value if isinstance(value, str) else ""
             elif isinstance(value, str):
                 refuse_unstorable(key, value)
                 fields[key] = value
@@ -149,6 +158,9 @@ class CarefulReader:
 
 
 def _text(key: str, value: bytes) -> str:
+    if key == TRACEPARENT:
+        # Whatever it holds, the order is not refused for it.
+        return value.decode("ascii", "replace")
     if b"\0" in value:
         raise Refused(DeadReason.UNDECODABLE, f"NUL in {key}")
     try:
@@ -167,6 +179,7 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Deco
         return Undecodable(DeadReason.UNDECODABLE, no_text, order_id, fingerprint)
     labels = Labels(**{name: _label(fields.get(name)) for name in names.LABELS})
     replay_of = _plain(fields.get(names.REPLAY_OF))
+    traceparent = traceparent_of(fields.get(TRACEPARENT))
     if read.faults or symbol is None or side is None or quantity is None:
         return UnsoundOrder(
             order_id=order_id,
@@ -180,6 +193,7 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Deco
             stop_loss_pct=stop_loss_pct,
             labels=labels,
             replay_of=replay_of,
+            traceparent=traceparent,
         )
     return Order(
         order_id=order_id,
@@ -192,6 +206,7 @@ def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Deco
         stop_loss_pct=stop_loss_pct,
         labels=labels,
         replay_of=replay_of,
+        traceparent=traceparent,
     )
 
 

@@ -62,6 +62,11 @@ class Decoder:
         """How many labels were dropped because they are no text."""
         return self.careful.dropped_labels
 
+    @property
+    def malformed_traceparents(self) -> int:
+        """How many traceparents were ignored because they are malformed: the traces of these begin anew."""
+        return self.flat.malformed_traceparents + self.careful.malformed_traceparents
+
     def decode(self, delivery: Delivery) -> Decoded:
         """Return the order, sound or not, or why the entry is none."""
         return self.flat.read(delivery) or self.careful.read(delivery)

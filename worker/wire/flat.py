@@ -7,6 +7,7 @@ from decimal import Decimal
 from worker.domain.decimals import Digits, NotExact, canonical
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import Labels, Order, Side
+from worker.domain.trace_context import traceparent_of
 from worker.wire.fields import INTEGER_DIGITS_OF_PERCENT, SYMBOL, decimal_of, folded
 from worker.wire.fingerprints import digest_of, spelled
 from worker.wire.layouts import Layout, Layouts
@@ -41,6 +42,7 @@ class FlatReader:
         self._layouts = Layouts(field_names, max_fields, nearly)
         self._sound = _sound_order(digits)
         self.unknown_fields = 0
+        self.malformed_traceparents = 0
 
     def read(self, delivery: Delivery) -> Order | None:
         """Return the order, None where the entry is to be looked at field by field."""
@@ -57,6 +59,7 @@ class FlatReader:
         if order_id is None or spelling is None or symbol is None or side is None or quantity is None:
             return None
         self.unknown_fields += layout.unknown
+        traceparent = texts[layout.traceparent]
         return Order(
             order_id=order_id,
             entry_id=delivery.entry_id,
@@ -68,7 +71,13 @@ class FlatReader:
             stop_loss_pct=decimal_of(texts[layout.stop_loss_pct]),
             labels=Labels(*layout.labels(texts)),
             replay_of=texts[layout.replay_of],
+            traceparent=None if traceparent is None else self._traceparent(traceparent),
         )
+
+    def _traceparent(self, said: str) -> str | None:
+        found = traceparent_of(said)
+        self.malformed_traceparents += found is None
+        return found
 
     def _sound_spelling(self, layout: Layout, texts: Sequence[str | None]) -> str | None:
         spelling = spelled(layout.fingerprinted(texts))

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from worker.domain.trace_context import TRACEPARENT
 from worker.wire import names
 from worker.wire.nearly import NearNames
 
@@ -34,6 +35,7 @@ class Layout(Struct, frozen=True):
     type: int
     order_id: int
     replay_of: int
+    traceparent: int
     symbol: int
     side: int
     quantity: int
@@ -98,6 +100,7 @@ class Layouts:
             type=place("type"),
             order_id=place(self._names.identity(places)),
             replay_of=place(names.REPLAY_OF),
+            traceparent=place(TRACEPARENT),
             **{name: place(name) for name in names.DECISIVE},
             labels=itemgetter(*map(place, names.LABELS)),
             fingerprinted=itemgetter(*map(place, names.FINGERPRINTED)),

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from worker.domain.deliveries import Delivery
 from worker.domain.orders import DeadReason, Order, Undecodable, UnsoundOrder
+from worker.domain.trace_context import TRACEPARENT
 from worker.wire import names
 from worker.wire.decoding import Decoder
 from worker.wire.payloads import RepeatedKey, parsed
@@ -137,7 +138,8 @@ def _identity(letter: Letter, pairs: Pairs, decoder: Decoder) -> str | None:
 def _edit(pairs: Pairs, name: str, value: str, carrying: Container[bytes]) -> str | None:
     """Edit a field in place, in the payload where the entry has one, and return what it was."""
     carriers = [key for key, _ in pairs if key in carrying]
-    if not carriers or name.encode() in carriers:
+    # Beside a payload a traceparent goes before one inside.
+    if not carriers or name.encode() in carriers or name == TRACEPARENT:
         before = next((raw for key, raw in pairs if key == name.encode()), None)
         _put(pairs, name.encode(), value.encode())
         return None if before is None else shown(before)

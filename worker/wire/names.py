@@ -8,6 +8,7 @@ from msgspec import Struct
 from worker.domain.deliveries import is_entry_id
 from worker.domain.fleets import ORDER_ID_LETTERS
 from worker.domain.orders import Labels
+from worker.domain.trace_context import TRACEPARENT
 
 # Kept as sent; under the names that the domain has for them.
 LABELS = Labels.__struct_fields__
@@ -22,7 +23,9 @@ ORDER_FIELDS = frozenset({"type", "order_id", *DECISIVE, *LABELS})
 # Either name carries the other wire form: one JSON object with the fields of an order.
 PAYLOAD_FIELDS = frozenset({"payload", "data"})
 REPLAY_OF = "replay_of"
-RESERVED_FIELDS = frozenset({"order_id", REPLAY_OF})
+# None of what an order says: which way an entry came. An entry of nothing else is no order.
+_OF_THE_ENTRY = frozenset({REPLAY_OF, TRACEPARENT})
+RESERVED_FIELDS = frozenset({"order_id"}) | _OF_THE_ENTRY
 
 ORDER_ID = re.compile(f"[{ORDER_ID_LETTERS}]{{1,128}}", re.ASCII)
 _DERIVED = re.compile(r"(?:.*:)?([0-9]{1,20}-[0-9]{1,20})", re.ASCII)
@@ -67,11 +70,11 @@ class FieldNames(Struct, frozen=True):
 
 def field_names(order_id_field: str) -> FieldNames:
     """Return the names where producers name an order in this field: then it carries no payload."""
-    known = ORDER_FIELDS | {order_id_field, REPLAY_OF}
+    known = ORDER_FIELDS | {order_id_field} | _OF_THE_ENTRY
     return FieldNames(
         order_id=order_id_field,
         known=known,
         keys={name.encode(): name for name in known},
-        business=known - {"type", REPLAY_OF},
+        business=known - {"type"} - _OF_THE_ENTRY,
         carriers=frozenset(name.encode() for name in PAYLOAD_FIELDS - {order_id_field}),
     )

@@ -9,6 +9,7 @@ from hashlib import sha256
 from worker.domain.decimals import plain
 from worker.domain.deliveries import HEAD_BYTES, Delivery, Settlement, entry_milliseconds, size_of
 from worker.domain.orders import DeadReason, OrderRecord, storable
+from worker.domain.trace_context import TRACEPARENT
 from worker.wire.fields import NO_TEXT, Fraction, Whole
 from worker.wire.names import derived_order_id
 from worker.wire.payloads import parsed
@@ -35,6 +36,7 @@ def result_fields(record: OrderRecord) -> list[str]:
         ("bot_id", labels.bot_id),
         ("client_id", labels.client_id),
         ("error_message", record.error_message),
+        (TRACEPARENT, record.traceparent),
     ):
         if value is not None:
             fields += (name, value)

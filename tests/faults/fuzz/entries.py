@@ -15,6 +15,7 @@ NAMES = (
     "payload",
     "data",
     "replay_of",
+    "traceparent",
     "",
     " ",
     "unheard_of",
@@ -25,6 +26,14 @@ NAMES = (
 
 Entry = tuple[bytes, ...]
 Chance = random.Random
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+_TRACES = (
+    *[TRACEPARENT] * 4, f"cc{TRACEPARENT[2:]}", f"cc{TRACEPARENT[2:]}-more", f"cc{TRACEPARENT[2:]}x",
+    f"ff{TRACEPARENT[2:]}", f"{TRACEPARENT}-more", f"{TRACEPARENT}-", TRACEPARENT.replace("b7", ""), "", "\0",
+    TRACEPARENT.replace("-", "_"), f"00-{'0' * 32}{TRACEPARENT[35:]}", f"{TRACEPARENT[:36]}{'0' * 16}-01",
+    f"{TRACEPARENT[:-1]}g", f"{TRACEPARENT[:-1]}\u0661",
+)  # fmt: skip
 
 _NUMBERS = (
     "0", "-0", "0.0", "0e9", "0e999999999999", "-1", "1e999", "1e999999", "1e-999999", "1e" + "9" * 400,
@@ -40,7 +49,7 @@ _TEXTS = (
     "'; DROP TABLE orders;--", "%s{0}", "${jndi:x}", "../..", "\N{ROCKET}\u200d\N{ROCKET}", "e\u0301" * 9,
     "\u202eREVERSED", "\ufeff", "\ufffe", "\u0000", "a\0b", "\U0010ffff", "\u017fell", "BUY", "buy", "bUy",
     "SELL", "HOLD", "order", "ORDER", "-", ".", "5-1", "\u0130", "\u212a", "\ud800", "\udfff\ud800", "1-1",
-    "0-0", "trade",
+    "0-0", "trade", TRACEPARENT, TRACEPARENT.replace("a", "A"), TRACEPARENT.replace("00-", "01-", 1),
 )  # fmt: skip
 _LITERALS = (
     "null", "true", "false", "[]", "{}", "[1]", '{"a":1}', '{"a":1,"a":2}', "NaN", "Infinity", "-Infinity",
@@ -71,6 +80,8 @@ def entry(chance: Chance, number: int, ids: int = 10**9) -> Entry:
         del content["order_id"]
     for _ in range(chance.choice((0, 0, 0, 1, 1, 2, 4))):
         content = _altered(chance, content)
+    if chance.random() < 0.3:
+        content["traceparent"] = chance.choice(_TRACES)
     made = flat(content) if chance.random() < 0.5 else _payload(chance, content)
     for _ in range(chance.choice((0, 0, 0, 0, 1, 1, 2))):
         made = chance.choice(_SHAPES)(chance, made)
@@ -164,6 +175,10 @@ def _replaying(chance: Chance, made: Entry) -> Entry:
     return (*made, b"replay_of", told)
 
 
+def _traced(chance: Chance, made: Entry) -> Entry:
+    return (*made, b"traceparent", chance.choice((_raw(chance.choice(_TRACES)), chance.choice(_BYTES))))
+
+
 def _carried(chance: Chance, made: Entry) -> Entry:
     inside = {
         name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in _pairs(made)
@@ -200,7 +215,8 @@ def _pairs(made: Entry) -> list[tuple[bytes, bytes]]:
 
 
 _SHAPES: Sequence[Callable[[Chance, Entry], Entry]] = (
-    _repeated, _named_otherwise, _with_another, _replaying, _carried, _overlong, _crowded, _nested, _shuffled,
+    _repeated, _named_otherwise, _with_another, _replaying, _traced, _carried, _overlong, _crowded, _nested,
+    _shuffled,
 )  # fmt: skip
 
 

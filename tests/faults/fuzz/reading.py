@@ -18,6 +18,7 @@ TEXTS = (
     "bot_id",
     "client_id",
     "error_message",
+    "traceparent",
 )
 
 
@@ -60,5 +61,6 @@ def said_by(row: OrderRecord) -> dict[str, object]:
         "bot_id": row.labels.bot_id,
         "client_id": row.labels.client_id,
         "error_message": row.error_message,
+        "traceparent": row.traceparent,
     }
     return {name: value for name, value in says.items() if value is not None}

@@ -43,6 +43,7 @@ class Expected(NamedTuple):
     labels: Mapping[str, str | None] = MappingProxyType({})
     sound: bool = False
     dropped: bool = False
+    traceparent: str | None = None
 
 
 class _Dead(Exception):
@@ -70,7 +71,7 @@ def _said(fields: tuple[bytes, ...]) -> dict[str, object]:
     if not carriers:
         said: dict[str, object] = {name: _text(value) for name, value in pairs if name in KNOWN}
         _business(said)
-        return said
+        return said | _traces(pairs)
     # The walk is in the entry's order, as the first fault that is met decides.
     beside: dict[str, str] = {}
     for name, value in pairs:
@@ -84,11 +85,16 @@ def _said(fields: tuple[bytes, ...]) -> dict[str, object]:
     _business(inside)
     if "replay_of" not in beside and any(inside.get(name, text) != text for name, text in beside.items()):
         raise _Dead("ambiguous")
-    return inside | beside
+    return inside | beside | _traces(pairs)
+
+
+def _traces(pairs: list[tuple[str, bytes]]) -> dict[str, object]:
+    # Read byte by byte: whatever it holds is no fault of the order.
+    return {name: value.decode("latin-1") for name, value in pairs if name == "traceparent"}
 
 
 def _business(said: dict[str, object]) -> None:
-    if not said.keys() - {"type", "replay_of"}:
+    if not said.keys() - {"type", "replay_of", "traceparent"}:
         raise _Dead("undecodable")
 
 
@@ -130,7 +136,7 @@ def _inside(raw: bytes) -> dict[str, object]:
         raise _Dead("undecodable") from None
     if not isinstance(found, dict):
         raise _Dead("undecodable")
-    said: dict[str, object] = {}
+    said: dict[str, object] = {name: value for name, value in found.items() if name == "traceparent"}
     for name, value in found.items():
         if name in KNOWN and value is not None:
             said[name] = _storable(value) if isinstance(value, str) else value
@@ -177,7 +183,19 @@ def _order(said: dict[str, object], order_id: object) -> Expected:
         stop = None
     broken = ("price" in said and price is None) or ("stop_loss_pct" in said and stop is None)
     sound = None not in {symbol, side, quantity} and not broken
-    return Expected(None, order_id, symbol, side, quantity, price, stop, labels, sound, dropped)
+    trace = _traceparent(said.get("traceparent"))
+    return Expected(None, order_id, symbol, side, quantity, price, stop, labels, sound, dropped, trace)
+
+
+def _traceparent(value: object) -> str | None:
+    if not isinstance(value, str) or len(value) < 55 or (len(value) > 55 and value[55] != "-"):
+        return None
+    version, trace, parent, flags = parts = (value[:2], value[3:35], value[36:52], value[53:55])
+    hexadecimal = all(character in "0123456789abcdef" for character in "".join(parts))
+    dashes = value[2] == value[35] == value[52] == "-"
+    if not hexadecimal or not dashes or version == "ff" or (version == "00" and len(value) > 55):
+        return None
+    return None if trace == "0" * 32 or parent == "0" * 16 else f"00-{trace}-{parent}-{flags}"
 
 
 def _symbol(value: object) -> str | None:

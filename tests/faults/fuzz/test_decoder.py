@@ -42,7 +42,7 @@ def told(found: Decoded) -> Expected:
     side = None if found.side is None else found.side.value
     return Expected(
         None, found.order_id, found.symbol, side, found.quantity, found.price, found.stop_loss_pct,
-        asdict(found.labels), isinstance(found, Order),
+        asdict(found.labels), isinstance(found, Order), traceparent=found.traceparent,
     )  # fmt: skip
 
 
@@ -59,9 +59,11 @@ def test_every_entry_is_read_as_the_contract_says_the_fast_way_and_the_careful_w
             _assert_storable(found)
             seen[found.reason if isinstance(found, Undecodable) else type(found).__name__] += 1
             seen["fast"] += decoder().flat.read(delivery("5-1", fields)) is not None
+            seen["traced"] += getattr(found, "traceparent", None) is not None
 
     if len(numbers(ENTRIES)) > 1:
-        assert set(seen) == {"Order", "UnsoundOrder", "undecodable", "ambiguous", "too_large", "fast"}, seen
+        kinds = {"Order", "UnsoundOrder", "undecodable", "ambiguous", "too_large", "fast", "traced"}
+        assert set(seen) == kinds, seen
         assert min(seen.values()) > ENTRIES // 100, seen
     record("fuzz", "decoder", entries=len(numbers(ENTRIES)), seed=SEED, **seen)
 
@@ -77,6 +79,7 @@ def _assert_storable(found: Decoded) -> None:
     texts = [
         found.symbol,
         found.replay_of,
+        found.traceparent,
         *asdict(found.labels).values(),
     ]
     assert {type(text) for text in texts} <= {str, type(None)}

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from worker import wire
+from worker.bootstrap.parts.tracing import Traces
 from worker.consumer import Drain, Measures, Stamps, Tally, Worker
 from worker.domain.errors import Outage
 from worker.domain.measured import Figures
@@ -13,11 +14,12 @@ from worker.stream import Unpublished
 
 
 class Reading(Struct, frozen=True):
-    """What counts while entries are read and worked on."""
+    """What counts, and what follows, while entries are read and worked on."""
 
     decoder: wire.Decoder
     stamps: Stamps
     measures: Measures
+    traces: Traces
 
 
 class ReplicaVitals:
@@ -82,6 +84,7 @@ class ReplicaVitals:
             **msgspec.structs.asdict(tally),
             "unknown_fields": 0 if reading is None else reading.decoder.unknown_fields,
             "dropped_labels": 0 if reading is None else reading.decoder.dropped_labels,
+            "malformed_traceparents": 0 if reading is None else reading.decoder.malformed_traceparents,
             "unreadable_timestamps": 0 if reading is None else reading.stamps.unreadable,
             "unpublished_results": self._unpublished.count,
         }

@@ -49,6 +49,10 @@ ORDERS = (
         "dropped_labels",
     ),
     counted(
+        "malformed_traceparents", "Traceparents ignored since they are malformed",
+        "Do producers send traces that nobody can follow?", "malformed_traceparents",
+    ),
+    counted(
         "unreadable_timestamps", "Timestamps that can't be read, where WORKER_MAX_ORDER_AGE_S is set",
         "Are orders judged by their entry id alone?", "unreadable_timestamps",
     ),
