@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from local.directory import free_port
+from tests.accounts import with_user
 from tests.commands import environment_of
 from tests.harness import SAMPLE_FILE, Deployment, assert_invariants, eventually, numbered_orders
 from tests.processes import ROOT, assert_quiet, said_to_nobody, workers
@@ -185,8 +186,7 @@ def test_run_ends_with_one_line_when_a_server_refuses_the_password(
     url = urlsplit(environment[variable])
     if url.password is None:
         skip(Reason.ASKS_FOR_NO_PASSWORD)
-    refused = url._replace(netloc=f"{url.username or ''}:S3NT1NEL@{url.hostname}:{url.port}")
-    environment[variable] = urlunsplit(refused)
+    environment[variable] = with_user(environment[variable], url.username or "", "S3NT1NEL")
 
     done = subprocess.run(
         [sys.executable, "-m", "worker", "run"],

@@ -127,7 +127,7 @@ def test_buried_orders_are_executed_once_when_replayed_after_the_executor_was_me
     assert len(done["replayed"]) == 3
     rows = deployment.rows()
     assert rows.keys() == before.keys()
-    assert derived_order_id(deployment.orders, ids[5]) in rows
+    assert derived_order_id(deployment.fleet.source, ids[5]) in rows
     assert {row.entry_id for row in rows.values()} >= set(done["replayed"].values())
     assert Counter(result["order_id"] for result in deployment.published()) == Counter(list(rows))
     assert_invariants(deployment)

@@ -10,7 +10,7 @@ from worker.stream.arguments import MOST_ARGUMENTS, in_parts
 from worker.stream.scripts import source
 
 CALL = re.compile(r"redis\.p?call\(('?\w+'?)(?:, ('?\w+(?:\[\w+\])?'?))?(?:, (\w+(?:\[\w+\])?))?")
-NO_KEY = {"'TIME'", "'PUBLISH'"}
+NO_KEY = {"'INFO'", "'TIME'", "'PUBLISH'"}
 KEY_IS_SECOND = {"'XINFO'", "'XGROUP'"}
 # What is included names the keys of whoever includes it.
 WHOLE = [name for name in SCRIPTS if name not in INCLUDED]
