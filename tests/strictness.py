@@ -16,7 +16,7 @@ SHIM = """\
 local server, given = redis, {}
 for _, key in ipairs(KEYS) do given[key] = true end
 -- Of all others the first argument is the one key.
-local no_key = {TIME = true, PUBLISH = true}
+local no_key = {INFO = true, TIME = true, PUBLISH = true}
 local second = {XINFO = true, XGROUP = true}
 local function checked(command, ...)
   local words = select('#', ...) + 1
