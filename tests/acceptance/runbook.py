@@ -26,7 +26,8 @@ IDS = r"\d{13}-\d+|worker-[\w.]+-\d+-[0-9a-f]{6}|(?<=PID )\d+"
 FREE = (
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?",
     r"(?:\d+ (?:min|h|d)(?: \d+ (?:s|min|h))?|\d+(?:\.\d+)? m?s)\b",
-    r"(?<=port )\d+|(?<=127\.0\.0\.1:)\d+(?:/\w+)?|(?<=Redis )[\d.]+|(?<=PostgreSQL )[\d.]+",
+    r"(?<= at )[\w.]+:\d+(?:/\w+)?(?=, answers)",
+    r"(?<=port )\d+|(?<=127\.0\.0\.1:)\d+|(?<=Redis )[\d.]+|(?<=PostgreSQL )[\d.]+",
     r'\w+@[\w.-]+|(?<="attempt": )\d+|(?<=first_seen )\d+|(?<=last_seen )\d+|(?<=")\d{10}(?=")',
 )
 TOKEN = re.compile(f"(?P<id>{IDS})|(?P<free>{'|'.join(FREE)})")

