@@ -2,8 +2,6 @@
 
 import hashlib
 import re
-import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -12,7 +10,10 @@ import pytest
 from tests.installing import built
 from tests.processes import ROOT
 from tests.release import shipped
+from tests.release.planting import change, git, tree
 from worker import __version__
+
+__all__ = ["tree"]
 
 HOOK = """
 [tool.hatch.build.targets.{target}.hooks.custom]
@@ -30,25 +31,6 @@ class Hook(BuildHookInterface):
         made.write_text(uuid.uuid4().hex)
         build_data["artifacts"].append("worker/stamp.txt")
 """
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A copy of this tree without a history, to plant faults in."""
-    copy = tmp_path / "tree"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*shipped.NOT_SHIPPED))
-    return copy
-
-
-def change(path: Path, before: str, after: str) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert before in text, f"{before!r} is not in {path}"
-    path.write_text(text.replace(before, after), encoding="utf-8")
-
-
-def git(tree: Path, *arguments: str) -> None:
-    who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
-    subprocess.run(["git", "-C", str(tree), *who, *arguments], check=True, capture_output=True)
 
 
 def test_wheel_and_sdist_of_this_tree_are_the_same_when_they_are_built_again(

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -13,27 +12,16 @@ import pytest
 from tests.processes import ROOT
 from tests.release import said, shipped
 from tests.release.__main__ import CHECKS, Check, lines, main, outcome
+from tests.release.planting import change, git, tree
 from worker import __version__
+
+__all__ = ["tree"]
 
 TODAY = date(2030, 1, 1)
 (DATED,) = re.findall(
     rf"^## \[{__version__}\] - \S+$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
 )
 HEAD = f"## [{__version__}]"
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A copy of this tree without a history, to plant faults in."""
-    copy = tmp_path / "tree"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*shipped.NOT_SHIPPED))
-    return copy
-
-
-def change(path: Path, before: str, after: str) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert before in text, f"{before!r} is not in {path}"
-    path.write_text(text.replace(before, after), encoding="utf-8")
 
 
 def test_this_tree_says_one_version_and_has_its_pages_links_and_changelog() -> None:
@@ -85,11 +73,6 @@ def test_changelog_that_does_not_end_in_this_version_is_found(
     change(tree / "CHANGELOG.md", before, after)
 
     assert any(fault in each for each in said.changelog(tree, TODAY)), list(said.changelog(tree, TODAY))
-
-
-def git(tree: Path, *arguments: str) -> None:
-    who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
-    subprocess.run(["git", "-C", str(tree), *who, *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture
