@@ -175,7 +175,7 @@ def test_rehearsal_leaves_nothing_behind_and_touches_no_real_key(
 def muted(deployment: Deployment) -> Iterator[RedisLink]:
     """A user who may do everything but publish on the channel."""
     name, password = f"muted-{deployment.name}", "S3NT1NEL"
-    allowed = (f">{password}", "on", "~*", "resetchannels", f"&{deployment.name}:other", "+@all")
+    allowed = (f">{password}", "on", "~*", "resetchannels", f"&{deployment.key('other')}", "+@all")
     deployment.redis.execute_command("ACL", "SETUSER", name, *allowed)  # type: ignore[no-untyped-call]
     link = RedisLink(
         with_user(deployment.servers.redis_url, name, password), block_ms=100, client_name="muted"
