@@ -149,11 +149,6 @@ class RedisNames(Struct, frozen=True):
         return f"{self.orders}:repaired:{self.group}"
 
     @property
-    def never_made(self) -> str:
-        """A key that nobody makes: what is asked of it changes nothing."""
-        return f"{self.results}:probe"
-
-    @property
     def letter_states(self) -> str:
         """How each dead letter that is closed was closed: a hash of letter ids and JSON."""
         return f"{self.dead_letters}:state"

@@ -58,8 +58,9 @@ class Surveyor:
 
     def _refuses_writes(self) -> str | None:
         """Ask for a write that changes nothing: too few replicas, no room, no disk, and no primary tell."""
+        nowhere = self._names.scratch("never-made").results
         try:
-            self._link.call("XADD", self._names.never_made, "NOMKSTREAM", "*", "type", "probe")
+            self._link.call("XADD", nowhere, "NOMKSTREAM", "*", "type", "probe")
         except redis.exceptions.NoPermissionError:
             return None
         except redis.ResponseError as error:
