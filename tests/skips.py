@@ -4,11 +4,14 @@ Servers are asked for what they can do, not for their version.
 """
 
 import os
+import uuid
 from enum import StrEnum
 from typing import NoReturn
 
 import pytest
+import redis
 
+from tests.harness import HASH_TAG
 from tests.images import docker_answers, postgres_image, redis_image, unusable
 
 
@@ -49,6 +52,16 @@ BASE = "python:3.13-slim"
 def skip(reason: Reason, more: str = "") -> NoReturn:
     """Leave out the test that runs now."""
     pytest.skip(f"{reason}: {more}" if more else str(reason))
+
+
+def counts_added(client: redis.Redis) -> bool:
+    """Whether a server counts what is added to a stream, as Redis does from 7.0 on."""
+    # In a cluster the client knows the node of this slot alone.
+    stream = f"{HASH_TAG}counted-{uuid.uuid4().hex}"
+    client.xadd(stream, {"a": 1})
+    counts = "entries-added" in client.xinfo_stream(stream)
+    client.delete(stream)
+    return counts
 
 
 def skip_without_containers() -> None:

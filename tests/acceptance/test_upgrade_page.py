@@ -27,7 +27,7 @@ from tests.fronted import moved
 from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
 from tests.installing import UPGRADE_PAGE, first_version, installed, unpacked
 from tests.processes import ROOT, WorkerProcess, workers
-from tests.skips import Reason, skip
+from tests.skips import Reason, counts_added, skip
 
 PORTS = (8003, 8004, 8005)
 CURL = """#!{python}
@@ -59,9 +59,7 @@ def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Local
     server = LocalRedis(tmp_path / "redis")
     server.start()
     with redis.Redis.from_url(server.url) as client:
-        client.xadd("counted", {"a": 1})
-        counts = "entries-added" in client.xinfo_stream("counted")
-        client.delete("counted")
+        counts = counts_added(client)
     if not counts:
         server.stop()
         skip(Reason.COUNTS_NOTHING_ADDED)

@@ -9,6 +9,7 @@ from tests.fakes import FLEET, FakeClock, FakeOrders, FakeStore, FakeStream, Fak
 from tests.groups import Pending, id_order
 from tests.harness import Deployment, names_of
 from tests.repair_fakes import FakeEvidence, FakeLostRows, FakeMarks, FakeMending
+from tests.skips import counts_added
 from worker.consumer.ports import Orders, Store
 from worker.domain.fleets import Fleet
 from worker.repair.ports import Book, Marks
@@ -330,7 +331,7 @@ class RealStreams:
 
     @property
     def counts_added(self) -> bool:
-        return "entries-added" in self._redis.xinfo_stream(self._deployment.orders)
+        return counts_added(self._redis)
 
     def trim_to(self, length: int) -> None:
         self._redis.xtrim(self._deployment.orders, maxlen=length, approximate=False)

@@ -17,7 +17,7 @@ from tests.fleets import assert_audits_are_clean
 from tests.harness import Deployment, assert_invariants, eventually, names_of, numbered_orders
 from tests.processes import WorkerProcess
 from tests.prometheus import Prometheus, alerts, prometheus
-from tests.skips import Reason, skip
+from tests.skips import Reason, counts_added, skip
 
 WITHIN_S = 60.0
 
@@ -158,7 +158,7 @@ def orders_are_trimmed(night: Night) -> Iterator[None]:
     deployment.submit(numbered_orders(1))
     first = night.started()
     night.settle()
-    if "entries-added" not in deployment.redis.xinfo_stream(deployment.orders):
+    if not counts_added(deployment.redis):
         skip(Reason.COUNTS_NOTHING_ADDED)
     first.drain()
     deployment.submit(numbered_orders(5)[1:])

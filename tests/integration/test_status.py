@@ -14,7 +14,7 @@ from local import LocalRedis
 from tests.accounts import with_user
 from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
-from tests.skips import Reason, skip
+from tests.skips import Reason, counts_added, skip
 from worker.bootstrap import status
 from worker.cli.status import Look
 from worker.domain.errors import Outage
@@ -50,10 +50,6 @@ def bury(deployment: Deployment, reason: str | bytes, count: int) -> list[bytes]
                 deployment.dead_letters, {"entry_id": f"{n}-0", "reason": reason, "orig:a": b"\xff"}
             )
         return list(pipeline.execute())
-
-
-def counts_added(deployment: Deployment) -> bool:
-    return "entries-added" in deployment.redis.xinfo_stream(deployment.orders)
 
 
 def test_empty_servers_are_well(deployment: Deployment) -> None:
@@ -168,7 +164,7 @@ def test_orders_trimmed_unread_are_told_before_and_after_a_replica_counts_them(
 ) -> None:
     be_alive(deployment)
     deployment.submit(numbered_orders(4))
-    if not counts_added(deployment):
+    if not counts_added(deployment.redis):
         skip(Reason.COUNTS_NOTHING_ADDED)
     deployment.redis.xreadgroup(deployment.group, "alive", {deployment.orders: ">"}, count=1, noack=True)
     deployment.redis.xtrim(deployment.orders, maxlen=1, approximate=False)
@@ -196,7 +192,7 @@ def test_orders_trimmed_before_the_first_read_are_told_before_and_after_a_replic
     if group_is_made:
         be_alive(deployment)
     deployment.submit(numbered_orders(4))
-    if not counts_added(deployment):
+    if not counts_added(deployment.redis):
         skip(Reason.COUNTS_NOTHING_ADDED)
     deployment.redis.xtrim(deployment.orders, maxlen=1, approximate=False)
 
@@ -213,7 +209,7 @@ def test_orders_trimmed_before_the_first_read_are_told_before_and_after_a_replic
 def test_orders_trimmed_unread_are_not_watched_where_nothing_counts_them(deployment: Deployment) -> None:
     be_alive(deployment)
     deployment.submit(numbered_orders(4))
-    if counts_added(deployment):
+    if counts_added(deployment.redis):
         skip(Reason.COUNTS_ADDED)
 
     shown = look(deployment, **LONG_LEASE)
@@ -224,7 +220,7 @@ def test_orders_trimmed_unread_are_not_watched_where_nothing_counts_them(deploym
 
 def test_orders_that_a_producer_trims_under_a_backlog_are_told_to_the_last(deployment: Deployment) -> None:
     deployment.submit(numbered_orders(1))
-    if not counts_added(deployment):
+    if not counts_added(deployment.redis):
         skip(Reason.COUNTS_NOTHING_ADDED)
     producer = Thread(target=trimming_producer, args=(deployment, 3000))
 

@@ -8,7 +8,7 @@ import pytest
 
 from local.directory import free_port
 from tests.faults.environment.site import Site
-from tests.harness import Deployment, numbered_orders
+from tests.harness import numbered_orders
 from tests.inprocess import running
 from tests.rights import USERS, commands
 from worker.bootstrap.replica import replica
@@ -21,13 +21,6 @@ SCRIPTS = [
 COMMANDS = sorted(
     {command for script in SCRIPTS for command in re.findall(r"redis\.p?call\('([A-Z]+)'", script)}
 )
-
-
-def counts_what_was_added(deployment: Deployment) -> bool:
-    deployment.redis.xadd("counts", {"a": "b"})
-    counts = "entries-added" in deployment.redis.xinfo_stream("counts")
-    deployment.redis.delete("counts")
-    return counts
 
 
 def test_rehearsal_leaves_nothing_behind(site: Site) -> None:

@@ -15,13 +15,13 @@ import pytest
 from tests.commands import command
 from tests.faults.environment.documented import Documented, Grant, rows
 from tests.faults.environment.test_least_rights import BRIDGE, CHANNEL, HEARS
-from tests.faults.environment.test_rights import counts_what_was_added
 from tests.faults.environment.test_start import CONFIGURATION
 from tests.faults.environment.trial import page
 from tests.harness import eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 from tests.processes import WorkerProcess
 from tests.rights import commands, patterns
+from tests.skips import counts_added
 from worker.cli.shell import translated
 
 ATTEMPTS = {
@@ -110,7 +110,7 @@ def of_this_version(cell: str, later: str) -> str:
 @pytest.fixture
 def later(migrated: Documented) -> str:
     """What comes of a right that is needed from Redis 7.0 on, where what is added is counted."""
-    return REFUSED if counts_what_was_added(migrated.administrator) else WORKS
+    return REFUSED if counts_added(migrated.administrator.redis) else WORKS
 
 
 def test_command_that_is_denied_to_a_replica_is_named_at_the_start_or_harmless(
