@@ -1,4 +1,7 @@
-"""The way to Redis or PostgreSQL is cut before or after each single message in turn."""
+"""The way to Redis or PostgreSQL is cut before or after each single message in turn.
+
+Without CHAOS it is every other one: after it and before the next are the two sides of the message between.
+"""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -41,7 +44,7 @@ def test_nothing_is_lost_doubled_or_left_to_its_lease_when_the_connection_is_cut
 ) -> None:
     trials = Trials(deployment, server, abandoned=2)
 
-    report(in_turn(lambda n: trials.run(Plan(n, after)), least=LEAST[server]))
+    report(in_turn(lambda n: trials.run(Plan(n, after)), least=LEAST[server], step=2))
 
 
 @each_moment

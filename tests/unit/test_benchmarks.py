@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import checks, cost, report
-from benchmarks.__main__ import main
+from benchmarks import checks, cost, gate, report
+from benchmarks.__main__ import hold_against_floors, main
 from benchmarks.arena import file_system
+from benchmarks.console import exit_code, wide_console
 from benchmarks.contest import Case, Standing, compared, hold
 from benchmarks.designs import BY_HAND, DESIGNS, WORKER, limit, without
 from benchmarks.designs.paper import result_fields
@@ -206,6 +207,45 @@ def test_noise_floor_is_the_reference_against_itself() -> None:
     assert share is not None
     assert (share.median, share.least, share.most) == pytest.approx((1.0, 0.95, 1.1))
     assert "w=1 1.00 (0.95..1.10)" in str(report.noise(standings))
+
+
+def _standing(name: str, against: str, *rates: float) -> Standing:
+    case = Case(name=name, against=against, run=lambda _: _measured(1))
+    return Standing(case, {turn: _measured(rate) for turn, rate in enumerate(rates)})
+
+
+@pytest.mark.parametrize(
+    ("rate", "again", "fallen"), [(94, 100, True), (96, 100, False), (85, 80, False), (79, 80, True)]
+)
+def test_ratio_has_fallen_where_it_is_below_by_more_than_a_design_differs_from_itself(
+    rate: float, again: float, *, fallen: bool
+) -> None:
+    tables = {
+        "designs": [
+            _standing("reference", "reference", 100),
+            _standing("reference again", "reference", again),
+            _standing("worker", "reference", rate),
+        ]
+    }
+
+    assert [each.fallen for each in gate.held(tables, {"designs": {"worker": 1.0, "other": 2.0}})] == [fallen]
+
+
+def test_floors_are_of_scenarios_that_there_are() -> None:
+    assert gate.floors().keys() <= SCENARIOS.keys()
+
+
+def test_gate_that_holds_nothing_against_anything_is_no_figure() -> None:
+    with pytest.raises(NoFigure, match="No ratio"):
+        hold_against_floors({}, wide_console())
+
+
+def test_fallen_ratio_is_shown_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    tables = {"designs": [_standing("reference w=1", "", 100), _standing("worker w=1", "reference w=1", 50)]}
+
+    assert exit_code(wide_console(), lambda: hold_against_floors(tables, wide_console())) == 1
+
+    assert "worker w=1: 0.50, below 1.15" in capsys.readouterr().out
 
 
 def test_cpu_is_told_by_entry_and_process() -> None:
