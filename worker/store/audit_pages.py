@@ -12,7 +12,7 @@ from worker.store.engine import Database
 from worker.store.orders import OrderStore
 from worker.store.pruning import pruned_days
 from worker.store.sources import Sources, publishing_here
-from worker.store.tables import UNSOURCED, of_source, orders
+from worker.store.tables import UNSOURCED, of_source, one_of, orders
 
 PAGE = 500
 _EXPECTED_ROWS = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('orders')")
@@ -67,7 +67,7 @@ class StoreEvidence:
     def owned_by_source(self, entry_ids: Sequence[str]) -> dict[str, str]:
         """Return the order ids of the rows of our source that these entries own, by entry id."""
         query = select(orders.c.entry_id, orders.c.order_id).where(
-            orders.c.entry_id.in_(entry_ids), orders.c.source == self._fleet.source
+            one_of(orders.c.entry_id, entry_ids), orders.c.source == self._fleet.source
         )
         with self._database.transaction() as connection:
             return {row.entry_id: row.order_id for row in connection.execute(query)}
@@ -76,7 +76,7 @@ class StoreEvidence:
         """Return the order ids of the rows that these entries own, by entry id."""
         query = (
             select(orders.c.entry_id, orders.c.order_id)
-            .where(orders.c.entry_id.in_(entry_ids), self._ours)
+            .where(one_of(orders.c.entry_id, entry_ids), self._ours)
             # Of two rows of an entry that which has a source stays.
             .order_by(orders.c.source)
         )
@@ -91,7 +91,7 @@ class StoreEvidence:
         """Return the fingerprints of those orders that have a row whose result stands where ours do."""
         columns = (orders.c.order_id, orders.c.fingerprint, orders.c.source, orders.c.recorded_at)
         with self._database.transaction() as connection:
-            found = connection.execute(select(*columns).where(orders.c.order_id.in_(order_ids))).all()
+            found = connection.execute(select(*columns).where(one_of(orders.c.order_id, order_ids))).all()
             others = {row.source for row in found} - {UNSOURCED, self._fleet.source}
             here = publishing_here(connection, self._fleet, others)
         return {
@@ -102,7 +102,7 @@ class StoreEvidence:
 
     def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows of orders that are of our source, by order id."""
-        query = select(orders.c.entry_id).where(orders.c.order_id.in_(order_ids), self._ours)
+        query = select(orders.c.entry_id).where(one_of(orders.c.order_id, order_ids), self._ours)
         with self._database.transaction() as connection:
             owners = connection.scalars(query).all()
         return {row.order_id: row for row in self.rows_of_entries(owners).values()}
@@ -119,7 +119,7 @@ class StoreEvidence:
         """Return those of the orders whose rows are of other sources."""
         if not order_ids:
             return set()
-        query = select(orders.c.order_id).where(orders.c.order_id.in_(order_ids), ~self._ours)
+        query = select(orders.c.order_id).where(one_of(orders.c.order_id, order_ids), ~self._ours)
         with self._database.transaction() as connection:
             return set(connection.scalars(query))
 

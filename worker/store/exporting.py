@@ -8,7 +8,7 @@ from worker.domain.evidence import Owner
 from worker.domain.fleets import Fleet
 from worker.store.engine import Database
 from worker.store.found import Found, rows_where
-from worker.store.tables import of_source, orders
+from worker.store.tables import of_source, one_of, orders
 
 
 class RowsToExport:
@@ -37,5 +37,5 @@ class RowsToExport:
             named = named.where(place > (after.recorded_at, after.entry_id))
         with self._database.transaction() as connection:
             order_ids = connection.scalars(named).all()
-            found = rows_where(connection, orders.c.order_id.in_(order_ids)) if order_ids else []
+            found = rows_where(connection, one_of(orders.c.order_id, order_ids)) if order_ids else []
         return sorted(found, key=lambda each: (each.recorded_at, each.row.entry_id))

@@ -15,7 +15,7 @@ from worker.domain.orders import Status
 from worker.domain.pruning import Candidate, day_of
 from worker.store.engine import Database
 from worker.store.sources import Sources, is_alone
-from worker.store.tables import UNSOURCED, of_source, order_prunings, orders, trades
+from worker.store.tables import UNSOURCED, of_source, one_of, order_prunings, orders, trades
 
 _TOLD_BY = (
     orders.c.recorded_at,
@@ -71,7 +71,7 @@ class RowsToPrune:
 
     def of_orders(self, order_ids: Sequence[str]) -> list[Candidate]:
         """Return the rows of orders, whenever they were recorded."""
-        query = select(*_TOLD_BY).where(orders.c.order_id.in_(order_ids), of_source(self._fleet.source))
+        query = select(*_TOLD_BY).where(one_of(orders.c.order_id, order_ids), of_source(self._fleet.source))
         with self._database.transaction() as connection:
             return [Candidate(*row) for row in connection.execute(query)]
 
@@ -110,15 +110,15 @@ def _locked(order_ids: Sequence[str], old: Sequence[ColumnElement[bool]]) -> Sel
     """
     return (
         select(*_TOLD_BY)
-        .where(orders.c.order_id.in_(order_ids), orders.c.status != Status.SUBMITTED, *old)
+        .where(one_of(orders.c.order_id, order_ids), orders.c.status != Status.SUBMITTED, *old)
         .order_by(orders.c.order_id)
         .with_for_update()
     )
 
 
 def _delete(connection: Connection, order_ids: Sequence[str]) -> None:
-    connection.execute(delete(trades).where(trades.c.order_id.in_(order_ids)))
-    gone = connection.execute(delete(orders).where(orders.c.order_id.in_(order_ids))).rowcount
+    connection.execute(delete(trades).where(one_of(trades.c.order_id, order_ids)))
+    gone = connection.execute(delete(orders).where(one_of(orders.c.order_id, order_ids))).rowcount
     if gone != len(order_ids):
         kept = f"{gone} of {len(order_ids)} rows were deleted"
         raise Outage("postgresql", f"{kept}: is there a trigger, or a policy, that keeps them?")

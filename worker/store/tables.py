@@ -1,6 +1,9 @@
 """The tables, as the newest migration leaves them; an empty autogenerate proves that they agree."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
@@ -15,7 +18,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    any_,
     func,
+    literal,
 )
 from sqlalchemy.sql.expression import ColumnElement, FromClause
 
@@ -146,3 +151,11 @@ order_prunings = Table(
 def of_source(source: str | ColumnElement[object], rows: FromClause = orders) -> ColumnElement[bool]:
     """Return the condition on a source's rows and those of before there were sources: they may be its own."""
     return rows.c.source.in_([UNSOURCED, source])
+
+
+def one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of these values, which are one parameter.
+
+    Hundreds of parameters take a third of the time of letting rows go, to be spelled and planned.
+    """
+    return column == any_(literal(list(values), ARRAY(Text)))

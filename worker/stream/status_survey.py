@@ -23,7 +23,7 @@ MOST_PENDING_LOOKED_AT = 1000
 STUCK_LEASES = 3
 MOST_SHOWN = 200
 # Before, a rate would tell of the last burst alone.
-LEAST_GROWN_S = 60.0
+LEAST_GROWN, LEAST_GROWN_S = 100, 60.0
 DAY_S = 86_400
 
 
@@ -120,8 +120,9 @@ class Surveyor:
         horizon = dict(fact.split("=", 1) for fact in facts if "=" in fact).get("horizon")
         grown_s = None if results is None or not results.first_id else _age_s(now_ms, results.first_id)
         a_day = None
-        if results is not None and grown_s is not None and grown_s >= LEAST_GROWN_S:
-            a_day = round(results.length / grown_s * DAY_S)
+        grown = 0 if results is None else results.length
+        if grown >= LEAST_GROWN and grown_s is not None and grown_s >= LEAST_GROWN_S:
+            a_day = round(grown / grown_s * DAY_S)
         return Kept(
             first_order_age_s=None if first_id is None else _age_s(now_ms, first_id),
             settled_marks=int(self._link.call("ZCOUNT", settled, "-inf", "(+inf")),
