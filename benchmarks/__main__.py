@@ -3,25 +3,25 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks import plot, report
+from benchmarks import gate, plot, report
 from benchmarks.arena import Arena, arena
 from benchmarks.console import FOLDER, exit_code, wide_console
 from benchmarks.contest import Standing
 from benchmarks.designs import DESIGNS, Design
-from benchmarks.errors import NoFigure
+from benchmarks.errors import Fallen, NoFigure
 from benchmarks.scenarios import CURVE, SCENARIOS
 from benchmarks.scenarios import DESIGNS as STRAIGHT
 from benchmarks.scenarios.sizes import Sizes
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what was asked for; return 1 where a run does not count, 3 where there are no servers."""
+    """Measure what was asked for; return what exit_code says."""
     wanted = _parser().parse_args(arguments)
     console = wide_console()
     if wanted.list:
@@ -52,6 +52,19 @@ def _measure_on(
         console.print(report.table(SCENARIOS[name].title, tables[name]), highlight=False)
         # After each, so that what was measured is not lost with what goes wrong later.
         _write(wanted, where, sizes, tables)
+    if wanted.gate:
+        hold_against_floors(tables, console)
+
+
+def hold_against_floors(tables: Mapping[str, Sequence[Standing]], console: Console) -> None:
+    """Show each ratio that has a floor. Raises Fallen where one is below, NoFigure without any."""
+    held = list(gate.held(tables, gate.floors()))
+    if not held:
+        raise NoFigure(f"No ratio of {gate.FLOORS.name} was measured.")
+    for each in held:
+        console.print(f"  {each}", style="red" if each.fallen else "", markup=False, highlight=False)
+    if fallen := [each.case for each in held if each.fallen]:
+        raise Fallen(", ".join(fallen))
 
 
 def _write(
@@ -129,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=[*SCENARIOS, "all"],
         help="may be given again; default: designs",
     )
+    parser.add_argument("--gate", action="store_true", help="fail where a ratio is below that of floors.toml")
     parser.add_argument("--curve", action="store_true", help="the batch size as well")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every run")

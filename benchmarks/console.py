@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.errors import NoFigure
+from benchmarks.errors import Fallen, NoFigure
 from local import LocalServerError
 
 # On disk on most machines, where /tmp often is in memory.
@@ -21,11 +21,14 @@ def wide_console() -> Console:
 
 
 def exit_code(console: Console, act: Callable[[], None]) -> int:
-    """Do it; return 1 where a run does not count, 3 where there are no servers, and say why."""
+    """Do it; return 1 where a run does not count or a ratio has fallen, 3 without servers, and say why."""
     try:
         act()
     except NoFigure as failure:
         console.print(f"No figure. {failure}", style="red", markup=False)
+        return 1
+    except Fallen as failure:
+        console.print(f"Slower than before. {failure}", style="red", markup=False)
         return 1
     except LocalServerError as failure:
         console.print(str(failure), style="red", markup=False)

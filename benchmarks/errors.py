@@ -1,5 +1,9 @@
-"""Why there is no figure: a run that can't be trusted ends in one of these, never in a number."""
+"""Why there is no figure, or none that will do: a run that can't be trusted never ends in a number."""
 
 
 class NoFigure(Exception):
     """A measurement can't be made, or what it made is wrong; the message says why."""
+
+
+class Fallen(Exception):
+    """A ratio is below what it was before by more than noise."""

@@ -55,7 +55,7 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    design: Design, count: int, urls: tuple[str, str], logs: Path, batch: int | None = None
+    design: Design, count: int, urls: tuple[str, str], logs: Path, settings: Mapping[str, str]
 ) -> Iterator[Fleet]:
     """Start the processes, against Redis and PostgreSQL by their URLs, and end them afterwards."""
     logs.mkdir(exist_ok=True)
@@ -69,7 +69,7 @@ def fleet(
                 Launch(
                     argv=[sys.executable, *design.argv],
                     directory=ROOT,
-                    environ=_environment(design, urls, number, port, batch),
+                    environ={**_environment(design, urls, number, port), **settings},
                     log=log,
                 )
             )
@@ -83,9 +83,7 @@ def fleet(
             process.await_end(max(0.0, deadline - time.monotonic()))
 
 
-def _environment(
-    design: Design, urls: tuple[str, str], number: int, port: int, batch: int | None
-) -> dict[str, str]:
+def _environment(design: Design, urls: tuple[str, str], number: int, port: int) -> dict[str, str]:
     files = {"REDIS_URL_FILE", "DATABASE_URL_FILE"}
     inherited = {
         name: value
@@ -98,6 +96,4 @@ def _environment(
         "BENCH_CONSUMER": f"{design.name.replace(' ', '-')}-{number}",
         "WORKER_HEALTH_PORT": str(port),
     }
-    if batch is not None:
-        ours[design.batch_variable] = str(batch)
     return inherited | ours

@@ -5,9 +5,9 @@ the last result. Starting up is no part of it, nor is the loading.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from benchmarks.arena import Arena
@@ -32,14 +32,19 @@ HANDFUL = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is measured: a design, its orders, how many processes; the way to the servers if not direct."""
+    """What is measured: a design, its orders, how many processes; the way to the servers if not direct.
+
+    `prepare` is called once everything is cleared, before the processes start.
+    """
 
     design: Design
     load: Load
     workers: int = 1
     batch: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
     urls: tuple[str, str] | None = None
     tables: Tables | None = None
+    prepare: Callable[[], None] = lambda: None
 
     @property
     def wanted(self) -> Wanted:
@@ -152,15 +157,18 @@ def restart(arena: Arena, run: Run, *, abandoned: bool) -> Measured:
     )
 
 
-def paced(arena: Arena, run: Run, produce: Callable[[], None]) -> Measured:
-    """Measure how long after its entry each result comes, while orders arrive as `produce` adds them."""
+def paced(arena: Arena, run: Run, produce: Callable[[], int]) -> Measured:
+    """Measure how long after its entry each result comes, while orders arrive as `produce` adds them.
+
+    It returns how many of the run's orders it has added.
+    """
     with _prepared(arena, run), _started(arena, run) as team:
         warm = _warm_up(arena, run, team)
         arena.settle_down()
         _await_ready(arena, run, team)
         meter = _Meter(arena, team)
         began_ms = arena.streams.now_ms()
-        produce()
+        run = replace(run, load=replace(run.load, orders=produce()))
         _await_results(arena, team, run.wanted.besides(warm))
         used = meter.used()
         _await_acks(arena)
@@ -178,6 +186,7 @@ def paced(arena: Arena, run: Run, produce: Callable[[], None]) -> Measured:
 def _prepared(arena: Arena, run: Run) -> Iterator[None]:
     """Clear both servers, and refuse strangers before and after."""
     arena.clear(_tables(arena, run))
+    run.prepare()
     yield
     arena.refuse_strangers()
 
@@ -232,7 +241,11 @@ def _verified(arena: Arena, run: Run, warm: int = 0) -> Sequence[Result]:
 
 def _started(arena: Arena, run: Run) -> AbstractContextManager[Fleet]:
     urls = run.urls or (arena.redis.url, _tables(arena, run).url)
-    return fleet(run.design, run.workers, urls, arena.folder / "logs", run.batch)
+    return fleet(run.design, run.workers, urls, arena.folder / "logs", _settings(run))
+
+
+def _settings(run: Run) -> dict[str, str]:
+    return {**run.settings, **({} if run.batch is None else {run.design.batch_variable: str(run.batch)})}
 
 
 def _tables(arena: Arena, run: Run) -> Tables:

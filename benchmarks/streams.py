@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from benchmarks.designs.forms import Fields
-from benchmarks.designs.surroundings import GROUP, LETTERS, ORDERS, RESULTS
+from benchmarks.designs.surroundings import GROUP, LETTERS, MARKS, ORDERS, RESULTS
 from benchmarks.errors import NoFigure
 
 OURS = "benchmarks"
@@ -114,6 +114,10 @@ class Streams:
     def setting(self, name: str) -> str:
         """Return a setting of the server."""
         return str(self._call("CONFIG", "GET", name)[1].decode())
+
+    def forget_marks_before(self, unix_s: float) -> None:
+        """Have the worker take marks of entries of before for dropped, as retention would have long ago."""
+        self._call("ZADD", MARKS, "+inf", f"horizon={unix_s * 1000:.0f}")
 
     def memory_mb(self) -> float:
         """Return how much memory Redis uses."""

@@ -5,6 +5,7 @@ import os
 ORDERS = "orders"
 RESULTS = "order_results"
 LETTERS = "orders:dead"
+MARKS = "order_results:settled:orders"
 GROUP = "execution"
 
 

@@ -37,15 +37,22 @@ return {published, buried, {}, {}, ARGV[5], 0, 0, ''}
 
 
 class Unleased(Lease):
-    """Holds nothing, renews nothing, and never finds anything lost."""
+    """Knows what is in hand, for which what was decoded is kept; renews nothing, finds nothing lost."""
 
     def hold(self, deliveries: Iterable[Delivery], *, since: float | None = None) -> list[Delivery]:
         """Return them as they are."""
         del since
-        return list(deliveries)
+        held = list(deliveries)
+        self._held.update((delivery.entry_id, 0) for delivery in held)
+        return held
 
     def let_go(self, deliveries: Iterable[Delivery]) -> None:
-        """Let them go."""
+        """Forget them."""
+        for delivery in deliveries:
+            self._held.pop(delivery.entry_id, None)
+
+    def renew(self) -> None:
+        """Renew nothing."""
 
     def lost(self, deliveries: Iterable[Delivery], *, for_s: float = 0.0) -> set[str]:
         """Return none."""

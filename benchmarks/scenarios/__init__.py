@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.arena import Arena
 from benchmarks.contest import Standing
-from benchmarks.scenarios import amounts, limits, mixes, standbys, straight, waits, watching
+from benchmarks.scenarios import amounts, leaving, limits, mixes, standbys, straight, waits, watching
 from benchmarks.scenarios.sizes import Sizes, Tell
 
 DESIGNS = "designs"
@@ -38,6 +38,7 @@ SCENARIOS = {
         Scenario("undecodable", "5 % of the entries are no orders", mixes.undecodable),
         Scenario("backlog", "a backlog of 1,000,000 (--orders N)", amounts.backlog),
         Scenario("full-table", "10,000,000 rows in orders already (--orders N)", amounts.full_table),
+        Scenario("leaving", "a day of 5,000,000 rows goes while 2,000 orders a second come", leaving.leaving),
         Scenario("restart", "50,000 pending, left by a dead replica (--orders N)", amounts.abandoned),
         Scenario("metrics", "what measuring and being asked for it costs", watching.metrics),
         Scenario("traces", "what following one order in a hundred, and all, costs", watching.traces),

@@ -1,7 +1,7 @@
 """Time on the way: from an order's entry to its result, at a given rate and with servers far away."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
@@ -58,18 +58,24 @@ def network(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
         return hold(cases, sizes.turns(5, 1), tell)
 
 
-def pace(streams: Streams, entries: Iterator[Fields], rate: float) -> None:
-    """Add the entries at a rate, by the clock: what was late is added at once, and nothing is left out."""
+def pace(
+    streams: Streams, entries: Iterator[Fields], rate: float, over: Callable[[], bool] = lambda: False
+) -> int:
+    """Add the entries at a rate, by the clock, until there are no more or it is over; return how many.
+
+    What was late is added at once, and nothing is left out.
+    """
     began, added = time.perf_counter(), 0
-    while True:
+    while not over():
         due = int((time.perf_counter() - began) * rate) + 1 - added
         chunk = list(islice(entries, max(due, 0)))
         if due > 0 and not chunk:
-            return
+            break
         if chunk:
             streams.add(chunk)
             added += len(chunk)
         time.sleep(max(0.0, began + added / rate - time.perf_counter()))
+    return added
 
 
 def _paced(arena: Arena, sizes: Sizes, design: Design, rate: int, seconds: float) -> Case:

@@ -406,14 +406,19 @@ def test_growth_of_results_is_told_once_there_is_enough_to_tell(deployment: Depl
     deployment.redis.xadd(deployment.results, {"type": "order_result"}, id=f"{now_ms - 30_000}-0")
     young = look(deployment, **LONG_LEASE)["redis"]["retention"]
     deployment.redis.delete(deployment.results)
-    for number in range(240):
-        entry_id = f"{now_ms - 86_400_000 + number}-0"
-        deployment.redis.xadd(deployment.results, {"type": "order_result"}, id=entry_id)
 
-    shown = look(deployment, **LONG_LEASE)
+    def grown_to(*numbers: int) -> dict[str, Any]:
+        for number in numbers:
+            entry_id = f"{now_ms - 86_400_000 + number}-0"
+            deployment.redis.xadd(deployment.results, {"type": "order_result"}, id=entry_id)
+        return look(deployment, **LONG_LEASE)
+
+    few = grown_to(*range(99))["redis"]["retention"]
+    shown = grown_to(*range(99, 240))
 
     kept = shown["redis"]["retention"]
     assert young["results_a_day"] is None
+    assert few["results_a_day"] is None
     assert 230 <= kept["results_a_day"] <= 240
     assert f"WORKER_RESULTS_MAXLEN={7 * kept['results_a_day']} would keep about a week" in shown["text"]
 
