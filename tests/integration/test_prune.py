@@ -71,6 +71,40 @@ def test_audit_calls_what_was_pruned_neither_lost_nor_sound(old: Deployment) -> 
     assert_invariants(old)
 
 
+def test_order_whose_row_was_pruned_is_not_told_as_broken(old: Deployment) -> None:
+    entry_id = old.accepted[0]
+    day = utc_text_of_ms(int(entry_id.partition("-")[0]))[:10]
+    unknown = command(old, "show", "order-0-never", **WINDOW).stdout
+    pruned(old)
+
+    by_entry = command(old, "show", entry_id, "--json", **WINDOW)
+    by_order = command(old, "show", "order-0", **WINDOW)
+
+    shown = json.loads(by_entry.stdout)
+    assert (by_entry.exit_code, shown["state"], shown["command"], shown["findings"]) == (
+        0,
+        "pruned",
+        None,
+        [],
+    )
+    assert f"the rows of {COUNT} orders that came on {day} were pruned" in shown["sentence"]
+    assert by_order.exit_code == 1
+    assert (
+        f"It may be an old one: the rows of {COUNT} orders that came on {day} were pruned." in by_order.stdout
+    )
+    assert "pruned" not in unknown
+
+
+def test_result_without_a_row_is_told_as_broken_where_none_was_pruned_of_its_day(old: Deployment) -> None:
+    sql(old, "DELETE FROM trades WHERE order_id = 'order-0'")
+    sql(old, "DELETE FROM orders WHERE order_id = 'order-0'")
+    sql(old, f"INSERT INTO order_prunings VALUES ('{old.fleet.source}', '2020-01-01', 1, 1, now())")  # noqa: S608
+
+    shown = json.loads(command(old, "show", old.accepted[0], "--json", **WINDOW).stdout)
+
+    assert shown["state"] == "broken"
+
+
 def test_audit_finds_that_more_rows_are_gone_than_were_pruned(old: Deployment) -> None:
     sql(old, "UPDATE orders SET recorded_at = now() WHERE order_id IN ('order-0', 'order-1')")
     pruned(old)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.unit.test_views import Shown
 from worker.domain.errors import Outage, Refused
 from worker.domain.evidence import Fate
 from worker.domain.orders import Labels, Status
+from worker.domain.pruning import Pruned
 from worker.domain.searching import FoundOrder, FoundOrders, Place, Search
 from worker.status.story import Duplicates, Entered, Field, Held, Letters, Result, Results, Row, Story
 
@@ -33,12 +34,17 @@ class FakeOrders(Struct):
     fault: Exception | None = None
     asked: list[Any] = []
     hidden: frozenset[str] = frozenset()
+    gone: Pruned | None = None
 
     def story(self, identifier: str) -> Story | None:
         self.asked.append(identifier)
         if self.fault is not None:
             raise self.fault
         return self.told
+
+    def pruned(self, identifier: str) -> Pruned | None:
+        del identifier
+        return self.gone
 
     def search(self, wanted: Search) -> FoundOrders:
         self.asked.append(wanted)
@@ -377,3 +383,14 @@ def test_search_says_what_it_hides() -> None:
     orders = FakeOrders(found=FoundOrders((found_order(),), 1, None, None), hidden=frozenset({"symbol"}))
 
     assert "Hidden here: symbol." in looking_at(orders).get("/search?status=FILLED").get_data(as_text=True)
+
+
+def test_page_of_an_unknown_order_tells_of_rows_that_were_pruned() -> None:
+    orders = FakeOrders(gone=Pruned(5, date(2026, 1, 2), date(2026, 1, 3)))
+
+    page = looking_at(orders).get("/orders/order-1")
+    proof = looking_at(orders).get("/orders/order-1?format=json")
+
+    assert (page.status_code, proof.status_code) == (404, 404)
+    for said in (page.get_data(as_text=True), proof.get_json()["sentence"]):
+        assert "the rows of 5 orders that came from 2026-01-02 to 2026-01-03 were pruned" in said

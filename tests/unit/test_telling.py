@@ -1,6 +1,6 @@
 """The sentence on one order says no more than was looked at."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.builders import dead_record, record
 from worker.domain.evidence import Fate, Finding, Invariant, Remedy
 from worker.domain.orders import OrderRecord, Status
+from worker.domain.pruning import Pruned
 from worker.status.story import (
     Duplicates,
     Entered,
@@ -21,7 +22,7 @@ from worker.status.story import (
     Searched,
     Story,
 )
-from worker.status.telling import State, Told, tell
+from worker.status.telling import State, Told, nothing_known, tell
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 LOST_UNTIL_MS = 1_767_323_040_000
@@ -51,6 +52,7 @@ def finding(what: str, remedy: Remedy | None = None, otherwise: Remedy | None = 
     return Finding(Invariant.ONE_RESULT, "1-1", "order-1", what, remedy, otherwise)
 
 
+PRUNED = Pruned(4000, date(2026, 1, 2), date(2026, 1, 2))
 NO_RESULTS = Results((), ALL)
 HELD_BY = "worker-a holds it, charged with 1 delivery, untouched for 1.5 s."
 TOLD = {
@@ -281,6 +283,23 @@ TOLD = {
         replace(story(), row=Row(record(), AT, "its")),
         Told(State.OTHER_SOURCE, "It is an order of another source, its: ask a worker of that fleet."),
     ),
+    "its row was pruned": (
+        story(None, pruned=PRUNED, fate=Fate(old=True)),
+        Told(
+            State.PRUNED,
+            "Its result is 1767323045700-0, and its row is gone: the rows of 4,000 orders that came on"
+            " 2026-01-02 were pruned. An audit counts them.",
+        ),
+    ),
+    "rows of its day were pruned, and it has no result": (
+        story(None, pruned=PRUNED, results=NO_RESULTS),
+        Told(
+            State.UNKNOWN,
+            "It was settled once, says its mark; it has no row,"
+            " and is not among the 1,234 dead letters that were looked through.",
+            "worker audit",
+        ),
+    ),
     "nobody's row": (
         story(unclaimed=True, results=NO_RESULTS),
         Told(
@@ -302,6 +321,16 @@ TOLD = {
         Told(State.CHANGING, "It changed each time it was looked at: look again."),
     ),
 }
+
+
+def test_what_nothing_is_known_of_may_be_of_rows_that_were_pruned() -> None:
+    before = nothing_known(None)
+
+    assert "pruned" not in before
+    assert nothing_known(replace(PRUNED, last=date(2026, 2, 1))) == (
+        f"{before} It may be an old one: the rows of 4,000 orders that came from 2026-01-02 to 2026-02-01"
+        " were pruned."
+    )
 
 
 @pytest.mark.parametrize(("of", "told"), TOLD.values(), ids=TOLD.keys())

@@ -17,6 +17,7 @@ from worker.bootstrap.parts.traces import Traces, pairs_of, shown_fields
 from worker.bootstrap.parts.witnesses import Witnesses
 from worker.domain.evidence import Fate
 from worker.domain.orders import OrderRecord
+from worker.domain.pruning import Pruned, day_of
 from worker.domain.searching import FoundOrder, FoundOrders, Search
 from worker.status.story import Entered, Held, Row, Story
 from worker.store import OrderRow, OrderSearch
@@ -46,6 +47,13 @@ class Narrator:
                 break
         return told
 
+    def pruned(self, identifier: str) -> Pruned | None:
+        """Return which rows were let go that may have been of an order of which nothing is known."""
+        return self._pruned(self._subjects.named_by(identifier))
+
+    def _pruned(self, entry_id: str | None) -> Pruned | None:
+        return self.witnesses.rows.pruned(day_of(entry_id) if entry_id else None)
+
     def _looked_at(self, identifier: str, subject: Subject) -> Story | None:
         ask, entry_id, row = self.witnesses, subject.entry_id, subject.row
         fate = ask.evidence.fates([entry_id])[entry_id] if entry_id else Fate()
@@ -67,6 +75,7 @@ class Narrator:
             fate=fate,
             held=held,
             row=None if row is None else self._row(row),
+            pruned=self._pruned(entry_id) if row is None else None,
             is_owner=subject.is_owner,
             results=results,
             letters=letters,
@@ -153,6 +162,10 @@ class OrderDesk:
     def story(self, identifier: str) -> Story | None:
         """Return the story of an order, None where nothing is known of it."""
         return self._narrator(identifier)
+
+    def pruned(self, identifier: str) -> Pruned | None:
+        """Return which rows were let go that may have been of an order of which nothing is known."""
+        return self._narrator.pruned(identifier)
 
     def search(self, wanted: Search) -> FoundOrders:
         """Return a page of the recorded orders that are as wanted."""

@@ -12,7 +12,7 @@ from worker.status import printed
 from worker.status.life import stations_of
 from worker.status.proof import proof_of, proof_of_nothing, trades_of
 from worker.status.story import Story
-from worker.status.telling import NOTHING_KNOWN, tell
+from worker.status.telling import nothing_known, tell
 from worker.status.wording import counted
 from worker.wire import is_order_id
 
@@ -36,11 +36,12 @@ def show(identifier: str, *, as_json: bool) -> None:
     settings = settings_of_environment()
     with commands.narrator(settings) as narrator:
         story = narrator(identifier)
+        pruned = narrator.pruned(identifier) if story is None else None
     if as_json:
-        found = proof_of_nothing(identifier) if story is None else proof_of(story)
+        found = proof_of_nothing(identifier, pruned) if story is None else proof_of(story)
         click.echo(printed(found, indent=2))
     else:
-        click.echo(f"{identifier}: {NOTHING_KNOWN}" if story is None else "\n".join(lines_of(story)))
+        click.echo(f"{identifier}: {nothing_known(pruned)}" if story is None else "\n".join(lines_of(story)))
     if story is None:
         sys.exit(EXIT_FOUND)
 

@@ -49,6 +49,14 @@ class Candidate(Struct, frozen=True):
         return self.status not in {Status.DEAD, Status.SUBMITTED}
 
 
+class Pruned(Struct, frozen=True):
+    """How many rows were let go, of orders that came between two days."""
+
+    orders: int
+    first: date
+    last: date
+
+
 class KeptFrom(Struct, frozen=True):
     """The unix milliseconds before which no entry can come again: each is read, acked and trimmed."""
 

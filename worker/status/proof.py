@@ -7,13 +7,14 @@ from msgspec.structs import asdict
 from worker.domain.decimals import plain
 from worker.domain.evidence import Finding
 from worker.domain.orders import OrderRecord, Trade
+from worker.domain.pruning import Pruned
 from worker.domain.texts import HIDDEN
 from worker.domain.times import utc_text
 from worker.domain.trace_context import TRACEPARENT
 from worker.status.document import Document
 from worker.status.life import stations_of
 from worker.status.story import Field, Story
-from worker.status.telling import NOTHING_KNOWN, Told, tell
+from worker.status.telling import Told, nothing_known, tell
 
 
 def proof_of(story: Story) -> Document:
@@ -44,13 +45,13 @@ def proof_of(story: Story) -> Document:
     }
 
 
-def proof_of_nothing(identifier: str) -> Document:
+def proof_of_nothing(identifier: str, pruned: Pruned | None) -> Document:
     """Return that nothing is known of an order."""
     return {
         "id": identifier,
         "found": False,
         "state": "unknown",
-        "sentence": NOTHING_KNOWN,
+        "sentence": nothing_known(pruned),
         "command": None,
         "life": [],
     }

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from worker.domain.evidence import Fate, Finding
 from worker.domain.orders import OrderRecord, Trade
+from worker.domain.pruning import Pruned
 from worker.domain.texts import HIDDEN
 
 # Of each stream so many entries are looked through at the most.
@@ -121,9 +122,10 @@ class Story(Struct, frozen=True):
     """All that is known of an order, or of an entry of one.
 
     What `checked_at` stands for: how the entry stands was asked right before, everything else right after.
-    `findings` are what an audit would say of it. Where it is not `steady` it changed each time it was looked
-    at. Nobody can tell whose an `unclaimed` row is. The entry is the one that owns the row, or it is told
-    that it is not: then it is a duplicate where its order has the row's content.
+    Where it has no row, `pruned` tells of rows that were let go: of the day on which its entry came, if that
+    is known. `findings` are what an audit would say of it. Where it is not `steady` it changed each time it
+    was looked at. Nobody can tell whose an `unclaimed` row is. The entry is the one that owns the row, or it
+    is told that it is not: then it is a duplicate where its order has the row's content.
     """
 
     identifier: str
@@ -133,6 +135,7 @@ class Story(Struct, frozen=True):
     fate: Fate = Fate()
     held: Held | None = None
     row: Row | None = None
+    pruned: Pruned | None = None
     is_owner: bool = True
     is_duplicate: bool = False
     results: Results = Results()

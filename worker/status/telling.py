@@ -14,14 +14,16 @@ from msgspec import Struct
 from worker.domain.deliveries import is_entry_id
 from worker.domain.evidence import Finding
 from worker.domain.orders import WITH_RESULT, OrderRecord, Status
+from worker.domain.pruning import Pruned
 from worker.domain.times import utc_text, utc_text_of_ms
 from worker.status.story import MOST_SEARCHED, Held, Letter, Results, Story
 from worker.status.wording import counted, span
 
-NOTHING_KNOWN = (
+_NOTHING_KNOWN = (
     "Nothing is known of it: no row has this order id or entry id, and neither an entry of the orders stream"
     f" nor a dead letter is of it, among the {MOST_SEARCHED:,} of each that were looked through at the most."
 )
+_PRUNED = "the rows of {:,} orders that came {} were pruned"
 UNCLAIMED = (
     "Its row does not say whose it is, and its entry and its result are gone:"
     " nobody can tell whether it is an order of this fleet."
@@ -50,13 +52,14 @@ class State(StrEnum):
     UNCLAIMED = "unclaimed"
     FOREIGN = "foreign"
     OTHER_SOURCE = "other_source"
+    PRUNED = "pruned"
     CHANGING = "changing"
     UNKNOWN = "unknown"
 
 
 ENDED = frozenset({
     State.ONE_RESULT, State.ONE_RESULT_KEPT, State.ONE_RESULT_SEARCHED, State.REPLAYED, State.DISCARDED,
-    State.DUPLICATE,
+    State.DUPLICATE, State.PRUNED,
 })  # fmt: skip
 
 
@@ -94,9 +97,29 @@ def tell(story: Story) -> Told:
         told = _of_row(story, row.record)
     elif story.letter is not None:
         told = _buried(story, story.letter)
+    elif story.pruned is not None and story.results.found:
+        told = _pruned(story.results, story.pruned)
     else:
         told = _without_row(story)
     return told
+
+
+def nothing_known(pruned: Pruned | None) -> str:
+    """Return what is to be said of an order of which nothing is known, and which rows were let go."""
+    if pruned is None:
+        return _NOTHING_KNOWN
+    return f"{_NOTHING_KNOWN} It may be an old one: {_were(pruned)}."
+
+
+def _were(pruned: Pruned) -> str:
+    first, last = pruned.first.isoformat(), pruned.last.isoformat()
+    return _PRUNED.format(pruned.orders, f"on {first}" if first == last else f"from {first} to {last}")
+
+
+def _pruned(results: Results, pruned: Pruned) -> Told:
+    results_of = ", ".join(each.entry_id for each in results.found)
+    what = f"Its result is {results_of}, and its row is gone: {_were(pruned)}. An audit counts them."
+    return Told(State.PRUNED, what)
 
 
 def _broken(findings: Iterable[Finding]) -> Told:

@@ -8,9 +8,10 @@ from sqlalchemy import func, select, text, tuple_
 from worker.domain.evidence import Owner
 from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Status
+from worker.domain.pruning import Pruned
 from worker.store.engine import Database
 from worker.store.orders import OrderStore
-from worker.store.pruning import pruned_days
+from worker.store.pruning import pruned, pruned_days
 from worker.store.sources import Sources, publishing_here
 from worker.store.tables import UNSOURCED, of_source, one_of, orders
 
@@ -82,6 +83,10 @@ class StoreEvidence:
         )
         with self._database.transaction() as connection:
             return {row.entry_id: row.order_id for row in connection.execute(query)}
+
+    def pruned(self, day: date | None) -> Pruned | None:
+        """Return how many rows were let go of orders that came on a day, or on any; None where none were."""
+        return pruned(self._database, day)
 
     def pruned_days(self) -> dict[date, int]:
         """Return on which days entries were added whose rows were pruned, and how many had results."""

@@ -12,7 +12,7 @@ from sqlalchemy.sql.expression import ColumnElement
 from worker.domain.errors import Outage
 from worker.domain.fleets import Fleet
 from worker.domain.orders import Status
-from worker.domain.pruning import Candidate, day_of
+from worker.domain.pruning import Candidate, Pruned, day_of
 from worker.store.engine import Database
 from worker.store.sources import Sources, is_alone
 from worker.store.tables import UNSOURCED, of_source, one_of, order_prunings, orders, trades
@@ -144,6 +144,20 @@ def _by_day(source: str, rows: Iterable[Candidate]) -> Iterator[dict[str, object
     for day in sorted(rows_of):
         counts = {"orders": rows_of[day], "results": results_of[day]}
         yield {"source": source, "day": day, **counts, "pruned_at": func.now()}
+
+
+def pruned(database: Database, day: date | None) -> Pruned | None:
+    """Return how many rows were let go of orders that came on a day, or on any; None where none were.
+
+    Rows of all sources are counted.
+    """
+    days = order_prunings.c.day
+    query = select(func.sum(order_prunings.c.orders), func.min(days), func.max(days))
+    if day is not None:
+        query = query.where(days == day)
+    with database.transaction() as connection:
+        orders_, first, last = connection.execute(query).one()
+    return None if orders_ is None else Pruned(int(orders_), first, last)
 
 
 def pruned_days(database: Database) -> dict[date, int]:

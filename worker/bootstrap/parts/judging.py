@@ -28,7 +28,7 @@ class Judging:
             return self._by_row(story, subject, row)
         if subject.entry is not None and subject.decoded is not None:
             return self._by_entry(story, subject.entry, subject.decoded)
-        if row is None and story.results.found and not story.fate.in_flight:
+        if row is None and story.results.found and not story.fate.in_flight and story.pruned is None:
             what = f"the result {story.results.found[0].entry_id} has no row"
             lost = Finding(Invariant.ONE_RESULT, subject.entry_id, subject.order_id, what)
             return replace(story, findings=(lost,))

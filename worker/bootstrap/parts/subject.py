@@ -43,7 +43,7 @@ class Subjects:
 
     def find(self, identifier: str) -> Subject:
         """Return what an order id or an entry id means."""
-        named = self._named_by(identifier)
+        named = self.named_by(identifier)
         row = self._ask.store.row(identifier)
         entry = self._ask.trail.order(named) if named else None
         if row is None and entry is None:
@@ -69,7 +69,7 @@ class Subjects:
                 return Subject(order_id, entry_id, None, None, row, another)
         return Subject(order_id, entry_id, entry, decoded, row)
 
-    def _named_by(self, identifier: str) -> str | None:
+    def named_by(self, identifier: str) -> str | None:
         """Return the entry of our stream that an id names; one that was derived elsewhere names none."""
         named = wire.entry_named_by(identifier)
         if named is None or named == identifier:

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from worker.domain.decimals import plain
 from worker.domain.orders import Status
+from worker.domain.pruning import Pruned
 from worker.domain.searching import Place, Search
 from worker.domain.times import utc_text
 from worker.ops.pages.ports import Orders
@@ -23,7 +24,7 @@ from worker.status import printed
 from worker.status.life import steps_of
 from worker.status.proof import order_of, proof_of, proof_of_nothing, trades_of
 from worker.status.story import Story
-from worker.status.telling import NOTHING_KNOWN, tell
+from worker.status.telling import nothing_known, tell
 from worker.wire import is_order_id
 
 # Of each text so many characters are taken.
@@ -115,12 +116,12 @@ def blueprint(orders: Orders) -> Blueprint:
         if not is_order_id(identifier):
             abort(HTTPStatus.NOT_FOUND, NO_ID)
         story = orders.story(identifier)
+        pruned = orders.pruned(identifier) if story is None else None
         if request.args.get("format") == "json":
-            return _proof(identifier, story)
+            return _proof(identifier, story, pruned)
         if story is None:
-            return _page(
-                HTTPStatus.NOT_FOUND, "order_unknown.html", identifier=identifier, said=NOTHING_KNOWN
-            )
+            said = nothing_known(pruned)
+            return _page(HTTPStatus.NOT_FOUND, "order_unknown.html", identifier=identifier, said=said)
         return _page(
             HTTPStatus.OK, "order.html",
             story=story, told=tell(story), steps=steps_of(story),
@@ -159,9 +160,9 @@ def _page(status: HTTPStatus, template: str, **shown: object) -> AnyResponse:
     return Response(render_template(template, **shown), status)
 
 
-def _proof(identifier: str, story: Story | None) -> AnyResponse:
+def _proof(identifier: str, story: Story | None, pruned: Pruned | None) -> AnyResponse:
     status = HTTPStatus.NOT_FOUND if story is None else HTTPStatus.OK
-    document = proof_of_nothing(identifier) if story is None else proof_of(story)
+    document = proof_of_nothing(identifier, pruned) if story is None else proof_of(story)
     name = "".join(each if each.isalnum() or each in "._-" else "_" for each in identifier)
     headers = {"Content-Disposition": f'attachment; filename="order-{name}.json"'}
     return Response(printed(document, indent=2) + "\n", status, headers, mimetype="application/json")

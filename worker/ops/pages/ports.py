@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from worker.domain.pruning import Pruned
 from worker.domain.searching import FoundOrders, Search
 from worker.ops.history import History
 from worker.ops.pages.access import Access
@@ -40,6 +41,9 @@ class Orders(Protocol):
 
     def story(self, identifier: str) -> Story | None:
         """Return all that is known of an order, by an order id or an entry id; None: nothing is."""
+
+    def pruned(self, identifier: str) -> Pruned | None:
+        """Return which rows were let go that may have been of an order of which nothing is known."""
 
     def search(self, wanted: Search) -> FoundOrders:
         """Return the newest recorded orders that are as wanted, a page of them."""
