@@ -27,18 +27,40 @@ def main() -> int:
     )
     parser.add_argument("--stage", action="append", default=[], help="a stage; none: all that a row names")
     parser.add_argument("--jobs", default="2", help="processes that tests of one stage run in")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help="run nothing: take the stages of one row from a report (--junit-xml) of the whole suite",
+    )
     parser.add_argument("--page", action="store_true", help="write the page, run nothing")
     asked = parser.parse_args()
     rows = [row for row in listed().row if not asked.row or any(name in row.name for name in asked.row)]
-    codes = [] if asked.page else [_through(row, asked.stage or row.stages, asked.jobs) for row in rows]
+    if asked.report is not None:
+        if len(rows) != 1:
+            parser.error("--report is of one row: name it by --row")
+        codes = [_from_report(rows[0], asked.stage or rows[0].stages, asked.report)]
+    else:
+        codes = [] if asked.page else [_through(row, asked.stage or row.stages, asked.jobs) for row in rows]
     _write_page()
     return int(any(codes) or not (codes or asked.page))
 
 
+def _from_report(row: Row, stages: Sequence[str], report: Path) -> int:
+    """Keep what a run of the whole suite says of a row's stages; it had set what the row has set."""
+    servers, why = _servers(_environment(row))
+    if why:
+        _say(f"=== {row.name}: {why}")
+        return 1
+    kept_of = [_keep(row, stage, report, servers) for stage in stages if stage in row.stages]
+    return max(kept_of, default=1)
+
+
+def _environment(row: Row) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in CHOSEN} | dict(row.environment)
+
+
 def _through(row: Row, stages: Sequence[str], jobs: str) -> int:
-    environment = {name: value for name, value in os.environ.items() if name not in CHOSEN} | dict(
-        row.environment
-    )
+    environment = _environment(row)
     missing = [name for name in row.needs if shutil.which(name) is None]
     servers, why = _servers(environment)
     if missing or why:
@@ -94,12 +116,17 @@ def _run(row: Row, stage: str, jobs: str, environment: Mapping[str, str], server
     _say(f"    {(time.monotonic() - began) / 60:.1f} min, exit code {code}: {report.with_suffix('.log')}")
     if not report.exists():
         return 1
-    day = dt.datetime.now(dt.UTC).strftime("%-d %B %Y")
-    runs = kept()
-    runs.setdefault(row.name, {})[stage] = counted(report, servers=servers, revision=_revision(), day=day)
-    keep(runs)
-    _write_page()
-    return int(code != 0)
+    return int(_keep(row, stage, report, servers) or code != 0)
+
+
+def _keep(row: Row, stage: str, report: Path, servers: str) -> int:
+    """Keep what a report says of a stage, and write the page; 1 where a test has failed or none was run."""
+    day = dt.datetime.fromtimestamp(report.stat().st_mtime, dt.UTC).strftime("%-d %B %Y")
+    run = counted(report, listed().stages[stage], servers=servers, revision=_revision(), day=day)
+    if run.passed or run.failed:
+        keep({**(runs := kept()), row.name: {**runs.get(row.name, {}), stage: run}})
+        _write_page()
+    return int(run.failed or not run.passed)
 
 
 def _revision() -> str:

@@ -14,8 +14,9 @@ This page is made from the reports of the runs. `make matrix` runs all that a ma
 writes it; `make matrix ROWS=TLS STAGES=contract` runs a part, and the other cells stay as they are. A cell
 has the number of tests that passed, and of those that were skipped, were expected to fail, or failed, where
 there were any. The [list](../tests/matrix/list.toml) says what a run of each row finds set, and which tests
-make a stage. "{not_run}": no machine has run it yet; "{not_meant}": the list does not ask for it. By the ways
-of the lower rows every worker under test enters, and the tests look on by a port of their own.
+make a stage. "{not_run}": no machine has run it yet; "{not_meant}": the list does not ask for it. Minutes
+are those of all tests one by one; two or more run at a time. By the ways of the lower rows every worker under
+test enters, and the tests look on by a port of their own.
 
 """
 

@@ -12,7 +12,10 @@ from tests.skips import EXPECTED_TO_FAIL, SKIPPED
 
 ROOT = Path(__file__).parents[2]
 REPORT = f"""<?xml version="1.0"?><testsuites><testsuite time="61.5">
-<testcase classname="tests.contract.test_a" name="one"/>
+<testcase classname="tests.contract.test_a" name="one" time="61.5"/>
+<testcase classname="tests.contractual.test_a" name="one" time="7"/>
+<testcase classname="tests.faults.test_poison.TestAll" name="one" time="3"/>
+<testcase classname="tests.faults.test_poisons" name="one" time="3"/>
 <testcase classname="tests.contract.test_a" name="two[x]"><failure message="no"/></testcase>
 <testcase classname="tests.contract.test_a" name="two[x]"><error message="nor this"/></testcase>
 <testcase classname="tests.contract.test_a" name="three"><skipped type="{SKIPPED}"/></testcase>
@@ -32,10 +35,14 @@ def test_report_is_counted_by_what_became_of_each_test(tmp_path: Path) -> None:
     file = tmp_path / "report.xml"
     file.write_text(REPORT)
 
-    found = counted(file, servers="here", revision="abc", day="today")
+    found = counted(file, ["tests/contract"], servers="here", revision="abc", day="today")
+    of_one_file = counted(
+        file, ["tests/faults/test_poison.py", "tests/other"], servers="here", revision="abc", day="today"
+    )
 
     assert (found.passed, found.failed, found.skipped, found.expected, found.seconds) == (1, 2, 1, 1, 62)
     assert found.failures == ("tests/contract/test_a::two[x]",)
+    assert (of_one_file.passed, of_one_file.failed, of_one_file.seconds) == (1, 0, 3)
 
 
 def test_cell_tells_what_was_run_what_was_not_and_what_nobody_asks_for() -> None:

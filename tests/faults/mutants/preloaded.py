@@ -18,9 +18,10 @@ import pytest
 
 # Not pytest's plugins, which it wants to import itself.
 LIBRARIES = (
-    "alembic.command", "click.testing", "flask", "h11", "httpx", "msgspec", "psycopg", "redis.asyncio",
-    "rich.progress", "sqlalchemy.dialects.postgresql.psycopg", "structlog", "tenacity",
-    "testcontainers.core.container",
+    "alembic.command", "click.testing", "flask", "h11", "httpx", "hypothesis.stateful", "msgspec",
+    "prometheus_client.parser", "psycopg", "redis.asyncio", "rich.progress",
+    "sqlalchemy.dialects.postgresql.psycopg", "structlog", "tenacity", "testcontainers.core.container",
+    "trustme", "xml.etree.ElementTree",
 )  # fmt: skip
 
 
