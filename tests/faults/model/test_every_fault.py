@@ -19,8 +19,8 @@ def _size(plan: Plan) -> tuple[str, ...]:
 
 WORLDS = small_worlds()
 # Two faults in every small world are over a million histories. Every so many first ones are followed by every
-# so many second ones; MODEL_EVERY=1 runs all. Of single ones a twentieth as many are passed over: by default a
-# fifth of them strikes, in each world another fifth, and from MODEL_EVERY=20 down all do.
+# so many second ones; MODEL_EVERY=1 runs all. Of single ones a twentieth as many are passed over: by default
+# a fifth of them strikes, in each world another fifth, and from MODEL_EVERY=20 down all do.
 EVERY = int(os.environ.get("MODEL_EVERY", "100"))
 SINGLE_EVERY = max(1, EVERY // 20)
 
