@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contest import Standing, compared
+from benchmarks.errors import NoFigure
 from benchmarks.report import AGAIN
 
 FLOORS = Path(__file__).parent / "floors.toml"
 # Medians of a few rounds differ by so much, however close a design has come to itself.
-LEAST_NOISE = 0.05
+LEAST_NOISE, MOST_NOISE = 0.05, 0.25
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,12 @@ class Held:
     ratio: float
     floor: float
     noise: float
+    best: float
 
     @property
     def fallen(self) -> bool:
-        """Whether it is below by more than noise."""
-        return self.ratio < self.floor * (1 - self.noise)
+        """Whether it is below by more than noise, and no round has come up to what it was."""
+        return self.ratio < self.floor * (1 - self.noise) and self.best < self.floor
 
     def __str__(self) -> str:
         """Return a line of it."""
@@ -51,9 +53,15 @@ def held(
             floor = before.get(scenario, {}).get(standing.case.name)
             share = compared(standing, standings)
             if floor is not None and share is not None:
-                yield Held(scenario, standing.case.name, share.median, floor, noise)
+                yield Held(scenario, standing.case.name, share.median, floor, noise, share.most)
 
 
 def _noise(standings: Sequence[Standing]) -> float:
+    """Return how far designs are from themselves. Raises NoFigure where that is too far to tell anything."""
     again = [compared(each, standings) for each in standings if AGAIN in each.case.name]
-    return max([LEAST_NOISE, *(abs(1 - share.median) for share in again if share is not None)])
+    noise = max([LEAST_NOISE, *(abs(1 - share.median) for share in again if share is not None)])
+    if noise > MOST_NOISE:
+        raise NoFigure(
+            f"A design is {noise:.2f} from itself: this run can't tell whether a ratio has fallen."
+        )
+    return noise

@@ -1,6 +1,6 @@
 """The way to Redis or PostgreSQL is cut before or after each single message in turn.
 
-Without CHAOS it is every other one: after it and before the next are the two sides of the message between.
+Without CHAOS it is every other message or burst.
 """
 
 from collections.abc import Callable

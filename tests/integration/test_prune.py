@@ -71,38 +71,68 @@ def test_audit_calls_what_was_pruned_neither_lost_nor_sound(old: Deployment) -> 
     assert_invariants(old)
 
 
+def shown(deployment: Deployment, identifier: str) -> dict[str, Any]:
+    """What `worker show` tells of an order."""
+    found: dict[str, Any] = json.loads(command(deployment, "show", identifier, "--json", **WINDOW).stdout)
+    return found
+
+
 def test_order_whose_row_was_pruned_is_not_told_as_broken(old: Deployment) -> None:
     entry_id = old.accepted[0]
     day = utc_text_of_ms(int(entry_id.partition("-")[0]))[:10]
-    unknown = command(old, "show", "order-0-never", **WINDOW).stdout
+    unknown = shown(old, "order-0-never")
     pruned(old)
 
-    by_entry = command(old, "show", entry_id, "--json", **WINDOW)
-    by_order = command(old, "show", "order-0", **WINDOW)
+    by_entry, by_order = shown(old, entry_id), shown(old, "order-0")
 
-    shown = json.loads(by_entry.stdout)
-    assert (by_entry.exit_code, shown["state"], shown["command"], shown["findings"]) == (
-        0,
-        "pruned",
-        None,
-        [],
-    )
-    assert f"the rows of {COUNT} orders that came on {day} were pruned" in shown["sentence"]
-    assert by_order.exit_code == 1
-    assert (
-        f"It may be an old one: the rows of {COUNT} orders that came on {day} were pruned." in by_order.stdout
-    )
-    assert "pruned" not in unknown
+    assert (by_entry["state"], by_entry["command"], by_entry["findings"]) == ("pruned", "worker audit", [])
+    assert f"Of the orders that came on {day}, {COUNT} with results were pruned" in by_entry["sentence"]
+    assert by_order["found"] is False
+    assert f"the rows of {COUNT} orders that came on {day} were pruned." in by_order["sentence"]
+    assert "pruned" not in unknown["sentence"]
+    assert "pruned" not in shown(old, "253402300800000-0")["sentence"], "of a day that no calendar has"
 
 
-def test_result_without_a_row_is_told_as_broken_where_none_was_pruned_of_its_day(old: Deployment) -> None:
-    sql(old, "DELETE FROM trades WHERE order_id = 'order-0'")
-    sql(old, "DELETE FROM orders WHERE order_id = 'order-0'")
-    sql(old, f"INSERT INTO order_prunings VALUES ('{old.fleet.source}', '2020-01-01', 1, 1, now())")  # noqa: S608
+def lose_row(deployment: Deployment) -> None:
+    sql(deployment, "DELETE FROM trades WHERE order_id = 'order-0'")
+    sql(deployment, "DELETE FROM orders WHERE order_id = 'order-0'")
 
-    shown = json.loads(command(old, "show", old.accepted[0], "--json", **WINDOW).stdout)
 
-    assert shown["state"] == "broken"
+def of_another_day(deployment: Deployment) -> None:
+    sql(deployment, "UPDATE order_prunings SET day = '2020-01-01'")
+
+
+def of_rows_without_results(deployment: Deployment) -> None:
+    sql(deployment, "UPDATE order_prunings SET results = 0")
+
+
+def of_another_source(deployment: Deployment) -> None:
+    sql(deployment, "UPDATE order_prunings SET source = 'its'")
+
+
+def marked_still(deployment: Deployment) -> None:
+    entry_id = deployment.accepted[0]
+    deployment.redis.zadd(deployment.marks, {entry_id: int(entry_id.partition("-")[0])})
+
+
+def published_twice(deployment: Deployment) -> None:
+    pairs = [
+        pairs for _, pairs in deployment.entries(deployment.results) if ("order_id", b"order-0") in pairs
+    ]
+    deployment.redis.xadd(deployment.results, dict(pairs[0]))
+
+
+@pytest.mark.parametrize(
+    "make", [of_another_day, of_rows_without_results, of_another_source, marked_still, published_twice]
+)
+def test_result_without_a_row_is_told_as_broken_where_it_can_not_have_been_pruned(
+    old: Deployment, make: Callable[[Deployment], object]
+) -> None:
+    lose_row(old)
+    pruned(old)
+    make(old)
+
+    assert shown(old, old.accepted[0])["state"] == "broken"
 
 
 def test_audit_finds_that_more_rows_are_gone_than_were_pruned(old: Deployment) -> None:
@@ -125,6 +155,12 @@ def test_dry_run_says_what_would_go_and_changes_nothing(old: Deployment) -> None
     assert (
         "6 rows would be pruned" in command(old, "prune", "--older-than", "1d", "--dry-run", **WINDOW).stdout
     )
+
+
+def open_letter_of_another_entry(deployment: Deployment) -> None:
+    """The order came again, and was buried as poison: a replay would find its row."""
+    letter = {"entry_id": "1-1", "order_id": "order-0", "source": deployment.fleet.source, "reason": "poison"}
+    deployment.redis.xadd(deployment.dead_letters, letter)  # type: ignore[arg-type]
 
 
 def say_submitted(deployment: Deployment) -> None:
@@ -182,6 +218,7 @@ def be_young(deployment: Deployment) -> None:
     [
         (say_submitted, "submitted", 1),
         (open_letter, "letter_open", 1),
+        (open_letter_of_another_entry, "letter_open", 1),
         (mark, "marked", 1),
         (ask_about, "unknown", 1),
         (lower_the_horizon, "unsettled", COUNT),

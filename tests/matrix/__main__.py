@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tests.matrix.cells import Row, counted, keep, kept, listed
@@ -34,7 +34,10 @@ def main() -> int:
     )
     parser.add_argument("--page", action="store_true", help="write the page, run nothing")
     asked = parser.parse_args()
-    rows = [row for row in listed().row if not asked.row or any(name in row.name for name in asked.row)]
+    names = {row.name for row in listed().row}
+    # A whole name is no part of another.
+    meant = [name for name in asked.row if name in names] or asked.row
+    rows = [row for row in listed().row if not meant or any(_is_meant(row, name, names) for name in meant)]
     if asked.report is not None:
         if len(rows) != 1:
             parser.error("--report is of one row: name it by --row")
@@ -43,6 +46,10 @@ def main() -> int:
         codes = [] if asked.page else [_through(row, asked.stage or row.stages, asked.jobs) for row in rows]
     _write_page()
     return int(any(codes) or not (codes or asked.page))
+
+
+def _is_meant(row: Row, name: str, names: Collection[str]) -> bool:
+    return row.name == name if name in names else name in row.name
 
 
 def _from_report(row: Row, stages: Sequence[str], report: Path) -> int:
@@ -123,7 +130,7 @@ def _keep(row: Row, stage: str, report: Path, servers: str) -> int:
     """Keep what a report says of a stage, and write the page; 1 where a test has failed or none was run."""
     day = dt.datetime.fromtimestamp(report.stat().st_mtime, dt.UTC).strftime("%-d %B %Y")
     run = counted(report, listed().stages[stage], servers=servers, revision=_revision(), day=day)
-    if run.passed or run.failed:
+    if run.passed or run.failed or run.skipped or run.expected:
         keep({**(runs := kept()), row.name: {**runs.get(row.name, {}), stage: run}})
         _write_page()
     return int(run.failed or not run.passed)

@@ -15,8 +15,8 @@ writes it; `make matrix ROWS=TLS STAGES=contract` runs a part, and the other cel
 has the number of tests that passed, and of those that were skipped, were expected to fail, or failed, where
 there were any. The [list](../tests/matrix/list.toml) says what a run of each row finds set, and which tests
 make a stage. "{not_run}": no machine has run it yet; "{not_meant}": the list does not ask for it. Minutes
-are those of all tests one by one; two or more run at a time. By the ways of the lower rows every worker under
-test enters, and the tests look on by a port of their own.
+are those of all tests one by one (before 30 November 2026, evening: of two beside each other). By the ways of
+the lower rows every worker under test enters, and the tests look on by a port of their own.
 
 """
 

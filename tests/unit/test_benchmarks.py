@@ -231,6 +231,19 @@ def test_ratio_has_fallen_where_it_is_below_by_more_than_a_design_differs_from_i
     assert [each.fallen for each in gate.held(tables, {"designs": {"worker": 1.0, "other": 2.0}})] == [fallen]
 
 
+def test_ratio_that_a_round_has_come_up_to_has_not_fallen() -> None:
+    tables = {"a": [_standing("base", "base", 100, 100, 100), _standing("worker", "base", 70, 80, 101)]}
+
+    assert [each.fallen for each in gate.held(tables, {"a": {"worker": 1.0}})] == [False]
+
+
+def test_run_whose_noise_is_too_much_is_no_figure() -> None:
+    tables = {"a": [_standing("base", "base", 100), _standing("base again", "base", 60)]}
+
+    with pytest.raises(NoFigure, match="from itself"):
+        list(gate.held(tables, {}))
+
+
 def test_floors_are_of_scenarios_that_there_are() -> None:
     assert gate.floors().keys() <= SCENARIOS.keys()
 

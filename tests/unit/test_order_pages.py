@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tests.builders import record, trade
 from tests.faces import browser, faced
-from tests.unit.test_telling import ALL, AT, LETTER, NO_RESULTS, SOME, finding, story
+from tests.unit.test_telling import ALL, AT, LETTER, NO_RESULTS, PRUNED, SOME, finding, story
 from tests.unit.test_views import Shown
 from worker.domain.errors import Outage, Refused
 from worker.domain.evidence import Fate
@@ -385,8 +385,16 @@ def test_search_says_what_it_hides() -> None:
     assert "Hidden here: symbol." in looking_at(orders).get("/search?status=FILLED").get_data(as_text=True)
 
 
+def test_page_of_an_order_whose_row_was_pruned_does_not_say_that_it_was_not_executed() -> None:
+    pruned = page_of(story(None, pruned=PRUNED, fate=Fate(old=True)))
+    lost = page_of(story(None, fate=Fate(old=True)))
+
+    assert (pruned.count("its row was pruned, or lost"), pruned.count("there is no row of it")) == (2, 0)
+    assert lost.count("there is no row of it") == 2
+
+
 def test_page_of_an_unknown_order_tells_of_rows_that_were_pruned() -> None:
-    orders = FakeOrders(gone=Pruned(5, date(2026, 1, 2), date(2026, 1, 3)))
+    orders = FakeOrders(gone=Pruned(5, 4, date(2026, 1, 2), date(2026, 1, 3)))
 
     page = looking_at(orders).get("/orders/order-1")
     proof = looking_at(orders).get("/orders/order-1?format=json")

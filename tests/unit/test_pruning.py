@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from tests.fakes import FakeClock
 from worker.domain.evidence import Fate
 from worker.domain.orders import Status
-from worker.domain.pruning import Candidate, KeptFrom, Refusal, day_of
+from worker.domain.pruning import Candidate, KeptFrom, OpenLetters, Refusal, day_of
 from worker.pruning import OwnTurn, Prune, prune
 from worker.pruning.own_turn import ANEW_EVERY_S, EVERY_S, IDLE_AFTER_S
 
@@ -28,6 +28,7 @@ class Servers:
         ]
         self.fate = GONE
         self.kept: KeptFrom | None = KeptFrom(int(NOW.timestamp() * 1000))
+        self.letters: OpenLetters | None = OpenLetters()
         self.streams = 1
         self.pages = 0
         self.turn = True
@@ -55,8 +56,8 @@ class Servers:
     def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
         return dict.fromkeys(entry_ids, self.fate)
 
-    def open_entries(self) -> Sequence[str] | None:
-        return None
+    def open(self) -> OpenLetters | None:
+        return self.letters
 
     def page(self, after: Candidate | None, until: datetime, count: int) -> list[Candidate]:
         self._clock.advance(1)
@@ -160,9 +161,15 @@ def test_nothing_goes_while_nobody_can_know(unknown: str) -> None:
     assert (len(servers.rows), servers.pages, servers.ended) == (3, 0, 1)
 
 
-def test_dead_row_stays_where_there_are_too_many_letters_to_look_through() -> None:
+@pytest.mark.parametrize(
+    "letters",
+    [None, OpenLetters(entries=frozenset({"1-0"})), OpenLetters(orders=frozenset({"order-0"}))],
+    ids=["too many to look through", "of its entry", "of another entry of its order"],
+)
+def test_row_stays_as_long_as_somebody_may_replay_its_order(letters: OpenLetters | None) -> None:
     servers, _, _ = made(0)
-    servers.rows = [Candidate(NOW - 30 * DAY, "1-0", "order-0", Status.DEAD, unsourced=False)]
+    servers.letters = letters
+    servers.rows = [Candidate(NOW - 30 * DAY, "1-0", "order-0", Status.FILLED, unsourced=False)]
 
     step = Prune(servers, servers, servers, window_s=3600).page(NOW)
 

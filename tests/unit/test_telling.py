@@ -52,7 +52,7 @@ def finding(what: str, remedy: Remedy | None = None, otherwise: Remedy | None = 
     return Finding(Invariant.ONE_RESULT, "1-1", "order-1", what, remedy, otherwise)
 
 
-PRUNED = Pruned(4000, date(2026, 1, 2), date(2026, 1, 2))
+PRUNED = Pruned(4000, 3900, date(2026, 1, 2), date(2026, 1, 2))
 NO_RESULTS = Results((), ALL)
 HELD_BY = "worker-a holds it, charged with 1 delivery, untouched for 1.5 s."
 TOLD = {
@@ -287,8 +287,10 @@ TOLD = {
         story(None, pruned=PRUNED, fate=Fate(old=True)),
         Told(
             State.PRUNED,
-            "Its result is 1767323045700-0, and its row is gone: the rows of 4,000 orders that came on"
-            " 2026-01-02 were pruned. An audit counts them.",
+            "Its result is 1767323045700-0, and its row is gone: pruned, or lost. Of the orders that came on"
+            " 2026-01-02, 3,900 with results were pruned:"
+            " an audit finds it where more of that day have no row.",
+            "worker audit",
         ),
     ),
     "rows of its day were pruned, and it has no result": (

@@ -49,10 +49,18 @@ class Narrator:
 
     def pruned(self, identifier: str) -> Pruned | None:
         """Return which rows were let go that may have been of an order of which nothing is known."""
-        return self._pruned(self._subjects.named_by(identifier))
+        entry_id = self._subjects.named_by(identifier)
+        return self.witnesses.rows.pruned(None) if entry_id is None else self._pruned(entry_id)
 
-    def _pruned(self, entry_id: str | None) -> Pruned | None:
-        return self.witnesses.rows.pruned(day_of(entry_id) if entry_id else None)
+    def _pruned(self, entry_id: str) -> Pruned | None:
+        """Return which rows were let go of the day of an entry; none were of one that no calendar has."""
+        day = day_of(entry_id)
+        return None if day is None else self.witnesses.rows.pruned(day)
+
+    def _may_be_pruned(self, subject: Subject, fate: Fate) -> bool:
+        """Whether a row that is not there may have been let go: none is of what is marked, or still there."""
+        there = subject.entry is not None or fate.marked or fate.unknown or fate.in_flight
+        return subject.row is None and fate.old and not there
 
     def _looked_at(self, identifier: str, subject: Subject) -> Story | None:
         ask, entry_id, row = self.witnesses, subject.entry_id, subject.row
@@ -75,7 +83,7 @@ class Narrator:
             fate=fate,
             held=held,
             row=None if row is None else self._row(row),
-            pruned=self._pruned(entry_id) if row is None else None,
+            pruned=self._pruned(entry_id) if entry_id and self._may_be_pruned(subject, fate) else None,
             is_owner=subject.is_owner,
             results=results,
             letters=letters,

@@ -27,7 +27,7 @@ from worker.domain.times import utc_text
 WHY = {
     Refusal.WINDOW: "may be sent again, and must be known as the same (WORKER_DEDUPE_WINDOW_S)",
     Refusal.SUBMITTED: "were handed to a venue, and have no outcome yet",
-    Refusal.LETTER_OPEN: "have a dead letter that is open: worker dead list",
+    Refusal.LETTER_OPEN: "have a dead letter that is open, or one of the same order is: worker dead list",
     Refusal.IN_FLIGHT: "have an entry that is pending, or waits to be read",
     Refusal.UNKNOWN: "have a result of which nobody can know whether it went out: worker audit --repair",
     Refusal.MARKED: "have a settled mark that is still kept",

@@ -49,10 +49,18 @@ class Candidate(Struct, frozen=True):
         return self.status not in {Status.DEAD, Status.SUBMITTED}
 
 
+class OpenLetters(Struct, frozen=True):
+    """Which entries, and which orders, open dead letters are of: a person may replay them any day."""
+
+    entries: frozenset[str] = frozenset()
+    orders: frozenset[str] = frozenset()
+
+
 class Pruned(Struct, frozen=True):
-    """How many rows were let go, of orders that came between two days."""
+    """How many rows were let go, and how many of them had results, of orders that came between two days."""
 
     orders: int
+    results: int
     first: date
     last: date
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from worker.domain.evidence import Fate
-from worker.domain.pruning import Candidate, KeptFrom
+from worker.domain.pruning import Candidate, KeptFrom, OpenLetters
 
 
 class Streams(Protocol):
@@ -21,8 +21,8 @@ class Streams(Protocol):
 class Letters(Protocol):
     """The dead letters."""
 
-    def open_entries(self) -> Collection[str] | None:
-        """Return the entries of which an open letter is; None where there are too many to look through."""
+    def open(self) -> OpenLetters | None:
+        """Return of what open letters are; None where there are too many to look through."""
 
 
 class Rows(Protocol):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from worker.domain.deliveries import is_entry_id
 from worker.domain.evidence import Fate
 from worker.domain.orders import Status
-from worker.domain.pruning import CLOCKS_APART_S, Candidate, Refusal, Step, day_of, time_of
+from worker.domain.pruning import CLOCKS_APART_S, Candidate, OpenLetters, Refusal, Step, day_of, time_of
 from worker.pruning.ports import Exported, Letters, Rows, Streams
 
 # A few milliseconds of PostgreSQL, locks on so many rows, and nobody waits for longer.
@@ -75,26 +75,23 @@ class Prune:
         """Return why rows stay, by order id."""
         usual = [each for each in page if is_entry_id(each.entry_id) and day_of(each.entry_id) is not None]
         fates = self._streams.fates([each.entry_id for each in usual]) if usual else {}
-        open_entries = self._open_entries(usual)
+        letters = self._letters.open() if usual else OpenLetters()
         # Whose rows without a source are is known where there is only one.
         ours = not any(each.unsourced for each in page) or self._rows.alone()
         held = None if self._exported is None else self._exported.holds(page)
-        return dict(self._reasons(page, fates, open_entries, held, ours=ours))
-
-    def _open_entries(self, page: Sequence[Candidate]) -> Collection[str] | None:
-        return self._letters.open_entries() if any(each.status == Status.DEAD for each in page) else ()
+        return dict(self._reasons(page, fates, letters, held, ours=ours))
 
     @staticmethod
     def _reasons(
         page: Sequence[Candidate],
         fates: dict[str, Fate],
-        open_entries: Collection[str] | None,
+        letters: OpenLetters | None,
         held: Collection[str] | None,
         *,
         ours: bool,
     ) -> Iterator[tuple[str, Refusal]]:
         for each in page:
-            reason = _refusal(each, fates.get(each.entry_id), open_entries)
+            reason = _refusal(each, fates.get(each.entry_id), letters)
             if each.unsourced and not ours:
                 reason = Refusal.UNSOURCED
             elif reason is None and held is not None and each.order_id not in held:
@@ -103,13 +100,14 @@ class Prune:
                 yield each.order_id, reason
 
 
-def _refusal(row: Candidate, fate: Fate | None, open_entries: Collection[str] | None) -> Refusal | None:
+def _refusal(row: Candidate, fate: Fate | None, letters: OpenLetters | None) -> Refusal | None:
     """Return why a row stays, by what is known of its entry."""
     if fate is None:
         return Refusal.STRANGE
     if row.status == Status.SUBMITTED:
         return Refusal.SUBMITTED
-    if row.status == Status.DEAD and (open_entries is None or row.entry_id in open_entries):
+    # A letter of a repeated order is of another entry than the row: without it a replay would be a new order.
+    if letters is None or row.entry_id in letters.entries or row.order_id in letters.orders:
         return Refusal.LETTER_OPEN
     for stands, reason in (
         (fate.in_flight, Refusal.IN_FLIGHT),

@@ -83,6 +83,10 @@ def _step_delivered(story: Story) -> Step:
 
 def _steps_of_row(story: Story) -> Iterator[Step]:
     row = story.row
+    if row is None and story.pruned is not None and story.results.found:
+        yield Step("executed", None, "its row was pruned, or lost")
+        yield Step("committed", None, "its row was pruned, or lost")
+        return
     if row is None:
         yield Step("executed", False, "there is no row of it")
         yield Step("committed", False, "there is no row of it")

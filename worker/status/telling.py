@@ -23,7 +23,6 @@ _NOTHING_KNOWN = (
     "Nothing is known of it: no row has this order id or entry id, and neither an entry of the orders stream"
     f" nor a dead letter is of it, among the {MOST_SEARCHED:,} of each that were looked through at the most."
 )
-_PRUNED = "the rows of {:,} orders that came {} were pruned"
 UNCLAIMED = (
     "Its row does not say whose it is, and its entry and its result are gone:"
     " nobody can tell whether it is an order of this fleet."
@@ -59,7 +58,7 @@ class State(StrEnum):
 
 ENDED = frozenset({
     State.ONE_RESULT, State.ONE_RESULT_KEPT, State.ONE_RESULT_SEARCHED, State.REPLAYED, State.DISCARDED,
-    State.DUPLICATE, State.PRUNED,
+    State.DUPLICATE,
 })  # fmt: skip
 
 
@@ -108,18 +107,17 @@ def nothing_known(pruned: Pruned | None) -> str:
     """Return what is to be said of an order of which nothing is known, and which rows were let go."""
     if pruned is None:
         return _NOTHING_KNOWN
-    return f"{_NOTHING_KNOWN} It may be an old one: {_were(pruned)}."
-
-
-def _were(pruned: Pruned) -> str:
     first, last = pruned.first.isoformat(), pruned.last.isoformat()
-    return _PRUNED.format(pruned.orders, f"on {first}" if first == last else f"from {first} to {last}")
+    days = f"on {first}" if first == last else f"from {first} to {last}"
+    were = f"the rows of {pruned.orders:,} orders that came {days} were pruned"
+    return f"{_NOTHING_KNOWN} It may be an old one: {were}."
 
 
 def _pruned(results: Results, pruned: Pruned) -> Told:
-    results_of = ", ".join(each.entry_id for each in results.found)
-    what = f"Its result is {results_of}, and its row is gone: {_were(pruned)}. An audit counts them."
-    return Told(State.PRUNED, what)
+    day, audited = pruned.first.isoformat(), "an audit finds it where more of that day have no row"
+    what = f"Its result is {results.found[0].entry_id}, and its row is gone: pruned, or lost."
+    what += f" Of the orders that came on {day}, {pruned.results:,} with results were pruned: {audited}."
+    return Told(State.PRUNED, what, "worker audit")
 
 
 def _broken(findings: Iterable[Finding]) -> Told:

@@ -85,8 +85,8 @@ class StoreEvidence:
             return {row.entry_id: row.order_id for row in connection.execute(query)}
 
     def pruned(self, day: date | None) -> Pruned | None:
-        """Return how many rows were let go of orders that came on a day, or on any; None where none were."""
-        return pruned(self._database, day)
+        """Return how many rows of ours were let go of orders that came on a day, or on any; None: none."""
+        return pruned(self._database, self._fleet, day)
 
     def pruned_days(self) -> dict[date, int]:
         """Return on which days entries were added whose rows were pruned, and how many had results."""

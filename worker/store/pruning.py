@@ -146,18 +146,16 @@ def _by_day(source: str, rows: Iterable[Candidate]) -> Iterator[dict[str, object
         yield {"source": source, "day": day, **counts, "pruned_at": func.now()}
 
 
-def pruned(database: Database, day: date | None) -> Pruned | None:
-    """Return how many rows were let go of orders that came on a day, or on any; None where none were.
-
-    Rows of all sources are counted.
-    """
-    days = order_prunings.c.day
-    query = select(func.sum(order_prunings.c.orders), func.min(days), func.max(days))
+def pruned(database: Database, fleet: Fleet, day: date | None) -> Pruned | None:
+    """Return how many rows of our source were let go of orders that came on a day, or on any; None: none."""
+    days, ours = order_prunings.c.day, order_prunings.c.source == fleet.source
+    sums = (func.sum(order_prunings.c.orders), func.sum(order_prunings.c.results))
+    query = select(*sums, func.min(days), func.max(days)).where(ours)
     if day is not None:
         query = query.where(days == day)
     with database.transaction() as connection:
-        orders_, first, last = connection.execute(query).one()
-    return None if orders_ is None else Pruned(int(orders_), first, last)
+        rows, results, first, last = connection.execute(query).one()
+    return None if rows is None else Pruned(int(rows), int(results), first, last)
 
 
 def pruned_days(database: Database) -> dict[date, int]:

@@ -1,9 +1,10 @@
 """Puts together what lets rows go, for a replica's own turn and for the command alike."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from worker import wire
+from worker.domain.pruning import OpenLetters
 from worker.pruning import OwnTurn, Prune
 from worker.pruning.ports import Exported
 from worker.settings import Settings
@@ -17,8 +18,8 @@ MOST_LETTERS = 10_000
 LETTERS_KNOWN_FOR_S = 600.0
 
 
-class OpenLetters:
-    """The entries of open dead letters, as of some minutes ago at the most.
+class LettersLately:
+    """The open dead letters, as of some minutes ago at the most.
 
     One that is buried since is of an entry that came since, and one that was closed since waits.
     """
@@ -36,23 +37,25 @@ class OpenLetters:
         self._most = most
         self._clock = clock
         self._known_until = clock()
-        self._open: frozenset[str] | None = frozenset()
+        self._open: OpenLetters | None = None
 
-    def open_entries(self) -> Collection[str] | None:
-        """Return them; None where more than `most` letters would have to be looked through."""
+    def open(self) -> OpenLetters | None:
+        """Return of what they are; None where more than `most` letters would have to be looked through."""
         if self._clock() >= self._known_until:
             self._open = self._look()
             self._known_until = self._clock() + LETTERS_KNOWN_FOR_S
         return self._open
 
-    def _look(self) -> frozenset[str] | None:
-        found = set[str]()
+    def _look(self) -> OpenLetters | None:
+        entries, orders = set[str](), set[str]()
         for number, letter in enumerate(self._letters.walk(), start=1):
             if self._most is not None and number > self._most:
                 return None
             said = self._spelling.buried(letter.fields) if letter.closed is None else None
-            found |= set() if said is None else {said.entry_id}
-        return frozenset(found)
+            if said is not None:
+                entries.add(said.entry_id)
+                orders.add(wire.read_letter(letter.fields).order_id or "")
+        return OpenLetters(frozenset(entries), frozenset(orders))
 
 
 class Streams:
@@ -73,7 +76,7 @@ def prune_of(
     exported: Exported | None = None,
 ) -> Prune:
     """Return a walk through the rows of these settings' source."""
-    letters = OpenLetters(DeadLetters(link, names), wire.Spelling(settings.fleet.source), most=most_letters)
+    letters = LettersLately(DeadLetters(link, names), wire.Spelling(settings.fleet.source), most=most_letters)
     return Prune(
         Streams(link, names), RowsToPrune(opened, settings.fleet), letters,
         window_s=settings.window_s, exported=exported,
