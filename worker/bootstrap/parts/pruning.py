@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import structlog
+
 from worker import wire
 from worker.domain.pruning import OpenLetters
 from worker.pruning import OwnTurn, Prune
@@ -10,6 +12,8 @@ from worker.pruning.ports import Exported
 from worker.settings import Settings
 from worker.store import Database, RowsToPrune
 from worker.stream import Coming, DeadLetters, RedisLink, RedisNames, StreamEvidence, Turn
+
+log = structlog.get_logger(__name__)
 
 # So it may be anybody's whose next round is due then.
 TURN_S = 8.0
@@ -50,11 +54,13 @@ class LettersLately:
         entries, orders = set[str](), set[str]()
         for number, letter in enumerate(self._letters.walk(), start=1):
             if self._most is not None and number > self._most:
+                log.warning("rows stay: too many dead letters to look through", most=self._most)
                 return None
             said = self._spelling.buried(letter.fields) if letter.closed is None else None
             if said is not None:
                 entries.add(said.entry_id)
-                orders.add(wire.read_letter(letter.fields).order_id or "")
+                order_id = wire.read_letter(letter.fields).order_id
+                orders |= {order_id} if order_id else set()
         return OpenLetters(frozenset(entries), frozenset(orders))
 
 
