@@ -70,13 +70,20 @@ def test_lost_rows_are_told_until_they_are_mended(
     assert len(own_deployment.rows()) == len(own_deployment.published()) == ORDERS
 
 
-def test_replica_tells_at_its_start_what_was_lost_while_none_was_there(deployment: Deployment) -> None:
+@pytest.mark.parametrize("pruned", [False, True], ids=["", "on a day from which rows were pruned"])
+def test_replica_tells_at_its_start_what_was_lost_while_none_was_there(
+    deployment: Deployment, *, pruned: bool
+) -> None:
     deployment.submit(numbered_orders(ORDERS))
     with running(deployment):
         eventually(deployment.all_settled)
     with deployment.database.transaction() as connection:
         connection.exec_driver_sql("DELETE FROM trades WHERE order_id = 'order-59'")
         connection.exec_driver_sql("DELETE FROM orders WHERE order_id = 'order-59'")
+        if pruned:
+            # No row goes as long as its mark is kept, as this one is.
+            counted = "INSERT INTO order_prunings VALUES (%s, (now() AT TIME ZONE 'UTC')::date, 9, 9, now())"
+            connection.exec_driver_sql(counted, (deployment.fleet.source,))
 
     with running(deployment):
         eventually(lambda: told(deployment) == {"order-59"})

@@ -148,6 +148,20 @@ def test_audit_finds_that_more_rows_are_gone_than_were_pruned(old: Deployment) -
     assert f"the rows of {COUNT - 2} were pruned" in finding
 
 
+def test_audit_finds_a_lost_row_whose_mark_is_kept_however_many_were_pruned(old: Deployment) -> None:
+    pruned(old)
+    lose_row(old)
+    sql(old, "UPDATE order_prunings SET orders = 99, results = 99")
+    before = audited(old)
+    marked_still(old)
+
+    code, (finding,), _ = audited(old)
+
+    assert before[:2] == (0, [])
+    assert code == 1
+    assert finding.endswith("has no row")
+
+
 def test_dry_run_says_what_would_go_and_changes_nothing(old: Deployment) -> None:
     said = pruned(old, "--dry-run")
 

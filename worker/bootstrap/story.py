@@ -57,11 +57,6 @@ class Narrator:
         day = day_of(entry_id)
         return None if day is None else self.witnesses.rows.pruned(day)
 
-    def _may_be_pruned(self, subject: Subject, fate: Fate) -> bool:
-        """Whether a row that is not there may have been let go: none is of what is marked, or still there."""
-        there = subject.entry is not None or fate.marked or fate.unknown or fate.in_flight
-        return subject.row is None and fate.old and not there
-
     def _looked_at(self, identifier: str, subject: Subject) -> Story | None:
         ask, entry_id, row = self.witnesses, subject.entry_id, subject.row
         fate = ask.evidence.fates([entry_id])[entry_id] if entry_id else Fate()
@@ -75,6 +70,7 @@ class Narrator:
             and not (letters.found or results.found or fate.marked or fate.in_flight)
         ):
             return None
+        may_be_pruned = row is None and subject.entry is None and fate.past
         story = Story(
             identifier=identifier,
             checked_at=checked_at,
@@ -83,7 +79,7 @@ class Narrator:
             fate=fate,
             held=held,
             row=None if row is None else self._row(row),
-            pruned=self._pruned(entry_id) if entry_id and self._may_be_pruned(subject, fate) else None,
+            pruned=self._pruned(entry_id) if entry_id and may_be_pruned else None,
             is_owner=subject.is_owner,
             results=results,
             letters=letters,

@@ -76,6 +76,11 @@ class Fate(Struct, frozen=True):
         """Whether it has no mark though it would be kept."""
         return not (self.marked or self.old)
 
+    @property
+    def past(self) -> bool:
+        """Whether it is settled for so long that nothing of it is kept: no other's row is ever pruned."""
+        return self.old and not (self.marked or self.unknown or self.in_flight)
+
     def settled(self, since_ms: int, *, buried: bool = False) -> bool | None:
         """Whether what stands since a time was published, or buried; None where marks can't tell."""
         if self.marked:

@@ -5,7 +5,7 @@ flow: who holds the entry, then its row, then results and letters up to their pr
 held before must by then be where it belongs, so replicas at work cause no false alarm.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -261,6 +261,7 @@ class Audit:
         strangers = self._strangers(
             [row for each, row in rows.items() if row.unsourced and each not in results], fates
         )
+        past = self._past([found.entry_id for each, found in results.items() if each not in rows])
         lost_until_ms = self._streams.results_lost_until_ms()
         closed_until_ms = self._streams.letters_gone_until_ms()
         for order_id in order_ids:
@@ -283,10 +284,18 @@ class Audit:
                 self.seen.letters_out_of_range += in_range and case.lacks_closed_letter
                 yield from of_row(self._compared(case))
             elif result is not None:
-                yield from self._without_row(order_id, result)
+                yield from self._without_row(order_id, result, past)
 
-    def _without_row(self, order_id: str, result: PublishedResult) -> Iterator[Finding]:
-        if self._pruned.meet(result.entry_id):
+    def _past(self, entry_ids: Sequence[str]) -> Collection[str]:
+        """Return those of which nothing is kept, on days from which rows were pruned."""
+        asked = [each for each in entry_ids if self._pruned.may_be(each)]
+        fates = self._streams.fates(asked) if asked else {}
+        return {each for each, fate in fates.items() if fate.past}
+
+    def _without_row(
+        self, order_id: str, result: PublishedResult, past: Collection[str]
+    ) -> Iterator[Finding]:
+        if result.entry_id in past and self._pruned.meet(result.entry_id):
             self.seen.pruned += 1
             return
         what = f"the result {result.result_id} has no row"

@@ -162,16 +162,15 @@ class LostRows:
 
         Other fleets may publish on the same stream.
         """
-        # Of a day from which rows were pruned nobody can tell these from lost ones.
         pruned = self._rows.pruned_days()
-        lost = [each for each in lost if day_of(each.entry_id) not in pruned]
-        if not lost:
-            return
         entry_ids = [each.entry_id for each in lost]
         fates, entries = self._streams.fates(entry_ids), self._streams.entries(entry_ids)
         others = self._rows.of_other_sources([each.order_id for each in lost])
         for each in lost:
             fate, fields = fates[each.entry_id], entries.get(each.entry_id)
+            if fate.past and day_of(each.entry_id) in pruned:
+                # Nobody can tell it from one whose row was pruned.
+                continue
             # Of an entry that has left the stream the mark tells, as long as it is kept.
             kept = fate.marked or (fate.old and self._rows.alone())
             ours = self._names(each, fields) if fields else kept
