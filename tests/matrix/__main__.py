@@ -32,6 +32,7 @@ def main() -> int:
         type=Path,
         help="run nothing: take the stages of one row from a report (--junit-xml) of the whole suite",
     )
+    parser.add_argument("--revision", default="", help="of which revision the report is; else of this one")
     parser.add_argument("--page", action="store_true", help="write the page, run nothing")
     asked = parser.parse_args()
     names = {row.name for row in listed().row}
@@ -41,7 +42,7 @@ def main() -> int:
     if asked.report is not None:
         if len(rows) != 1:
             parser.error("--report is of one row: name it by --row")
-        codes = [_from_report(rows[0], asked.stage or rows[0].stages, asked.report)]
+        codes = [_from_report(rows[0], asked.stage or rows[0].stages, asked.report, asked.revision)]
     else:
         codes = [] if asked.page else [_through(row, asked.stage or row.stages, asked.jobs) for row in rows]
     _write_page()
@@ -52,13 +53,13 @@ def _is_meant(row: Row, name: str, names: Collection[str]) -> bool:
     return row.name == name if name in names else name in row.name
 
 
-def _from_report(row: Row, stages: Sequence[str], report: Path) -> int:
+def _from_report(row: Row, stages: Sequence[str], report: Path, revision: str) -> int:
     """Keep what a run of the whole suite says of a row's stages; it had set what the row has set."""
     servers, why = _servers(_environment(row))
     if why:
         _say(f"=== {row.name}: {why}")
         return 1
-    kept_of = [_keep(row, stage, report, servers) for stage in stages if stage in row.stages]
+    kept_of = [_keep(row, stage, report, servers, revision) for stage in stages if stage in row.stages]
     return max(kept_of, default=1)
 
 
@@ -126,10 +127,10 @@ def _run(row: Row, stage: str, jobs: str, environment: Mapping[str, str], server
     return int(_keep(row, stage, report, servers) or code != 0)
 
 
-def _keep(row: Row, stage: str, report: Path, servers: str) -> int:
+def _keep(row: Row, stage: str, report: Path, servers: str, revision: str = "") -> int:
     """Keep what a report says of a stage, and write the page; 1 where a test has failed or none was run."""
     day = dt.datetime.fromtimestamp(report.stat().st_mtime, dt.UTC).strftime("%-d %B %Y")
-    run = counted(report, listed().stages[stage], servers=servers, revision=_revision(), day=day)
+    run = counted(report, listed().stages[stage], servers=servers, revision=revision or _revision(), day=day)
     if run.passed or run.failed or run.skipped or run.expected:
         keep({**(runs := kept()), row.name: {**runs.get(row.name, {}), stage: run}})
         _write_page()
