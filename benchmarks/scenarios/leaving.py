@@ -52,7 +52,7 @@ def leaving(arena: Arena, sizes: Sizes, tell: Tell) -> list[Standing]:
             _case(arena, sizes, tell, stay, stay, held, settings, seconds=seconds, in_order=in_order),
             _case(arena, sizes, tell, go, stay, held, settings, seconds=0, in_order=in_order),
         ]
-        # A round of each way after the other: the one that has its rows go comes last.
+        # In the first round the one that has its rows go comes last, so that the tables are filled once.
         standings += hold(cases, sizes.turns(1, 1), tell)
     return standings
 
