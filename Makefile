@@ -43,7 +43,7 @@ demo: $(VENV)/.installed-local ## two minutes of everything that goes wrong, and
 test: $(VENV)/.installed-dev ## the whole suite (TESTS=path for a part, SERVERS=docker|embedded|urls to force, RIGHTS=least)
 	SERVERS=$(SERVERS) RIGHTS=$(RIGHTS) $(BIN)/python -m pytest $(PARALLEL) $(TESTS) $(ARGS)
 
-# Parts of names of rows, and stages; none: all of tests/matrix/list.toml. A whole one takes about two hours.
+# Names of rows or parts of them, and stages; none: all of tests/matrix/list.toml. A whole one takes about two hours.
 ROWS ?=
 STAGES ?=
 

@@ -23,7 +23,7 @@ def main() -> int:
     """Run what is asked for; 1 where something has failed, or nothing could be run."""
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument(
-        "--row", action="append", default=[], help="a part of the name of a row; none: all rows"
+        "--row", action="append", default=[], help="the name of a row, or a part of names; none: all rows"
     )
     parser.add_argument("--stage", action="append", default=[], help="a stage; none: all that a row names")
     parser.add_argument("--jobs", default="2", help="processes that tests of one stage run in")
@@ -36,9 +36,9 @@ def main() -> int:
     parser.add_argument("--page", action="store_true", help="write the page, run nothing")
     asked = parser.parse_args()
     names = {row.name for row in listed().row}
-    # A whole name is no part of another.
-    meant = [name for name in asked.row if name in names] or asked.row
-    rows = [row for row in listed().row if not meant or any(_is_meant(row, name, names) for name in meant)]
+    rows = [
+        row for row in listed().row if not asked.row or any(_is_meant(row, each, names) for each in asked.row)
+    ]
     if asked.report is not None:
         if len(rows) != 1:
             parser.error("--report is of one row: name it by --row")
@@ -50,6 +50,7 @@ def main() -> int:
 
 
 def _is_meant(row: Row, name: str, names: Collection[str]) -> bool:
+    """Whether a row is of this name, or has it as a part where that is the name of none."""
     return row.name == name if name in names else name in row.name
 
 

@@ -83,7 +83,7 @@ def _step_delivered(story: Story) -> Step:
 
 def _steps_of_row(story: Story) -> Iterator[Step]:
     row = story.row
-    if row is None and story.pruned is not None and story.results.found:
+    if row is None and story.may_be_pruned:
         yield Step("executed", None, "its row was pruned, or lost")
         yield Step("committed", None, "its row was pruned, or lost")
         return

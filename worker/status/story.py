@@ -148,6 +148,11 @@ class Story(Struct, frozen=True):
     hidden: frozenset[str] = frozenset()
 
     @property
+    def may_be_pruned(self) -> bool:
+        """Whether the row of its one result may have been let go: of its day some that had results were."""
+        return self.pruned is not None and self.pruned.results > 0 and len(self.results.found) == 1
+
+    @property
     def trades(self) -> tuple[Trade, ...]:
         """Its trades, in the order of their ids."""
         return () if self.row is None else self.row.record.trades

@@ -96,7 +96,7 @@ def tell(story: Story) -> Told:
         told = _of_row(story, row.record)
     elif story.letter is not None:
         told = _buried(story, story.letter)
-    elif story.pruned is not None and story.results.found:
+    elif story.pruned is not None and story.may_be_pruned:
         told = _pruned(story.results, story.pruned)
     else:
         told = _without_row(story)

@@ -28,7 +28,7 @@ class Judging:
             return self._by_row(story, subject, row)
         if subject.entry is not None and subject.decoded is not None:
             return self._by_entry(story, subject.entry, subject.decoded)
-        if row is None and story.results.found and not story.fate.in_flight and not _may_be_pruned(story):
+        if row is None and story.results.found and not story.fate.in_flight and not story.may_be_pruned:
             what = f"the result {story.results.found[0].entry_id} has no row"
             lost = Finding(Invariant.ONE_RESULT, subject.entry_id, subject.order_id, what)
             return replace(story, findings=(lost,))
@@ -89,8 +89,3 @@ class Judging:
             finding = None
         findings = () if finding is None else (finding,)
         return replace(story, fate=fate, is_duplicate=is_duplicate, findings=findings)
-
-
-def _may_be_pruned(story: Story) -> bool:
-    """Whether the row of its one result may have been let go: of its day some that had results were."""
-    return story.pruned is not None and story.pruned.results > 0 and len(story.results.found) == 1
