@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from itertools import count, islice
@@ -135,9 +135,10 @@ def test_store_works_on_after_its_connection_was_cut(deployment: Deployment) -> 
     with psycopg.connect(deployment.database_url) as other:
         other.execute(cut.encode(), [deployment.database_name])
 
-    with pytest.raises(Outage):
+    # A pooler may have lent another session by then, and nobody is told.
+    with suppress(Outage) if deployment.servers.database_way else pytest.raises(Outage):
         store.record([record("a")])
-    written = record("a")
+    written = record("b", entry_id="2-1")
     (standing,) = store.record([written])
 
     assert standing is written
