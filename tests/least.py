@@ -143,7 +143,7 @@ class LeastAccounts:
     def _admit(self, user: str, ours: str, settings: Mapping[str, str]) -> None:
         needed = [each for rule in rules(user, channel=True) for each in renamed(rule, settings)]
         # As the page says of a cluster, and of a database other than 0.
-        needed += ["+cluster|slots", "+command"] if "+cluster" in self._servers.way else []
+        needed += ["+cluster|slots"] if "+cluster" in self._servers.way else []
         needed += [] if urlsplit(self._servers.redis_url).path in {"", "/", "/0"} else ["+select"]
         given = self._given.setdefault(ours, set())
         missing = [each for each in needed if each not in given]

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
+from redis.credentials import CredentialProvider
 
 from local import LocalRedis, LocalServerMissing
 from tests.harness import Deployment, eventually, take_and_vanish
@@ -22,6 +27,9 @@ from worker.client import (
     Results,
     Unconfirmed,
     Unsupported,
+    connect,
+    connect_async,
+    new_order_id,
 )  # fmt: skip
 from worker.client.testing import Answer, FakeWorker
 
@@ -187,3 +195,63 @@ def test_order_is_named_by_the_field_that_the_fleet_reads(deployment: Deployment
 
     assert first == second
     assert (first.order_id, len(deployment.published())) == ("desk-1", 1)
+
+
+def test_as_many_orders_are_added_at_once_as_there_are_threads(deployment: Deployment) -> None:
+    many = 150
+    gate = Barrier(many)
+    with connect(deployment.servers.redis_url, stream=deployment.orders) as client:
+        producer = Producer(client, deployment.orders, attempts=1)
+
+        def add(_: int) -> str:
+            gate.wait()
+            return producer.add(replace(ORDER, order_id=new_order_id())).entry_id
+
+        with ThreadPoolExecutor(many) as threads:
+            added = set(threads.map(add, range(many)))
+
+    assert len(added) == deployment.redis.xlen(deployment.orders) == many
+
+
+@pytest.mark.parametrize("with_asyncio", [False, True])
+def test_connection_is_used_by_nobody_who_was_not_signed_in(
+    own_redis: LocalRedis, *, with_asyncio: bool
+) -> None:
+    """Proves it where whoever is asked for the password is away for once, and anybody may come in."""
+    with redis.Redis.from_url(own_redis.url) as administrator:
+        administrator.config_set("requirepass", "")
+        administrator.acl_setuser("trader", enabled=True, passwords=["+secret"], commands=["+@all"])
+        provider = AwayOnce("trader", "secret")
+        place = urlsplit(own_redis.url)
+        url = f"redis://somebody:else@{place.hostname}:{place.port}/0"
+        if with_asyncio:
+            who = asyncio.run(_who_with_asyncio(url, provider))
+        else:
+            with connect(url, credential_provider=provider) as client:
+                with pytest.raises(redis.ConnectionError, match="credential_provider raises RuntimeError"):
+                    client.acl_whoami()
+                who = client.acl_whoami()
+
+    assert who in {"trader", b"trader"}
+
+
+async def _who_with_asyncio(url: str, provider: CredentialProvider) -> object:
+    async with connect_async(url, credential_provider=provider) as client:
+        with pytest.raises(redis.ConnectionError, match="credential_provider raises RuntimeError"):
+            await client.acl_whoami()
+        return await client.acl_whoami()
+
+
+class AwayOnce(CredentialProvider):
+    """Raises the first time."""
+
+    def __init__(self, *credentials: str) -> None:
+        self._credentials = credentials
+        self._was_asked = False
+
+    def get_credentials(self) -> tuple[str, str]:
+        if not self._was_asked:
+            self._was_asked = True
+            raise RuntimeError("secret")
+        user, password = self._credentials
+        return user, password

@@ -1,14 +1,19 @@
 """A server that has our keys no longer says so once, and the next command goes to the other."""
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer, current_thread
 
 import pytest
 import redis
 from redis.crc import key_slot
 
+from local import LocalRedis
 from tests.gathering import PATIENCE_MS, Cluster, Watched, asked, gathered
 from tests.harness import eventually
+from worker.client import connect
 from worker.domain.endpoints import Endpoint
 from worker.stream.link.connection import RedisLink
 
@@ -73,3 +78,62 @@ def test_no_connection_to_a_sentinel_is_kept(watched: Watched) -> None:
 
     eventually(lambda: watched.names_of_clients().count("asks-sentinel") == 0, within=2)
     link.close()
+
+
+class Interrupted(BaseException):
+    """What a signal raises."""
+
+
+@contextmanager
+def interrupted(server: LocalRedis) -> Iterator[None]:
+    """Have a reply come late, and whoever waits for it interrupted before it comes."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    here = current_thread().ident
+    assert here is not None
+    with asked(server) as client:
+        client.execute_command("CLIENT", "PAUSE", 1000)
+    timer = Timer(0.2, signal.pthread_kill, (here, signal.SIGUSR1))
+    timer.start()
+    try:
+        with pytest.raises(Interrupted):
+            yield
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("way", ["server", "Sentinel"])
+def test_reply_to_a_call_that_was_interrupted_is_given_to_nobody(watched: Watched, way: str) -> None:
+    """Proves that an order that Redis refuses is not told as added."""
+    with connect(watched.way if way == "Sentinel" else watched.primary().url, stream=KEY) as client:
+        client.set(KEY, "no stream")
+        client.xadd("stream", {"a": "1"})
+
+        with interrupted(watched.primary()):
+            client.xadd("stream", {"a": "1"})
+
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            client.xadd(KEY, {"a": "1"})
+
+
+def test_node_is_found_while_all_other_primaries_are_frozen(cluster: Cluster) -> None:
+    """Proves that nobody but those who are named is asked, and of these whoever answers."""
+    ours = cluster.primary(key_slot(KEY.encode()))
+    others = [each for each in cluster.servers[:3] if each is not ours]
+    for each in others:
+        each.pause()
+    try:
+        link = RedisLink(cluster.way, block_ms=10, client_name="test", a_key=KEY)
+        for _ in range(3):
+            link.reconnect()
+            assert link.call("SET", KEY, "1") == b"OK"
+        link.close()
+        with connect(cluster.way, stream=KEY) as client:
+            assert client.get(KEY) == b"1"
+    finally:
+        for each in others:
+            each.resume()

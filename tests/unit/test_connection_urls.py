@@ -175,7 +175,10 @@ def test_option_of_a_redis_url_does_not_replace_what_the_worker_relies_on() -> N
     link = redis_link("redis://127.0.0.1:1?decode_responses=True&socket_timeout=900&protocol=2")
 
     # No server tells them apart.
-    options = link._clients.commands.connection_pool.connection_kwargs  # noqa: SLF001
+    pool = link._clients.commands.connection_pool  # noqa: SLF001
+    options = pool.connection_kwargs
 
     assert (options["decode_responses"], options["socket_timeout"], options["protocol"]) == (False, 5.0, 3)
+    # With it the library takes a connection again that has a reply left.
+    assert not pool.maint_notifications_enabled()
     link.close()

@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as some
 from redis.connection import SSLConnection
 from redis.crc import key_slot
-from redis.sentinel import SentinelManagedSSLConnection
 
 from tests.encryption import Authority
 from tests.unit.test_settings import accepted, faults
+from worker.client import connect
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError
 from worker.stream.link.connection import RedisLink
 from worker.stream.link.options import options_of
 from worker.ways.pools import pool_of
+from worker.ways.sentinels import PrimarySSLConnection
 from worker.ways.urls import Kind, hash_tag, way_of
 
 HIDDEN = "hidden"
@@ -36,6 +37,7 @@ STREAMS = ("WORKER_ORDERS_STREAM", "WORKER_RESULTS_STREAM", "WORKER_DEAD_LETTER_
             (("a", 26_379), ("b", 1)),
             "main",
         ),
+        ("redis+sentinel://a:1/my%20service", Kind.SENTINEL, "redis://a:1/0", (("a", 1),), "my service"),
         ("rediss+sentinel://[::1]:7/main", Kind.SENTINEL, "rediss://[::1]:7/0", (("::1", 7),), "main"),
         (
             "redis+cluster://:p@a:7000,b.c_d-e",
@@ -78,12 +80,26 @@ def test_account_of_sentinel_is_its_own() -> None:
         ("redis+cluster://a?sentinel_password=hidden", "is for redis+sentinel://"),
         ("redis+elsewhere://:hidden@a", "must begin with one of redis://, "),
         ("http+sentinel://a/main", "must begin with one of"),
+        ("redis://:12#hidden@a/0", "has a # that is not percent-encoded"),
+        ("redis+sentinel://:12#hidden@a/main", "has a # that is not percent-encoded"),
+        ("redis:///0", "must name one host"),
+        ("redis://:6379/0", "must name one host"),
+        ("redis://:hidden@a,b/0", "must name one host"),
+        ("redis://u:12/hidden@a", "must be the number of a database"),
+        ("redis://a/0/1", "must be the number of a database"),
+        ("redis://a/-1", "must be the number of a database"),
+        ("redis://a?db=1&db=2", "option 'db' stands there twice"),
+        ("redis+cluster://a?db=3", "a cluster has no other database"),
+        ("unix://run/redis.sock", "behind three slashes"),
+        ("unix://", "behind three slashes"),
     ],
 )
 def test_url_that_names_no_way_is_refused_and_not_shown(url: str, said: str) -> None:
     (line,) = faults(REDIS_URL=url)
+    with pytest.raises(ValueError, match=r".") as raised:
+        connect(url)
 
-    assert line.startswith("REDIS_URL: ")
+    assert line == f"REDIS_URL: {raised.value}"
     assert said in line
     assert HIDDEN not in line
 
@@ -155,6 +171,6 @@ def test_sentinels_are_spoken_to_as_their_servers_are_and_under_an_account_of_th
 
     (sentinel,) = pool.sentinel_manager.sentinels
     asking = sentinel.connection_pool
-    assert (pool.connection_class, asking.connection_class) == (SentinelManagedSSLConnection, SSLConnection)
+    assert (pool.connection_class, asking.connection_class) == (PrimarySSLConnection, SSLConnection)
     assert asking.connection_kwargs["ssl_ca_certs"] == str(file)
     assert asking.connection_kwargs["username"] == "s"

@@ -35,15 +35,22 @@ class RedisLink:
         except redis.RedisError as error:
             self._leave_for([error])
             raise
+        except BaseException:
+            # Interrupted: a reply that is still to come would be taken for that to the next command.
+            self._leave()
+            raise
         self._leave_for(replies)
         return replies
 
     def _leave_for(self, replies: list[Reply]) -> None:
         """Have each connection made anew where what it leads to is away, or not what it was."""
-        if any(map(may_be_repeated, replies)):
-            pool: Any = self._client.connection_pool
-            pool.update_active_connections_for_reconnect()
-            pool.disconnect(inuse_connections=False)
+        if any(map(_tells_of_its_place, replies)):
+            self._leave()
+
+    def _leave(self) -> None:
+        pool: Any = self._client.connection_pool
+        pool.update_active_connections_for_reconnect()
+        pool.disconnect(inuse_connections=False)
 
 
 class AsyncRedisLink:
@@ -69,10 +76,15 @@ class AsyncRedisLink:
 
     async def _leave_for(self, replies: list[Reply]) -> None:
         """Have each connection made anew where what it leads to is away, or not what it was."""
-        if any(map(may_be_repeated, replies)):
+        if any(map(_tells_of_its_place, replies)):
             pool: Any = self._client.connection_pool
             await pool.update_active_connections_for_reconnect()
             await pool.disconnect(inuse_connections=False)
+
+
+def _tells_of_its_place(reply: Reply) -> bool:
+    """Whether a server is away or not what it was; one that has no connection left for us is neither."""
+    return may_be_repeated(reply) and not isinstance(reply, redis.exceptions.MaxConnectionsError)
 
 
 def link_to(client: redis.Redis | Link, stream: str) -> Link:

@@ -1,18 +1,19 @@
 """The node of a cluster that has a key: it is asked for before each connection."""
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 import redis.asyncio
-from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import Connection, SSLConnection
+from redis.crc import key_slot
 from redis.credentials import CredentialProvider
-from redis.exceptions import RedisClusterException
-from redis.retry import Retry
 
+from worker.ways.asking import NotKnownError, Place, asked, patient
 from worker.ways.urls import Way
+
+# What stands for a name that a node does not have, where clients are to use names.
+_NO_NAME = b"?"
 
 
 class _Given(CredentialProvider):
@@ -26,53 +27,43 @@ class _Given(CredentialProvider):
         return self._credentials
 
 
-class Node(NamedTuple):
-    """The node of a cluster that has a key. `options` may hold secrets."""
+class Node:
+    """The node of a cluster that has a key. Each of the nodes that a way names can tell which that is.
 
-    way: Way
-    options: dict[str, Any]
-    a_key: str
+    They are asked for the table of slots alone. The library's own client of clusters would also ask a node of
+    its choice for the table of commands, and fail where that one is away.
+    """
 
-    def __repr__(self) -> str:
-        """Return no secret."""
-        return f"Node({self.way}, {self.a_key})"
+    def __init__(self, way: Way, options: dict[str, Any], a_key: str) -> None:
+        """Take the options of a connection to one server; they may hold secrets."""
+        self.a_key = a_key
+        self._slot = key_slot(a_key.encode())
+        self._named = asked(way.hosts)
+        self._options = patient({**options, "db": 0, "protocol": 2})
 
-    def place(self) -> tuple[str, int]:
+    def place(self) -> Place:
         """Return host and port of it now. Raises what redis-py raises of a node."""
-        a_node: Any = ClusterNode
-        options = dict(self.options)
+        options = dict(self._options)
         if "credential_provider" in options:
             # Asked once for all nodes that are named: where nobody answers, each would be waited for.
             options["credential_provider"] = _Given(options["credential_provider"].get_credentials())
+        return self._named.first(lambda host: self._told_by(host, options))
+
+    def _told_by(self, at: Place, options: dict[str, Any]) -> Place:
+        host, port = at
+        client = redis.Redis.from_pool(redis.ConnectionPool(**{**options, "host": host, "port": port}))
+        client.response_callbacks.clear()
         try:
-            cluster: Any = RedisCluster(
-                startup_nodes=[a_node(host, port) for host, port in self.way.hosts],
-                retry=Retry(NoBackoff(), 0),
-                require_full_coverage=False,
-                protocol=2,
-                **options,
-            )
-            try:
-                node = cluster.get_node_from_key(self.a_key)
-            finally:
-                cluster.close()
-        except RedisClusterException as failed:
-            below = _below(failed)
-            # Named: its context is what is handled here from now on.
-            raise below from below.__cause__ or below.__context__
-        if node is None:
-            raise redis.ConnectionError(f"no node of the cluster has the slot of {self.a_key}")
-        return node.host, node.port
-
-
-def _below(failed: BaseException) -> redis.RedisError:
-    """Return the error of a node that an error of the library's client came of: that one is none of Redis."""
-    error: BaseException | None = failed
-    while error is not None:
-        if isinstance(error, redis.RedisError) and not isinstance(error, RedisClusterException):
-            return error
-        error = error.__cause__ or error.__context__
-    return redis.ConnectionError(str(failed))
+            ranges: Any = client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]
+        finally:
+            client.close()
+        for first, last, (its_host, its_port, *_), *_replicas in ranges:
+            if first <= self._slot <= last:
+                if its_host == _NO_NAME:
+                    raise NotKnownError(f"the node at port {its_port} has no cluster-announce-hostname")
+                # Nodes that are told to name no host are at the one that we know.
+                return its_host.decode() if its_host else host, its_port
+        raise NotKnownError(f"no node of the cluster has the slot of {self.a_key}")
 
 
 class _AtNode:

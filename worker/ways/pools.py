@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.sentinel import SentinelConnectionPool
 
+from worker.ways.asking import patient
 from worker.ways.nodes import (
     AsyncNodeConnection,
     AsyncNodeSSLConnection,
@@ -17,7 +18,7 @@ from worker.ways.nodes import (
     NodeConnection,
     NodeSSLConnection,
 )
-from worker.ways.sentinels import AsyncSentinels, Sentinels
+from worker.ways.sentinels import AsyncSentinels, PrimaryConnection, PrimarySSLConnection, Sentinels
 from worker.ways.urls import Kind, Way
 
 # What is said to those who only know where the server is: the same, but for whom we are there.
@@ -32,7 +33,9 @@ def pool_of(way: Way, options: dict[str, Any], a_key: str) -> redis.ConnectionPo
     if way.kind is Kind.SENTINEL:
         pool: Any = SentinelConnectionPool
         placeless = _placeless(options)
-        return cast("redis.ConnectionPool", pool(way.service, _asked(way, placeless), **placeless))
+        to_primary = PrimarySSLConnection if _is_tls(options) else PrimaryConnection
+        made = pool(way.service, _asked(way, placeless), connection_class=to_primary, **placeless)
+        return cast("redis.ConnectionPool", made)
     if way.kind is Kind.CLUSTER:
         at_node = NodeSSLConnection if _is_tls(options) else NodeConnection
         return redis.ConnectionPool(connection_class=at_node, **_at_node(way, options, options, a_key))
@@ -94,20 +97,14 @@ def _placeless(options: dict[str, Any]) -> dict[str, Any]:
     return {**others, "ssl": _is_tls(options)}
 
 
-def _asked(way: Way, placeless: dict[str, Any]) -> "Sentinels":
+def _asked(way: Way, placeless: dict[str, Any]) -> Sentinels:
     asking = {name: each for name, each in placeless.items() if name in _TO_ALL or name.startswith("ssl")}
-    sentinels: Any = Sentinels
-    made: Sentinels = sentinels(way.hosts, sentinel_kwargs={"protocol": 2, **asking, **dict(way.account)})
-    return made
+    return Sentinels(way.hosts, {"protocol": 2, **patient(asking), **dict(way.account)})
 
 
 def _at_node(way: Way, options: dict[str, Any], asking: dict[str, Any], a_key: str) -> dict[str, Any]:
     """Return what a connection into a cluster takes. A cluster has one database."""
     placeless = _placeless(options)
-    # What the library's client for clusters says by itself, or repeats nothing without.
-    given = {
-        name: each for name, each in _placeless(asking).items() if name not in {"db", "retry", "protocol"}
-    }
     del placeless["ssl"]
     host, port = way.hosts[0]
-    return {**placeless, "host": host, "port": port, "node": Node(way, given, a_key)}
+    return {**placeless, "host": host, "port": port, "node": Node(way, asking, a_key)}

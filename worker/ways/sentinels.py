@@ -1,52 +1,63 @@
 """Sentinels, asked for the primary before each connection."""
 
 import asyncio
-from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 import redis
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
+
+from worker.ways.asking import NotKnownError, Place, asked
 
 
 class Sentinels(Sentinel):
     """Sentinels, one of which has to know the primary."""
 
-    def discover_master(self, service_name: str) -> Any:  # noqa: ANN401  the library's, host and port
-        """Return where the primary is. Where none answers, raise what keeps the last of them from it."""
+    def __init__(self, hosts: tuple[Place, ...], asking: dict[str, Any]) -> None:
+        """Take whom to ask, and the options of connections to them."""
+        super().__init__(hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        self._by_host = dict(zip(hosts, self.sentinels, strict=True))
+        self._asked = asked(hosts)
+
+    def discover_master(self, service_name: str) -> Place:
+        """Return where the primary is. Where none answers, raise what keeps one of them from it."""
+        return self._asked.first(lambda host: self._told_by(self._by_host[host], service_name))
+
+    def _told_by(self, sentinel: redis.Redis, service_name: str) -> Place:
         try:
-            with suppress(MasterNotFoundError):
-                return super().discover_master(service_name)  # type: ignore[no-untyped-call]
-            # The library's error tells all of its own settings instead. Ours is raised here, outside: it
-            # keeps what it came of.
-            failed = [error for error in map(_failure, self.sentinels) if error is not None]
-            if len(failed) == len(self.sentinels):
-                raise failed[-1]
-            raise MasterNotFoundError(self._unknown(service_name))
+            known: Any = sentinel.sentinel_masters()
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            # In the same words as of the servers, whose account is another.
+            raise type(error)(f"the Sentinel refuses: {error}") from error
         finally:
             # They are asked rarely, and nobody closes them when their pool is let go.
-            for each in self.sentinels:
-                each.connection_pool.disconnect(inuse_connections=False)
-
-    def _unknown(self, service_name: str) -> str:
-        """Return what is wrong: the name, where a Sentinel tells others, else that it has no primary now."""
-        for each in self.sentinels:
-            with suppress(redis.RedisError):
-                known: list[str] = sorted(cast("dict[str, object]", each.sentinel_masters()))
-                if service_name not in known:
-                    others = ", ".join(map(repr, known)) or "none"
-                    return f"no Sentinel knows a service {service_name!r}; known are: {others}"
-        return f"no Sentinel knows a primary for {service_name!r} now"
+            sentinel.connection_pool.disconnect(inuse_connections=False)
+        if service_name not in known:
+            others = ", ".join(map(repr, sorted(known))) or "none"
+            raise NotKnownError(f"no Sentinel knows a service {service_name!r}; known are: {others}")
+        state = known[service_name]
+        if not self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
+            raise NotKnownError(f"no Sentinel knows a primary for {service_name!r} now")
+        return state["ip"], state["port"]
 
 
-def _failure(sentinel: Any) -> redis.RedisError | None:  # noqa: ANN401  redis-py's
-    try:
-        sentinel.ping()
-    except redis.AuthenticationError as error:
-        # In the same words as of the servers, whose account is another.
-        return type(error)(f"the Sentinel refuses: {error}")
-    except redis.RedisError as error:
-        return error
-    return None
+class _Whole:
+    """A connection that is closed where a reply is not read to its end.
+
+    That of the library is kept, and what comes late would be taken for the reply to the next command.
+    """
+
+    def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  the library's
+        """Read a reply."""
+        base: Any = super()
+        return base.read_response(*args, **{"disconnect_on_error": True, **options})
+
+
+class PrimaryConnection(_Whole, SentinelManagedConnection):
+    """One to the primary that Sentinel names."""
+
+
+class PrimarySSLConnection(_Whole, SentinelManagedSSLConnection):
+    """The same with TLS."""
 
 
 class AsyncSentinels:

@@ -1,9 +1,10 @@
 """The ways to Redis that a URL names: to one server, to the primary that Sentinel knows, into a cluster."""
 
 import re
+from collections import Counter
 from enum import Enum
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _MOST_PORT = 65_535
@@ -52,10 +53,15 @@ def way_of(url: str) -> Way:
     base, _, name = scheme.partition("+")
     if f"{scheme}://" not in SCHEMES:
         raise ValueError(f"must begin with one of {', '.join(SCHEMES)}")
+    if "#" in url:
+        # Libraries drop what is behind it without a word, be it the host.
+        raise ValueError("has a # that is not percent-encoded: %23")
     kind = Kind(name)
-    if kind is Kind.SERVER:
-        return Way(kind, url)
     place, query = _split(rest, "?")
+    if kind is Kind.SERVER:
+        _require_server(url)
+        _options(kind, query, url)
+        return Way(kind, url)
     authority, path = _split(place, "/")
     user, at, names = authority.rpartition("@")
     hosts = tuple(_host(each, _PORTS[kind]) for each in names.split(","))
@@ -64,6 +70,30 @@ def way_of(url: str) -> Way:
     (host, port), *_ = hosts
     plain = f"{base}://{user}{at}{f'[{host}]' if ':' in host else host}:{port}/{database}{others}"
     return Way(kind, plain, hosts, service, ours)
+
+
+def _require_server(url: str) -> None:
+    """Refuse what the library would understand as another server, or as another database, than it names."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # The library's own text would show what it takes for the port: a piece of the password.
+        raise ValueError(
+            "can't be read: its port is no port, or its password is not percent-encoded"
+        ) from None
+    if parts.scheme == "unix":
+        if parts.hostname or not parts.path.strip("/"):
+            raise ValueError("must name the path of a socket behind three slashes: unix:///PATH")
+        return
+    if not parts.hostname or "," in parts.hostname:
+        raise ValueError("must name one host; several are for redis+sentinel:// and redis+cluster://")
+    _require_number(parts.path.strip("/"), "its path must be the number of a database")
+
+
+def _require_number(database: str, otherwise: str) -> None:
+    if database and not (database.isascii() and database.isdecimal()):
+        raise ValueError(otherwise)
 
 
 def _split(text: str, by: str) -> tuple[str, str]:
@@ -90,14 +120,18 @@ def _path(kind: Kind, path: str) -> tuple[str, str]:
     service, database = _split(path, "/")
     if not service:
         raise ValueError("must name the service that Sentinel watches: redis+sentinel://HOST:26379/SERVICE")
-    if database and not (database.isascii() and database.isdecimal()):
-        raise ValueError("its path must be the service and, behind it, the number of a database")
-    return service, database or "0"
+    _require_number(database, "its path must be the service and, behind it, the number of a database")
+    return unquote(service), database or "0"
 
 
 def _options(kind: Kind, query: str, url: str) -> tuple[tuple[tuple[str, str], ...], str]:
     """Return what is for Sentinel, and a query of all else."""
     given = parse_qsl(query, keep_blank_values=True)
+    (name, times), *_ = Counter(name for name, _ in given).most_common(1) or [("", 0)]
+    if times > 1:
+        raise ValueError(f"{named_option(name, url)} stands there twice")
+    if kind is Kind.CLUSTER and dict(given).get("db", "0") != "0":
+        raise ValueError("option 'db' must be 0: a cluster has no other database")
     ours = tuple((_OF_SENTINEL[name], value) for name, value in given if name in _OF_SENTINEL)
     if ours and kind is not Kind.SENTINEL:
         (name, *_) = (name for name, _ in given if name in _OF_SENTINEL)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.credentials import CredentialProvider
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from worker.domain.credentials import Server
@@ -102,6 +103,8 @@ def _options(endpoint: Endpoint, way: Way, answer_timeout_s: float, client_name:
     """Return what each connection takes."""
     ours: dict[str, Any] = {
         "protocol": 3,
+        # With them the library takes a connection again that has a reply left, and changes our time limits.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "decode_responses": False,
         "socket_timeout": answer_timeout_s,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,

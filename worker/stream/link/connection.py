@@ -63,12 +63,18 @@ class RedisLink:
 
     @contextmanager
     def _used(self, clients: Clients) -> Iterator[None]:
-        """Leave the place where its server says that it is not what we need, or that it does not know us."""
+        """Leave the place where its server says that it is not what we need, or that it does not know us.
+
+        What is interrupted may have a reply still to come: its connection is used no more.
+        """
         try:
             yield
         except redis.RedisError as error:
             if is_no_primary(error):
                 self._endpoint.leave(clients.departures)
+            raise
+        except BaseException:
+            clients.let_go()
             raise
         finally:
             if clients is not self._clients:
