@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import reduce
 from itertools import repeat
 from pathlib import Path
+from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -136,6 +137,7 @@ class Deployment:
         self.database_url = self._ours(self.servers.database_url)
         self.database = _opened(self.database_url)
         self._opened = {self.database_url: self.database}
+        self._opening = Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -173,9 +175,10 @@ class Deployment:
     def entered(self, who: str = WORKER) -> Database:
         """Return the database as somebody enters it, closed at the end."""
         url = self.environment(who)["DATABASE_URL"]
-        if url not in self._opened:
-            self._opened[url] = _opened(url)
-        return self._opened[url]
+        with self._opening:
+            if url not in self._opened:
+                self._opened[url] = _opened(url)
+            return self._opened[url]
 
     @property
     def _streams(self) -> dict[str, str]:
