@@ -90,7 +90,8 @@ class RowsToPrune:
     def remove(self, candidates: Sequence[Candidate], until: datetime) -> int:
         """Remove rows with their trades, and count them by day, in one transaction; return how many went.
 
-        One that has changed since it was looked at, or whose order came again, stays.
+        One that has changed since it was looked at, or whose order came again, stays. Raises RowRefused where
+        another table references one of them, Refused where one may not be deleted; nothing is removed then.
         """
         looked_at = {each.order_id: each for each in candidates}
         with self._database.transaction() as connection:
