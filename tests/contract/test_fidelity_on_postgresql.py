@@ -176,6 +176,17 @@ def test_amount_is_not_rounded_by_a_type_that_somebody_has_given_its_column(depl
     ]
 
 
+def test_column_is_of_its_type_however_a_role_has_names_quoted(deployment: Deployment) -> None:
+    store = OrderStore(deployment.entered(), deployment.fleet)
+    make(deployment, f'ALTER DATABASE "{deployment.database_name}" SET quote_all_identifiers = on')
+    store.reconnect()
+
+    with capture_logs() as logs:
+        store.look()
+
+    assert logs == []
+
+
 def test_trigger_that_changes_nothing_costs_nothing_but_a_warning(deployment: Deployment) -> None:
     store = OrderStore(deployment.entered(), deployment.fleet)
     make(deployment, trigger("orders", "PERFORM 1; RETURN NEW;"))

@@ -50,7 +50,7 @@ _suspects = text(
     " WHERE ev_class = ANY('{orders,trades}'::regclass[]) AND ev_type IN ('2', '3') AND ev_enabled <> 'D'"
     " UNION ALL SELECT format('type %s of column %s.%s', format_type(atttypid, atttypmod), here, attname)"
     f" FROM (VALUES {_columns}) AS made (here, name, type) JOIN pg_attribute ON attrelid = to_regclass(here)"
-    " AND attname = name WHERE NOT attisdropped AND format_type(atttypid, atttypmod) <> type ORDER BY 1"
+    " AND attname = name WHERE NOT attisdropped AND (atttypid <> type::regtype OR atttypmod <> -1) ORDER BY 1"
 )
 
 
