@@ -174,3 +174,14 @@ def admitted(deployment: Deployment, roles: Roles | None) -> Iterator[Deployment
         yield deployment
     finally:
         accounts.end()
+
+
+@contextmanager
+def entered_with_least_rights(deployment: Deployment, servers: Servers) -> Iterator[Roles]:
+    """Give one deployment roles of its own, and accounts that may do no more, whatever the others have."""
+    with Roles.made(servers) as roles:
+        with admitted(deployment, roles):
+            yield roles
+        with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+            for role in ROLES:
+                connection.execute(f"DROP OWNED BY {roles.name(role)}".encode())

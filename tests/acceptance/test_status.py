@@ -212,7 +212,7 @@ def test_page_shows_the_lines_that_the_command_prints_and_every_condition(deploy
     assert len(blocks) > 5
     assert printed <= labels
     assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == {
-        "unreachable", "misconfigured", "refused", "schema_behind", "schema_obstructed",
+        "unreachable", "misconfigured", "refused", "schema_behind", "schema_obstructed", "rows_hidden",
         "writes_refused", "eviction", "group_missing",
         "nobody_works", "rows_not_stored", "standstill", "lost_rows", "lost_unread", "unknown_results",
         "shared_source", "set_aside", "stuck",

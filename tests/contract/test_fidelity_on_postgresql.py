@@ -139,6 +139,17 @@ def test_nothing_is_written_and_it_is_told_by_name_when_rows_are_not_stored_as_t
     assert deployment.rows()["b"] == replace(meddling.written, replay_of=None)
 
 
+def test_rule_that_swallows_trades_is_told_by_name(deployment: Deployment) -> None:
+    store = OrderStore(deployment.entered(), deployment.fleet)
+    store.record([SUBMITTED])
+    make(deployment, "CREATE RULE meddles AS ON INSERT TO trades DO INSTEAD NOTHING")
+
+    with pytest.raises(Outage, match="0 of 1 rows of trades were stored: rule meddles on trades"):
+        store.resolve([WRITTEN])
+
+    assert deployment.rows() == {"b": SUBMITTED}
+
+
 def test_order_id_is_not_changed_behind_our_back(deployment: Deployment) -> None:
     store = OrderStore(deployment.entered(), deployment.fleet)
     make(deployment, trigger("orders", "NEW.order_id := upper(NEW.order_id); RETURN NEW;"))
@@ -163,6 +174,17 @@ def test_amount_is_not_rounded_by_a_type_that_somebody_has_given_its_column(depl
     assert store.record([record("b", average_price=Decimal("0.25"))]) == [
         record("b", average_price=Decimal("0.25"))
     ]
+
+
+def test_column_is_of_its_type_however_a_role_has_names_quoted(deployment: Deployment) -> None:
+    store = OrderStore(deployment.entered(), deployment.fleet)
+    make(deployment, f'ALTER DATABASE "{deployment.database_name}" SET quote_all_identifiers = on')
+    store.reconnect()
+
+    with capture_logs() as logs:
+        store.look()
+
+    assert logs == []
 
 
 def test_trigger_that_changes_nothing_costs_nothing_but_a_warning(deployment: Deployment) -> None:

@@ -376,3 +376,35 @@ def test_time_is_taken_in_utc_where_it_names_no_zone(old: Deployment) -> None:
     said = json.loads(command(old, "prune", "--before", then, "--json", "--dry-run", **WINDOW).stdout)
 
     assert said["before"] == f"{then}Z"
+
+
+@pytest.mark.parametrize("when", ["", "DEFERRABLE INITIALLY DEFERRED"], ids=["at once", "at the commit"])
+def test_row_that_another_table_references_stays_and_the_rest_goes(old: Deployment, when: str) -> None:
+    sql(old, f"CREATE TABLE of_theirs (order_id text REFERENCES orders {when})")
+    sql(old, "INSERT INTO of_theirs VALUES ('order-2')")
+
+    said = pruned(old)
+    again = pruned(old)
+    shown = command(old, "prune", "--older-than", "1d", **WINDOW)
+
+    assert (said["pruned"], said["refused"], said["code"]) == (COUNT - 1, {"referenced": 1}, 1)
+    assert "order-2: ForeignKeyViolation 23503" in shown.stderr
+    assert (again["pruned"], again["refused"]) == (0, {"referenced": 1})
+    assert old.rows().keys() == {"order-2", "young"}
+    assert sql(old, "SELECT sum(orders) FROM order_prunings") == [(COUNT - 1,)]
+    sql(old, "DELETE FROM of_theirs")
+    assert pruned(old)["pruned"] == 1
+
+
+def test_row_whose_trigger_raises_when_it_is_deleted_stays_and_the_rest_goes(old: Deployment) -> None:
+    sql(
+        old,
+        "CREATE FUNCTION holds() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN IF OLD.order_id = ''order-2'' THEN RAISE ''on hold''; END IF; RETURN OLD; END'",
+    )
+    sql(old, "CREATE TRIGGER holds BEFORE DELETE ON orders FOR EACH ROW EXECUTE FUNCTION holds()")
+
+    said = pruned(old)
+
+    assert (said["pruned"], said["refused"], said["code"]) == (COUNT - 1, {"refused": 1}, 1)
+    assert old.rows().keys() == {"order-2", "young"}

@@ -8,8 +8,7 @@ import redis
 
 from tests.harness import Deployment, Servers, eventually, numbered_orders
 from tests.inprocess import running
-from tests.least import Roles, admitted
-from tests.rights import ROLES
+from tests.least import Roles, entered_with_least_rights
 from worker.client import connect
 from worker.domain.errors import AccessDenied
 
@@ -17,12 +16,8 @@ from worker.domain.errors import AccessDenied
 @pytest.fixture
 def least(deployment: Deployment, servers: Servers) -> Iterator[tuple[Deployment, Roles]]:
     """A deployment whose worker has least rights, whatever the others have."""
-    with Roles.made(servers) as roles:
-        with admitted(deployment, roles):
-            yield deployment, roles
-        with psycopg.connect(deployment.database_url, autocommit=True) as connection:
-            for role in ROLES:
-                connection.execute(f"DROP OWNED BY {roles.name(role)}".encode())
+    with entered_with_least_rights(deployment, servers) as roles:
+        yield deployment, roles
 
 
 def test_replica_enters_both_servers_as_who_may_do_least(least: tuple[Deployment, Roles]) -> None:

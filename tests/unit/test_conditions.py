@@ -35,6 +35,14 @@ CONDITIONS: dict[str, tuple[Changes, str]] = {
         {"database.state.schema": OBSTRUCTED},
         "The database can't be migrated: schema public has table orders: CREATE SCHEMA own",
     ),
+    "rows_hidden": (
+        {"database.state.tables.may_hide_rows": ("row-level security of orders", "view trades")},
+        (
+            "Rows may be hidden from us by row-level security of orders, view trades, and what is said of "
+            "them here may be wrong; give our role policies that let it have all rows (USING (true)), or "
+            "BYPASSRLS, and tables."
+        ),
+    ),
     "writes_refused": (
         {"redis.survey.refuses_writes": "NOREPLICAS Not enough good replicas to write."},
         (

@@ -1,8 +1,10 @@
 """A callback that is asked for user and password: what it may answer, raise, and how long it may take."""
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 
 import pytest
 
@@ -10,7 +12,7 @@ from tests.harness import eventually
 from tests.unit.test_endpoints import ask, linked, serving
 from tests.unit.test_settings import accepted
 from worker.bootstrap.parts import credentials
-from worker.bootstrap.parts.credentials import Asking, credentials_of
+from worker.bootstrap.parts.credentials import MOST_AT_ONCE, Asking, credentials_of
 from worker.domain.credentials import Server
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage
@@ -156,6 +158,74 @@ def test_callback_that_never_returns_is_called_once_and_each_try_ends() -> None:
 
     assert slow.asked == 1
     slow.go_on.set()
+
+
+class Hanging:
+    """Never returns the first times it is called."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.asked = 0
+        self.go_on = Event()
+
+    def __call__(self, _server: Server) -> tuple[str, str]:
+        self.asked += 1
+        if self.asked <= self.times:
+            assert self.go_on.wait(20)
+            return "never", "heard"
+        return "me", "password"
+
+
+def test_callback_that_hangs_is_given_up_and_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = Hanging(times=1)
+    asking = Asking(hanging, patience_s=0.01)
+    try_in_vain(asking)
+    monkeypatch.setattr(credentials, "GIVEN_UP_AFTER_S", 0.0)
+
+    answer = asking(REDIS)
+
+    assert (answer, hanging.asked) == (("me", "password"), 2)
+    hanging.go_on.set()
+
+
+def test_next_call_is_waited_for_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = Hanging(times=2)
+    asking = Asking(hanging, patience_s=0.01)
+    try_in_vain(asking)
+    monkeypatch.setattr(credentials, "GIVEN_UP_AFTER_S", 0.0)
+    try_in_vain(asking)
+    monkeypatch.setattr(credentials, "GIVEN_UP_AFTER_S", 0.2)
+    began = time.monotonic()
+
+    def answers() -> bool:
+        with suppress(Outage):
+            return bool(asking(REDIS))
+        return False
+
+    eventually(answers)
+
+    assert time.monotonic() - began >= 0.3
+    hanging.go_on.set()
+
+
+@pytest.mark.parametrize("server", [REDIS, POSTGRESQL], ids=["the same server", "another server"])
+def test_no_more_than_four_calls_hang_until_one_returns(
+    monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setattr(credentials, "GIVEN_UP_AFTER_S", 0.0)
+    hanging = Hanging(times=MOST_AT_ONCE)
+    asking = Asking(hanging, patience_s=0.01)
+    for _ in range(MOST_AT_ONCE):
+        try_in_vain(asking)
+
+    for _ in range(3):
+        with pytest.raises(Outage, match="not returned"):
+            asking(server)
+
+    assert hanging.asked == MOST_AT_ONCE
+    hanging.go_on.set()
+    eventually(lambda: not any(thread.name == "credentials" for thread in enumerate_threads()))
+    assert asking(POSTGRESQL) == ("me", "password")
 
 
 def test_answer_that_came_late_serves_the_next_try_alone() -> None:

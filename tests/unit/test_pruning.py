@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fakes import FakeClock
+from worker.domain.errors import Refused, RowRefused, TimedOut
 from worker.domain.evidence import Fate
 from worker.domain.orders import Status
 from worker.domain.pruning import Candidate, KeptFrom, OpenLetters, Refusal, day_of
@@ -31,6 +32,8 @@ class Servers:
         self.letters: OpenLetters | None = OpenLetters()
         self.streams = 1
         self.pages = 0
+        self.refused = dict[str, Exception]()
+        self.removals = list[int]()
         self.turn = True
         self.ended = 0
         self._clock = clock
@@ -67,6 +70,10 @@ class Servers:
 
     def remove(self, candidates: Sequence[Candidate], until: datetime) -> int:
         assert all(each.recorded_at < until for each in candidates)
+        self.removals.append(len(candidates))
+        for each in candidates:
+            if each.order_id in self.refused:
+                raise self.refused[each.order_id]
         self.rows = [each for each in self.rows if each not in candidates]
         return len(candidates)
 
@@ -179,3 +186,47 @@ def test_row_stays_as_long_as_somebody_may_replay_its_order(letters: OpenLetters
 def test_day_of_an_entry_is_that_of_utc_and_none_where_no_calendar_has_it() -> None:
     assert str(day_of("1700000000000-0")) == "2023-11-14"
     assert day_of("18446744073709551615-0") is None
+
+
+REFERENCED = RowRefused("ForeignKeyViolation 23503")
+
+
+def test_row_that_may_not_be_deleted_stays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prune, "TOGETHER", 8)
+    servers, turn, _ = made(7)
+    servers.refused = {"order-1": REFERENCED, "order-5": Refused("RaiseException P0001")}
+
+    with capture_logs() as logs:
+        turn.go_on()
+
+    assert [each.order_id for each in servers.rows] == ["order-1", "order-5"]
+    said, told = logs
+    assert told["one"] == "order-1: ForeignKeyViolation 23503"
+    assert (said["orders"], said["stayed"]) == (5, {"referenced": 1, "refused": 1})
+
+
+def test_page_after_one_with_refused_rows_is_smaller_and_then_grows_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prune, "TOGETHER", 64)
+    servers, _, _ = made(64 + 32 + 64 + 8)
+    servers.refused = {"order-0": REFERENCED}
+    walk = Prune(servers, servers, servers, window_s=3600)
+
+    steps = [walk.page(NOW) for _ in range(4)]
+
+    assert [each.pruned for each in steps] == [63, 32, 64, 8]
+    assert [each.more for each in steps] == [True, True, True, False]
+
+
+def test_page_is_tried_again_with_less_when_it_took_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prune, "TOGETHER", 64)
+    servers, _, _ = made(64)
+    servers.refused = {"order-0": TimedOut("postgresql", "too long")}
+    walk = Prune(servers, servers, servers, window_s=3600)
+
+    for _ in range(3):
+        with pytest.raises(TimedOut):
+            walk.page(NOW)
+
+    assert servers.removals == [64, 32, 16]

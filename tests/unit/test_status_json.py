@@ -146,6 +146,7 @@ FULL: dict[str, Any] = {
         "counts_exact": True,
         "may_change_rows": ["trigger seen on orders"],
         "took": {"median_ms": 4.5, "p95_ms": 12.0},
+        "may_hide_rows": [],
         "schema": "newer",
         "allow_volatile": False,
         "outcomes": {

@@ -250,7 +250,7 @@ def test_status_shows_what_both_servers_told_key_for_key() -> None:
         "database": (
             '{"connected": true, "version": "17.4", "volatile": "", "orders": 9, "trades": 4, '
             '"counts_exact": true, '
-            '"may_change_rows": [], "took": null, "schema": "current"}'
+            '"may_change_rows": [], "took": null, "may_hide_rows": [], "schema": "current"}'
         ),
     }
 

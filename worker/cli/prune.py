@@ -19,9 +19,10 @@ from worker.cli.shell import (
     settings_of_environment,
     translated,
 )
-from worker.cli.streams import leave
+from worker.cli.streams import leave, say
 from worker.domain.errors import Outage
 from worker.domain.pruning import Refusal, Step
+from worker.domain.texts import escaped
 from worker.domain.times import utc_text
 
 WHY = {
@@ -36,6 +37,8 @@ WHY = {
     Refusal.STRANGE: "name entries that no stream can have given",
     Refusal.NOT_EXPORTED: "are in no file of --exported as they stand",
     Refusal.CHANGED: "changed, came again, or went otherwise, while they were looked at",
+    Refusal.REFERENCED: "are referenced by rows of another table, whose constraint does not let them go",
+    Refusal.REFUSED: "may not be deleted: PostgreSQL refuses it, as a trigger does that raises",
 }
 NOBODY_KNOWS = (
     "nobody can know now which entries may come again: without the orders stream and its group,"
@@ -91,6 +94,8 @@ def prune(
     except Outage as outage:
         leave_for(outage, *([f"{report.how_far()}; run it again"] if report.pruned else []))
     report.show(as_json=as_json)
+    if report.why is not None:
+        say(escaped(f"one that may not be deleted: {report.why}"))
     if report.refused or report.until is None:
         sys.exit(EXIT_FOUND)
 
@@ -119,12 +124,14 @@ class Report:
         self.pruned = 0
         self.refused = Counter[Refusal]()
         self.until: datetime | None = None
+        self.why: str | None = None
         self._through: datetime | None = None
 
     def take(self, step: Step) -> None:
         """Add what came of a page."""
         self.pruned += step.pruned
         self.refused.update(step.refused)
+        self.why = self.why or step.why
         self.until, self._through = step.until, step.through or self._through
 
     def how_far(self) -> str:

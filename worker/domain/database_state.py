@@ -53,9 +53,9 @@ class TablesState(Struct, frozen=True):
     """The tables of one deployment, and the server that holds them.
 
     Counts above 10,000 are PostgreSQL's own estimate. `took` is None where nothing was recorded lately.
-    `may_change_rows` names what others have made that may
-    store rows otherwise than they are written, or not at all; `volatile` the settings, and the unlogged
-    tables, by which the server may lose what it has committed.
+    `may_change_rows` names what others have made that may store rows otherwise than they are written, or not
+    at all; `may_hide_rows` what may leave rows out of what the role that asked is told; `volatile` the
+    settings, and the unlogged tables, by which the server may lose what it has committed.
     """
 
     version: str
@@ -65,6 +65,7 @@ class TablesState(Struct, frozen=True):
     counts_exact: bool
     may_change_rows: tuple[str, ...] = ()
     took: Took | None = None
+    may_hide_rows: tuple[str, ...] = ()
 
 
 class DatabaseState(Struct, frozen=True):

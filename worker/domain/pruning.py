@@ -32,6 +32,8 @@ class Refusal(StrEnum):
     STRANGE = "strange"
     NOT_EXPORTED = "not_exported"
     CHANGED = "changed"
+    REFERENCED = "referenced"
+    REFUSED = "refused"
 
 
 class Candidate(Struct, frozen=True):
@@ -75,13 +77,15 @@ class Step(Struct, frozen=True):
     """What came of one page of rows: how many went, why others stayed, and up to when rows may go at all.
 
     `until` is None where nobody can know that now. `through` is when the last that was looked at was
-    recorded, and `more` says that there may be others behind it.
+    recorded, `more` says that there may be others behind it, and `why` in the words of PostgreSQL why the
+    first of those may not be deleted that may not.
     """
 
     until: datetime | None
     pruned: int = 0
     refused: Mapping[Refusal, int] = {}
     through: datetime | None = None
+    why: str | None = None
     more: bool = False
 
 

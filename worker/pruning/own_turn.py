@@ -35,6 +35,7 @@ class OwnTurn:
         self._anew_at = clock() + ANEW_EVERY_S
         self._pruned = 0
         self._refused = Counter[Refusal]()
+        self._why: str | None = None
 
     def go_on(self, *, idle_s: float = 0.0) -> None:
         """Let a page of rows go where it is due and our turn, which has had no order for so long.
@@ -51,6 +52,7 @@ class OwnTurn:
         step = self._prune.page(self._rows.now() - self._keep)
         self._pruned += step.pruned
         self._refused.update(step.refused)
+        self._why = self._why or step.why
         if step.more:
             self._due = self._clock() + RESTS * (self._clock() - began)
             return
@@ -64,4 +66,6 @@ class OwnTurn:
         if self._pruned or self._refused:
             stayed = {str(reason): count for reason, count in sorted(self._refused.items())}
             log.info("pruned rows", orders=self._pruned, stayed=stayed)
-        self._pruned, self._refused = 0, Counter()
+        if self._why is not None:
+            log.warning("rows may not be deleted", one=self._why)
+        self._pruned, self._refused, self._why = 0, Counter(), None

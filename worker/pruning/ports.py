@@ -43,7 +43,8 @@ class Rows(Protocol):
     def remove(self, candidates: Sequence[Candidate], until: datetime) -> int:
         """Remove rows with their trades, and count them by day, in one transaction; return how many went.
 
-        One that has changed or came again since it was looked at stays.
+        One that has changed or came again since it was looked at stays. Raises RowRefused where another table
+        references one of them, Refused where one may not be deleted; nothing is removed then.
         """
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from worker.domain.deliveries import is_entry_id
+from worker.domain.errors import Refused, RowRefused, TimedOut
 from worker.domain.evidence import Fate
 from worker.domain.orders import Status
 from worker.domain.pruning import CLOCKS_APART_S, Candidate, OpenLetters, Refusal, Step, day_of, time_of
@@ -12,6 +13,8 @@ from worker.pruning.ports import Exported, Letters, Rows, Streams
 
 # A few milliseconds of PostgreSQL, locks on so many rows, and nobody waits for longer.
 TOGETHER = 500
+# Of a page in which each row is refused, each takes two transactions: pages are no longer than this then.
+LEAST_TOGETHER = 16
 
 
 class Prune:
@@ -38,6 +41,8 @@ class Prune:
         self._window = timedelta(seconds=window_s + CLOCKS_APART_S)
         self._exported = exported
         self._after: Candidate | None = None
+        self._together = TOGETHER
+        self._why: str | None = None
 
     def begin_anew(self) -> None:
         """Begin with the oldest row again: those that have stayed are looked at once more."""
@@ -48,17 +53,39 @@ class Prune:
         until = self.until(before)
         if until is None:
             return Step(None)
-        page = self._rows.page(self._after, until, TOGETHER)
+        together = self._together
+        page = self._rows.page(self._after, until, together)
         if not page:
             return Step(until)
         refused = self._refused(page)
         free = [each for each in page if each.order_id not in refused]
-        pruned = len(free) if dry_run or not free else self._rows.remove(free, until)
+        self._why = None
+        kept = Counter[Refusal]() if dry_run or not free else self._let_go(free, until)
         self._after = page[-1]
-        counts = Counter(refused.values())
-        if pruned < len(free):
-            counts[Refusal.CHANGED] += len(free) - pruned
-        return Step(until, pruned, dict(counts), page[-1].recorded_at, more=len(page) == TOGETHER)
+        self._together = min(TOGETHER, together * 2)
+        if kept[Refusal.REFERENCED] or kept[Refusal.REFUSED]:
+            self._together = min(together, max(LEAST_TOGETHER, together // 2))
+        pruned, counts = len(free) - kept.total(), kept + Counter(refused.values())
+        return Step(until, pruned, dict(counts), page[-1].recorded_at, self._why, more=len(page) == together)
+
+    def _let_go(self, rows: Sequence[Candidate], until: datetime) -> Counter[Refusal]:
+        """Let rows go, and return why others stay.
+
+        Halving finds one that may not be deleted in about 2 log2(n) transactions.
+        """
+        try:
+            gone = self._rows.remove(rows, until)
+        except TimedOut:
+            # Another's key without an index, say: with less the next try may work.
+            self._together = max(1, len(rows) // 2)
+            raise
+        except Refused as refused:
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                return self._let_go(rows[:middle], until) + self._let_go(rows[middle:], until)
+            self._why = self._why or f"{rows[0].order_id}: {refused}"
+            return Counter([Refusal.REFERENCED if isinstance(refused, RowRefused) else Refusal.REFUSED])
+        return +Counter({Refusal.CHANGED: len(rows) - gone})
 
     def until(self, before: datetime) -> datetime | None:
         """Return up to when rows may go that were recorded before a time; None where nobody knows it now."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from worker.domain.database_state import Outcomes, SchemaStanding, SchemaState
+from worker.domain.database_state import Outcomes, SchemaStanding, SchemaState, TablesState
 from worker.domain.deliveries import is_entry_id
 from worker.domain.texts import escaped
 from worker.status.progress import Progress
@@ -21,6 +21,7 @@ _TAKES_WRITES = {
     "MISCONF": "its disk takes nothing: see its log",
     "OOM": "give it memory (maxmemory), or room",
 }
+_SHOWS_ALL = "give our role policies that let it have all rows (USING (true)), or BYPASSRLS, and tables"
 _POSTGRESQL_KEEPS = "set fsync and synchronous_commit on, for our role and database, too, and tables LOGGED"
 
 
@@ -77,6 +78,7 @@ def _servers(snapshot: Snapshot) -> Iterator[Condition]:
         yield _away(label, found)
     if snapshot.tables is not None:
         yield from _schema(snapshot.tables.state.schema)
+        yield from _hidden(snapshot.tables.state.tables)
     streams = snapshot.streams
     if streams is not None and (said := streams.survey.refuses_writes):
         code = said.partition(" ")[0]
@@ -102,6 +104,13 @@ def _schema(schema: SchemaStanding) -> Iterator[Condition]:
     if schema.obstacle is not None:
         text = f"The database can't be migrated: {schema.obstacle.what}"
         yield Condition("schema_obstructed", text, schema.obstacle.remedy)
+
+
+def _hidden(tables: TablesState | None) -> Iterator[Condition]:
+    if tables is not None and tables.may_hide_rows:
+        by = ", ".join(tables.may_hide_rows)
+        text = f"Rows may be hidden from us by {by}, and what is said of them here may be wrong"
+        yield Condition("rows_hidden", f"{text}; {_SHOWS_ALL}")
 
 
 def _nobody_gets_on(progress: Progress) -> Iterator[Condition]:

@@ -12,10 +12,11 @@ from msgspec.structs import asdict
 from psycopg.errors import DivisionByZero
 from sqlalchemy import BigInteger, Connection, Date, DateTime, LargeBinary, Numeric, Select, Text, text
 
-from worker.domain.errors import Outage
+from worker.domain.errors import AccessDenied, Outage
 from worker.domain.orders import OrderRecord
 from worker.store.found import Found, rows_where
 from worker.store.tables import metadata, orders
+from worker.store.unseen import guarded_on
 
 log = structlog.get_logger(__name__)
 
@@ -45,9 +46,11 @@ _columns = ", ".join(
 )
 _suspects = text(
     f"SELECT format('trigger %s on %s', tgname, tgrelid::regclass) {_TRIGGERS}"  # noqa: S608  names of ours
+    " UNION ALL SELECT format('rule %s on %s', rulename, ev_class::regclass) FROM pg_rewrite"
+    " WHERE ev_class = ANY('{orders,trades}'::regclass[]) AND ev_type IN ('2', '3') AND ev_enabled <> 'D'"
     " UNION ALL SELECT format('type %s of column %s.%s', format_type(atttypid, atttypmod), here, attname)"
     f" FROM (VALUES {_columns}) AS made (here, name, type) JOIN pg_attribute ON attrelid = to_regclass(here)"
-    " AND attname = name WHERE NOT attisdropped AND format_type(atttypid, atttypmod) <> type ORDER BY 1"
+    " AND attname = name WHERE NOT attisdropped AND (atttypid <> type::regtype OR atttypmod <> -1) ORDER BY 1"
 )
 
 
@@ -125,15 +128,38 @@ class Fidelity:
                 )
         self.look(connection)
 
-    def none_left(self, connection: Connection, left: Select[str], asked: Mapping[str, str]) -> None:
-        """Raise Outage where rows that were to be updated still are as they were."""
-        if self.suspects and (order_id := connection.scalar(left, asked)) is not None:
-            self.refuse(connection, f"the row of order {order_id} was not updated")
+    def none_left(
+        self, connection: Connection, left: Select[str], asked: Mapping[str, object], *, updated: bool
+    ) -> None:
+        """Raise AccessDenied where a row that was to be updated still is as it was.
+
+        It is asked about where not all were `updated`: others may have been there before us, or the
+        database has kept a row from us without an error.
+        """
+        if updated and not self.suspects:
+            return
+        if (order_id := connection.scalar(left, asked)) is not None:
+            raise denied(connection, not_updated(order_id))
 
     def refuse(self, connection: Connection, what: str) -> NoReturn:
         """Raise Outage, with the names of what may be the reason."""
-        by = suspects_on(connection)
-        raise Outage("postgresql", f"{what}: {', '.join(by) or 'by what, is not known'}")
+        raise Outage("postgresql", _why(connection, what))
+
+
+def denied(connection: Connection, what: str) -> AccessDenied:
+    """Return what to raise where the database has kept a row from us without an error, and who may have."""
+    return AccessDenied("postgresql", _why(connection, what))
+
+
+def not_updated(order_id: str) -> str:
+    """Return what to say of a row that could be updated and was not."""
+    return f"the row of order {order_id} was not updated"
+
+
+def _why(connection: Connection, what: str) -> str:
+    """Return what went wrong, with the names of what may be the reason."""
+    by = [*suspects_on(connection), *guarded_on(connection)]
+    return f"{what}: {', '.join(by) or 'by what, is not known'}"
 
 
 def _differing(record: OrderRecord, found: Found | None, source: str, *, outcomes: bool) -> list[str]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
-from worker.domain.errors import Outage, RowRefused
+from worker.domain.errors import AccessDenied, RowRefused
 from worker.domain.fleets import Fleet, Stranger
 from worker.domain.orders import OrderRecord
 from worker.store import statements
@@ -141,7 +141,8 @@ class OrderStore:
             asked = {"outcomes": order_rows(records, self._fleet.source)}
             returned = connection.scalars(statements.resolve, asked)
             written = self._fidelity.written(connection, returned, records)
-            self._fidelity.none_left(connection, statements.not_resolved, asked)
+            all_were = len(written) == len(records)
+            self._fidelity.none_left(connection, statements.not_resolved, asked, updated=all_were)
             return self._with_trades(connection, records, written, outcomes=True)
 
     def take_up(self, entry_id: str, *, after_s: float) -> bool:
@@ -152,7 +153,9 @@ class OrderStore:
         """
         asked = {"entry": entry_id, "of_source": self._fleet.source, "after": timedelta(seconds=after_s)}
         with self._database.transaction() as connection:
-            return connection.scalars(statements.take_up, asked).first() is not None
+            is_ours = connection.scalars(statements.take_up, asked).first() is not None
+            self._fidelity.none_left(connection, statements.not_taken_up, asked, updated=is_ours)
+            return is_ours
 
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Ask the inbox: return the rows that these entries own, by entry id.
@@ -199,9 +202,11 @@ class OrderStore:
     def _taken_over(self, connection: Connection, replays: Sequence[OrderRecord]) -> set[str]:
         # One row can change once in a statement: of several replays in a batch the first on the stream gets
         # it.
-        asked = {"replays": order_rows(first_of_each_order(replays), self._fleet.source)}
-        taken = self._fidelity.written(connection, connection.scalars(statements.take_over, asked), replays)
-        self._fidelity.none_left(connection, statements.not_taken_over, asked)
+        first = first_of_each_order(replays)
+        asked = {"replays": order_rows(first, self._fleet.source)}
+        taken = self._fidelity.written(connection, connection.scalars(statements.take_over, asked), first)
+        all_were = len(taken) == len(first)
+        self._fidelity.none_left(connection, statements.not_taken_over, asked, updated=all_were)
         return taken
 
     def _standing(self, connection: Connection, records: Sequence[OrderRecord]) -> dict[int, OrderRecord]:
@@ -233,7 +238,10 @@ class OrderStore:
         return standing
 
     def _not_stored(self, connection: Connection, record: OrderRecord) -> NoReturn:
-        """Raise RowRefused where a constraint that others have added takes no such row, else Outage."""
+        """Raise RowRefused where a constraint that others have added takes no such row, else Outage.
+
+        That is AccessDenied where the row is hidden from us.
+        """
         self._fidelity.look(connection)
         if not self._fidelity.suspects:
             # What ON CONFLICT passes over in silence is said without it, and by which constraint.
@@ -245,7 +253,7 @@ class OrderStore:
                 if constraint_of(error) not in OUR_CONSTRAINTS:
                     raise
                 # Another's policy hides what stands there: no fault of the order.
-                raise Outage(
+                raise AccessDenied(
                     "postgresql", f"the row of order {record.order_id} stands, and can't be read"
                 ) from error
             if stored:

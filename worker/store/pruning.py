@@ -16,6 +16,7 @@ from worker.domain.pruning import Candidate, Pruned, day_of
 from worker.store.engine import Database
 from worker.store.sources import Sources, is_alone
 from worker.store.tables import UNSOURCED, of_source, one_of, order_prunings, orders, trades
+from worker.store.unseen import PRUNE, require_seen
 
 _TOLD_BY = (
     orders.c.recorded_at,
@@ -63,8 +64,12 @@ class RowsToPrune:
             return [Candidate(*row) for row in connection.execute(query.limit(count))]
 
     def rehearse(self, token: str) -> None:
-        """Run what lets rows go on none, and count one; to be rolled back. The token is nobody's source."""
+        """Run what lets rows go on none, and count one; to be rolled back. The token is nobody's source.
+
+        Raises AccessDenied where rows may be kept from being locked or deleted without an error.
+        """
         with self._database.transaction() as connection:
+            require_seen(connection, PRUNE)
             connection.execute(_locked([], self._old(_LONG_AGO)))
             _delete(connection, [])
             _count(connection, token, [Candidate(_LONG_AGO, "1-1", token, Status.DEAD, unsourced=False)])
@@ -85,7 +90,8 @@ class RowsToPrune:
     def remove(self, candidates: Sequence[Candidate], until: datetime) -> int:
         """Remove rows with their trades, and count them by day, in one transaction; return how many went.
 
-        One that has changed since it was looked at, or whose order came again, stays.
+        One that has changed since it was looked at, or whose order came again, stays. Raises RowRefused where
+        another table references one of them, Refused where one may not be deleted; nothing is removed then.
         """
         looked_at = {each.order_id: each for each in candidates}
         with self._database.transaction() as connection:

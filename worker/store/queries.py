@@ -20,6 +20,7 @@ from worker.store.fidelity import suspects_on
 from worker.store.found import rows_where
 from worker.store.sources import is_alone, publishing_here
 from worker.store.tables import UNSOURCED, metadata, of_source, orders, trades
+from worker.store.unseen import unseen_on
 
 log = structlog.get_logger(__name__)
 
@@ -156,10 +157,12 @@ class StoreInspector:
                     exact = False
                     count = max(count, connection.scalar(_LIVE_ROWS, {"name": table.name}) or 0)
                 counts[table.name] = count
-            suspects = suspects_on(connection)
+            suspects, unseen = suspects_on(connection), unseen_on(connection)
             took = self._took(connection)
         short = str(version).partition(" ")[0]
-        return TablesState(short, volatile, counts["orders"], counts["trades"], exact, tuple(suspects), took)
+        return TablesState(
+            short, volatile, counts["orders"], counts["trades"], exact, tuple(suspects), took, tuple(unseen)
+        )
 
     def _took(self, connection: Connection) -> Took | None:
         """Return how long the newest orders took from entry id to row."""

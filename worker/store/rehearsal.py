@@ -12,6 +12,7 @@ from typing import TypeAlias
 import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from worker.domain.errors import AccessDenied, Outage, Refused
 from worker.domain.evidence import Owner
@@ -19,7 +20,8 @@ from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Side, Status, Trade
 from worker.store.audit_pages import StoreEvidence
 from worker.store.engine import Database
-from worker.store.failures import outages
+from worker.store.failures import code, outages
+from worker.store.fidelity import denied
 from worker.store.orders import OrderStore
 from worker.store.pruning import RowsToPrune
 from worker.store.queries import StoreInspector
@@ -29,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 _AT = datetime(2000, 1, 1, tzinfo=UTC)
 _ONE = Decimal(1)
+# A statement that is not possible on a table, where somebody has made rules for it: no row's content is why.
+_NOT_SUPPORTED = "0A"
 
 
 _Writing: TypeAlias = Callable[[Database, Fleet, str], Sequence[Callable[[], object]]]
@@ -53,8 +57,9 @@ class _Stage(Database):
 def rehearse(database: Database, fleet: Fleet, token: str, *, prunes: bool) -> None:
     """Raise AccessDenied where a right is missing, Outage where PostgreSQL does not answer.
 
-    The token makes the rows those of nobody else. Whatever else is refused is left for the work to meet: it
-    may be for the content of the rows. What lets rows go is rehearsed by whoever `prunes`.
+    A right is missing, too, where what is written does not stand, or is not seen, without an error. The token
+    makes the rows those of nobody else. Whatever else is refused is left for the work to meet: it may be for
+    the content of the rows. What lets rows go is rehearsed by whoever `prunes`.
     """
     for read in _reading(database, fleet, token):
         try:
@@ -87,6 +92,9 @@ def _try(write: Callable[[], object]) -> None:
     except AccessDenied:
         raise
     except (Outage, Refused) as error:
+        cause = error.__cause__
+        if isinstance(cause, SQLAlchemyError) and (code(cause) or "").startswith(_NOT_SUPPORTED):
+            raise AccessDenied("postgresql", str(error)) from error
         log.info("a statement could not be rehearsed", reason=str(error))
 
 
@@ -117,12 +125,34 @@ def _writing_orders(stage: Database, fleet: Fleet, token: str) -> list[Callable[
     dead = replace(_record(token, "dead"), status=Status.DEAD, **unfilled)
     replay = replace(filled, order_id=dead.order_id, entry_id=f"{token}-replay", replay_of=dead.entry_id)
     return [
-        # Copied; copied beside a row that stands already; taken over, where the rest is inserted; resolved.
-        lambda: store.record([filled, dead, intent]),
-        lambda: store.record([filled, second]),
-        lambda: store.record([replay]),
-        lambda: store.resolve([outcome]),
+        # Copied; copied beside a row that stands already; taken up; taken over, where the rest is inserted;
+        # resolved.
+        lambda: _carry(stage, store, store.record, [filled, dead, intent]),
+        lambda: _carry(stage, store, store.record, [filled, second]),
+        lambda: store.take_up(intent.entry_id, after_s=0),
+        lambda: _carry(stage, store, store.record, [replay]),
+        lambda: _carry(stage, store, store.resolve, [outcome]),
     ]
+
+
+def _carry(
+    stage: Database,
+    store: OrderStore,
+    write: Callable[[Sequence[OrderRecord]], Sequence[OrderRecord]],
+    records: Sequence[OrderRecord],
+) -> None:
+    """Write rows; raise AccessDenied where they do not stand then with all their trades, or are not seen."""
+    standing = write(records)
+    found = store.find([each.entry_id for each in records])
+    for record, row in zip(records, standing, strict=True):
+        seen = found.get(record.entry_id)
+        if any(each is None or _outline(each) != _outline(record) for each in (row, seen)):
+            with stage.transaction() as connection:
+                raise denied(connection, f"what was written of order {record.order_id} is not seen")
+
+
+def _outline(record: OrderRecord) -> tuple[str, str, Status, int]:
+    return record.order_id, record.entry_id, record.status, len(record.trades)
 
 
 def _writing_sources(stage: Database, fleet: Fleet, token: str) -> list[Callable[[], object]]:

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from worker.domain.deliveries import entry_milliseconds, is_entry_id
 from worker.domain.errors import Outage
 from worker.domain.orders import OrderRecord
 from worker.domain.pruning import LEAST_WINDOW_S, time_of
 from worker.store import statements
+from worker.store.fidelity import denied, not_updated
+from worker.store.tables import one_of, orders
 
 _LEAST_WINDOW = timedelta(seconds=LEAST_WINDOW_S)
 
@@ -25,7 +27,8 @@ def note_repeated(connection: Connection, came: Iterable[tuple[OrderRecord, Orde
     """Note when orders came again whose rows may by then be old enough to be pruned.
 
     Given are what came, the row that stands for it, and when that was recorded. Else nothing would tell,
-    while the entry is still there, what became of it. Raises Vanished where such a row was pruned meanwhile.
+    while the entry is still there, what became of it. Raises Vanished where such a row was pruned meanwhile,
+    AccessDenied where it is there and may not be changed.
     """
     late = {
         row.order_id
@@ -35,8 +38,9 @@ def note_repeated(connection: Connection, came: Iterable[tuple[OrderRecord, Orde
     if not late:
         return
     noted = set(connection.scalars(statements.note_repeated, {"repeated": sorted(late)}))
-    for order_id in sorted(late - noted):
-        raise Vanished(order_id)
+    if left := sorted(late - noted):
+        there = connection.scalars(select(orders.c.order_id).where(one_of(orders.c.order_id, left))).first()
+        raise Vanished(left[0]) if there is None else denied(connection, not_updated(there))
 
 
 def _is_late(entry_id: str, recorded_at: datetime) -> bool:

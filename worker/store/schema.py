@@ -13,6 +13,7 @@ from worker.domain.database_state import SchemaStanding, SchemaState
 from worker.domain.errors import ConfigurationError, SchemaBehind
 from worker.store.engine import Database
 from worker.store.ground import VERSION_TABLE, obstacle
+from worker.store.unseen import require_seen
 
 _versions = table(VERSION_TABLE, column("version_num"))
 _is_there = select(func.to_regclass(_versions.name).is_not(None))
@@ -76,10 +77,13 @@ def _state(here: set[str]) -> SchemaState:
 
 
 def require_current(database: Database) -> SchemaState:
-    """Return unless the schema is behind.
+    """Return unless the schema is behind, or rows may be hidden from us.
 
-    Raises SchemaBehind with the command that mends it, or ConfigurationError.
+    Whoever counts on all rows begins with this. Raises SchemaBehind with the command that mends it,
+    AccessDenied, or ConfigurationError.
     """
+    with database.transaction() as connection:
+        require_seen(connection)
     found = standing(database)
     require_way(found)
     if found.state is SchemaState.BEHIND:

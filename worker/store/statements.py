@@ -67,17 +67,14 @@ resolve = (
     .returning(orders.c.entry_id)
 )
 # Its own clock alone: those of replicas may differ by more than a lease.
-take_up = (
-    update(orders)
-    .values(recorded_at=func.now())
-    .where(
-        orders.c.entry_id == bindparam("entry"),
-        of_source(bindparam("of_source")),
-        orders.c.status == Status.SUBMITTED,
-        orders.c.recorded_at <= func.now() - bindparam("after", type_=Interval),
-    )
-    .returning(orders.c.entry_id)
+_TO_TAKE_UP = (
+    orders.c.entry_id == bindparam("entry"),
+    of_source(bindparam("of_source")),
+    orders.c.status == Status.SUBMITTED,
+    orders.c.recorded_at <= func.now() - bindparam("after", type_=Interval),
 )
+take_up = update(orders).values(recorded_at=func.now()).where(*_TO_TAKE_UP).returning(orders.c.entry_id)
+not_taken_up = select(orders.c.order_id).where(*_TO_TAKE_UP).limit(1)
 not_resolved = select(orders.c.order_id).where(*_TO_RESOLVE).limit(1)
 _new_trades = incoming_trades("new_trades")
 insert_trades = (

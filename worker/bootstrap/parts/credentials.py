@@ -14,6 +14,10 @@ from worker.settings import Settings
 PATIENCE_S = 3.0
 # What came too late is good for the next try, which an outage has within seconds, and for no later one.
 LATE_IS_GOOD_FOR_S = 10.0
+# A call may wait for ever for what will never come (a connection that was dropped without a word), while
+# another would be answered at once. Each that hangs keeps a thread, so the next is waited for twice as long.
+GIVEN_UP_AFTER_S = 30.0
+MOST_AT_ONCE = 4
 
 _NAME = "WORKER_CREDENTIALS"
 # Control characters, and halves of characters, which no server can be sent.
@@ -45,7 +49,8 @@ def credentials_of(settings: Settings) -> Credentials | None:
 class Asking:
     """Asks a callback, in one thread at a time: whoever comes while that takes long awaits the same answer.
 
-    So one that never returns costs each try a few seconds, and the loop shows signs of life in between.
+    So one that never returns costs each try a few seconds, and the loop shows signs of life in between. It is
+    given up in the end, and asked anew, while no more than MOST_AT_ONCE have not returned.
     """
 
     def __init__(self, callback: Credentials, *, patience_s: float = PATIENCE_S) -> None:
@@ -53,6 +58,7 @@ class Asking:
         self._patience_s = patience_s
         self._lock = Lock()
         self._question: _Question | None = None
+        self._given_up: list[_Question] = []
 
     def __call__(self, server: Server) -> tuple[str, str]:
         """Return user and password. Raises Outage, and AccessDenied where the callback has to be mended."""
@@ -71,10 +77,23 @@ class Asking:
     def _asked(self, server: Server) -> "_Question":
         with self._lock:
             question = self._question
-            if question is None or question.server != server or question.is_stale():
+            if question is None or not self._may_answer(question, server):
+                hanging = [
+                    each for each in (*self._given_up, question) if each is not None and each.is_alive()
+                ]
+                if len(hanging) >= MOST_AT_ONCE:
+                    raise Outage(server.kind, f"{_NAME}: {len(hanging)} calls have not returned")
+                self._given_up = hanging
                 question = self._question = _Question(self._callback, server)
                 question.start()
             return question
+
+    def _may_answer(self, question: "_Question", server: Server) -> bool:
+        if question.server != server or question.is_stale():
+            return False
+        hanging = sum(each.is_alive() for each in self._given_up)
+        is_last = hanging + 1 >= MOST_AT_ONCE
+        return is_last or not question.hangs_for(GIVEN_UP_AFTER_S * 2**hanging)
 
 
 class _Question(Thread):
@@ -86,6 +105,7 @@ class _Question(Thread):
         self.answer: object = None
         self.failure: str | None = None
         self._callback = callback
+        self._began_at = time.monotonic()
         self._ended_at: float | None = None
 
     def run(self) -> None:
@@ -95,6 +115,10 @@ class _Question(Thread):
         except BaseException as error:  # noqa: BLE001  whatever it is, somebody awaits it
             self.failure = type(error).__name__
         self._ended_at = time.monotonic()
+
+    def hangs_for(self, at_least_s: float) -> bool:
+        """Whether it was asked so long ago and has not returned."""
+        return self._ended_at is None and time.monotonic() - self._began_at >= at_least_s
 
     def is_stale(self) -> bool:
         """Whether it ended so long ago that what it has to say may not be true any more."""
