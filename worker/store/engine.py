@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, NotSupportedError, SQLAlchemyError
 
 from worker.domain.endpoints import Endpoint
-from worker.domain.errors import AccessDenied, Outage, RowRefused
+from worker.domain.errors import AccessDenied, Outage, Refused, RowRefused
 from worker.store.address import address
 from worker.store.failures import is_of_the_rows, outages, reason_of
 from worker.store.fidelity import guarded
@@ -160,7 +160,7 @@ class Database:
         theirs that are there already would keep everybody waiting who is to write the same.
         """
         beginnings = [statement[:_SHOWN] for statement in statements]
-        with self.transaction() as connection:
+        with _expecting_an_answer(), self.transaction() as connection:
             ended = connection.execute(
                 _STALLED_COPIES, {"shown": _SHOWN, "beginnings": beginnings, "limit_s": self._limit_s}
             )
@@ -194,7 +194,7 @@ class Database:
 
     def ping(self) -> None:
         """Return when PostgreSQL answers a query; raises Outage otherwise."""
-        with self.transaction():
+        with _expecting_an_answer(), self.transaction():
             pass
 
     def whereabouts(self) -> str:
@@ -205,7 +205,7 @@ class Database:
 
     def require_writes(self) -> None:
         """Return if PostgreSQL takes writes; raises Outage otherwise, as where this was the primary once."""
-        with self.transaction() as connection:
+        with _expecting_an_answer(), self.transaction() as connection:
             if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
                 raise Outage("postgresql", f"{_READ_ONLY}: its sessions are read-only")
 
@@ -266,9 +266,19 @@ def _commit(connection: Connection, guard: str) -> None:
         with guarded():
             driver.execute(f"{guard}; COMMIT")
     except Error as error:
-        if driver.closed:
+        is_over = driver.closed
+        if is_over:
             connection.invalidate()
-        raise DBAPIError.instance(guard, None, error, Error) from error
+        raise DBAPIError.instance(guard, None, error, Error, connection_invalidated=is_over) from error
+
+
+@contextmanager
+def _expecting_an_answer() -> Iterator[None]:
+    """Take a refusal of what asks for nothing in particular for an outage: no row can be at fault."""
+    try:
+        yield
+    except Refused as refused:
+        raise Outage("postgresql", str(refused)) from refused
 
 
 @contextmanager
