@@ -5,6 +5,7 @@ They may say something of text, numbers, times and backslashes.
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import text
 
 from tests.builders import AT, dead_record, record
 from tests.harness import Deployment
+from tests.pooler import pooled
 from worker.domain.orders import Labels, OrderRecord
 from worker.store import Database, OrderStore, StoreInspector
 
@@ -121,6 +123,43 @@ def test_everything_with_a_meaning_is_set_within_each_transaction(deployment: De
 
     opened.close()
     assert found == MEANT
+
+
+@pytest.mark.parametrize("kind", ["transaction", "session"])
+@pytest.mark.parametrize("said", ['"$user", elsewhere, public', "elsewhere", ""])
+def test_tables_are_where_the_database_says_whatever_others_have_left_in_the_session(
+    deployment: Deployment, kind: str, said: str
+) -> None:
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        set_to = said or "''"
+        connection.execute(f"ALTER DATABASE {deployment.database_name} SET search_path = {set_to}".encode())
+    opened = Database(deployment.database_url, transaction_timeout_s=10, pool_size=1, application_name="t")
+    with opened.transaction() as connection:
+        connection.exec_driver_sql("SET search_path = staging")
+    begin = opened.transaction() if kind == "transaction" else opened.session(idle_limit_ms=0)
+
+    with begin as connection:
+        found = connection.scalar(text("SHOW search_path"))
+
+    opened.close()
+    assert found == (said or '""')
+
+
+@pytest.mark.parametrize("kind", ["transaction", "session"])
+def test_tables_are_where_the_url_says_also_where_a_pooler_keeps_that_to_itself(
+    deployment: Deployment, tmp_path: Path, kind: str
+) -> None:
+    ignoring = {"ignore_startup_parameters": "extra_float_digits,options"}
+    with pooled(deployment, tmp_path, **ignoring) as behind:
+        url = f"{behind.database_url}?options=-c%20search_path%3D%22it%27s%5C%20here%22%2Cpublic"
+        opened = Database(url, transaction_timeout_s=10, pool_size=1, application_name="t")
+        begin = opened.transaction() if kind == "transaction" else opened.session(idle_limit_ms=0)
+
+        with begin as connection:
+            found = connection.scalar(text("SHOW search_path"))
+
+        opened.close()
+    assert found == '"it\'s here",public'
 
 
 def test_nothing_is_compiled_before_it_runs_whatever_the_database_sets(deployment: Deployment) -> None:

@@ -12,6 +12,8 @@ from tests.faults.moving import through
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
 from tests.saturated import saturable
+from worker.store.ground import VERSION_TABLE
+from worker.store.tables import metadata
 
 ORDERS = 40
 
@@ -35,6 +37,28 @@ def test_rows_come_back_as_they_were_written_in_a_session_that_says_otherwise(
         assert made.worker.tally.duplicate == ORDERS
         assert made.worker.tally.outages == 0
         assert_invariants(behind, made.worker.tally)
+
+
+def test_order_that_comes_again_is_known_when_another_has_left_the_session_in_another_schema(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA staging")
+        for name in (*metadata.tables, VERSION_TABLE):
+            connection.execute(f"CREATE TABLE staging.{name} (LIKE public.{name} INCLUDING ALL)".encode())
+    orders = numbered_orders(ORDERS)
+    # The one session that there is.
+    with pooler.pooled(deployment, tmp_path, default_pool_size=1) as behind, running(behind) as made:
+        behind.submit(orders)
+        eventually(behind.all_settled)
+        with psycopg.connect(behind.database_url, autocommit=True) as other:
+            other.execute("SET search_path = staging")
+        behind.submit(orders)
+        eventually(behind.all_settled)
+
+        assert made.worker.tally.duplicate == ORDERS
+        assert made.worker.tally.outages == 0
+        assert_invariants(deployment, made.worker.tally)
 
 
 @pytest.mark.parametrize("orders", [1, 3])

@@ -10,6 +10,7 @@ from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError, Outage
 from worker.store import Database
 from worker.store.address import address
+from worker.store.options import search_path
 from worker.stream import RedisLink
 
 
@@ -179,3 +180,23 @@ def test_option_of_a_redis_url_does_not_replace_what_the_worker_relies_on() -> N
 
     assert (options["decode_responses"], options["socket_timeout"], options["protocol"]) == (False, 5.0, 3)
     link.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("", None),
+        ("-c statement_timeout=0 -B 3", None),
+        ("-c search_path=a,b", "a,b"),
+        ("-csearch_path=a", "a"),
+        ("--search-path=a", "a"),
+        (r"-c Search_Path=a\ b\\", "a b\\"),
+        ("-c search_path=", ""),
+        ("-c search_path", None),
+        ("-c", None),
+        ("  --search_path=a\t-c jit=off -c search_path=b ", "b"),
+        ("-c application_name=search_path=a", None),
+    ],
+)
+def test_search_path_is_found_in_options_as_the_server_reads_them(options: str, named: str | None) -> None:
+    assert search_path(options) == named

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Error
+from psycopg.sql import Literal
 from sqlalchemy import Connection, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, NotSupportedError, SQLAlchemyError
 
@@ -14,6 +15,7 @@ from worker.store.address import address
 from worker.store.failures import is_of_the_rows, outages, reason_of
 from worker.store.fidelity import guarded
 from worker.store.following import follow
+from worker.store.options import search_path
 from worker.store.silence import SilenceGuard
 
 CONNECT_TIMEOUT_S = 3
@@ -37,6 +39,11 @@ _SETTINGS = (
     " SET LOCAL tcp_keepalives_idle = {silence_s}; SET LOCAL tcp_keepalives_interval = {silence_s};"
     " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
 )
+# Tables are where role, database and URL say, which a session is reset to. Behind a pooler somebody may have
+# left it another path, under which the inbox would be another table.
+_PLACE = "SET LOCAL search_path TO DEFAULT"
+# A pooler may not hand on what the URL says of it.
+_PLACE_OF_THE_URL = "SELECT set_config('search_path', {}, true)"
 # What text, numbers, times and backslashes mean, in both directions. A role, a database, a pooler or the
 # environment of the process may say otherwise; the driver can't read times but in ISO, and hands them out in
 # the session's zone.
@@ -45,9 +52,11 @@ _MEANING = (
     " SET LOCAL bytea_output = 'hex'; SET LOCAL standard_conforming_strings = on;"
     " SET LOCAL extra_float_digits = 1"
 )
+# The key of a connection's own beginning.
+_OF_THE_CONNECTION = "beginning"
 # Found out once for each connection, not by the version: others that speak as PostgreSQL does call themselves
 # what they like.
-_BOUNDED = "; SET LOCAL transaction_timeout = {limit_ms}"
+_BOUNDED = "SET LOCAL transaction_timeout = {limit_ms}"
 _KNOWS_THE_BOUND = "SELECT current_setting('transaction_timeout', true) IS NOT NULL"
 
 # A migration asks for its lock again and again instead of waiting for it: whoever comes later waits behind
@@ -147,11 +156,14 @@ class Database:
                 _commit(connection, guard)
 
     def _begin(self, connection: Connection) -> None:
-        if _KNOWS_THE_BOUND not in connection.info:
-            connection.info[_KNOWS_THE_BOUND] = connection.exec_driver_sql(_KNOWS_THE_BOUND).scalar_one()
-        bounded = self._bounded if connection.info[_KNOWS_THE_BOUND] else ""
+        beginning = connection.info.get(_OF_THE_CONNECTION)
+        if beginning is None:
+            parts = [self._beginning, _place(connection)]
+            if connection.exec_driver_sql(_KNOWS_THE_BOUND).scalar_one():
+                parts.append(self._bounded)
+            beginning = connection.info[_OF_THE_CONNECTION] = "; ".join(parts)
         # Without parameters: all of it at once, and no rows to be read.
-        connection.exec_driver_sql(f"{self._beginning}{bounded}")
+        connection.exec_driver_sql(beginning)
 
     def end_stalled_copies(self, statements: Iterable[str]) -> int:
         """End the sessions that have awaited rows of these statements for longer than a transaction may take.
@@ -177,11 +189,12 @@ class Database:
         with self._leaving(), outages(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="READ COMMITTED")
             limits = _MIGRATION_SETTINGS.format(lock_ms=LOCK_WAIT_MS, idle_ms=idle_limit_ms)
+            beginning = f"{_MEANING}; {_place(connection)}; {limits}"
 
             def begin(begun: Connection) -> None:
                 # Without a transaction there is nothing that could be local to it.
                 if begun.get_execution_options()["isolation_level"] != "AUTOCOMMIT":
-                    begun.exec_driver_sql(f"{_MEANING}; {limits}")
+                    begun.exec_driver_sql(beginning)
 
             event.listen(connection, "begin", begin)
             yield connection
@@ -292,6 +305,14 @@ def _given_up_in_an_outage(connection: Connection) -> Iterator[None]:
         # was read-only stays so, and one of a primary that was demoted stays there.
         connection.invalidate()
         raise
+
+
+def _place(connection: Connection) -> str:
+    named = search_path(_driver(connection).info.options)
+    if named is None:
+        return _PLACE
+    # The literal means the same whatever the session says of backslashes.
+    return _PLACE_OF_THE_URL.format(Literal(named).as_string())
 
 
 def _driver(connection: Connection) -> Any:  # noqa: ANN401  SQLAlchemy does not say which driver
