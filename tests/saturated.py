@@ -26,7 +26,8 @@ def error(code: str, words: str, severity: str, *, untranslated: bool) -> bytes:
 class Saturable:
     """It stands before one server. While `full` is set it refuses each statement, and ends the session.
 
-    One that refuses with an ERROR leaves the session as it is.
+    One that refuses with an ERROR leaves the session as it is. While `paused` is set it keeps to itself what
+    it is told, and says nothing.
     """
 
     def __init__(self, server_url: str, severity: str, *, untranslated: bool) -> None:
@@ -39,7 +40,7 @@ class Saturable:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self.port: int = self._listener.getsockname()[1]
-        self.full = Event()
+        self.full, self.paused = Event(), Event()
         self.refused = 0
 
     def serve(self) -> None:
@@ -65,6 +66,8 @@ class Saturable:
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while said := source.recv(_CHUNK):
+                if self.paused.is_set() and said.startswith(_STATEMENTS):
+                    continue
                 if self.full.is_set() and said.startswith(_STATEMENTS):
                     source.sendall(self._refusal)
                     self.refused += 1

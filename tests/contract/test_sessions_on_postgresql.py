@@ -13,8 +13,11 @@ from msgspec.structs import replace
 from sqlalchemy import text
 
 from tests.builders import AT, dead_record, record
+from tests.faults.moving import through
 from tests.harness import Deployment
 from tests.pooler import pooled
+from tests.saturated import saturable
+from worker.domain.errors import Outage
 from worker.domain.orders import Labels, OrderRecord
 from worker.store import Database, OrderStore, StoreInspector
 
@@ -160,6 +163,24 @@ def test_tables_are_where_the_url_says_also_where_a_pooler_keeps_that_to_itself(
 
         opened.close()
     assert found == '"it\'s here",public'
+
+
+@pytest.mark.parametrize("kind", ["transaction", "session"])
+def test_first_connection_of_a_process_is_given_up_when_a_pooler_lets_it_in_and_says_nothing_more(
+    deployment: Deployment, kind: str
+) -> None:
+    with saturable(deployment.database_url) as pooler:
+        pooler.paused.set()
+        url = through(deployment.database_url, pooler.port)
+        opened = Database(url, transaction_timeout_s=1, pool_size=1, application_name="t")
+        begin = opened.transaction() if kind == "transaction" else opened.session(idle_limit_ms=0)
+
+        with pytest.raises(Outage, match=r"not done within 1 s \(WORKER_TRANSACTION_TIMEOUT_S\)"), begin:
+            pytest.fail("it was let in")
+        pooler.paused.clear()
+
+        opened.ping()
+        opened.close()
 
 
 def test_nothing_is_compiled_before_it_runs_whatever_the_database_sets(deployment: Deployment) -> None:

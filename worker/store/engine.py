@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import Error
 from psycopg.sql import Literal
-from sqlalchemy import Connection, Table, create_engine, event, text
+from sqlalchemy import Connection, Dialect, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, NotSupportedError, SQLAlchemyError
 
 from worker.domain.endpoints import Endpoint
@@ -20,6 +20,16 @@ from worker.store.silence import SilenceGuard
 
 CONNECT_TIMEOUT_S = 3
 SERVER_SHARE = 0.9
+# What no URL replaces.
+_OURS = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    # With the start of the session, since the driver has to know it; a pooler keeps it for its client. A
+    # database in another encoding converts, and refuses what it can't hold.
+    "client_encoding": "UTF8",
+    # A plan that is kept stays what it was when the tables were small: the inbox would be read from end to
+    # end for each batch. And a pooler may have given the plan to somebody else.
+    "prepare_threshold": None,
+}
 # The SQLSTATE of a write where none is possible.
 _READ_ONLY = "25006"
 
@@ -104,16 +114,7 @@ class Database:
         self._beginning = f"{_BEGIN}; {_MEANING}; {_SETTINGS}".format(**limits)
         self._bounded = _BOUNDED.format(**limits)
         self._guard = SilenceGuard(transaction_timeout_s)
-        ours = {
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "application_name": application_name,
-            # With the start of the session, since the driver has to know it; a pooler keeps it for its
-            # client. A database in another encoding converts, and refuses what it can't hold.
-            "client_encoding": "UTF8",
-            # A plan that is kept stays what it was when the tables were small: the inbox would be read from
-            # end to end for each batch. And a pooler may have given the plan to somebody else.
-            "prepare_threshold": None,
-        }
+        ours = {**_OURS, "application_name": application_name}
         self._engine = create_engine(
             address(self._endpoint.url()),
             # The driver is to begin nothing by itself: that takes a round trip for each transaction.
@@ -122,8 +123,10 @@ class Database:
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT_S,
             hide_parameters=True,
+            use_native_hstore=False,
             connect_args=ours,
         )
+        _limit_first_questions(self._engine.dialect, self._guard)
         # How often it has connected.
         self.connections = 0
         event.listen(self._engine, "connect", self._count)
@@ -283,6 +286,20 @@ def _commit(connection: Connection, guard: str) -> None:
         if is_over:
             connection.invalidate()
         raise DBAPIError.instance(guard, None, error, Error, connection_invalidated=is_over) from error
+
+
+def _limit_first_questions(dialect: Dialect, guard: SilenceGuard) -> None:
+    """Have the guard watch what SQLAlchemy asks a server on the first connection, as that is made.
+
+    By then libpq's own limit is over, and a transaction's has not begun.
+    """
+    ask = dialect.initialize
+
+    def ask_in_time(connection: Connection) -> None:
+        with guard.watch(_driver(connection).fileno()):
+            ask(connection)
+
+    dialect.initialize = ask_in_time  # type: ignore[method-assign]
 
 
 @contextmanager
