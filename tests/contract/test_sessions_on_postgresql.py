@@ -14,10 +14,11 @@ from sqlalchemy import text
 
 from tests.builders import AT, dead_record, record
 from tests.faults.moving import through
-from tests.harness import Deployment
+from tests.harness import Deployment, eventually
 from tests.pooler import pooled
 from tests.saturated import saturable
-from worker.domain.errors import Outage
+from tests.skips import Reason, skip
+from worker.domain.errors import Outage, TimedOut
 from worker.domain.orders import Labels, OrderRecord
 from worker.store import Database, OrderStore, StoreInspector
 
@@ -163,6 +164,45 @@ def test_tables_are_where_the_url_says_also_where_a_pooler_keeps_that_to_itself(
 
         opened.close()
     assert found == '"it\'s here",public'
+
+
+@pytest.fixture
+def timed_otherwise(deployment: Deployment, request: pytest.FixtureRequest) -> Deployment:
+    """A database that limits each transaction by itself."""
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        if connection.execute("SELECT current_setting('transaction_timeout', true)").fetchone() == (None,):
+            skip(Reason.NO_TRANSACTION_TIMEOUT)
+        limit = f"ALTER DATABASE {deployment.database_name} SET transaction_timeout = '{request.param}'"
+        connection.execute(limit.encode())
+    return deployment
+
+
+@pytest.mark.parametrize("timed_otherwise", ["300ms"], indirect=True)
+def test_transaction_may_take_longer_than_the_database_says(timed_otherwise: Deployment) -> None:
+    opened = Database(
+        timed_otherwise.database_url, transaction_timeout_s=10, pool_size=1, application_name="t"
+    )
+
+    with opened.transaction() as connection:
+        connection.execute(text("SELECT pg_sleep(0.6)"))
+        found = connection.scalar(text("SELECT 1"))
+
+    opened.close()
+    assert found == 1
+
+
+@pytest.mark.parametrize("timed_otherwise", ["1h"], indirect=True)
+def test_server_ends_a_transaction_after_our_time_where_the_database_gives_it_more(
+    timed_otherwise: Deployment,
+) -> None:
+    opened = Database(
+        timed_otherwise.database_url, transaction_timeout_s=3, pool_size=1, application_name="t"
+    )
+
+    with pytest.raises(TimedOut, match="25P04"), opened.transaction() as connection:
+        eventually(lambda: connection.scalar(text("SELECT pg_sleep(0.2) IS NULL")))
+
+    opened.close()
 
 
 @pytest.mark.parametrize("kind", ["transaction", "session"])

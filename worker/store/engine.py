@@ -64,9 +64,10 @@ _MEANING = (
 )
 # The key of a connection's own beginning.
 _OF_THE_CONNECTION = "beginning"
+# The limit of a role or database runs already, and another value does not begin it anew: the 0 ends it first.
 # Found out once for each connection, not by the version: others that speak as PostgreSQL does call themselves
 # what they like.
-_BOUNDED = "SET LOCAL transaction_timeout = {limit_ms}"
+_BOUNDED = "SET LOCAL transaction_timeout = 0; SET LOCAL transaction_timeout = {limit_ms}"
 _KNOWS_THE_BOUND = "SELECT current_setting('transaction_timeout', true) IS NOT NULL"
 
 # A migration asks for its lock again and again instead of waiting for it: whoever comes later waits behind
