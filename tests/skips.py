@@ -22,6 +22,7 @@ class Reason(StrEnum):
     COUNTS_ADDED = "this server counts added entries, and the test is about those that do not"
     ASKS_FOR_NO_PASSWORD = "the URL that the tests were given names no password to get wrong"
     ONE_DATABASE = "this server has one numbered database, as clusters have"
+    NO_TRANSACTION_TIMEOUT = "this server has no transaction_timeout, as PostgreSQL does from 17 on"
     MAY_NOT_MOUNT = "mounting a file system takes root"
     MAY_NOT_UNSHARE = "a process id namespace of one's own takes root and unshare"
     OTHER_SERVERS = "SERVERS asks for other servers than containers"

@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 from urllib.parse import urlsplit, urlunsplit
@@ -11,7 +11,9 @@ import psycopg
 import pytest
 
 from tests.accounts import with_user
+from tests.faults.moving import through
 from tests.harness import Deployment
+from tests.saturated import saturable
 from worker.domain.errors import AccessDenied, Outage, Refused
 from worker.store import Database
 
@@ -58,6 +60,10 @@ def refusing(code: str, words: str) -> Iterator[Database]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
+def stalled_copies(database: Database) -> object:
+    return database.end_stalled_copies([])
+
+
 @pytest.mark.parametrize("code", GERMAN)
 def test_server_of_another_language_refuses_access_or_is_away_as_its_code_says(code: str) -> None:
     with refusing(code, GERMAN[code]) as database, pytest.raises(Outage) as caught:
@@ -101,3 +107,35 @@ def test_real_server_refuses_access(
         opened.ping()
 
     opened.close()
+
+
+@pytest.mark.parametrize("untranslated", [True, False])
+def test_error_that_ends_the_session_is_an_outage_whatever_its_code(
+    deployment: Deployment, *, untranslated: bool
+) -> None:
+    with saturable(deployment.database_url, untranslated=untranslated) as pooler:
+        url = through(deployment.database_url, pooler.port)
+        opened = Database(url, transaction_timeout_s=5, pool_size=1, application_name="t")
+        opened.ping()
+        pooler.full.set()
+        with pytest.raises(Outage, match="XX000"), opened.transaction():
+            pytest.fail("a session was lent")
+        pooler.full.clear()
+        opened.ping()
+        opened.close()
+
+
+@pytest.mark.parametrize("ask", [Database.ping, Database.require_writes, stalled_copies])
+def test_server_that_refuses_to_say_whether_it_is_there_is_away(
+    deployment: Deployment, ask: Callable[[Database], object]
+) -> None:
+    with saturable(deployment.database_url, "ERROR") as pooler:
+        url = through(deployment.database_url, pooler.port)
+        opened = Database(url, transaction_timeout_s=5, pool_size=1, application_name="t")
+        opened.ping()
+        pooler.full.set()
+        with pytest.raises(Outage, match="XX000"):
+            ask(opened)
+        pooler.full.clear()
+        ask(opened)
+        opened.close()

@@ -5,6 +5,7 @@ They may say something of text, numbers, times and backslashes.
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,7 +13,12 @@ from msgspec.structs import replace
 from sqlalchemy import text
 
 from tests.builders import AT, dead_record, record
-from tests.harness import Deployment
+from tests.faults.moving import through
+from tests.harness import Deployment, eventually
+from tests.pooler import pooled
+from tests.saturated import saturable
+from tests.skips import Reason, skip
+from worker.domain.errors import Outage, TimedOut
 from worker.domain.orders import Labels, OrderRecord
 from worker.store import Database, OrderStore, StoreInspector
 
@@ -121,6 +127,100 @@ def test_everything_with_a_meaning_is_set_within_each_transaction(deployment: De
 
     opened.close()
     assert found == MEANT
+
+
+@pytest.mark.parametrize("kind", ["transaction", "session"])
+@pytest.mark.parametrize("said", ['"$user", elsewhere, public', "elsewhere", ""])
+def test_tables_are_where_the_database_says_whatever_others_have_left_in_the_session(
+    deployment: Deployment, kind: str, said: str
+) -> None:
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        set_to = said or "''"
+        connection.execute(f"ALTER DATABASE {deployment.database_name} SET search_path = {set_to}".encode())
+    opened = Database(deployment.database_url, transaction_timeout_s=10, pool_size=1, application_name="t")
+    with opened.transaction() as connection:
+        connection.exec_driver_sql("SET search_path = staging")
+    begin = opened.transaction() if kind == "transaction" else opened.session(idle_limit_ms=0)
+
+    with begin as connection:
+        found = connection.scalar(text("SHOW search_path"))
+
+    opened.close()
+    assert found == (said or '""')
+
+
+@pytest.mark.parametrize("kind", ["transaction", "session"])
+def test_tables_are_where_the_url_says_also_where_a_pooler_keeps_that_to_itself(
+    deployment: Deployment, tmp_path: Path, kind: str
+) -> None:
+    ignoring = {"ignore_startup_parameters": "extra_float_digits,options"}
+    with pooled(deployment, tmp_path, **ignoring) as behind:
+        url = f"{behind.database_url}?options=-c%20search_path%3D%22it%27s%5C%20here%22%2Cpublic"
+        opened = Database(url, transaction_timeout_s=10, pool_size=1, application_name="t")
+        begin = opened.transaction() if kind == "transaction" else opened.session(idle_limit_ms=0)
+
+        with begin as connection:
+            found = connection.scalar(text("SHOW search_path"))
+
+        opened.close()
+    assert found == '"it\'s here",public'
+
+
+@pytest.fixture
+def timed_otherwise(deployment: Deployment, request: pytest.FixtureRequest) -> Deployment:
+    """A database that limits each transaction by itself."""
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        if connection.execute("SELECT current_setting('transaction_timeout', true)").fetchone() == (None,):
+            skip(Reason.NO_TRANSACTION_TIMEOUT)
+        limit = f"ALTER DATABASE {deployment.database_name} SET transaction_timeout = '{request.param}'"
+        connection.execute(limit.encode())
+    return deployment
+
+
+@pytest.mark.parametrize("timed_otherwise", ["300ms"], indirect=True)
+def test_transaction_may_take_longer_than_the_database_says(timed_otherwise: Deployment) -> None:
+    opened = Database(
+        timed_otherwise.database_url, transaction_timeout_s=10, pool_size=1, application_name="t"
+    )
+
+    with opened.transaction() as connection:
+        connection.execute(text("SELECT pg_sleep(0.6)"))
+        found = connection.scalar(text("SELECT 1"))
+
+    opened.close()
+    assert found == 1
+
+
+@pytest.mark.parametrize("timed_otherwise", ["1h"], indirect=True)
+def test_server_ends_a_transaction_after_our_time_where_the_database_gives_it_more(
+    timed_otherwise: Deployment,
+) -> None:
+    opened = Database(
+        timed_otherwise.database_url, transaction_timeout_s=3, pool_size=1, application_name="t"
+    )
+
+    with pytest.raises(TimedOut, match="25P04"), opened.transaction() as connection:
+        eventually(lambda: connection.scalar(text("SELECT pg_sleep(0.2) IS NULL")))
+
+    opened.close()
+
+
+@pytest.mark.parametrize("kind", ["transaction", "session"])
+def test_first_connection_of_a_process_is_given_up_when_a_pooler_lets_it_in_and_says_nothing_more(
+    deployment: Deployment, kind: str
+) -> None:
+    with saturable(deployment.database_url) as pooler:
+        pooler.paused.set()
+        url = through(deployment.database_url, pooler.port)
+        opened = Database(url, transaction_timeout_s=1, pool_size=1, application_name="t")
+        begin = opened.transaction() if kind == "transaction" else opened.session(idle_limit_ms=0)
+
+        with pytest.raises(Outage, match=r"not done within 1 s \(WORKER_TRANSACTION_TIMEOUT_S\)"), begin:
+            pytest.fail("it was let in")
+        pooler.paused.clear()
+
+        opened.ping()
+        opened.close()
 
 
 def test_nothing_is_compiled_before_it_runs_whatever_the_database_sets(deployment: Deployment) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests import pooler
@@ -12,6 +13,7 @@ from tests.migrating import (
     INDEXES,
     IS_BEING_BUILT,
     ask,
+    execute,
     indexes,
     is_current,
     looking,
@@ -54,3 +56,23 @@ def test_tables_are_made_and_removed_through_a_pooler(pooled: Deployment) -> Non
     migrations.upgrade(pooled.database)
 
     assert is_current(pooled)
+
+
+@pytest.mark.parametrize("left", ["", "elsewhere"])
+def test_schema_is_migrated_where_the_role_says_in_sessions_that_others_have_left_elsewhere(
+    empty_database: Deployment, tmp_path: Path, left: str
+) -> None:
+    made_by_the_last_version(empty_database, orders=10)
+    execute(empty_database, "CREATE SCHEMA elsewhere")
+    # As many as a migration uses at once.
+    with pooler.pooled(empty_database, tmp_path, default_pool_size=2) as behind:
+        with ExitStack() as stack:
+            for _ in range(2):
+                other = stack.enter_context(psycopg.connect(behind.database_url))
+                # As the restoring of a dump leaves it.
+                other.execute("SELECT set_config('search_path', %s, false)", [left])
+
+        migrations.upgrade(behind.database)
+
+        assert is_current(behind)
+    assert indexes(empty_database) == INDEXES

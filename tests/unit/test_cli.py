@@ -282,3 +282,20 @@ def test_error_that_nobody_expected_ends_in_a_line(
         "worker: unexpected KeyError: 'odd' (WORKER_LOG_LEVEL=DEBUG shows where)"
     )
     assert ("Traceback" in result.stderr) == traced
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "code"),
+    [([], "behind", 78), (["--json"], "behind", 78), (["--dry-run"], "behind", 0), ([], "current", 0)],
+)
+def test_schema_that_is_behind_once_it_was_migrated_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], state: str, code: int
+) -> None:
+    monkeypatch.setattr(commands, "migrate", lambda _settings: None)
+    monkeypatch.setattr(commands, "schema", lambda _settings: state)
+
+    result = worker("migrate", *options)
+
+    assert result.exit_code == code
+    assert state in result.stdout
+    assert ("leads to more than one server or schema" in result.stderr) == (code != 0)

@@ -1,6 +1,7 @@
 """URLs that only libraries can judge: refused before anything connects, no piece of a password shown."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from worker.domain.endpoints import Endpoint
 from worker.domain.errors import ConfigurationError, Outage
 from worker.store import Database
 from worker.store.address import address
+from worker.store.options import search_path
 from worker.stream import RedisLink
 
 
@@ -42,7 +44,11 @@ def database(url: str) -> Database:
         "postgresql://u:hidden@one/b?sslmode=hidden",
         "postgresql://u:hidden@one/b?keepalives=hidden",
         "postgresql://u:hidden@one/b?service=hidden",
-        "postgresql://u%20:pass?hidden=word@one,two/b",
+        "postgresql://u:hidden%00@one/b",
+        "mysql://u:hidden@one,two/b",
+        "postgresql+asyncpg://u:hidden@one,two/b",
+        "postgresql://u:hid/den@hidden@one,two/b",
+        "hidden",
         "postgresql://u:hidden@one,two/b?target_session_attrs=prefer-standby",
         "postgresql://u:hidden@one/b?ssl=hidden",
         "postgresql://u:hidden@one,two/b?targetServerType=primary",
@@ -81,6 +87,70 @@ def test_database_url_may_name_several_hosts_or_a_folder_as_libpq_has_them(
         "user": "u", "password": "p@,", "dbname": "b", "target_session_attrs": "read-write",
         "host": hosts, "port": ports,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("postgresql://u:p/q@one,two/b", "p/q"),
+        ("postgresql://u:p?q=r@one,two/b", "p?q=r"),
+        ("postgresql://u%20:p?q#r@one,two/b", "p?q#r"),
+        ("postgresql://u:p+%zz%2B@one,two/b", "p+%zz+"),
+        ("postgresql://u:@one,two/b", None),
+    ],
+)
+def test_password_need_not_be_encoded_but_for_an_at_sign(url: str, password: str | None) -> None:
+    for each in (url, url.replace("one,two", "one")):
+        assert address(each).password == password
+    assert address(url).query["host"] == "one,two"
+    assert address(url).query["target_session_attrs"] == "read-write"
+
+
+@pytest.mark.parametrize("host", ["one", "one,two"])
+def test_plus_in_an_option_is_a_plus_as_libpq_has_it(host: str) -> None:
+    assert address(f"postgresql://u:p@{host}/b+c?options=-c%20a%3Db+c").query["options"] == "-c a=b+c"
+    assert address(f"postgresql://u:p@{host}/b+c").database == "b+c"
+
+
+def test_socket_without_a_file_is_a_host() -> None:
+    assert address("postgresql:///b?host=@one").query["host"] == "@one"
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of services, in which `orders` has two hosts."""
+    file = tmp_path / "services"
+    file.write_text("[orders]\nhost=one,two\nport=5433\nuser=u\npassword=hidden\n", encoding="utf-8")
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    return file
+
+
+@pytest.mark.parametrize("url", ["postgresql://?service=orders", "postgresql:///b?service=orders"])
+def test_hosts_of_a_service_are_as_if_the_url_named_them(service: Path, url: str) -> None:
+    dialect: Any = PGDialect_psycopg
+    _, options = dialect().create_connect_args(address(url))
+
+    assert service.exists()
+    assert (options["host"], options["port"]) == ("one,two", "5433,5433")
+    assert options["target_session_attrs"] == "read-write"
+    assert "password" not in options
+
+
+def test_hosts_of_the_environment_are_as_if_the_url_named_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "one,two")
+    monkeypatch.setenv("PGPORT", "5433,5434")
+
+    query = address("postgresql://u:p@/b").query
+
+    assert (query["host"], query["port"]) == ("one,two", "5433,5434")
+    assert query["target_session_attrs"] == "read-write"
+
+
+def test_service_that_asks_for_a_standby_among_several_is_refused(service: Path) -> None:
+    service.write_text("[orders]\nhost=one,two\ntarget_session_attrs=standby\n", encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match="asks for a server that takes no writes"):
+        address("postgresql:///b?service=orders")
 
 
 @pytest.mark.parametrize(
@@ -182,3 +252,23 @@ def test_option_of_a_redis_url_does_not_replace_what_the_worker_relies_on() -> N
     # With it the library takes a connection again that has a reply left.
     assert not pool.maint_notifications_enabled()
     link.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("", None),
+        ("-c statement_timeout=0 -B 3", None),
+        ("-c search_path=a,b", "a,b"),
+        ("-csearch_path=a", "a"),
+        ("--search-path=a", "a"),
+        (r"-c Search_Path=a\ b\\", "a b\\"),
+        ("-c search_path=", ""),
+        ("-c search_path", None),
+        ("-c", None),
+        ("  --search_path=a\t-c jit=off -c search_path=b ", "b"),
+        ("-c application_name=search_path=a", None),
+    ],
+)
+def test_search_path_is_found_in_options_as_the_server_reads_them(options: str, named: str | None) -> None:
+    assert search_path(options) == named

@@ -7,6 +7,8 @@ import click
 
 from worker.bootstrap import commands
 from worker.cli.shell import examples, settings_of_environment, translated
+from worker.domain.database_state import SchemaState
+from worker.domain.errors import SchemaBehind
 from worker.ops import configure_logs
 
 
@@ -40,3 +42,8 @@ def migrate(*, as_json: bool, dry_run: bool, await_s: float | None) -> None:
         commands.migrate(settings)
     state = commands.schema(settings)
     click.echo(json.dumps({"schema": state}) if as_json else f"schema: {state}")
+    if state == SchemaState.BEHIND.value and not dry_run:
+        raise SchemaBehind(
+            "the schema was migrated, and another session finds it behind:"
+            " DATABASE_URL leads to more than one server or schema"
+        )

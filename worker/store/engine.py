@@ -5,19 +5,31 @@ from contextlib import contextmanager
 from typing import Any
 
 from psycopg import Error
-from sqlalchemy import Connection, Table, create_engine, event, text
+from psycopg.sql import Literal
+from sqlalchemy import Connection, Dialect, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, NotSupportedError, SQLAlchemyError
 
 from worker.domain.endpoints import Endpoint
-from worker.domain.errors import AccessDenied, Outage, RowRefused
+from worker.domain.errors import AccessDenied, Outage, Refused, RowRefused
 from worker.store.address import address
 from worker.store.failures import is_of_the_rows, outages, reason_of
 from worker.store.fidelity import guarded
 from worker.store.following import follow
+from worker.store.options import search_path
 from worker.store.silence import SilenceGuard
 
 CONNECT_TIMEOUT_S = 3
 SERVER_SHARE = 0.9
+# What no URL replaces.
+_OURS = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    # With the start of the session, since the driver has to know it; a pooler keeps it for its client. A
+    # database in another encoding converts, and refuses what it can't hold.
+    "client_encoding": "UTF8",
+    # A plan that is kept stays what it was when the tables were small: the inbox would be read from end to
+    # end for each batch. And a pooler may have given the plan to somebody else.
+    "prepare_threshold": None,
+}
 # The SQLSTATE of a write where none is possible.
 _READ_ONLY = "25006"
 
@@ -37,6 +49,11 @@ _SETTINGS = (
     " SET LOCAL tcp_keepalives_idle = {silence_s}; SET LOCAL tcp_keepalives_interval = {silence_s};"
     " SET LOCAL tcp_keepalives_count = 3; SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
 )
+# Tables are where role, database and URL say, which a session is reset to. Behind a pooler somebody may have
+# left it another path, under which the inbox would be another table.
+_PLACE = "SET LOCAL search_path TO DEFAULT"
+# A pooler may not hand on what the URL says of it.
+_PLACE_OF_THE_URL = "SELECT set_config('search_path', {}, true)"
 # What text, numbers, times and backslashes mean, in both directions. A role, a database, a pooler or the
 # environment of the process may say otherwise; the driver can't read times but in ISO, and hands them out in
 # the session's zone.
@@ -45,9 +62,12 @@ _MEANING = (
     " SET LOCAL bytea_output = 'hex'; SET LOCAL standard_conforming_strings = on;"
     " SET LOCAL extra_float_digits = 1"
 )
+# The key of a connection's own beginning.
+_OF_THE_CONNECTION = "beginning"
+# The limit of a role or database runs already, and another value does not begin it anew: the 0 ends it first.
 # Found out once for each connection, not by the version: others that speak as PostgreSQL does call themselves
 # what they like.
-_BOUNDED = "; SET LOCAL transaction_timeout = {limit_ms}"
+_BOUNDED = "SET LOCAL transaction_timeout = 0; SET LOCAL transaction_timeout = {limit_ms}"
 _KNOWS_THE_BOUND = "SELECT current_setting('transaction_timeout', true) IS NOT NULL"
 
 # A migration asks for its lock again and again instead of waiting for it: whoever comes later waits behind
@@ -95,16 +115,7 @@ class Database:
         self._beginning = f"{_BEGIN}; {_MEANING}; {_SETTINGS}".format(**limits)
         self._bounded = _BOUNDED.format(**limits)
         self._guard = SilenceGuard(transaction_timeout_s)
-        ours = {
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "application_name": application_name,
-            # With the start of the session, since the driver has to know it; a pooler keeps it for its
-            # client. A database in another encoding converts, and refuses what it can't hold.
-            "client_encoding": "UTF8",
-            # A plan that is kept stays what it was when the tables were small: the inbox would be read from
-            # end to end for each batch. And a pooler may have given the plan to somebody else.
-            "prepare_threshold": None,
-        }
+        ours = {**_OURS, "application_name": application_name}
         self._engine = create_engine(
             address(self._endpoint.url()),
             # The driver is to begin nothing by itself: that takes a round trip for each transaction.
@@ -113,8 +124,10 @@ class Database:
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT_S,
             hide_parameters=True,
+            use_native_hstore=False,
             connect_args=ours,
         )
+        _limit_first_questions(self._engine.dialect, self._guard)
         # How often it has connected.
         self.connections = 0
         event.listen(self._engine, "connect", self._count)
@@ -147,11 +160,14 @@ class Database:
                 _commit(connection, guard)
 
     def _begin(self, connection: Connection) -> None:
-        if _KNOWS_THE_BOUND not in connection.info:
-            connection.info[_KNOWS_THE_BOUND] = connection.exec_driver_sql(_KNOWS_THE_BOUND).scalar_one()
-        bounded = self._bounded if connection.info[_KNOWS_THE_BOUND] else ""
+        beginning = connection.info.get(_OF_THE_CONNECTION)
+        if beginning is None:
+            parts = [self._beginning, _place(connection)]
+            if connection.exec_driver_sql(_KNOWS_THE_BOUND).scalar_one():
+                parts.append(self._bounded)
+            beginning = connection.info[_OF_THE_CONNECTION] = "; ".join(parts)
         # Without parameters: all of it at once, and no rows to be read.
-        connection.exec_driver_sql(f"{self._beginning}{bounded}")
+        connection.exec_driver_sql(beginning)
 
     def end_stalled_copies(self, statements: Iterable[str]) -> int:
         """End the sessions that have awaited rows of these statements for longer than a transaction may take.
@@ -160,7 +176,7 @@ class Database:
         theirs that are there already would keep everybody waiting who is to write the same.
         """
         beginnings = [statement[:_SHOWN] for statement in statements]
-        with self.transaction() as connection:
+        with _expecting_an_answer(), self.transaction() as connection:
             ended = connection.execute(
                 _STALLED_COPIES, {"shown": _SHOWN, "beginnings": beginnings, "limit_s": self._limit_s}
             )
@@ -177,11 +193,12 @@ class Database:
         with self._leaving(), outages(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="READ COMMITTED")
             limits = _MIGRATION_SETTINGS.format(lock_ms=LOCK_WAIT_MS, idle_ms=idle_limit_ms)
+            beginning = f"{_MEANING}; {_place(connection)}; {limits}"
 
             def begin(begun: Connection) -> None:
                 # Without a transaction there is nothing that could be local to it.
                 if begun.get_execution_options()["isolation_level"] != "AUTOCOMMIT":
-                    begun.exec_driver_sql(f"{_MEANING}; {limits}")
+                    begun.exec_driver_sql(beginning)
 
             event.listen(connection, "begin", begin)
             yield connection
@@ -194,7 +211,7 @@ class Database:
 
     def ping(self) -> None:
         """Return when PostgreSQL answers a query; raises Outage otherwise."""
-        with self.transaction():
+        with _expecting_an_answer(), self.transaction():
             pass
 
     def whereabouts(self) -> str:
@@ -205,7 +222,7 @@ class Database:
 
     def require_writes(self) -> None:
         """Return if PostgreSQL takes writes; raises Outage otherwise, as where this was the primary once."""
-        with self.transaction() as connection:
+        with _expecting_an_answer(), self.transaction() as connection:
             if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
                 raise Outage("postgresql", f"{_READ_ONLY}: its sessions are read-only")
 
@@ -266,9 +283,33 @@ def _commit(connection: Connection, guard: str) -> None:
         with guarded():
             driver.execute(f"{guard}; COMMIT")
     except Error as error:
-        if driver.closed:
+        is_over = driver.closed
+        if is_over:
             connection.invalidate()
-        raise DBAPIError.instance(guard, None, error, Error) from error
+        raise DBAPIError.instance(guard, None, error, Error, connection_invalidated=is_over) from error
+
+
+def _limit_first_questions(dialect: Dialect, guard: SilenceGuard) -> None:
+    """Have the guard watch what SQLAlchemy asks a server on the first connection, as that is made.
+
+    By then libpq's own limit is over, and a transaction's has not begun.
+    """
+    ask = dialect.initialize
+
+    def ask_in_time(connection: Connection) -> None:
+        with guard.watch(_driver(connection).fileno()):
+            ask(connection)
+
+    dialect.initialize = ask_in_time  # type: ignore[method-assign]
+
+
+@contextmanager
+def _expecting_an_answer() -> Iterator[None]:
+    """Take a refusal of what asks for nothing in particular for an outage: no row can be at fault."""
+    try:
+        yield
+    except Refused as refused:
+        raise Outage("postgresql", str(refused)) from refused
 
 
 @contextmanager
@@ -282,6 +323,14 @@ def _given_up_in_an_outage(connection: Connection) -> Iterator[None]:
         # was read-only stays so, and one of a primary that was demoted stays there.
         connection.invalidate()
         raise
+
+
+def _place(connection: Connection) -> str:
+    named = search_path(_driver(connection).info.options)
+    if named is None:
+        return _PLACE
+    # The literal means the same whatever the session says of backslashes.
+    return _PLACE_OF_THE_URL.format(Literal(named).as_string())
 
 
 def _driver(connection: Connection) -> Any:  # noqa: ANN401  SQLAlchemy does not say which driver

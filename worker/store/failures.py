@@ -27,8 +27,15 @@ _TIME_IS_OVER = ("57014", "25P04")
 _OF_THE_SERVER = ("08", "25", "26", "28", "3D", "3F", "40", "42", "53", "55", "57", "58")
 
 
+# An error of a statement leaves the session as it was. One of these ends it: a server that is going down, and
+# a pooler that has no session to lend, with whatever code (Supavisor and Pgpool-II say XX000).
+_ENDS_THE_SESSION = {"FATAL", "PANIC"}
+
+
 def is_of_the_rows(error: SQLAlchemyError) -> bool:
     """Whether what was sent is at fault, and not the server."""
+    if has_ended_the_session(error):
+        return False
     return isinstance(error, (IntegrityError, DataError)) or (code(error) or "").startswith(_LIMIT_EXCEEDED)
 
 
@@ -38,7 +45,20 @@ def is_of_nobody_knows_what(error: SQLAlchemyError) -> bool:
     So it is where a trigger raises, or a page is corrupt.
     """
     state = code(error)
-    return state is not None and not is_of_the_rows(error) and not state.startswith(_OF_THE_SERVER)
+    if state is None or has_ended_the_session(error) or is_of_the_rows(error):
+        return False
+    return not state.startswith(_OF_THE_SERVER)
+
+
+def has_ended_the_session(error: SQLAlchemyError) -> bool:
+    """Whether there is no session any more, by the severity or since the connection is closed.
+
+    A pooler may leave out the severity that is in no language.
+    """
+    if not isinstance(error, DBAPIError):
+        return False
+    said = getattr(error.orig, "diag", None)
+    return error.connection_invalidated or getattr(said, "severity_nonlocalized", None) in _ENDS_THE_SESSION
 
 
 def _refuses(error: SQLAlchemyError) -> bool:

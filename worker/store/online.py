@@ -20,7 +20,11 @@ _RESTORE = (
     f" WHERE {_LIMITS} AND setting <> reset_val"
 )
 
-_is_valid = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+_schema = sa.text("SELECT current_schema()")
+_is_valid = sa.text(
+    "SELECT indisvalid FROM pg_index"
+    " WHERE indexrelid = to_regclass(format('%I.%I', CAST(:schema AS text), CAST(:name AS text)))"
+)
 
 
 def add_missing_columns(table: str, *columns: sa.Column[Any]) -> None:
@@ -37,23 +41,25 @@ def build_unique_index(name: str, table: str, columns: Sequence[str]) -> None:
     It ends once every transaction has that was open on its way. Raises IntegrityError where rows are not
     unique; then there is no index.
     """
+    # Outside of transactions each statement may find another search path.
+    schema = op.get_bind().scalar(_schema)
     with _outside_of_transactions():
-        valid = op.get_bind().scalar(_is_valid, {"name": name})
+        valid = op.get_bind().scalar(_is_valid, {"schema": schema, "name": name})
         if valid:
             return
         if valid is not None:
             # What an interrupted build has left: each write to the table keeps it up, and no query may use
             # it.
-            _drop_index(name, table)
+            _drop_index(name, table, schema)
         try:
-            op.create_index(name, table, columns, unique=True, postgresql_concurrently=True)
+            op.create_index(name, table, columns, schema=schema, unique=True, postgresql_concurrently=True)
         except IntegrityError:
-            _drop_index(name, table)
+            _drop_index(name, table, schema)
             raise
 
 
-def _drop_index(name: str, table: str) -> None:
-    op.drop_index(name, table, postgresql_concurrently=True, if_exists=True)
+def _drop_index(name: str, table: str, schema: str | None) -> None:
+    op.drop_index(name, table, schema=schema, postgresql_concurrently=True, if_exists=True)
 
 
 @contextmanager

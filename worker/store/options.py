@@ -1,5 +1,6 @@
 """What the options of a connection to PostgreSQL say, judged before anything connects to it."""
 
+import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,9 @@ from psycopg.pq import Conninfo, ConnStatus, PGconn
 from worker.domain.errors import ConfigurationError
 from worker.ways.urls import named_option
 
+# A word of `options`: a backslash takes what follows it as it is.
+_WORD = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WITHOUT_WRITES = {"standby", "read-only", "prefer-standby"}
 
 
@@ -40,6 +44,23 @@ def require_sense(options: Mapping[str, Any]) -> None:
     said = _refusal(options)
     if said is not None:
         raise ConfigurationError(f"DATABASE_URL: can't be used as it is: {said}")
+
+
+def search_path(options: str) -> str | None:
+    """Return the search path that `options` of a connection name, the last of several; None where none is.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS and the switches `-c` and
+    `--NAME` of https://www.postgresql.org/docs/current/app-postgres.html say how they are read.
+    """
+    words = iter(_ESCAPED.sub(r"\1", word) for word in _WORD.findall(options))
+    found = None
+    for word in words:
+        if not word.startswith(("-c", "--")):
+            continue
+        name, given, value = (next(words, "") if word == "-c" else word[2:]).partition("=")
+        if given and name.replace("-", "_").lower() == "search_path":
+            found = value
+    return found
 
 
 def _require_numeric(addresses: Sequence[str], hosts: str | None) -> None:
