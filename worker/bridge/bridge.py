@@ -8,8 +8,9 @@ from msgspec.structs import asdict
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, wait_random_exponential
 
 from worker import wire
+from worker.bridge.account import Account
 from worker.bridge.backlog import Backlog
-from worker.bridge.hearing import Account, Ear
+from worker.bridge.hearing import ELSEWHERE, Ear
 from worker.bridge.ports import Source
 from worker.domain.channels import Batch
 from worker.domain.errors import Outage, Stopped
@@ -75,6 +76,11 @@ class Bridge:
         except RetryError:
             self._give_up(batch)
             return
+        if added is None:
+            # What waits behind it is refused in its turn.
+            self._ear.come_back_from(batch.fence)
+            self._lose(batch, f"{ELSEWHERE}, where a bridge may have added it")
+            return
         self._backlog.done(batch)
         self.account.added += added
         self.account.added_by_others += len(batch.messages) - added
@@ -96,12 +102,15 @@ class Bridge:
         batch: Batch | None = at_hand
         while batch is not None:
             # Where only the answer was lost some of them were added; which, nobody could ask in time.
-            for message in batch.messages:
-                self.account.lose(message, "it could not be added before the drain timeout", self._hiding)
-            self._backlog.done(batch)
+            self._lose(batch, "it could not be added before the drain timeout")
             batch = self._backlog.next_batch(0)
         log.error("bridge stopped", **asdict(self.account))
         raise Stopped(f"{self.account.lost} messages were lost, each is in the log")
+
+    def _lose(self, batch: Batch, why: str) -> None:
+        for message in batch.messages:
+            self.account.lose(message, why, self._hiding)
+        self._backlog.done(batch)
 
     def _report(self) -> None:
         now, counts = time.monotonic(), asdict(self.account)
