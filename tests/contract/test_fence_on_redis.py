@@ -88,6 +88,17 @@ def test_what_waits_since_before_two_moves_is_not_added_when_the_channel_is_back
     assert added(deployment) == [b"a"]
 
 
+def test_batch_of_nothing_tells_whether_another_one_would_be_added(
+    deployment: Deployment, channel: Channel
+) -> None:
+    old = channel.fence(HERE)
+    in_time = channel.add(Batch(STRETCH, 1, [], old.name))
+    channel.fence(THERE)
+
+    assert (in_time, channel.add(Batch(STRETCH, 1, [], old.name))) == (0, None)
+    assert deployment.redis.exists(deployment.orders) == 0
+
+
 def test_connections_are_made_anew_after_a_refusal(deployment: Deployment) -> None:
     with redis_link(deployment.settings("bridge"), "bridge") as link:
         channel = Channel(link, deployment.key("legacy"), deployment.orders)

@@ -279,6 +279,20 @@ def test_what_is_kept_is_added_before_the_bridge_moves_the_channel() -> None:
     assert (channel.fenced.name, bridge.account.lost) == ("there:2", 0)
 
 
+def test_bridge_that_hears_nothing_learns_by_a_milestone_that_the_channel_is_heard_elsewhere() -> None:
+    channel = ChannelInMemory()
+
+    with running(channel) as (bridge, _):
+        eventually(lambda: bridge.hears)
+        channel.moved_to = Fence("there:2", 0)
+        channel.says.append(Heard(True, b"1" * 32))
+        eventually(lambda: bridge.account.gaps == 1 and bridge.hears)
+        channel.says.append(b"a")
+        eventually(lambda: channel.added == [b"a"])
+
+    assert bridge.account.lost == 0
+
+
 @pytest.mark.parametrize("bridges", [1, 2])
 def test_nothing_is_numbered_for_a_while_after_the_channel_has_moved(bridges: int) -> None:
     channel = ChannelInMemory(bridges=bridges)

@@ -94,6 +94,11 @@ class Backlog:
         name, fence = stretch
         return Batch(name, first, messages, fence)
 
+    def question(self) -> Batch | None:
+        """Return a batch of the present stretch that holds nothing: whether it would be added."""
+        stretch = self._stretch
+        return None if stretch is None else Batch(stretch[0], 1, [], stretch[1])
+
     def done(self, batch: Batch) -> None:
         """Let go of a batch."""
         with self._changed:

@@ -1,6 +1,7 @@
 """The bridge: one thread adds to the orders stream what the other hears on a channel, each message once."""
 
 import time
+from contextlib import suppress
 from threading import Event
 
 import structlog
@@ -38,6 +39,7 @@ class Bridge:
         self._leaving = Event()
         self._drain_s = drain_s
         self._drain_until: float | None = None
+        self._asked: Batch | None = None
         self._ear = Ear(source, backlog, self.account, self._leaving, hiding)
         self._hiding = hiding
         self._reported = asdict(self.account)
@@ -59,6 +61,8 @@ class Bridge:
             batch = self._backlog.next_batch(WAIT_S)
             if batch is not None:
                 self._add(batch)
+            else:
+                self._ask()
             self._report()
         log.info("bridge stopped", **asdict(self.account))
         if self._ear.failed:
@@ -84,6 +88,16 @@ class Bridge:
         self._backlog.done(batch)
         self.account.added += added
         self.account.added_by_others += len(batch.messages) - added
+
+    def _ask(self) -> None:
+        """Ask in each stretch whether we are shut out: while nothing is published, nothing else tells."""
+        question = self._backlog.question()
+        if question is None or question == self._asked:
+            return
+        with suppress(Outage):
+            if self._source.add(question) is None:
+                self._ear.come_back_from(question.fence)
+            self._asked = question
 
     def _is_late(self, _state: RetryCallState) -> bool:
         if not self._leaving.is_set():
