@@ -24,12 +24,15 @@ HEARS = "hearing the channel"
 
 
 @contextmanager
-def bridges(deployment: Deployment, folder: Path, count: int = 1) -> Iterator[list[WorkerProcess]]:
+def bridges(
+    deployment: Deployment, folder: Path, count: int = 1, **overrides: object
+) -> Iterator[list[WorkerProcess]]:
     command = (sys.executable, "-m", "worker", "bridge", "--channel", legacy(deployment))
     with ExitStack() as stack:
         started = []
         for number in range(count):
-            process = WorkerProcess(deployment, folder / f"bridge-{number}-{free_port()}.log", command)
+            log = folder / f"bridge-{number}-{free_port()}.log"
+            process = WorkerProcess(deployment, log, command, **overrides)
             stack.callback(process.end)
             eventually(lambda process=process: HEARS in process.said)  # type: ignore[misc]
             started.append(process)

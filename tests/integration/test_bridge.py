@@ -144,7 +144,7 @@ def test_message_is_added_once_when_the_answer_was_lost(
     add = Channel.add
     lost = iter([True, True, True])
 
-    def add_and_lose_the_answer(self: Channel, batch: Batch) -> int:
+    def add_and_lose_the_answer(self: Channel, batch: Batch) -> int | None:
         count = add(self, batch)
         if next(lost, False):
             raise Outage("redis", "the answer was lost")
@@ -280,6 +280,25 @@ def test_what_redis_refuses_is_kept_and_added_in_order(own_redis: LocalRedis) ->
             eventually(lambda: len(added(made)) == len(messages))
 
         assert (refused, added(made)) == (0, messages)
+
+
+def test_what_is_kept_is_added_when_redis_is_started_again(own_redis: LocalRedis) -> None:
+    """Proves that a bridge which moves its channel to another server does not shut out what it has itself."""
+    messages = [b"%d" % n for n in range(3000)]
+    servers = Servers(own_redis.url, "postgresql://nobody@127.0.0.1:1/none")
+    with Deployment(servers, "own", "none") as made:
+        with bridges(made) as (bridge,):
+            made.redis.config_set("maxmemory", 1)
+            publish(made, messages)
+            eventually(lambda: bridge.account.received == len(messages))
+            own_redis.kill()
+            own_redis.start()
+            eventually(lambda: bridge.account.gaps == 1 and bridge.hears)
+            publish(made, [b"last"])
+            eventually(lambda: added(made)[-1:] == [b"last"])
+
+        assert added(made) == [*messages, b"last"]
+        assert bridge.account.lost == 0
 
 
 def test_bridge_that_overflowed_goes_on_once_there_is_room(own_redis: LocalRedis) -> None:

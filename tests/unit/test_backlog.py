@@ -131,6 +131,17 @@ def test_batches_are_bounded_and_go_on_where_the_last_one_ended() -> None:
     assert (second.first, len(second.messages)) == (BATCH_MESSAGES + 1, 1)
 
 
+def test_batch_holds_messages_behind_one_fence() -> None:
+    backlog = Backlog(PLENTY)
+    for fence, message in (("here:1", b"a"), ("there:2", b"b")):
+        backlog.begin(ONE, fence)
+        backlog.take(message)
+
+    found = [backlog.next_batch(0), backlog.next_batch(0)]
+
+    assert found == [Batch(ONE.decode(), 1, [b"a"], "here:1"), Batch(ONE.decode(), 1, [b"b"], "there:2")]
+
+
 def test_large_message_is_a_batch_of_its_own() -> None:
     large = bytes(2 * BATCH_BYTES)
     backlog = taking(b"a", large, b"b")

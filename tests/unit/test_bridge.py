@@ -1,6 +1,7 @@
 """The bridge on a channel in memory: what it keeps, what it gives up, and what it says."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,8 @@ from structlog.testing import capture_logs
 
 from tests.harness import eventually
 from worker.bridge import Backlog, Bridge
-from worker.bridge.backlog import OVERHEAD_BYTES
-from worker.domain.channels import Batch, Heard
+from worker.bridge.backlog import BATCH_MESSAGES, OVERHEAD_BYTES
+from worker.domain.channels import Batch, Fence, Heard
 from worker.domain.errors import Outage, Stopped
 from worker.stream.channel import Subscription
 
@@ -24,13 +25,18 @@ class ChannelInMemory:
     """A channel that one bridge hears, and what it added. What is put into `says` is heard, or raised."""
 
     def __init__(self, *, bridges: int = 1) -> None:
-        self.says: deque[bytes | Exception] = deque()
-        self.early: list[bytes] = []
+        self.says: deque[bytes | Heard | Exception] = deque()
+        self.early: list[bytes | Heard] = []
+        # What comes once it is unsubscribed from.
+        self.last: list[bytes] = []
         self.added: list[bytes] = []
         self.cut_while_joining: deque[list[Heard] | Exception] = deque()
         self.refuses = False
         self.asked = 0
         self.heard_at = 0.0
+        self.server = "here"
+        self.fenced = Fence("here:1", 0)
+        self.moved_to: Fence | None = None
         self._bridges = bridges
         self._milestones: list[str] = []
 
@@ -40,6 +46,14 @@ class ChannelInMemory:
 
     def is_old(self) -> bool:
         return False
+
+    def fence(self, server: str) -> Fence:
+        assert server == self.server
+        if self.moved_to is not None:
+            self.fenced, self.moved_to = self.moved_to, None
+        elif not self.fenced.name.startswith(server):
+            self.fenced = Fence(f"{server}:2", 0.1)
+        return self.fenced
 
     def set_milestone(self, token: str) -> int:
         self._milestones.append(token)
@@ -53,7 +67,7 @@ class ChannelInMemory:
                 raise first
             return first
         if self._milestones:
-            found = [Heard(False, message) for message in self.early]
+            found = [each if isinstance(each, Heard) else Heard(False, each) for each in self.early]
             self.early = []
             found += [Heard(True, token.encode()) for token in self._milestones]
             self._milestones = []
@@ -64,15 +78,20 @@ class ChannelInMemory:
         said = self.says.popleft()
         if isinstance(said, Exception):
             raise said
-        return [Heard(False, said)]
+        return [said if isinstance(said, Heard) else Heard(False, said)]
 
     def finish(self) -> Sequence[Heard]:
-        return [Heard(False, said) for said in self.says if isinstance(said, bytes)]
+        found = [Heard(False, said) for said in (*self.says, *self.last) if isinstance(said, bytes)]
+        self.says.clear()
+        self.last.clear()
+        return found
 
-    def add(self, batch: Batch) -> int:
+    def add(self, batch: Batch) -> int | None:
         self.asked += 1
         if self.refuses:
             raise DOWN
+        if batch.fence != (self.moved_to or self.fenced).name:
+            return None
         self.added += batch.messages
         return len(batch.messages)
 
@@ -98,6 +117,9 @@ def running(
         bridge.leave()
         thread.join(timeout=20)
         assert not thread.is_alive()
+        account = bridge.account
+        accounted = account.added + account.added_by_others + account.left_to_others + account.lost
+        assert account.received == accounted
 
 
 def events(logs: list[Any], name: str) -> list[Any]:
@@ -160,6 +182,17 @@ def test_what_came_before_the_first_milestone_is_lost_unless_another_bridge_was_
     assert len(events(logs, "message lost")) == lost
 
 
+def test_numbers_begin_with_a_milestone_of_our_own() -> None:
+    channel = ChannelInMemory(bridges=2)
+    channel.early = [Heard(True, b"1" * 32), b"another has its number"]
+    channel.says.append(b"a")
+
+    with running(channel) as (bridge, _):
+        eventually(lambda: channel.added == [b"a"])
+
+    assert bridge.account.left_to_others == 1
+
+
 def test_what_came_before_a_cut_before_the_first_milestone_is_accounted_for() -> None:
     channel = ChannelInMemory()
     channel.says.append(b"a")
@@ -184,6 +217,101 @@ def test_cut_is_said_with_how_long_it_lasted() -> None:
 
     (again,) = events(logs, "hearing the channel again")
     assert (again["log_level"], again["gap_s"] > 0, bridge.account.gaps) == ("warning", True, 1)
+
+
+def test_what_is_refused_since_the_channel_is_heard_elsewhere_is_lost_and_said_and_the_bridge_follows() -> (
+    None
+):
+    channel = ChannelInMemory()
+    many = [b"%d" % n for n in range(BATCH_MESSAGES + 1)]
+
+    with capture_logs() as logs, running(channel) as (bridge, _):
+        eventually(lambda: bridge.hears)
+        channel.refuses = True
+        channel.says.extend(many)
+        eventually(lambda: bridge.account.received == len(many))
+        channel.moved_to = Fence("there:2", 0)
+        channel.refuses = False
+        eventually(lambda: events(logs, "hearing the channel again"))
+        channel.says.append(b"here")
+        eventually(lambda: channel.added == [b"here"])
+
+    assert [lost["message"].encode() for lost in events(logs, "message lost")] == many
+    assert {lost["why"] for lost in events(logs, "message lost")} == {
+        "the channel is heard at another server by now, where a bridge may have added it"
+    }
+    (cut,) = events(logs, "cut off: what is published now is lost, but for other bridges")
+    assert (cut["reason"], bridge.account.gaps) == ("the channel is heard at another server by now", 1)
+
+
+def test_what_is_heard_until_a_bridge_leaves_for_another_server_is_said_one_by_one() -> None:
+    channel = ChannelInMemory()
+    channel.says.append(b"a")
+
+    with capture_logs() as logs, running(channel) as (bridge, _):
+        eventually(lambda: channel.added == [b"a"])
+        channel.last.append(b"last")
+        channel.moved_to = Fence("there:2", 0)
+        channel.says.append(b"b")
+        eventually(lambda: bridge.account.gaps == 1 and bridge.hears)
+
+    assert [lost["message"] for lost in events(logs, "message lost")] == ["b", "last"]
+    assert channel.added == [b"a"]
+
+
+def test_what_is_kept_is_added_before_the_bridge_moves_the_channel() -> None:
+    channel = ChannelInMemory()
+
+    with running(channel) as (bridge, _):
+        eventually(lambda: bridge.hears)
+        channel.refuses = True
+        channel.says.extend([b"a", b"b"])
+        eventually(lambda: bridge.account.received == 2)
+        channel.server = "there"
+        channel.says.append(DOWN)
+        eventually(lambda: bridge.account.gaps == 1)
+        tries = channel.asked + 2
+        eventually(lambda: channel.asked >= tries)
+        channel.refuses = False
+        eventually(lambda: bridge.hears)
+
+    assert channel.added == [b"a", b"b"]
+    assert (channel.fenced.name, bridge.account.lost) == ("there:2", 0)
+
+
+def test_bridge_that_hears_nothing_learns_by_a_milestone_that_the_channel_is_heard_elsewhere() -> None:
+    channel = ChannelInMemory()
+
+    with running(channel) as (bridge, _):
+        eventually(lambda: bridge.hears)
+        channel.moved_to = Fence("there:2", 0)
+        channel.says.append(Heard(True, b"1" * 32))
+        eventually(lambda: bridge.account.gaps == 1 and bridge.hears)
+        channel.says.append(b"a")
+        eventually(lambda: channel.added == [b"a"])
+
+    assert bridge.account.lost == 0
+
+
+@pytest.mark.parametrize("bridges", [1, 2])
+def test_nothing_is_numbered_for_a_while_after_the_channel_has_moved(bridges: int) -> None:
+    channel = ChannelInMemory(bridges=bridges)
+    channel.fenced = Fence("here:2", 0.3)
+    # Another bridge's milestone says nothing of what was added at the server of before.
+    channel.says.extend([b"a", Heard(True, b"1" * 32), b"b"])
+    began = time.monotonic()
+
+    with capture_logs() as logs, running(channel) as (bridge, _):
+        eventually(lambda: bridge.hears)
+        waited = time.monotonic() - began
+        channel.says.append(b"c")
+        eventually(lambda: channel.added == [b"c"])
+
+    assert waited >= 0.3
+    assert [lost["message"] for lost in events(logs, "message lost")] == ["a", "b"]
+    assert {lost["why"] for lost in events(logs, "message lost")} == {
+        "the channel was moved to this server, and a bridge at another one may have added it"
+    }
 
 
 def test_what_was_published_before_the_end_is_added() -> None:
@@ -229,7 +357,7 @@ class CutConnection:
 
     def __init__(self) -> None:
         self.says: deque[Any] = deque(
-            [[b"subscribe"], [b"subscribe"], [b"message", b"a", b"1"], [b"message", b"a", b"2"],
+            [b"run_id:1", [b"subscribe"], [b"subscribe"], [b"message", b"a", b"1"], [b"message", b"a", b"2"],
              redis.ConnectionError("cut"), [b"message", b"a", b"4"]]
         )  # fmt: skip
 
@@ -268,6 +396,7 @@ class ChannelThatAges(ChannelInMemory):
         self.ever = 0
         self.fails_to_open = 0
         self.behind: list[bytes] = []
+        self.moves = False
         self._ages = ages
 
     @contextmanager
@@ -276,7 +405,13 @@ class ChannelThatAges(ChannelInMemory):
             self.fails_to_open -= 1
             raise DOWN
         self.ever += 1
-        made = QueueOfOne(ages=self.ever <= self._ages)
+        moves = self.moves and self.ever == 2
+        if moves:
+            self.server = "there"
+            self.open[0].says.append(Heard(False, b"at the old one"))
+        made = QueueOfOne(self.server, ages=self.ever <= self._ages)
+        if moves:
+            made.says.append(Heard(False, b"at the new one"))
         self.open.append(made)
         try:
             yield made
@@ -302,7 +437,8 @@ class QueueOfOne:
 
     heard_at = 0.0
 
-    def __init__(self, *, ages: bool) -> None:
+    def __init__(self, server: str, *, ages: bool) -> None:
+        self.server = server
         self.says: deque[Heard | Exception] = deque()
         self._ages = ages
 
@@ -320,7 +456,7 @@ class QueueOfOne:
         return found
 
     def finish(self) -> Sequence[Heard]:
-        return []
+        return self.read(0)
 
 
 def test_nothing_is_missed_or_doubled_when_a_subscription_is_renewed() -> None:
@@ -347,6 +483,21 @@ def test_subscription_that_can_not_be_renewed_goes_on_hearing() -> None:
         eventually(lambda: channel.added == [b"a"])
 
     assert (bridge.account.gaps, channel.ever) == (0, 1)
+
+
+def test_bridge_moves_as_after_a_cut_when_its_subscription_would_go_on_at_another_server() -> None:
+    channel = ChannelThatAges(ages=1)
+    channel.moves = True
+
+    with capture_logs() as logs, running(channel) as (bridge, _):
+        eventually(lambda: channel.ever == 2 and len(channel.open) == 1 and bridge.hears)
+        channel.publish(Heard(False, b"last"))
+        eventually(lambda: channel.added[-1:] == [b"last"])
+
+    # Both subscriptions have heard the second one, as they may in any order.
+    assert channel.added == [b"at the old one", b"last"]
+    assert [lost["message"] for lost in events(logs, "message lost")] == ["at the new one"]
+    assert (bridge.account.gaps, len(events(logs, "hearing the channel again"))) == (1, 1)
 
 
 def test_start_fails_when_the_channel_cannot_be_heard() -> None:

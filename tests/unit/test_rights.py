@@ -26,7 +26,7 @@ from worker.store.ground import LAST_VERSION_TABLE, VERSION_TABLE
 from worker.store.tables import metadata
 
 STREAM, CLIENT = ROOT / "worker" / "stream", ROOT / "worker" / "client"
-BRIDGE = {STREAM / "channel.py", STREAM / "scripts" / "bridge.lua"}
+BRIDGE = {STREAM / "channel.py", *(STREAM / "scripts" / f"{name}.lua" for name in ("bridge", "fence"))}
 KINDS = (redis.Redis, redis.client.Pipeline, redis.client.PubSub)
 # What the library has a method for, with underscores: its first word names the command.
 KNOWN = {name.split("_")[0].upper() for kind in KINDS for name in dir(kind) if name[0] != "_"}

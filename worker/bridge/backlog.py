@@ -26,10 +26,11 @@ class Backlog:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._waiting: deque[tuple[str, int, bytes]] = deque()
+        self._waiting: deque[tuple[tuple[str, str], int, bytes]] = deque()
         self._count = 0
         self._bytes = 0
-        self._stretch: str | None = None
+        # Its name, and the fence behind which it is heard.
+        self._stretch: tuple[str, str] | None = None
         self._number = 0
         self._changed = Condition()
 
@@ -47,11 +48,11 @@ class Backlog:
         """Whether it is worth beginning anew after an overflow."""
         return self._bytes <= self._most_bytes // 2
 
-    def begin(self, milestone: bytes) -> bool:
-        """Begin a stretch. False where this is no milestone: then it is none for any bridge."""
+    def begin(self, milestone: bytes, fence: str = "") -> bool:
+        """Begin a stretch, heard behind a fence. False where this is no milestone: then for no bridge."""
         if _MILESTONE.fullmatch(milestone) is None:
             return False
-        self._stretch, self._number = milestone.decode(), 0
+        self._stretch, self._number = (milestone.decode(), fence), 0
         return True
 
     def end(self) -> None:
@@ -90,7 +91,13 @@ class Backlog:
                 messages.append(message)
             for _ in messages:
                 self._waiting.popleft()
-        return Batch(stretch, first, messages)
+        name, fence = stretch
+        return Batch(name, first, messages, fence)
+
+    def question(self) -> Batch | None:
+        """Return a batch of the present stretch that holds nothing: whether it would be added."""
+        stretch = self._stretch
+        return None if stretch is None else Batch(stretch[0], 1, [], stretch[1])
 
     def done(self, batch: Batch) -> None:
         """Let go of a batch."""

@@ -1,6 +1,7 @@
 """The bridge: one thread adds to the orders stream what the other hears on a channel, each message once."""
 
 import time
+from contextlib import suppress
 from threading import Event
 
 import structlog
@@ -8,8 +9,9 @@ from msgspec.structs import asdict
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, wait_random_exponential
 
 from worker import wire
+from worker.bridge.account import Account
 from worker.bridge.backlog import Backlog
-from worker.bridge.hearing import Account, Ear
+from worker.bridge.hearing import ELSEWHERE, Ear
 from worker.bridge.ports import Source
 from worker.domain.channels import Batch
 from worker.domain.errors import Outage, Stopped
@@ -37,6 +39,7 @@ class Bridge:
         self._leaving = Event()
         self._drain_s = drain_s
         self._drain_until: float | None = None
+        self._asked: Batch | None = None
         self._ear = Ear(source, backlog, self.account, self._leaving, hiding)
         self._hiding = hiding
         self._reported = asdict(self.account)
@@ -58,6 +61,8 @@ class Bridge:
             batch = self._backlog.next_batch(WAIT_S)
             if batch is not None:
                 self._add(batch)
+            else:
+                self._ask()
             self._report()
         log.info("bridge stopped", **asdict(self.account))
         if self._ear.failed:
@@ -75,9 +80,24 @@ class Bridge:
         except RetryError:
             self._give_up(batch)
             return
+        if added is None:
+            # What waits behind it is refused in its turn.
+            self._ear.come_back_from(batch.fence)
+            self._lose(batch, f"{ELSEWHERE}, where a bridge may have added it")
+            return
         self._backlog.done(batch)
         self.account.added += added
         self.account.added_by_others += len(batch.messages) - added
+
+    def _ask(self) -> None:
+        """Ask in each stretch whether we are shut out: while nothing is published, nothing else tells."""
+        question = self._backlog.question()
+        if question is None or question == self._asked:
+            return
+        with suppress(Outage):
+            if self._source.add(question) is None:
+                self._ear.come_back_from(question.fence)
+            self._asked = question
 
     def _is_late(self, _state: RetryCallState) -> bool:
         if not self._leaving.is_set():
@@ -96,12 +116,15 @@ class Bridge:
         batch: Batch | None = at_hand
         while batch is not None:
             # Where only the answer was lost some of them were added; which, nobody could ask in time.
-            for message in batch.messages:
-                self.account.lose(message, "it could not be added before the drain timeout", self._hiding)
-            self._backlog.done(batch)
+            self._lose(batch, "it could not be added before the drain timeout")
             batch = self._backlog.next_batch(0)
         log.error("bridge stopped", **asdict(self.account))
         raise Stopped(f"{self.account.lost} messages were lost, each is in the log")
+
+    def _lose(self, batch: Batch, why: str) -> None:
+        for message in batch.messages:
+            self.account.lose(message, why, self._hiding)
+        self._backlog.done(batch)
 
     def _report(self) -> None:
         now, counts = time.monotonic(), asdict(self.account)

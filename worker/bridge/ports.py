@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from worker.domain.channels import Batch, Heard
+from worker.domain.channels import Batch, Fence, Heard
 
 
 class Hearing(Protocol):
     """A subscription."""
+
+    @property
+    def server(self) -> str:
+        """What no other server is known by, "" where it does not say."""
 
     @property
     def heard_at(self) -> float:
@@ -30,11 +34,20 @@ class Source(Protocol):
     def subscribed(self) -> AbstractContextManager[Hearing]:
         """Hear the channel."""
 
+    def fence(self, server: str) -> Fence:
+        """Have the channel be heard at this server alone: what was heard behind another fence is refused.
+
+        Where it is heard there already, nothing changes. No fence where it is not known which server it is.
+        """
+
     def set_milestone(self, token: str) -> int:
         """Begin a stretch of a name for every bridge of this channel.
 
         Return how many subscriptions heard it.
         """
 
-    def add(self, batch: Batch) -> int:
-        """Add what was not added yet, repeatable, and return how many those were."""
+    def add(self, batch: Batch) -> int | None:
+        """Add what was not added yet, repeatable, and return how many those were.
+
+        None where nothing is added, since the channel is heard behind another fence by now.
+        """

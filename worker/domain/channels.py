@@ -12,9 +12,24 @@ class Heard(NamedTuple):
     data: bytes
 
 
+class Fence(NamedTuple):
+    """What keeps a channel at one server: its name, which is another one after each move, or none at all.
+
+    Whoever joins behind it sets a milestone after `wait_s`: all that was added before the move is heard by
+    then.
+    """
+
+    name: str
+    wait_s: float
+
+
 class Batch(Struct, frozen=True):
-    """Messages of one stretch that follow each other; `first` is the number of the first, from 1 on."""
+    """Messages of one stretch that follow each other; `first` is the number of the first, from 1 on.
+
+    All were heard behind the same fence.
+    """
 
     stretch: str
     first: int
     messages: list[bytes]
+    fence: str = ""

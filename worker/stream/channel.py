@@ -1,14 +1,16 @@
 """A legacy Pub/Sub channel: hearing it and milestones in one order, adding what was heard exactly once."""
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import redis
 import structlog
 
-from worker.domain.channels import Batch, Heard
+from worker.domain.channels import Batch, Fence, Heard
 from worker.domain.errors import ConfigurationError, Outage
 from worker.stream.link.connection import ANSWER_TIMEOUT_S, RedisLink
 from worker.stream.link.outages import outages, text
@@ -19,8 +21,14 @@ log = structlog.get_logger(__name__)
 
 # Longer than any process sleeps with messages in hand and then goes on: see docs/decisions/0010-bridge.md.
 REMEMBERED_MS = 7 * 86_400_000
+# For how long after a move of the channel what was added before it may still come: see
+# docs/decisions/0044-one-server-for-bridges.md.
+MOVED_MS = 1000
 PING_AFTER_S = 2.0
 READ_MESSAGES = 1000
+
+NOT_KNOWN_WHERE = "not known at which server the channel is heard: bridges at two servers may add twice"
+_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 
 class Subscription:
@@ -43,6 +51,8 @@ class Subscription:
         self._pinged_at: float | None = None
         with outages():
             connection.connect()
+            # On this connection, so that it is certainly the server that is heard here.
+            self.server = _server_of(connection)
             connection.send_command("SUBSCRIBE", *self._channels)
             for _ in self._channels:
                 connection.read_response()
@@ -113,7 +123,11 @@ class Channel:
         self._orders = orders
         # In the same subscription, so that every bridge hears a milestone between the same two messages.
         self._milestones = f"{orders}:bridge:{name}"
+        # The key of the fence: at which server the channel is heard.
+        self._server = f"{self._milestones}:server"
         self._add = link.script(source("bridge"))
+        self._fence = link.script(source("fence"))
+        self._has_warned = False
 
     def rehearse(self) -> None:
         """Run the script once on scratch keys, and ask for the channels.
@@ -133,11 +147,13 @@ class Channel:
             log.warning("not known whether the channel may be heard", channel=self.name, reason=not_known)
         token = secrets.token_hex(16)
         scratch = f"{self._orders}:probe:{token}"
+        fence = f"{scratch}:server"
         try:
-            self._add_to(scratch, Batch(token, 1, [b"probe"]))
+            name = self._fenced(fence, "nobody").name
+            self._add_to(scratch, fence, Batch(token, 1, [b"probe"], name))
         finally:
             with outages():
-                self._link.call("DEL", scratch, self._added_of(token))
+                self._link.call("DEL", scratch, self._added_of(token), fence)
 
     @contextmanager
     def subscribed(self) -> Iterator[Subscription]:
@@ -145,26 +161,60 @@ class Channel:
         is_old = self._link.term()
         connection = self._link.own_connection()
         try:
-            yield Subscription(connection, self.name, self._milestones, is_old)
+            subscription = Subscription(connection, self.name, self._milestones, is_old)
+            if not subscription.server and not self._has_warned:
+                self._has_warned = True
+                log.warning(NOT_KNOWN_WHERE, channel=self.name)
+            yield subscription
         finally:
             connection.disconnect()
+
+    def fence(self, server: str) -> Fence:
+        """Have the channel be heard at this server alone, and return how long to wait before a milestone.
+
+        Where it was at another server until now, that is as long as what was added there may take to be heard
+        here. For a server that is not known there is no fence.
+        """
+        return self._fenced(self._server, server) if server else Fence("", 0)
 
     def set_milestone(self, token: str) -> int:
         """Begin a stretch for every bridge of this channel, and return how many subscriptions heard it."""
         with outages():
             return int(self._link.call("PUBLISH", self._milestones, token))
 
-    def add(self, batch: Batch) -> int:
+    def add(self, batch: Batch) -> int | None:
         """Add what was not added yet by any bridge, each message as it is, and return how many those were.
 
-        Repeatable: where it fails, whatever part of it was added is known to Redis.
+        None where nothing is added: the channel is heard behind another fence by now, and where that is, is
+        looked up anew. Repeatable: where it fails, whatever part of it was added is known to Redis.
         """
-        return self._add_to(self._orders, batch)
+        added = self._add_to(self._orders, self._server, batch)
+        if added is None:
+            self._link.reconnect()
+        return added
 
-    def _add_to(self, orders: str, batch: Batch) -> int:
-        keys = [orders, self._added_of(batch.stretch)]
+    def _add_to(self, orders: str, fence: str, batch: Batch) -> int | None:
+        keys = [orders, self._added_of(batch.stretch), fence]
         with outages():
-            return int(self._add(keys, [REMEMBERED_MS, batch.first, *batch.messages]))
+            added = int(self._add(keys, [REMEMBERED_MS, batch.fence, batch.first, *batch.messages]))
+        return None if added < 0 else added
+
+    def _fenced(self, key: str, server: str) -> Fence:
+        with outages():
+            name, wait_ms = self._fence(
+                [key, f"{key}:moved"], [server, secrets.token_hex(16), MOVED_MS, REMEMBERED_MS]
+            )
+        return Fence(text(name), wait_ms / 1000)
 
     def _added_of(self, stretch: str) -> str:
         return f"{self._orders}:bridge:{stretch}"
+
+
+def _server_of(connection: Any) -> str:  # noqa: ANN401  redis-py's
+    """Return the run id of the server at the end of a connection, "" where it tells none."""
+    connection.send_command("INFO", "server")
+    try:
+        told = _RUN_ID.search(connection.read_response())
+    except redis.ResponseError:
+        return ""
+    return text(told[1]) if told else ""
