@@ -311,6 +311,39 @@ def test_replay_that_is_too_old_is_asked_for_before_it_is_rejected(*, known: boo
     assert bench.executor.executed == ["a"]
 
 
+@pytest.mark.parametrize(("known", "status"), [(True, Status.FILLED), (False, Status.REJECTED)])
+def test_claimed_order_that_is_too_old_is_asked_for_before_it_is_rejected(
+    *, known: bool, status: Status
+) -> None:
+    """Proves it where its row was lost, so that nothing else tells that it was sent."""
+    bench = outside(max_order_age_s=5)
+    bench.submit("a")
+    bench.orders.read(1, 1)
+    bench.clock.advance(LEASE_S + 1)
+    if known:
+        venue_of(bench).book["a"] = filled(order("a"))
+
+    bench.handle_next()
+
+    assert (bench.rows["a"].status, bench.executor.executed) == (status, [])
+
+
+def test_answer_in_hand_counts_when_the_row_is_lost_and_the_order_is_too_old_by_then() -> None:
+    bench = outside(max_order_age_s=5)
+    bench.submit("a")
+    taken = bench.intake.take()
+    bench.store.faults.plant("resolve")
+    with pytest.raises(Outage):
+        bench.handling.handle(taken)
+    bench.rows.clear()
+    bench.clock.advance(6)
+
+    bench.handling.handle(taken_again(taken))
+
+    assert (bench.rows["a"].status, bench.executor.executed) == (Status.FILLED, ["a"])
+    assert venue_of(bench).asked == []
+
+
 def test_venue_that_is_away_is_an_outage_and_costs_nobody_a_delivery() -> None:
     bench = outside()
     bench.submit("a")

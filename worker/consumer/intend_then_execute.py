@@ -114,8 +114,11 @@ class IntendThenExecute:
         refusal = None if task.hopeless is not None else self._limits.refusal(order)
         if refusal is None:
             return record_execution(order, Execution(Status.SUBMITTED), now)
-        # What it replays may have been sent when it still was acceptable.
-        found = self._ask(order) if order.replay_of is not None else None
+        # It, or what it replays, may have been sent when it still was acceptable, and its row lost since.
+        answered = self._answers.get(task.delivery.entry_id)
+        if answered is not None:
+            return answered
+        found = self._ask(order) if task.begun or order.replay_of is not None else None
         return record_execution(order, found or Execution(Status.REJECTED, error_message=refusal), now)
 
     def _outcome(self, task: Task) -> OrderRecord | Retry | None:
