@@ -382,6 +382,10 @@ class FakeRows:
         with self._store.faults.at("now"):
             return self._clock.now()
 
+    def recorded_until(self) -> datetime:
+        now = self.now()
+        return max([now, *(row.executed_at for row in self._store.ours)])
+
     def recorded(self, after: Owner, until: datetime, count: int) -> list[Owner]:
         with self._store.faults.at("recorded"), self._store.table.lock:
             found = sorted(

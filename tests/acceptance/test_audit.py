@@ -177,6 +177,34 @@ def test_what_can_be_mended_is_whole_again_after_a_repair(
     assert len(settled.published()) == before + (breaking is ack_by_hand)
 
 
+def test_rows_that_are_dated_ahead_are_seen(settled: Deployment) -> None:
+    """Proves it where the clock of PostgreSQL was set back, or leads to a standby whose clock is behind."""
+    date_ahead(settled, "order-7")
+    delete_result(settled)
+
+    code, (finding,), _ = audited(settled)
+
+    assert (code, finding["order_id"], finding["invariant"]) == (1, "order-7", "I4")
+
+
+def test_replica_publishes_what_is_lost_of_rows_that_are_dated_ahead(settled: Deployment) -> None:
+    date_ahead(settled, "order-7")
+    settled.redis.delete(*settled.all_keys())
+
+    with running(settled):
+        eventually(lambda: len(settled.published()) >= 31, within=30)
+
+    assert sorted(each["order_id"] for each in settled.published()) == sorted(settled.rows())
+
+
+def date_ahead(deployment: Deployment, order_id: str) -> None:
+    with deployment.database.transaction() as connection:
+        ahead = text("UPDATE orders SET recorded_at = recorded_at + interval '1 hour' WHERE order_id = :id")
+        connection.execute(ahead, {"id": order_id})
+        # Only one stream is seen.
+        connection.execute(text("DELETE FROM order_sources"))
+
+
 def test_deleted_result_goes_out_again_only_when_that_is_asked_for(settled: Deployment) -> None:
     delete_result(settled)
     lost = settled.rows()["order-7"]

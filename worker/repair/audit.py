@@ -76,7 +76,7 @@ class Audit:
         trimmed = results.may_be_trimmed(results_maxlen)
         self._results_maxlen = results_maxlen
         self.range = Range(since_ms, streams.orders(), results, streams.letters(), trimmed)
-        self._recorded_until = rows.now()
+        self._recorded_until = rows.recorded_until()
         self._last_result, self._last_letter = self.range.results.last, self.range.letters.last
         self._without_rows: list[str] = []
         self._a_foreign: str | None = None

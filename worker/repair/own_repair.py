@@ -150,7 +150,7 @@ class Repair:
             # Retention waits for the end of the repair, and may be all that can make room.
             number = 0
         self._done, self._unclaimed = Repaired(), 0
-        return Walk(Owner(since.recorded_at, ""), self._rows.now(), number)
+        return Walk(Owner(since.recorded_at, ""), self._rows.recorded_until(), number)
 
     def _page(self, walk: Walk) -> bool:
         """Repair the next page; return whether there may be another."""

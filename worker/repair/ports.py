@@ -88,6 +88,9 @@ class Rows(Protocol):
     def now(self) -> datetime:
         """Return the time of the database."""
 
+    def recorded_until(self) -> datetime:
+        """Return up to when rows are recorded: now, or later where its clock was set back since."""
+
     def expected_rows(self) -> int:
         """Return about how many rows there are."""
 

@@ -40,6 +40,13 @@ class StoreEvidence:
             at: datetime = connection.execute(select(func.now())).scalar_one()
             return at
 
+    def recorded_until(self) -> datetime:
+        """Return up to when rows are recorded: now, or later where its clock was set back since."""
+        newest = select(func.max(orders.c.recorded_at)).scalar_subquery()
+        with self._database.transaction() as connection:
+            at: datetime = connection.execute(select(func.greatest(func.now(), newest))).scalar_one()
+            return at
+
     def expected_rows(self) -> int:
         """Return about how many rows there are."""
         with self._database.transaction() as connection:
