@@ -39,7 +39,7 @@ STREAMS = ("orders", "order_results", "orders:dead")
 GROUPS = ("execution", "none", "behind")
 TABLE = "Other programs, without"
 # Of what is found at once, if at all.
-SOON_S = 2.0
+SOON_S = 4.0
 # Long before it, what answers a duplicate was published.
 LONG_AFTER = f"{2**42}-0"
 LEASE: dict[str, Any] = {"lease_ms": 60_000, "transaction_timeout_s": 20}
