@@ -227,6 +227,9 @@ class Cluster(Gathering):
 
     def is_complete(self) -> bool:
         """Whether every node thinks that all is well, and knows of three replicas."""
+        # One that is loading answers no more than that.
+        if any(map(_is_loading, self.servers)):
+            return False
         for node in self.servers:
             with asked(node) as client:
                 if client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
