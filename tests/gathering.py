@@ -227,16 +227,16 @@ class Cluster(Gathering):
 
     def is_complete(self) -> bool:
         """Whether every node thinks that all is well, and knows of three replicas."""
-        # One that is loading answers no more than that.
-        if any(map(_is_loading, self.servers)):
-            return False
-        for node in self.servers:
-            with asked(node) as client:
-                if client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
-                    return False
-            if sum("slave" in each["flags"] for each in self._known(node).values()) != 3:
+        # One that follows another primary from now on loads once more.
+        with suppress(redis.BusyLoadingError):
+            return all(map(self._is_well, self.servers))
+        return False
+
+    def _is_well(self, node: LocalRedis) -> bool:
+        with asked(node) as client:
+            if client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
                 return False
-        return True
+        return sum("slave" in each["flags"] for each in self._known(node).values()) == 3
 
     def id_of(self, node: LocalRedis) -> str:
         """Return what the others call a node."""
