@@ -1,5 +1,6 @@
 """What keeps rows from a replica without an error is told, at its start or later: they are no duplicates."""
 
+import dataclasses
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -48,9 +49,12 @@ LETTING = {
 
 @pytest.fixture
 def least(deployment: Deployment, servers: Servers) -> Iterator[Deployment]:
-    """A deployment whose worker owns no table, so that policies are for it."""
-    with entered_with_least_rights(deployment, servers):
-        yield deployment
+    """A deployment whose worker owns no table, so that policies are for it. A pooler lets in owners."""
+    with (
+        deployment.elsewhere(dataclasses.replace(deployment.servers, database_way="")) as made,
+        entered_with_least_rights(made, dataclasses.replace(servers, database_way="")),
+    ):
+        yield made
 
 
 def make(deployment: Deployment, statements: str) -> None:
