@@ -1,15 +1,12 @@
 """Who is asked where the server is, and what counts of what they say."""
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from threading import Thread
-from typing import TypeAlias
 
 import pytest
 import redis
 
-from tests.faults.framing import Resp
+from tests.listening import Listening
 from worker.stream.link.options import options_of
 from worker.ways import asking
 from worker.ways.asking import Asked, NotKnownError, Place
@@ -19,39 +16,21 @@ from worker.ways.urls import way_of
 
 ONE, TWO, THREE = (("one", 1), ("two", 2), ("three", 3))
 SLOT_OF_KEY = 15_495  # of the tag {a}
-Says: TypeAlias = Callable[[bytes], Place]
 
 
-class Scripted:
-    """Takes connections, and has one reply to what is asked; `asked` counts how often."""
+class Scripted(Listening):
+    """Has one reply to what is asked; `asked` counts how often."""
 
     def __init__(self, reply: bytes) -> None:
         self.asked = 0
         self._reply = reply
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        Thread(target=self._run, daemon=True).start()
+        super().__init__()
 
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        requests = Resp()
-        with connection:
-            while received := connection.recv(4096):
-                for request in requests.requests(received):
-                    is_asked = b"SLOTS" in request or b"SENTINEL" in request
-                    self.asked += is_asked
-                    connection.sendall(self._reply if is_asked else b"+OK\r\n")
+    def reply(self, request: bytes) -> bytes:
+        """Return the reply, or take note of what is not asked."""
+        is_asked = b"SLOTS" in request or b"SENTINEL" in request
+        self.asked += is_asked
+        return self._reply if is_asked else b"+OK\r\n"
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """What the library makes of a connection that ends while a command is on its way."""
 
 import asyncio
-import socket
-from threading import Thread
 
 import pytest
 
-from tests.faults.framing import Resp
+from tests.listening import Listening
 from worker.client import AsyncProducer, Order, Producer, Unanswered, connect, connect_async
 from worker.domain.errors import Outage
 from worker.stream import RedisLink
@@ -15,41 +13,21 @@ from worker.stream.link.outages import outages
 HELLO = b"%1\r\n$5\r\nproto\r\n:3\r\n"
 
 
-class Silent:
+class Silent(Listening):
     """Answers whatever a client says at the start, and ends the connection for anything else."""
 
     def __init__(self) -> None:
         self.commands: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._thread = Thread(target=self._run)
-        self._thread.start()
+        super().__init__()
 
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                self._serve(connection)
-
-    def _serve(self, connection: socket.socket) -> None:
-        requests = Resp()
-        while received := connection.recv(4096):
-            for request in requests.requests(received):
-                if b"HELLO" in request:
-                    connection.sendall(HELLO)
-                elif b"CLIENT" in request:
-                    connection.sendall(b"+OK\r\n")
-                else:
-                    self.commands.append(request)
-                    return
+    def reply(self, request: bytes) -> bytes | None:
+        """Return what lets a client begin, and nothing else."""
+        if b"HELLO" in request:
+            return HELLO
+        if b"CLIENT" in request:
+            return b"+OK\r\n"
+        self.commands.append(request)
+        return None
 
 
 def test_command_whose_answer_is_lost_is_not_sent_again() -> None:

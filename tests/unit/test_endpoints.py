@@ -1,14 +1,12 @@
 """A place that is left: by what servers say, for all connections to it, and read anew for each."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from threading import Thread
 
 import pytest
 
-from tests.faults.framing import Resp
 from tests.harness import eventually
+from tests.listening import Listening
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, Outage
 from worker.stream import RedisLink
@@ -27,51 +25,26 @@ ELSEWHERE = [
 ]
 
 
-class Repeating:
+class Repeating(Listening):
     """Lets clients in, and gives the same answer to whatever they say then."""
 
     def __init__(self, answer: str, hello: bytes = HELLO) -> None:
-        self.connections = 0
-        self.open = 0
         self.logins: list[bytes] = []
         self._hello = hello
-        self._answer = answer.encode() + b"\r\n"
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://me:first@127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = Thread(target=self._accept)
-        self._thread.start()
+        self._answers_all = answer.encode() + b"\r\n"
+        super().__init__()
 
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
+    @property
+    def url(self) -> str:
+        """By what clients are let in."""
+        return f"redis://me:first@127.0.0.1:{self.port}"
 
-    def _accept(self) -> None:
-        with ExitStack() as serving:
-            while True:
-                try:
-                    connection, _ = self._listener.accept()
-                except OSError:
-                    return
-                self.connections += 1
-                self.open += 1
-                thread = Thread(target=self._serve, args=(connection,))
-                thread.start()
-                serving.callback(thread.join)
-
-    def _serve(self, connection: socket.socket) -> None:
-        requests = Resp()
-        with connection:
-            while received := connection.recv(4096):
-                for request in requests.requests(received):
-                    if b"HELLO" in request:
-                        self.logins.append(request)
-                        connection.sendall(self._hello)
-                    elif b"CLIENT" in request:
-                        connection.sendall(b"+OK\r\n")
-                    else:
-                        connection.sendall(self._answer)
-        self.open -= 1
+    def reply(self, request: bytes) -> bytes:
+        """Return what lets a client in, or the same as always."""
+        if b"HELLO" in request:
+            self.logins.append(request)
+            return self._hello
+        return b"+OK\r\n" if b"CLIENT" in request else self._answers_all
 
 
 @pytest.fixture

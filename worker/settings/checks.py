@@ -1,7 +1,7 @@
 """What a value must be beyond its type and bounds, and what hides a secret."""
 
 from collections.abc import Callable
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
 from worker.domain import loading
 from worker.domain.fleets import LONGEST_SOURCE, is_source
@@ -80,19 +80,6 @@ def _one_of(schemes: tuple[str, ...], text: str) -> None:
         raise ValueError("must be without control characters")
 
 
-def _parts(schemes: tuple[str, ...], text: str) -> SplitResult:
-    _one_of(schemes, text)
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        # The library's own text would show what it takes for the port: a piece of the password.
-        raise ValueError(
-            "can't be read: its port is no port, or its password is not percent-encoded"
-        ) from None
-    return parts
-
-
 def redis_url(url: Secret) -> None:
     """Accept a URL of Redis."""
     _one_of(ways.SCHEMES, url.get_secret_value())
@@ -106,7 +93,8 @@ def database_url(url: Secret) -> None:
 
 def venue_url(url: Secret) -> None:
     """Accept the address of a venue."""
-    parts = _parts(_VENUE_SCHEMES, url.get_secret_value())
+    _one_of(_VENUE_SCHEMES, url.get_secret_value())
+    parts = ways.parts_of(url.get_secret_value())
     if not parts.hostname or parts.query or parts.fragment:
         raise ValueError("must name a host, and have neither a query nor a fragment")
 

@@ -44,17 +44,17 @@ def pool_of(way: Way, options: dict[str, Any], a_key: str) -> redis.ConnectionPo
 
 def async_pool_of(way: Way, options: dict[str, Any], a_key: str) -> redis.asyncio.ConnectionPool:
     """Return the same with asyncio, from the same options."""
-    patient = {**options, "retry": AsyncRetry(NoBackoff(), 0)}
+    theirs = {**options, "retry": AsyncRetry(NoBackoff(), 0)}
     if way.kind is Kind.SENTINEL:
         pool: Any = AsyncSentinelConnectionPool
-        asked = AsyncSentinels(_asked(way, _placeless(options)))
-        return cast("redis.asyncio.ConnectionPool", pool(way.service, asked, **_placeless(patient)))
+        sentinels = AsyncSentinels(_asked(way, _placeless(options)))
+        return cast("redis.asyncio.ConnectionPool", pool(way.service, sentinels, **_placeless(theirs)))
     if way.kind is Kind.CLUSTER:
         at_node = AsyncNodeSSLConnection if _is_tls(options) else AsyncNodeConnection
-        kept = _at_node(way, patient, options, a_key)
+        kept = _at_node(way, theirs, options, a_key)
         return redis.asyncio.ConnectionPool(connection_class=at_node, **kept)
-    patient["connection_class"] = _ASYNC[options.get("connection_class", Connection)]
-    return redis.asyncio.ConnectionPool(**patient)
+    theirs["connection_class"] = _ASYNC[options.get("connection_class", Connection)]
+    return redis.asyncio.ConnectionPool(**theirs)
 
 
 _ASYNC: dict[type, type[redis.asyncio.connection.AbstractConnection]] = {

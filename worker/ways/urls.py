@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from enum import Enum
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _MOST_PORT = 65_535
@@ -72,8 +72,8 @@ def way_of(url: str) -> Way:
     return Way(kind, plain, hosts, service, ours)
 
 
-def _require_server(url: str) -> None:
-    """Refuse what the library would understand as another server, or as another database, than it names."""
+def parts_of(url: str) -> SplitResult:
+    """Return the parts of a URL. Raises ValueError, which shows nothing of it."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -82,6 +82,12 @@ def _require_server(url: str) -> None:
         raise ValueError(
             "can't be read: its port is no port, or its password is not percent-encoded"
         ) from None
+    return parts
+
+
+def _require_server(url: str) -> None:
+    """Refuse what the library would understand as another server, or as another database, than it names."""
+    parts = parts_of(url)
     if parts.scheme == "unix":
         if parts.hostname or not parts.path.strip("/"):
             raise ValueError("must name the path of a socket behind three slashes: unix:///PATH")
