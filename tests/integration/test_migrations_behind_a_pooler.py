@@ -58,6 +58,7 @@ def test_tables_are_made_and_removed_through_a_pooler(pooled: Deployment) -> Non
     assert is_current(pooled)
 
 
+@pytest.mark.as_administrator
 @pytest.mark.parametrize("left", ["", "elsewhere"])
 def test_schema_is_migrated_where_the_role_says_in_sessions_that_others_have_left_elsewhere(
     empty_database: Deployment, tmp_path: Path, left: str
