@@ -174,8 +174,13 @@ class Handling:
         return outcomes, intents, unknown
 
     def _content(self, delivery: Delivery, record: OrderRecord) -> Content | None:
-        """Return what an entry holds beside the row of its id; None where that row is another fleet's."""
+        """Return what an entry holds beside the row of its id.
+
+        None where that is not its row: it is another fleet's, or of an order, and this was never one.
+        """
         order = self._decoder.decode(delivery)
+        if isinstance(order, Undecodable) and order.rules_out(record) and not delivery.trimmed:
+            return None
         if record.unsourced and not answers_for(record, order, self._decoder, alone=self._store.alone):
             return None
         order_id = record.order_id if record.unsourced or order.order_id is None else order.order_id

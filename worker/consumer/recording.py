@@ -182,7 +182,7 @@ def judge(delivery: Delivery, content: Content, record: OrderRecord, *, written:
     if not record.owned_by(delivery.entry_id):
         return Duplicate(delivery, record.order_id)
     if record.status is Status.DEAD:
-        return Dead(delivery, *record.given_up_for, record.order_id)
+        return Dead(delivery, *record.given_up_for, record.order_id, owns_row=True)
     if record.status is Status.SUBMITTED:
         # Met by a pure executor where one with outside effects began: its next delivery asks the inbox first.
         return Retry(replace(delivery, charged=False), "its row is SUBMITTED")
@@ -212,18 +212,16 @@ def _conflict(delivery: Delivery, content: Content, record: OrderRecord) -> Dead
         )
         return Dead(delivery, DeadReason.CONFLICT, why, record.order_id)
     # Where nothing is known of the content (trimmed, undecodable), now or when the row was written, it stands
-    # for its entry.
-    if not content.fingerprint or (owns and not record.fingerprint):
+    # for its entry, unless that names another order.
+    if not content.fingerprint:
         return None
     if content.order_id != record.order_id:
         why = (
             f"its entry id belongs to the order {record.order_id},"
             f" and the order {content.order_id} came with it"
         )
-    elif content.fingerprint != record.fingerprint:
+    elif content.fingerprint != record.fingerprint and (record.fingerprint or not owns):
         why = "the order came before with other content"
     else:
         return None
-    # The entry that had this id before may have left its mark.
-    told_by = f"{content.order_id}:{content.fingerprint.hex()[:16]}" if owns else ""
-    return Dead(delivery, DeadReason.CONFLICT, why, content.order_id, told_by)
+    return Dead(delivery, DeadReason.CONFLICT, why, content.order_id)

@@ -27,6 +27,7 @@ from worker.domain.deliveries import (
     Settlement,
     Settling,
     entry_milliseconds,
+    mark_of_content,
 )
 from worker.domain.ports import Renderer
 from worker.repair import Doubts, tell_of_the_unknown
@@ -169,8 +170,8 @@ class Settler:
                 ]
             case Duplicate(delivery):
                 return [Settlement(delivery.entry_id, "ack")]
-            case Dead(delivery, reason, error, order_id, content):
-                mark = f"{delivery.entry_id}:{content}" if content else ""
+            case Dead(delivery, reason, error, order_id, owns_row):
+                mark = "" if owns_row else mark_of_content(delivery)
                 letter = self._renderer.letter(
                     delivery, reason=reason, error=error, order_id=order_id, mark=mark
                 )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -90,16 +91,13 @@ class Duplicate(Struct, frozen=True):
 
 
 class Dead(Struct, frozen=True):
-    """No result will ever come of it: bury, and ack. By count only after its row says DEAD.
-
-    `content` tells it from another entry that had its id before it, and whose row stands; else it is empty.
-    """
+    """No result will ever come of it: bury, and ack. By count only after its row says DEAD, which it owns."""
 
     delivery: Delivery
     reason: DeadReason | str
     error: str
     order_id: str | None
-    content: str = ""
+    owns_row: bool = False
 
 
 class Retry(Struct, frozen=True):
@@ -171,9 +169,21 @@ class Settling(Struct, frozen=True):
     unknown: int = 0
 
 
-def mark_of_conflict(entry_id: str, order_id: str, fingerprint: bytes) -> str:
-    """Return what an entry is marked as that came with the id of another: that one's mark is the id alone."""
-    return f"{entry_id}:{order_id}:{fingerprint.hex()[:16]}"
+def mark_of_content(delivery: Delivery) -> str:
+    """Return what an entry is marked as that owns no row; empty where nobody knows what it held.
+
+    A row answers for one entry of its id alone. Without one another entry may have had the id before, or get
+    it, after somebody deleted the stream: a mark by the id alone would swallow the one that comes later. Of
+    what is too large only the size and the first bytes count, since no more of it may have been fetched.
+    """
+    if delivery.withheld is None:
+        size, fields, head = size_of(delivery.fields), len(delivery.fields) // 2, b"".join(delivery.fields)
+    else:
+        size, fields, head = delivery.withheld.size, delivery.withheld.fields, delivery.withheld.head
+    if not fields:
+        return ""
+    content = b"%d %d %b" % (size, fields, head[:HEAD_BYTES])
+    return f"{delivery.entry_id}:{blake2b(content, digest_size=8).hexdigest()}"
 
 
 def size_of(fields: Sequence[bytes]) -> int:

@@ -102,7 +102,7 @@ class PublishedResult(Struct, frozen=True):
 
 
 class BuriedEntry(Struct, frozen=True):
-    """What the dead letters hold of one entry: how often, first where, and what it was marked as."""
+    """What the dead letters hold of what was marked as one: how often, first where."""
 
     letter_id: str
     times: int

@@ -113,6 +113,14 @@ class Undecodable(Struct, frozen=True):
     order_id: str | None = None
     fingerprint: bytes = b""
 
+    def rules_out(self, row: "OrderRecord") -> bool:
+        """Whether a row of its entry id is another entry's: that of an order, which this never was.
+
+        It was one under no limits, nor to the version before.
+        """
+        never_was = not self.fingerprint and self.reason is not DeadReason.TOO_LARGE
+        return never_was and bool(row.fingerprint)
+
 
 class Trade(Struct, frozen=True):
     """One fill of an order; its id, of LONGEST_TRADE_ID at the most, is unique within the order.

@@ -164,7 +164,7 @@ class Audit:
         for page in self._rows.pages(from_entry=from_entry, recorded_until=self._recorded_until):
             rows = [row for row in self._of_streams(page) if self.range.holds(row.entry_id)]
             results = self._results(rows)
-            # A conflict is about an order that came with the id of a row, and not about that row.
+            # What owns no row has another mark, but to the version before: that is no conflict of a row.
             letters = self._memory.letters([row.entry_id for row in rows], conflicts=False)
             self._memory.suspect_orders(
                 row.order_id

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from worker.domain.deliveries import Delivery, mark_of_conflict
-from worker.domain.evidence import BuriedEntry, Fate, Finding
+from worker.domain.deliveries import Delivery, mark_of_content
+from worker.domain.evidence import Fate, Finding
 from worker.domain.orders import Order, OrderRecord, Undecodable, UnsoundOrder
 from worker.domain.ports import Decoder
-from worker.repair.judgement import of_entry
+from worker.repair.judgement import letter_of, mark_of, of_entry
 from worker.repair.ports import Memory, Rows, Streams
 from worker.source.unsourced import answers_for
 
@@ -40,6 +40,8 @@ class Entries:
 
     def _answers(self, row: OrderRecord, order: Order | UnsoundOrder | Undecodable) -> bool:
         """Whether the row of an entry id answers for an entry that does not hold the row's very order id."""
+        if isinstance(order, Undecodable) and order.rules_out(row):
+            return False
         if row.unsourced:
             return answers_for(row, order, self._decoder, alone=self._rows.alone)
         return order.order_id is None
@@ -53,31 +55,26 @@ class Entries:
         """
         if not entries:
             return
-        letters = self._memory.letters(list(entries), conflicts=True)
-        decoded = {each: self._decoder.decode(Delivery(each, entries[each], 1, True)) for each in entries}
+        held = {each: Delivery(each, fields, 1, True) for each, fields in entries.items()}
+        decoded = {each: self._decoder.decode(delivery) for each, delivery in held.items()}
         known = {each: order for each, order in decoded.items() if order.fingerprint}
         wanted = [order.order_id for order in known.values() if order.order_id is not None]
         standing = self._rows.fingerprints(wanted) if wanted else {}
-        marks = dict(self._other_marks(decoded, letters))
-        fates = {**fates, **(self._streams.fates(list(marks.values())) if marks else {})}
+        displaced = self._rows.owned(list(entries))
+        asked = [*map(mark_of_content, held.values()), *held]
+        buried = self._memory.letters(asked, conflicts=True)
+        letters = {each: letter_of(held[each], buried, displaced=each in displaced) for each in entries}
+        marks = {
+            each: letter.mark
+            if (letter := letters[each])
+            else mark_of(held[each], order, stands=order.order_id in standing, displaced=each in displaced)
+            for each, order in decoded.items()
+        }
+        others = [mark for each, mark in marks.items() if mark != each]
+        fates = {**fates, **(self._streams.fates(others) if others else {})}
         for entry_id, order in decoded.items():
             of_order = standing.get(order.order_id or "") if entry_id in known else None
-            letter, mark = letters.get(entry_id), marks.get(entry_id, entry_id)
+            letter, mark = letters[entry_id], marks[entry_id]
             finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark)
             if finding is not None or letter is None:
                 yield entry_id, finding
-
-    def _other_marks(
-        self, decoded: Mapping[str, Decoded], letters: Mapping[str, BuriedEntry]
-    ) -> Iterator[tuple[str, str]]:
-        """Yield entries and what they are marked as, where that is not their id.
-
-        Such an entry came with the id of a row before.
-        """
-        unburied = [each for each in decoded if each not in letters]
-        before = self._rows.owned(unburied) if unburied else {}
-        for entry_id, order in decoded.items():
-            if entry_id in letters:
-                yield entry_id, letters[entry_id].mark
-            elif entry_id in before and isinstance(order, Order):
-                yield entry_id, mark_of_conflict(entry_id, order.order_id, order.fingerprint)

@@ -1,10 +1,11 @@
 """What the evidence on one order or entry proves: pure, and only of what nobody is at work on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from worker.domain.deliveries import Delivery, mark_of_content
 from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, PublishedResult, Remedy
 from worker.domain.orders import (
     WITH_RESULT,
@@ -151,6 +152,27 @@ def _of_outcome(case: Case) -> Iterator[Finding]:
             "its settled mark is gone: another delivery would publish again",
             Remedy.MARK,
         )
+
+
+def letter_of(held: Delivery, found: Mapping[str, BuriedEntry], *, displaced: bool) -> BuriedEntry | None:
+    """Return the dead letter of what an entry that owns no row holds; `found` has letters by mark.
+
+    One by its id alone is of the version before, or its row is gone. It is another entry's where that is
+    `displaced`: its id has a row.
+    """
+    return found.get(mark_of_content(held)) or (None if displaced else found.get(held.entry_id))
+
+
+def mark_of(
+    delivery: Delivery, order: Order | UnsoundOrder | Undecodable, *, stands: bool, displaced: bool
+) -> str:
+    """Return what an entry that owns no row, nor has a dead letter, is marked as once it is settled.
+
+    `stands`: its order has a row, `displaced`: its id has one, of another entry. Without either it is an
+    order whose row is missing.
+    """
+    lacks_row = not (stands or displaced or isinstance(order, Undecodable))
+    return delivery.entry_id if lacks_row else mark_of_content(delivery) or delivery.entry_id
 
 
 def of_entry(

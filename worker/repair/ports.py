@@ -164,8 +164,11 @@ class Memory(Protocol):
         Left out is what `pruned` says of an order and the entry that its result names.
         """
 
-    def letters(self, entry_ids: Sequence[str], *, conflicts: bool) -> dict[str, BuriedEntry]:
-        """Return what is remembered of these entries' dead letters, those of conflicts among them or not."""
+    def letters(self, marks: Iterable[str], *, conflicts: bool) -> dict[str, BuriedEntry]:
+        """Return what is remembered of the dead letters of what has these marks, by mark.
+
+        Those of conflicts are among them or not.
+        """
 
     def suspect_orders(self, order_ids: Iterable[str]) -> None:
         """Remember orders that must be looked at again."""

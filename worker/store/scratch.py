@@ -15,14 +15,14 @@ CACHE_KIB = 32_768
 
 _TABLES = (
     "CREATE TABLE results (order_id TEXT, result_id TEXT, digest BLOB, entry_id TEXT, seen INTEGER)",
-    "CREATE TABLE letters (entry_id TEXT, letter_id TEXT, conflict INTEGER, mark TEXT)",
+    "CREATE TABLE letters (mark TEXT, letter_id TEXT, conflict INTEGER)",
     "CREATE TABLE suspect_orders (order_id TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE suspect_entries (entry_id TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 # Made once the most is there: sorting takes seconds where keeping a growing tree in order takes minutes.
 _INDEXES = (
     "CREATE INDEX results_of_order ON results (order_id)",
-    "CREATE INDEX letters_of_entry ON letters (entry_id)",
+    "CREATE INDEX letters_of_mark ON letters (mark)",
 )
 _SUSPECTS = {"orders": "suspect_orders (order_id)", "entries": "suspect_entries (entry_id)"}
 
@@ -45,8 +45,8 @@ class Scratch:
     def add_letters(self, letters: Iterable[tuple[str, Buried]]) -> None:
         """Remember dead letters: their ids, and what they say of the entries they bury."""
         self._connection.executemany(
-            "INSERT INTO letters VALUES (?, ?, ?, ?)",
-            ((said.entry_id, letter_id, said.conflict, said.mark) for letter_id, said in letters),
+            "INSERT INTO letters VALUES (?, ?, ?)",
+            ((said.mark, letter_id, said.conflict) for letter_id, said in letters),
         )
 
     def make_searchable(self) -> None:
@@ -79,18 +79,18 @@ class Scratch:
             for order_id, result_id, digest, entry_id in reversed(rows)
         }
 
-    def letters(self, entry_ids: Sequence[str], *, conflicts: bool) -> dict[str, BuriedEntry]:
-        """Return what is remembered of these entries' dead letters, those of conflicts among them or not."""
+    def letters(self, marks: Iterable[str], *, conflicts: bool) -> dict[str, BuriedEntry]:
+        """Return what is remembered of the dead letters of what has these marks, by mark.
+
+        Those of conflicts are among them or not.
+        """
         rows = self._connection.execute(
-            "SELECT l.entry_id, l.letter_id, l.mark FROM json_each(?) AS w"
-            " JOIN letters AS l ON l.entry_id = w.value WHERE NOT l.conflict OR ? ORDER BY l.rowid",
-            (_json(entry_ids), conflicts),
+            "SELECT l.mark, l.letter_id FROM json_each(?) AS w"
+            " JOIN letters AS l ON l.mark = w.value WHERE NOT l.conflict OR ? ORDER BY l.rowid",
+            (_json(list(marks)), conflicts),
         ).fetchall()
-        times = Counter(entry_id for entry_id, _, _ in rows)
-        return {
-            entry_id: BuriedEntry(letter_id, times[entry_id], mark)
-            for entry_id, letter_id, mark in reversed(rows)
-        }
+        times = Counter(mark for mark, _ in rows)
+        return {mark: BuriedEntry(letter_id, times[mark], mark) for mark, letter_id in reversed(rows)}
 
     def suspect_orders(self, order_ids: Iterable[str]) -> None:
         """Remember orders that must be looked at again."""

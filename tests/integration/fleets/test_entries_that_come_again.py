@@ -7,6 +7,7 @@ import pytest
 
 from tests.fleets import (
     assert_audits_are_clean,
+    audit,
     delete_marks,
     group_is_through,
     has_repaired,
@@ -73,6 +74,64 @@ def test_conflict_over_an_entry_id_is_told_once_when_its_entry_is_delivered_agai
 
     assert [letter["order_id"] for letter in deployment.letters()] == [b"b1"]
     assert result_ids(deployment) == ["a1"]
+
+
+JUNK: dict[str, Any] = {"no": "order"}
+
+
+@pytest.mark.parametrize("taken_by", ["the replica", "one who died"])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (small_order("a1"), JUNK),
+        (JUNK, small_order("b1")),
+        (JUNK, {"other": "junk"}),
+        (small_order("known", "2"), small_order("b1")),
+        (small_order("known", "2"), small_order("known", "3")),
+    ],
+    ids=["order, no order", "no order, order", "no order twice", "conflict, order", "conflict twice"],
+)
+def test_entry_has_its_result_or_its_letter_when_another_had_its_id_before(
+    deployment: Deployment, first: dict[str, Any], then: dict[str, Any], taken_by: str
+) -> None:
+    """Proves that a mark of what owns no row is that of its content: it swallows nothing that has its id."""
+    client, orders = deployment.redis, deployment.orders
+    deployment.submit([small_order("known")], under=["1-0"])
+    for content in (first, then):
+        deployment.submit([content], under=["2-0"])
+        if content is then and taken_by != "the replica":
+            client.xgroup_create(orders, deployment.group, "0")
+            client.xreadgroup(deployment.group, "gone", {orders: ">"})
+            client.xclaim(orders, deployment.group, "gone", 0, ["2-0"], idle=3_600_000, justid=True)
+        with running(deployment):
+            eventually(deployment.all_settled)
+        clean = audit(deployment)
+        deployment.redis.delete(orders)
+
+    sent = [each for each in (first, then) if each.get("order_id") not in {None, "known"}]
+    assert result_ids(deployment) == ["known", *(each["order_id"] for each in sent)]
+    assert len(deployment.letters()) == 2 - len(sent)
+    assert clean == (0, [])
+
+
+def test_order_is_a_conflict_when_its_id_was_that_of_an_entry_nobody_knows(deployment: Deployment) -> None:
+    """Proves that the row of what was trimmed before anybody read it answers for no order by name."""
+    client, orders = deployment.redis, deployment.orders
+    deployment.submit([small_order("a1")], under=["1-0"])
+    client.xgroup_create(orders, deployment.group, "0")
+    client.xreadgroup(deployment.group, "gone", {orders: ">"})
+    client.xclaim(orders, deployment.group, "gone", 0, ["1-0"], idle=3_600_000, justid=True)
+    client.xdel(orders, "1-0")
+    with running(deployment, lease_ms=1000, block_ms=50, transaction_timeout_s=0.5, execute_timeout_s=0.5):
+        eventually(lambda: [each["reason"] for each in deployment.letters()] == [b"trimmed"])
+    client.delete(orders)
+    deployment.submit([small_order("b1")], under=["1-0"])
+
+    with running(deployment):
+        eventually(deployment.all_settled)
+
+    assert [each["reason"] for each in deployment.letters()] == [b"trimmed", b"conflict"]
+    assert deployment.letters()[1]["order_id"] == b"b1"
 
 
 def test_order_is_answered_when_its_own_entry_comes_again_on_a_new_stream(deployment: Deployment) -> None:

@@ -1,16 +1,19 @@
 """Says of the story of an order what an audit would find: it is judged by the same rules."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from worker.bootstrap.parts.subject import Decoded, Subject
 from worker.bootstrap.parts.witnesses import Witnesses
-from worker.domain.deliveries import entry_milliseconds, mark_of_conflict
+from worker.domain.deliveries import Delivery, entry_milliseconds
 from worker.domain.evidence import BuriedEntry, Finding, Invariant, PublishedResult
-from worker.domain.orders import DeadReason, Order, Status
+from worker.domain.orders import DeadReason, Status
 from worker.repair.doubts import CLOCKS_APART_MS
-from worker.repair.judgement import Case, of_entry, of_row
+from worker.repair.judgement import Case, letter_of, mark_of, of_entry, of_row
 from worker.source.unsourced import is_ours
-from worker.status.story import Story
+from worker.status.story import Letter, Story
 from worker.store import OrderRow
 from worker.stream import Found
 
@@ -43,7 +46,8 @@ class Judging:
             record, fields, self._ask.decoder, alone=self._ask.rows.alone
         ):
             return replace(story, unclaimed=True)
-        letters = [each for each in story.letters.found if each.entry_id == record.entry_id]
+        # What owns no row has another mark, but to the version before: that is no conflict of a row.
+        letters = [each for each in story.letters.found if each.mark == record.entry_id]
         buried = [each for each in letters if each.reason != DeadReason.CONFLICT]
         if record.status is Status.DEAD and not buried and not story.letters.searched.all:
             return story
@@ -73,19 +77,24 @@ class Judging:
 
     def _by_entry(self, story: Story, entry: Found, decoded: Decoded) -> Story:
         """Return the story of an entry that owns no row."""
-        entry_id = entry.entry_id
-        letters = [each for each in story.letters.found if each.entry_id == entry_id]
+        entry_id, held = entry.entry_id, Delivery(entry.entry_id, entry.fields, 1, True)
         standing = None
         if decoded.fingerprint and decoded.order_id is not None:
             standing = self._ask.rows.fingerprints([decoded.order_id]).get(decoded.order_id)
         is_duplicate = standing is not None and standing == decoded.fingerprint
-        mark = letters[0].mark if letters else entry_id
-        if not letters and isinstance(decoded, Order) and entry_id in self._ask.rows.owned([entry_id]):
-            mark = mark_of_conflict(entry_id, decoded.order_id, decoded.fingerprint)
+        displaced = entry_id in self._ask.rows.owned([entry_id])
+        letter = letter_of(held, _by_mark(story.letters.found), displaced=displaced)
+        stands = standing is not None
+        mark = letter.mark if letter else mark_of(held, decoded, stands=stands, displaced=displaced)
         fate = story.fate if mark == entry_id else self._ask.evidence.fates([mark])[mark]
-        letter = BuriedEntry(letters[0].letter_id, len(letters), mark) if letters else None
         finding = of_entry(entry_id, decoded, fate, standing, letter, mark)
         if letter is None and not story.letters.searched.all:
             finding = None
         findings = () if finding is None else (finding,)
         return replace(story, fate=fate, is_duplicate=is_duplicate, findings=findings)
+
+
+def _by_mark(letters: Sequence[Letter]) -> dict[str, BuriedEntry]:
+    times = Counter(each.mark for each in letters)
+    # Backwards, so that the first of a mark stays.
+    return {each.mark: BuriedEntry(each.letter_id, times[each.mark], each.mark) for each in reversed(letters)}

@@ -19,7 +19,7 @@ Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
 class Subject(Struct, frozen=True):
     """What is asked about: an order, its row, the entry that is meant, and what that holds, if it is there.
 
-    `another` is the order that stands under the id of the row's entry where that is not the row's.
+    `another` is what stands under the id of the row's entry where that is not the row's order.
     """
 
     order_id: str | None
@@ -78,6 +78,8 @@ class Subjects:
 
     def _another(self, row: OrderRecord, decoded: Decoded) -> str | None:
         """Return the order in the entry of a row's id, if it is another: somebody has deleted the stream."""
+        if isinstance(decoded, Undecodable) and decoded.rules_out(row):
+            return "no order"
         if decoded.order_id in {None, row.order_id}:
             return None
         if row.unsourced and answers_for(row, decoded, self._ask.decoder, alone=self._ask.rows.alone):
