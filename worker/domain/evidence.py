@@ -135,7 +135,7 @@ class Finding(Struct, frozen=True):
     remedy: Remedy | None = None
     otherwise: Remedy | None = None
     looked_for: bool = False
-    # What is marked, where that is not the entry id.
+    # What is marked: before anything else is done about it, or alone, where that is not the entry id.
     mark: str = ""
 
     @property

@@ -153,7 +153,7 @@ class Audit:
         unmarked = (each.entry_id for each in landed if fates[each.entry_id].unmarked)
         self._memory.suspect_orders(owned[each] for each in unmarked if each in owned)
         rest = {each.entry_id: each.fields for each in landed if each.entry_id not in owned}
-        judged = list(self._entries.judged(rest, fates))
+        judged = list(self._entries.judged(rest, fates, by_results=False))
         self.seen.duplicates += sum(finding is None for _, finding in judged)
         self._memory.suspect_entries(entry_id for entry_id, finding in judged if finding is not None)
 
@@ -224,7 +224,7 @@ class Audit:
         owned = self._entries.owned(entries)
         self._catch_up()
         rest = {each: fields for each, fields in entries.items() if each not in owned}
-        for _, finding in self._entries.judged(rest, fates):
+        for _, finding in self._entries.judged(rest, fates, by_results=True):
             if finding is not None:
                 yield finding
 

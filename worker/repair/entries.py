@@ -47,11 +47,12 @@ class Entries:
         return order.order_id is None
 
     def judged(
-        self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate]
+        self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate], *, by_results: bool
     ) -> Iterator[tuple[str, Finding | None]]:
         """Yield what is wrong with entries that own no row, each with its id.
 
-        Those that are buried as they should be are left out.
+        Those that are buried as they should be are left out. Results of their orders are asked for where all
+        that are there are remembered: `by_results`.
         """
         if not entries:
             return
@@ -60,6 +61,7 @@ class Entries:
         known = {each: order for each, order in decoded.items() if order.fingerprint}
         wanted = [order.order_id for order in known.values() if order.order_id is not None]
         standing = self._rows.fingerprints(wanted) if wanted else {}
+        results = self._memory.results(wanted) if by_results else {}
         displaced = self._rows.owned(list(entries))
         asked = [*map(mark_of_content, held.values()), *held]
         buried = self._memory.letters(asked, conflicts=True)
@@ -75,6 +77,7 @@ class Entries:
         for entry_id, order in decoded.items():
             of_order = standing.get(order.order_id or "") if entry_id in known else None
             letter, mark = letters[entry_id], marks[entry_id]
-            finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark)
+            given_out = order.order_id in results
+            finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark, has_result=given_out)
             if finding is not None or letter is None:
                 yield entry_id, finding

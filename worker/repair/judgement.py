@@ -182,11 +182,13 @@ def of_entry(
     standing: bytes | None,
     letter: BuriedEntry | None,
     mark: str,
+    *,
+    has_result: bool = False,
 ) -> Finding | None:
     """Return what is wrong with an entry that owns no row.
 
-    Its fate is that of its `mark`, which is not its id where another entry had that before. `standing` is the
-    fingerprint of its order's row, if any.
+    Its fate is that of its `mark`, which is not its id where it is not for want of a row that it owns none.
+    `standing` is the fingerprint of its order's row, if any; `has_result` says that its order has a result.
     """
     if letter is not None:
         return _of_buried(entry_id, fate, letter)
@@ -202,6 +204,12 @@ def of_entry(
     elif fate.marked:
         # Executed anew it gets its row back; the mark keeps a second result from going out.
         what, remedy = "it was settled, but its row is gone", Remedy.READOPT
+    elif has_result:
+        # Acked as a duplicate. Executed anew it brings the row back, and must not bring a second result.
+        what = "its order has a result, but the row is gone"
+        return Finding(
+            Invariant.NO_ENTRY_LOST, entry_id, decoded.order_id, what, Remedy.READOPT, mark=entry_id
+        )
     else:
         what = "it was acked without a row or a dead letter"
     return Finding(Invariant.NO_ENTRY_LOST, entry_id, decoded.order_id, what, remedy)
@@ -224,10 +232,14 @@ def _of_buried(entry_id: str, fate: Fate, letter: BuriedEntry) -> Finding | None
 
 
 def only_redone(result_timestamp: str, case_differs: Sequence[str], row: OrderRecord) -> bool:
-    """Whether a result differs only in that its row was executed again later, as after a loss of rows."""
+    """Whether a result differs only in that its row was executed again later, as after a loss of rows.
+
+    That may have been for another entry of the same order.
+    """
     executed = int(row.executed_at.timestamp())
     return (
-        list(case_differs) == ["timestamp"]
+        bool(case_differs)
+        and {"timestamp", "entry_id"}.issuperset(case_differs)
         and result_timestamp.isdigit()
-        and int(result_timestamp) < executed
+        and int(result_timestamp) <= executed
     )

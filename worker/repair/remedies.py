@@ -55,6 +55,13 @@ class Remedies:
             for place, each in enumerate(findings)
             if each.remedy is Remedy.READOPT and each.entry_id is not None
         }
+        marked = [
+            Restoration(each.entry_id, "mark", stands_since_ms=LOOKED_FOR, mark=each.mark)
+            for each in findings
+            if each.remedy is Remedy.READOPT and each.entry_id is not None and each.mark
+        ]
+        if marked:
+            self._mending.restore(marked)
         made = set(self._mending.readopt(list(wanted.values()))) if wanted else set()
         mended = {place for place, entry_id in wanted.items() if entry_id in made}
         self.done.made_pending += len(mended)

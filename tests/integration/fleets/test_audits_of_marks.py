@@ -164,6 +164,31 @@ def test_audit_says_what_is_true_of_an_entry_whose_letter_was_deleted(deployment
     assert "came with the id of another" in finding["what"]
 
 
+@pytest.mark.parametrize("first_is_there", [True, False])
+def test_order_whose_row_is_gone_has_one_result_when_a_duplicate_brings_the_row_back(
+    deployment: Deployment, *, first_is_there: bool
+) -> None:
+    """Proves that what has no mark, as it was acked as a duplicate, publishes nothing where a result is."""
+    first, _ = deployment.submit([small_order("a1"), small_order("a1")])
+    settle(deployment)
+    if not first_is_there:
+        deployment.redis.xdel(deployment.orders, first)
+    with deployment.database.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM trades")
+        connection.exec_driver_sql("DELETE FROM orders")
+
+    code, findings = audit(deployment, "--repair")
+    settle(deployment)
+
+    assert code == 1
+    assert [each["what"] for each in findings if each["remedy"] == "readopt"] == [
+        *(["it was settled, but its row is gone"] if first_is_there else []),
+        "its order has a result, but the row is gone",
+    ]
+    assert list(deployment.rows()) == result_ids(deployment) == ["a1"]
+    assert audit(deployment) == (0, [])
+
+
 def test_audit_reaches_the_end_when_an_entry_has_the_last_id_of_all(deployment: Deployment) -> None:
     """Proves that there is nothing to look for behind it."""
     last = "18446744073709551615-18446744073709551615"

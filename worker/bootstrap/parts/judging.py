@@ -87,7 +87,8 @@ class Judging:
         stands = standing is not None
         mark = letter.mark if letter else mark_of(held, decoded, stands=stands, displaced=displaced)
         fate = story.fate if mark == entry_id else self._ask.evidence.fates([mark])[mark]
-        finding = of_entry(entry_id, decoded, fate, standing, letter, mark)
+        has_result = bool(story.results.found)
+        finding = of_entry(entry_id, decoded, fate, standing, letter, mark, has_result=has_result)
         if letter is None and not story.letters.searched.all:
             finding = None
         findings = () if finding is None else (finding,)
