@@ -92,9 +92,7 @@ def _used_again(world: World, fleet: SimulatedFleet) -> Iterator[str]:
         buried = letters.count((entry_id, sent.order_id))
         if not buried and entry_id not in fleet.gone_again:
             yield f"I1: the second order under {entry_id} has no dead letter"
-        # Its mark tells of content, which no letter names: made anew, marks lack it, and it is buried once
-        # more.
-        if buried > 1 and not world.struck.keys() & {*MARKS_GONE}:
+        if buried > 1:
             yield f"I2: the second order under {entry_id} has {buried} dead letters"
         row = world.table.rows.get(sent.order_id or "")
         if row is not None and row.entry_id == entry_id:
