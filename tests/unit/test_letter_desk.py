@@ -236,6 +236,28 @@ def test_letter_is_replayed_once_and_says_by_whom() -> None:
     assert len(letters.added) == 1
 
 
+@pytest.mark.parametrize(
+    ("noted", "edits", "order_id"),
+    [
+        ({"order_id": "o"}, {"quantity": "2"}, None),
+        ({"order_id": "o"}, {"order_id": "b"}, "b"),
+        ({"order_id": ""}, {"payload": '{"symbol": "A", "side": "BUY", "quantity": 1, "order_id": "c"}'}, "c"),
+    ],
+    ids=["its own", "another", "none before"],
+)
+def test_replay_says_of_which_order_it_is_where_its_letter_does_not_name_it(
+    noted: dict[str, str], edits: dict[str, str], order_id: str | None
+) -> None:
+    fields = (b"payload", b"{") if "payload" in edits else SENT
+    letters = FakeDeadLetters(stored("5-1", fields, **noted))
+
+    desk(letters).replay("5-1", "anna", edits=edits)
+
+    closed = letters.kept["5-1"].closed
+    assert closed is not None
+    assert closed.order_id == order_id
+
+
 def test_discarded_letter_is_not_replayed() -> None:
     letters = FakeDeadLetters(stored("5-1"))
 

@@ -101,12 +101,14 @@ class LetterDesk:
 
         def close(stored: StoredLetter) -> Closing | None:
             stamped = {"timestamp": str(int(self._clock()))} if fresh else {}
-            made = wire.replay_of(wire.read_letter(stored.fields), stamped | edited, self._decoder)
+            letter = wire.read_letter(stored.fields)
+            made = wire.replay_of(letter, stamped | edited, self._decoder)
             if dry_run:
                 return None
             # Not where the time was set by hand.
             fresh_now = fresh and "timestamp" not in edited
-            state = LetterState(REPLAYED, by, self._now(), made.changed, fresh=fresh_now)
+            renamed = None if made.order_id == letter.order_id else made.order_id
+            state = LetterState(REPLAYED, by, self._now(), made.changed, fresh=fresh_now, order_id=renamed)
             return self._letters.replay(letter_id, state, made.fields)
 
         return self._close(letter_id, REPLAYED, close)
