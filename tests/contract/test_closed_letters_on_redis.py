@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -27,10 +28,9 @@ class Desk:
         self.evidence = StreamEvidence(link, names)
         self.states = names.letter_states
 
-    def bury(self, entry_id: str = "1-1") -> str:
-        added = self.deployment.redis.xadd(
-            self.deployment.dead_letters, {"entry_id": entry_id, "reason": "failed", "orig:entry_id": "2-2"}
-        )
+    def bury(self, entry_id: str = "1-1", **notes: str) -> str:
+        letter: Any = {"entry_id": entry_id, "reason": "failed", **notes, "orig:entry_id": "2-2"}
+        added = self.deployment.redis.xadd(self.deployment.dead_letters, letter)
         return str(added.decode())  # type: ignore[union-attr]
 
     def discard(self, letter_id: str, *, days_ago: float) -> None:
@@ -169,3 +169,12 @@ def test_letter_goes_whose_state_names_a_replay_that_no_stream_has_given(
     desk.deployment.redis.hset(desk.states, letter, json.dumps(state))
 
     assert desk.closed.let_go(1) == LettersGone(1)
+
+
+def test_letter_of_another_source_is_left_to_its_own_fleet(desk: Desk) -> None:
+    theirs, ours = desk.bury(source="another"), desk.bury(source=desk.deployment.fleet.source)
+    for letter in (theirs, ours):
+        desk.discard(letter, days_ago=2)
+
+    assert desk.closed.let_go(DAY_MS) == LettersGone(1)
+    assert desk.left() == [theirs]

@@ -32,7 +32,8 @@ class ClosedLetters:
     def let_go(self, keep_ms: int) -> LettersGone:
         """Let go of letters that were closed more than `keep_ms` ago and whose entries are gone by now.
 
-        So must be those that replay them: neither kept, nor pending or unread for any group.
+        So must be those that replay them: neither kept, nor pending or unread for any group. Letters of other
+        sources stay.
 
         At most about LOOKED_AT_TOGETHER are looked at; the next call goes on behind them.
         """
@@ -52,7 +53,7 @@ class ClosedLetters:
                 for part in (letter_id, state, closed.replayed_as)
             ]
             keys = [names.dead_letters, names.letter_states, names.orders]
-            gone = int(self._forget(keys, due)) if due else 0
+            gone = int(self._forget(keys, [names.source, *due])) if due else 0
         return LettersGone(gone, more=bool(gone) and self._cursor != _BEGINNING)
 
 
