@@ -119,7 +119,7 @@ def desk(
     sizes: Sizes = ALL,
 ) -> LetterDesk:
     """Return the desk over letters and rows, at a fixed time."""
-    showing = Showing(wire.Hiding(hidden))
+    showing = Showing(wire.Hiding(hidden), wire.Spelling("orders"))
     asked: Any = store or FakeStanding()
     kept: Any = letters
     foresight = Foresight(

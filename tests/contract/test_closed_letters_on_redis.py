@@ -1,7 +1,9 @@
 """Which dead letters are let go: those that were closed long ago, and none that anybody may still miss."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -26,15 +28,22 @@ class Desk:
         self.evidence = StreamEvidence(link, names)
         self.states = names.letter_states
 
-    def bury(self, entry_id: str = "1-1") -> str:
-        added = self.deployment.redis.xadd(
-            self.deployment.dead_letters, {"entry_id": entry_id, "reason": "failed", "orig:entry_id": "2-2"}
-        )
+    def bury(self, entry_id: str = "1-1", **notes: str) -> str:
+        letter: Any = {"entry_id": entry_id, "reason": "failed", **notes, "orig:entry_id": "2-2"}
+        added = self.deployment.redis.xadd(self.deployment.dead_letters, letter)
         return str(added.decode())  # type: ignore[union-attr]
 
     def discard(self, letter_id: str, *, days_ago: float) -> None:
         at = utc_text(datetime.now(UTC) - timedelta(days=days_ago))
         self.letters.discard(letter_id, LetterState("discarded", "me@here", at))
+
+    def replay(self, letter_id: str, *, days_ago: float) -> str:
+        """Close a letter as of then by an entry that is added now; return that."""
+        at = utc_text(datetime.now(UTC) - timedelta(days=days_ago))
+        closing = self.letters.replay(letter_id, LetterState("replayed", "me@here", at), ["symbol", "A"])
+        assert closing.state is not None
+        assert closing.state.replayed_as is not None
+        return closing.state.replayed_as
 
     def left(self) -> list[str]:
         return [letter_id for letter_id, _ in self.deployment.entries(self.deployment.dead_letters)]
@@ -125,3 +134,47 @@ def test_each_call_looks_at_some_and_says_whether_more_may_be_due(
     assert sum(each.letters for each in rounds) == MANY
     assert max(each.letters for each in rounds) < MANY / 2
     assert desk.left() == []
+
+
+@pytest.mark.parametrize("where", ["unread", "pending", "kept"])
+def test_letter_stays_as_long_as_the_entry_that_replays_it_may_come(desk: Desk, where: str) -> None:
+    it = desk.deployment
+    it.redis.xgroup_create(it.orders, it.group, "0", mkstream=True)
+    letter = desk.bury()
+    replay = desk.replay(letter, days_ago=2)
+    if where != "unread":
+        it.redis.xreadgroup(it.group, "one", {it.orders: ">"})
+    if where == "kept":
+        it.redis.xack(it.orders, it.group, replay)
+    else:
+        it.submit([{"symbol": "A"}])
+
+    before = desk.closed.let_go(DAY_MS)
+    it.submit([{"symbol": "B"}])
+    it.redis.xreadgroup(it.group, "one", {it.orders: ">"})
+    it.redis.xack(it.orders, it.group, replay)
+    it.redis.xdel(it.orders, replay)
+    after = desk.closed.let_go(DAY_MS)
+
+    assert (before, after) == (LettersGone(), LettersGone(1))
+    assert desk.left() == []
+
+
+@pytest.mark.parametrize("replayed_as", ["soon", "99999999999999999999999-1"])
+def test_letter_goes_whose_state_names_a_replay_that_no_stream_has_given(
+    desk: Desk, replayed_as: str
+) -> None:
+    letter = desk.bury()
+    state = {"state": "replayed", "by": "me", "at": "2026-01-01T00:00:00Z", "replayed_as": replayed_as}
+    desk.deployment.redis.hset(desk.states, letter, json.dumps(state))
+
+    assert desk.closed.let_go(1) == LettersGone(1)
+
+
+def test_letter_of_another_source_is_left_to_its_own_fleet(desk: Desk) -> None:
+    theirs, ours = desk.bury(source="another"), desk.bury(source=desk.deployment.fleet.source)
+    for letter in (theirs, ours):
+        desk.discard(letter, days_ago=2)
+
+    assert desk.closed.let_go(DAY_MS) == LettersGone(1)
+    assert desk.left() == [theirs]

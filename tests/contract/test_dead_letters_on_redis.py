@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from tests.accounts import with_user
 from tests.harness import Deployment
@@ -53,6 +54,22 @@ def test_replay_adds_one_entry_byte_for_byte_and_closes_the_letter(
     assert found.closed == LetterState(
         "replayed", REPLAYED.by, REPLAYED.at, {"quantity": ("0", "1")}, fresh=True, replayed_as=entry_id
     )
+
+
+def test_last_entry_of_an_order_that_its_letter_does_not_name_is_remembered(
+    deployment: Deployment, letters: DeadLetters
+) -> None:
+    first, second, third = bury(deployment, 3)
+    never = letters.renamed()
+    letters.replay(first, REPLAYED, [b"a", b"1"])
+    as_named = letters.renamed()
+    closing = letters.replay(second, replace(REPLAYED, order_id="b"), [b"a", b"1"])
+    letters.replay(third, REPLAYED, [b"a", b"1"])
+
+    assert (never, as_named) == (None, None)
+    assert closing.state is not None
+    assert letters.renamed() == closing.state.replayed_as
+    assert [each.state for each in letters.walk()] == ["replayed"] * 3
 
 
 @pytest.mark.parametrize("first", ["replay", "discard"])

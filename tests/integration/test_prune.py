@@ -263,6 +263,63 @@ def test_row_goes_once_its_letter_is_closed(old: Deployment) -> None:
     assert sql(old, "SELECT sum(orders), sum(results) FROM order_prunings") == [(COUNT, COUNT - 1)]
 
 
+def bury(deployment: Deployment) -> str:
+    """Say of the first order that it was given up; return its letter, which has all its fields."""
+    say_submitted(deployment)
+    sql(deployment, "UPDATE orders SET status = 'DEAD' WHERE order_id = 'order-0'")
+    originals = {f"orig:{name}": value for name, value in numbered_orders(1)[0].items()}
+    notes = {"entry_id": deployment.accepted[0], "order_id": "order-0", "reason": "failed"}
+    letter: Any = {**notes, "source": deployment.fleet.source, **originals}
+    added: Any = deployment.redis.xadd(deployment.dead_letters, letter)
+    return str(added.decode())
+
+
+def replayed(deployment: Deployment, letter_id: str, *arguments: str) -> str:
+    """Replay a letter; return the entry that was added."""
+    done = command(deployment, "dead", "replay", letter_id, "--yes", "--json", *arguments)
+    assert done.exit_code == 0, done.output
+    return str(json.loads(done.stdout)["replayed"][letter_id])
+
+
+@pytest.mark.parametrize("fate", ["waiting", "pending"])
+def test_row_stays_until_the_entry_that_replays_its_letter_was_worked_off(old: Deployment, fate: str) -> None:
+    again = replayed(old, bury(old))
+    if fate == "pending":
+        take_and_vanish(old, 1)
+
+    said = pruned(old)
+    with running(old, lease_ms=1000, **WINDOW) as made:
+        eventually(old.all_settled)
+
+    assert (said["code"], said["refused"], said["pruned"]) == (1, {"replayed": 1}, COUNT - 1)
+    assert (made.worker.tally.filled, made.worker.tally.duplicate) == (1, 0)
+    row = old.rows()["order-0"]
+    assert (row.entry_id, row.status) == (again, "FILLED")
+
+
+def test_row_stays_whose_order_a_waiting_replay_was_given(old: Deployment) -> None:
+    replayed(old, bury(old), "--set", "order_id=order-1", "--set", "quantity=7")
+
+    said = pruned(old)
+    with running(old, **WINDOW) as made:
+        eventually(old.all_settled)
+
+    assert (said["refused"], said["pruned"]) == ({"replayed": 2}, COUNT - 2)
+    assert made.worker.tally.filled == 0
+    assert old.rows()["order-1"].entry_id == old.accepted[1]
+
+
+def test_row_goes_once_the_entry_that_replays_its_letter_is_not_there_any_more(old: Deployment) -> None:
+    replayed(old, bury(old))
+    old.redis.xtrim(old.orders, maxlen=0)
+    later: Any = old.redis.xadd(old.orders, {"type": "probe"})
+    old.redis.xgroup_setid(old.orders, old.group, later)
+
+    said = pruned(old)
+
+    assert (said["refused"], said["pruned"]) == ({}, COUNT)
+
+
 def test_row_whose_order_came_again_lately_stays(old: Deployment) -> None:
     come_again_lately(old)
 

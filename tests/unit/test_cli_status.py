@@ -118,6 +118,8 @@ def test_worst_stands_in_the_first_line_and_the_others_below(monkeypatch: pytest
          "the longest for 1 min 35 s")),
         ("dead letters", {f"{LETTERS}.all": False, f"{STATE}.dead_letters": 70_000},
          "0 open, 3 replayed (3 failed), 1 discarded (1 conflict); of 70,000 only the newest 4"),
+        ("dead letters", {f"{LETTERS}.of_others": 2},
+         "0 open, 3 replayed (3 failed), 1 discarded (1 conflict); 2 of other fleets"),
         ("lost unread", {f"{STATE}.lost_unread": None},
          "not watched, this server does not count what is added"),
         ("lost unread", {f"{STATE}.lost_unread": 2, f"{SURVEY}.lost_unnoticed": 3},

@@ -112,6 +112,34 @@ def test_letter_is_shown_with_its_fields_and_what_its_replay_would_become() -> N
     assert "Buried again.</strong> ambiguous: a field stands in the entry twice" in page
 
 
+def test_letter_of_another_source_is_shown_as_such_and_can_not_be_chosen() -> None:
+    letters = FakeDeadLetters(stored("5-1", source="us"), stored("6-1"))
+    client = signed_in(letters)
+
+    page, one = page_of(client, "/dead"), page_of(client, "/dead/5-1")
+
+    assert re.findall(r'name="letter" value="([0-9-]+)"', page) == ["6-1"]
+    assert "of the source us" in page
+    assert "It is of another fleet, whose source is &#39;us&#39;" in one
+    assert 'name="letter"' not in one
+    assert "worker dead replay 5-1" not in one
+
+
+@pytest.mark.parametrize("deed", ["replay", "discard"])
+def test_letter_of_another_source_that_is_chosen_all_the_same_is_left_as_it_is(deed: str) -> None:
+    letters = FakeDeadLetters(stored("5-1", source="us"), stored("6-1", order_id="p"))
+    client = signed_in(letters)
+
+    asked = post(client, deed, "5-1", "6-1").get_data(as_text=True)
+    done = post(client, deed, "5-1", "6-1", count="2").get_data(as_text=True)
+
+    assert f"Type 1 to {deed}" in asked
+    assert "nothing: it is of another fleet, whose source is &#39;us&#39;" in asked
+    assert "it is of another fleet, whose source is &#39;us&#39;" in done
+    assert letters.kept["5-1"].closed is None
+    assert letters.kept["6-1"].closed is not None
+
+
 def hostile(value: str) -> StoredLetter:
     raw = value.encode()
     fields = (raw, raw, b"symbol", raw, b"payload", raw)

@@ -236,6 +236,32 @@ def test_letter_is_replayed_once_and_says_by_whom() -> None:
     assert len(letters.added) == 1
 
 
+@pytest.mark.parametrize(
+    ("noted", "edits", "order_id"),
+    [
+        ({"order_id": "o"}, {"quantity": "2"}, None),
+        ({"order_id": "o"}, {"order_id": "b"}, "b"),
+        (
+            {"order_id": ""},
+            {"payload": '{"symbol": "A", "side": "BUY", "quantity": 1, "order_id": "c"}'},
+            "c",
+        ),
+    ],
+    ids=["its own", "another", "none before"],
+)
+def test_replay_says_of_which_order_it_is_where_its_letter_does_not_name_it(
+    noted: dict[str, str], edits: dict[str, str], order_id: str | None
+) -> None:
+    fields = (b"payload", b"{") if "payload" in edits else SENT
+    letters = FakeDeadLetters(stored("5-1", fields, **noted))
+
+    desk(letters).replay("5-1", "anna", edits=edits)
+
+    closed = letters.kept["5-1"].closed
+    assert closed is not None
+    assert closed.order_id == order_id
+
+
 def test_discarded_letter_is_not_replayed() -> None:
     letters = FakeDeadLetters(stored("5-1"))
 
@@ -245,6 +271,38 @@ def test_discarded_letter_is_not_replayed() -> None:
     assert replayed.outcome is Outcome.REFUSED
     assert replayed.why.startswith("discarded by anna at ")
     assert letters.added == []
+
+
+@pytest.mark.parametrize("deed", ["replay", "discard"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_letter_of_another_source_is_refused_by_its_name_and_nothing_is_changed(
+    deed: str, *, dry_run: bool
+) -> None:
+    letters = FakeDeadLetters(stored("5-1", source="us"), stored("6-1", source="orders"), stored("7-1"))
+    asked = desk(letters)
+
+    outcomes = [getattr(asked, deed)(each, "anna", dry_run=dry_run) for each in ("5-1", "6-1", "7-1")]
+
+    assert [each.outcome for each in outcomes] == [Outcome.REFUSED, Outcome.DONE, Outcome.DONE]
+    assert "of another fleet, whose source is 'us'" in outcomes[0].why
+    assert "with the settings of that fleet" in outcomes[0].why
+    assert letters.kept["5-1"].closed is None
+    assert "5-1" not in {letter_id for letter_id, _ in letters.added}
+
+
+def test_letter_of_another_source_is_told_apart_and_no_replay_of_it_is_foretold() -> None:
+    conflict = stored("5-1", source="us", reason="conflict")
+    letters = FakeDeadLetters(conflict, stored("6-1", source="orders"), stored("7-1"))
+    asked = desk(letters)
+
+    listed = asked.page(Wanted(), behind=None, count=9).letters
+    ours = asked.page(Wanted(ours_alone=True), behind=None, count=9).letters
+    found = asked.in_full("5-1")
+
+    assert {each.letter_id: each.other_source for each in listed} == {"7-1": None, "6-1": None, "5-1": "us"}
+    assert [each.letter_id for each in ours] == ["7-1", "6-1"]
+    assert found is not None
+    assert (found.preview, found.comparison) == (None, None)
 
 
 def test_letter_that_is_gone_is_refused() -> None:

@@ -10,7 +10,7 @@ from tests.fakes import FakeClock
 from worker.domain.errors import Refused, RowRefused, TimedOut
 from worker.domain.evidence import Fate
 from worker.domain.orders import Status
-from worker.domain.pruning import Candidate, KeptFrom, OpenLetters, Refusal, day_of
+from worker.domain.pruning import Candidate, ComingReplays, KeptFrom, Named, Refusal, day_of
 from worker.pruning import OwnTurn, Prune, prune
 from worker.pruning.own_turn import ANEW_EVERY_S, EVERY_S, IDLE_AFTER_S
 
@@ -29,7 +29,7 @@ class Servers:
         ]
         self.fate = GONE
         self.kept: KeptFrom | None = KeptFrom(int(NOW.timestamp() * 1000))
-        self.letters: OpenLetters | None = OpenLetters()
+        self.replays: ComingReplays | None = ComingReplays()
         self.streams = 1
         self.pages = 0
         self.refused = dict[str, Exception]()
@@ -59,8 +59,9 @@ class Servers:
     def fates(self, entry_ids: Sequence[str]) -> dict[str, Fate]:
         return dict.fromkeys(entry_ids, self.fate)
 
-    def open(self) -> OpenLetters | None:
-        return self.letters
+    def coming(self, kept: KeptFrom) -> ComingReplays | None:
+        assert kept == self.kept
+        return self.replays
 
     def page(self, after: Candidate | None, until: datetime, count: int) -> list[Candidate]:
         self._clock.advance(1)
@@ -168,19 +169,30 @@ def test_nothing_goes_while_nobody_can_know(unknown: str) -> None:
     assert (len(servers.rows), servers.pages, servers.ended) == (3, 0, 1)
 
 
+OF_ITS_ENTRY, OF_ITS_ORDER = Named(entries=frozenset({"1-0"})), Named(orders=frozenset({"order-0"}))
+
+
 @pytest.mark.parametrize(
-    "letters",
-    [None, OpenLetters(entries=frozenset({"1-0"})), OpenLetters(orders=frozenset({"order-0"}))],
-    ids=["too many to look through", "of its entry", "of another entry of its order"],
+    ("replays", "reason"),
+    [
+        (None, Refusal.LETTER_OPEN),
+        (ComingReplays(open=OF_ITS_ENTRY), Refusal.LETTER_OPEN),
+        (ComingReplays(open=OF_ITS_ORDER), Refusal.LETTER_OPEN),
+        (ComingReplays(replayed=OF_ITS_ENTRY), Refusal.REPLAYED),
+        (ComingReplays(replayed=OF_ITS_ORDER), Refusal.REPLAYED),
+    ],
+    ids=["too many", "its entry", "another entry of its order", "its entry, replayed", "its order, replayed"],
 )
-def test_row_stays_as_long_as_somebody_may_replay_its_order(letters: OpenLetters | None) -> None:
+def test_row_stays_as_long_as_a_replay_of_its_order_may_come(
+    replays: ComingReplays | None, reason: Refusal
+) -> None:
     servers, _, _ = made(0)
-    servers.letters = letters
+    servers.replays = replays
     servers.rows = [Candidate(NOW - 30 * DAY, "1-0", "order-0", Status.FILLED, unsourced=False)]
 
     step = Prune(servers, servers, servers, window_s=3600).page(NOW)
 
-    assert step.refused == {Refusal.LETTER_OPEN: 1}
+    assert step.refused == {reason: 1}
 
 
 def test_day_of_an_entry_is_that_of_utc_and_none_where_no_calendar_has_it() -> None:

@@ -128,8 +128,9 @@ FULL: dict[str, Any] = {
             },
         },
         "letters": {
-            "looked_at": 3,
+            "looked_at": 4,
             "all": True,
+            "of_others": 1,
             "open": {"failed": 2},
             "replayed": {"failed": 1},
             "discarded": {},
@@ -337,6 +338,7 @@ class Servers:
             letter("1-0", b"failed", None),
             letter("2-0", b"failed", REPLAYED),
             letter("3-0", b"failed", None),
+            letter("4-0", b"failed", None, source=b"us"),
         ]
         self._answer(StreamInspector, "state", state)
         self._answer(Surveyor, "survey", survey)
@@ -359,8 +361,11 @@ class Servers:
         self._monkeypatch.setattr(where, name, told)
 
 
-def letter(letter_id: str, reason: bytes, closed: LetterState | None) -> StoredLetter:
-    return StoredLetter(letter_id, (b"entry_id", b"9-0", b"reason", reason), closed)
+def letter(
+    letter_id: str, reason: bytes, closed: LetterState | None, source: bytes | None = None
+) -> StoredLetter:
+    said = () if source is None else (b"source", source)
+    return StoredLetter(letter_id, (b"entry_id", b"9-0", b"reason", reason, *said), closed)
 
 
 @pytest.fixture

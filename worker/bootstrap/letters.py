@@ -55,7 +55,7 @@ class LetterDesk:
 
     def walk(self, wanted: Wanted) -> Iterator[LetterLine]:
         """Yield all letters that are wanted, oldest first."""
-        return map(self._showing.line, filter(_fitting(wanted), self._letters.walk(wanted.since_ms)))
+        return map(self._showing.line, filter(self._fitting(wanted), self._letters.walk(wanted.since_ms)))
 
     def page(
         self, wanted: Wanted, *, behind: str | None, count: int, most: int = MOST_LOOKED_AT
@@ -65,7 +65,7 @@ class LetterDesk:
         At most `most` letters are looked at; `go_on_from` says where to look on.
         """
         found = self._letters.newest(
-            _fitting(wanted), behind=behind, since_ms=wanted.since_ms, count=count, most=most
+            self._fitting(wanted), behind=behind, since_ms=wanted.since_ms, count=count, most=most
         )
         return LetterPage(tuple(map(self._showing.line, found.letters)), found.looked_at, found.go_on_from)
 
@@ -74,10 +74,13 @@ class LetterDesk:
         stored = self._letters.find(letter_id)
         if stored is None:
             return None
-        letter = wire.read_letter(stored.fields)
+        letter, line = wire.read_letter(stored.fields), self._showing.line(stored)
         shown, left_out = self._showing.fields(letter.originals, self._sizes)
+        if line.not_ours is not None:
+            # Neither our settings nor our rows tell what becomes of it.
+            return LetterInFull(line, shown, left_out)
         return LetterInFull(
-            self._showing.line(stored),
+            line,
             shown,
             left_out,
             self._foresight.comparison(letter) if letter.reason == DeadReason.CONFLICT else None,
@@ -95,24 +98,27 @@ class LetterDesk:
     ) -> ClosingOutcome:
         """Add the order of a letter again, with fields edited, and close the letter; both once, ever.
 
+        A letter of another fleet is refused: its order is none of our stream.
         `fresh` dates the order from now, unless the edits say when.
         """
         edited = dict(edits or {})
 
         def close(stored: StoredLetter) -> Closing | None:
             stamped = {"timestamp": str(int(self._clock()))} if fresh else {}
-            made = wire.replay_of(wire.read_letter(stored.fields), stamped | edited, self._decoder)
+            letter = wire.read_letter(stored.fields)
+            made = wire.replay_of(letter, stamped | edited, self._decoder)
             if dry_run:
                 return None
             # Not where the time was set by hand.
             fresh_now = fresh and "timestamp" not in edited
-            state = LetterState(REPLAYED, by, self._now(), made.changed, fresh=fresh_now)
+            renamed = None if made.order_id == letter.order_id else made.order_id
+            state = LetterState(REPLAYED, by, self._now(), made.changed, fresh=fresh_now, order_id=renamed)
             return self._letters.replay(letter_id, state, made.fields)
 
         return self._close(letter_id, REPLAYED, close)
 
     def discard(self, letter_id: str, by: str, *, dry_run: bool = False) -> ClosingOutcome:
-        """Close a letter without adding anything, once, ever."""
+        """Close a letter without adding anything, once, ever; one of another fleet is refused."""
 
         def close(_stored: StoredLetter) -> Closing | None:
             state = LetterState(DISCARDED, by, self._now())
@@ -124,8 +130,9 @@ class LetterDesk:
         self, letter_id: str, closes_as: str, close: Callable[[StoredLetter], Closing | None]
     ) -> ClosingOutcome:
         stored = self._letters.find(letter_id)
-        if stored is None:
-            return ClosingOutcome(letter_id, Outcome.REFUSED, why=GONE)
+        why = GONE if stored is None else self._showing.line(stored).not_ours
+        if stored is None or why is not None:
+            return ClosingOutcome(letter_id, Outcome.REFUSED, why=why or GONE)
         try:
             closing = close(stored) if stored.closed is None else Closing(False, stored.closed)
         except wire.NotReplayable as refused:
@@ -140,12 +147,13 @@ class LetterDesk:
         outcome = Outcome.ALREADY if closing.state.state == closes_as else Outcome.REFUSED
         return ClosingOutcome(letter_id, outcome, why=self._showing.closed(closing.state).how)
 
+    def _fitting(self, wanted: Wanted) -> Callable[[StoredLetter], bool]:
+        return lambda letter: wanted.fits(
+            letter.state, wire.read_letter(letter.fields).reason, self._showing.other_source(letter.fields)
+        )
+
     def _now(self) -> str:
         return utc_text(datetime.fromtimestamp(self._clock(), UTC))
-
-
-def _fitting(wanted: Wanted) -> Callable[[StoredLetter], bool]:
-    return lambda letter: wanted.fits(letter.state, wire.read_letter(letter.fields).reason)
 
 
 @contextmanager
@@ -157,7 +165,8 @@ def letter_desk(settings: Settings) -> Iterator[LetterDesk]:
 
 def desk_of(settings: Settings, link: RedisLink, opened: Database, *, sizes: Sizes = ALL) -> LetterDesk:
     """Return the desk of these settings on connections that are open."""
-    decoder, showing = decoder_of(settings), Showing(hiding_of(settings))
+    decoder = decoder_of(settings)
+    showing = Showing(hiding_of(settings), wire.Spelling(settings.fleet.source))
     foresight = Foresight(
         StoreInspector(opened, settings.fleet),
         decoder,

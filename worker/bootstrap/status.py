@@ -82,7 +82,10 @@ class Servers:
                 for each in state.consumers
             ),
             letters=_letters(
-                DeadLetters(self._link, self._names), self._most_letters, self._most_letter_bytes
+                DeadLetters(self._link, self._names),
+                wire.Spelling(settings.fleet.source),
+                self._most_letters,
+                self._most_letter_bytes,
             ),
             address=self._link.whereabouts(),
         )
@@ -127,19 +130,23 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
-def _letters(letters: DeadLetters, most: int, most_bytes: int) -> Letters:
+def _letters(letters: DeadLetters, spelling: wire.Spelling, most: int, most_bytes: int) -> Letters:
     """Return how many of the newest letters are in which state, by reason."""
-    looked_at, size, everything = 0, 0, False
+    looked_at, size, of_others, everything = 0, 0, 0, False
     counts: dict[str, Counter[str]] = {state: Counter() for state in ("open", "replayed", "discarded")}
     for letter in letters.latest():
         if looked_at == most or size > most_bytes:
             break
         looked_at += 1
         size += size_of(letter.fields)
+        if spelling.other_source(letter.fields) is not None:
+            of_others += 1
+            continue
         counts.setdefault(letter.state, Counter())[wire.read_letter(letter.fields).reason[:MOST_REASON]] += 1
     else:
         everything = True
-    return Letters(looked_at, everything, {state: _few(by_reason) for state, by_reason in counts.items()})
+    by_state = {state: _few(by_reason) for state, by_reason in counts.items()}
+    return Letters(looked_at, everything, by_state, of_others)
 
 
 def _few(by_reason: Counter[str]) -> dict[str, int]:

@@ -29,6 +29,7 @@ WHY = {
     Refusal.WINDOW: "may be sent again, and must be known as the same (WORKER_DEDUPE_WINDOW_S)",
     Refusal.SUBMITTED: "were handed to a venue, and have no outcome yet",
     Refusal.LETTER_OPEN: "have a dead letter that is open, or one of the same order is: worker dead list",
+    Refusal.REPLAYED: "have a dead letter, or one of the same order is, whose replay is still on the stream",
     Refusal.IN_FLIGHT: "have an entry that is pending, or waits to be read",
     Refusal.UNKNOWN: "have a result of which nobody can know whether it went out: worker audit --repair",
     Refusal.MARKED: "have a settled mark that is still kept",
@@ -75,9 +76,10 @@ def prune(
     """Let old rows go, with their trades, of this fleet's source, the oldest first.
 
     A row goes only where its order can't come again but as a new one: its entry is older than all that Redis
-    keeps or any group may be given, its settled mark was dropped, its dead letter is closed, and
-    WORKER_DEDUPE_WINDOW_S has passed since it was recorded, or since its order came again. All others stay,
-    and it is said why. An order that is sent again after its row went is executed as a new one.
+    keeps or any group may be given, its settled mark was dropped, its dead letter is closed and what replays
+    that worked off, and WORKER_DEDUPE_WINDOW_S has passed since it was recorded, or since its order came
+    again. All others stay, and it is said why. An order that is sent again after its row went is executed as
+    a new one.
 
     Rows go 500 at a time, each time in a transaction of its own, and are counted by day in the table
     order_prunings, so that `worker audit` calls none of them lost. It may run beside replicas, several times

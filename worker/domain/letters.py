@@ -11,7 +11,7 @@ class LetterState(Struct, frozen=True, omit_defaults=True):
     """How a letter was closed: `state` is replayed or discarded; a letter that is open has none.
 
     `changed` maps the fields that a replay edited to what they were before (None: absent) and what they
-    became.
+    became. `order_id` is the order of the replay where the letter names another one, or none.
     """
 
     state: str
@@ -20,6 +20,7 @@ class LetterState(Struct, frozen=True, omit_defaults=True):
     changed: Mapping[str, tuple[str | None, str]] = {}
     fresh: bool = False
     replayed_as: str | None = None
+    order_id: str | None = None
 
     @property
     def how(self) -> str:

@@ -24,6 +24,7 @@ class Refusal(StrEnum):
     WINDOW = "window"
     SUBMITTED = "submitted"
     LETTER_OPEN = "letter_open"
+    REPLAYED = "replayed"
     IN_FLIGHT = "in_flight"
     UNKNOWN = "unknown"
     MARKED = "marked"
@@ -51,11 +52,26 @@ class Candidate(Struct, frozen=True):
         return self.status not in {Status.DEAD, Status.SUBMITTED}
 
 
-class OpenLetters(Struct, frozen=True):
-    """Which entries, and which orders, open dead letters are of: a person may replay them any day."""
+class Named(Struct, frozen=True):
+    """Which entries, and which orders, some dead letters name."""
 
     entries: frozenset[str] = frozenset()
     orders: frozenset[str] = frozenset()
+
+    def has(self, row: Candidate) -> bool:
+        """Whether they name the entry of a row, or its order."""
+        return row.entry_id in self.entries or row.order_id in self.orders
+
+
+class ComingReplays(Struct, frozen=True):
+    """Of what replays may come.
+
+    A person may replay the letters that are `open` any day; others were `replayed` as entries that may still
+    be given to a group.
+    """
+
+    open: Named = Named()
+    replayed: Named = Named()
 
 
 class Pruned(Struct, frozen=True):

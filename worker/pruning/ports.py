@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from worker.domain.evidence import Fate
-from worker.domain.pruning import Candidate, KeptFrom, OpenLetters
+from worker.domain.pruning import Candidate, ComingReplays, KeptFrom
 
 
 class Streams(Protocol):
@@ -21,8 +21,11 @@ class Streams(Protocol):
 class Letters(Protocol):
     """The dead letters."""
 
-    def open(self) -> OpenLetters | None:
-        """Return of what open letters are; None where there are too many to look through."""
+    def coming(self, kept: KeptFrom) -> ComingReplays | None:
+        """Return of what replays may come, where entries may from a time on that was asked for just before.
+
+        None where there are too many letters to look through.
+        """
 
 
 class Rows(Protocol):

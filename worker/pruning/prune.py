@@ -8,7 +8,16 @@ from worker.domain.deliveries import is_entry_id
 from worker.domain.errors import Refused, RowRefused, TimedOut
 from worker.domain.evidence import Fate
 from worker.domain.orders import Status
-from worker.domain.pruning import CLOCKS_APART_S, Candidate, OpenLetters, Refusal, Step, day_of, time_of
+from worker.domain.pruning import (
+    CLOCKS_APART_S,
+    Candidate,
+    ComingReplays,
+    KeptFrom,
+    Refusal,
+    Step,
+    day_of,
+    time_of,
+)
 from worker.pruning.ports import Exported, Letters, Rows, Streams
 
 # A few milliseconds of PostgreSQL, locks on so many rows, and nobody waits for longer.
@@ -50,14 +59,15 @@ class Prune:
 
     def page(self, before: datetime, *, dry_run: bool = False) -> Step:
         """Let the next rows go that were recorded before a time; `dry_run`: only say what would."""
-        until = self.until(before)
-        if until is None:
+        kept_from = self._kept_from()
+        if kept_from is None:
             return Step(None)
+        until = self._until(before, kept_from)
         together = self._together
         page = self._rows.page(self._after, until, together)
         if not page:
             return Step(until)
-        refused = self._refused(page)
+        refused = self._refused(page, kept_from)
         free = [each for each in page if each.order_id not in refused]
         self._why = None
         kept = Counter[Refusal]() if dry_run or not free else self._let_go(free, until)
@@ -87,38 +97,38 @@ class Prune:
             return Counter([Refusal.REFERENCED if isinstance(refused, RowRefused) else Refusal.REFUSED])
         return +Counter({Refusal.CHANGED: len(rows) - gone})
 
-    def until(self, before: datetime) -> datetime | None:
-        """Return up to when rows may go that were recorded before a time; None where nobody knows it now."""
+    def _kept_from(self) -> KeptFrom | None:
+        """Return from when on entries may come again; None where nobody knows it now."""
         # Of two streams of one source nothing tells whose a row is.
-        if self._rows.streams_lately() > 1:
-            return None
-        kept = self._streams.kept_from()
-        if kept is None:
-            return None
-        settled = min(self._rows.now(), time_of(kept.entries_ms))
+        return None if self._rows.streams_lately() > 1 else self._streams.kept_from()
+
+    def _until(self, before: datetime, kept_from: KeptFrom) -> datetime:
+        """Return up to when rows may go that were recorded before a time."""
+        settled = min(self._rows.now(), time_of(kept_from.entries_ms))
         return min(before, settled - self._window)
 
-    def _refused(self, page: Sequence[Candidate]) -> dict[str, Refusal]:
+    def _refused(self, page: Sequence[Candidate], kept_from: KeptFrom) -> dict[str, Refusal]:
         """Return why rows stay, by order id."""
         usual = [each for each in page if is_entry_id(each.entry_id) and day_of(each.entry_id) is not None]
         fates = self._streams.fates([each.entry_id for each in usual]) if usual else {}
-        letters = self._letters.open() if usual else OpenLetters()
+        # Asked for behind `kept_from`: what is replayed in between is added behind it, too.
+        replays = self._letters.coming(kept_from) if usual else ComingReplays()
         # Whose rows without a source are is known where there is only one.
         ours = not any(each.unsourced for each in page) or self._rows.alone()
         held = None if self._exported is None else self._exported.holds(page)
-        return dict(self._reasons(page, fates, letters, held, ours=ours))
+        return dict(self._reasons(page, fates, replays, held, ours=ours))
 
     @staticmethod
     def _reasons(
         page: Sequence[Candidate],
         fates: dict[str, Fate],
-        letters: OpenLetters | None,
+        replays: ComingReplays | None,
         held: Collection[str] | None,
         *,
         ours: bool,
     ) -> Iterator[tuple[str, Refusal]]:
         for each in page:
-            reason = _refusal(each, fates.get(each.entry_id), letters)
+            reason = _refusal(each, fates.get(each.entry_id), replays)
             if each.unsourced and not ours:
                 reason = Refusal.UNSOURCED
             elif reason is None and held is not None and each.order_id not in held:
@@ -127,15 +137,18 @@ class Prune:
                 yield each.order_id, reason
 
 
-def _refusal(row: Candidate, fate: Fate | None, letters: OpenLetters | None) -> Refusal | None:
+def _refusal(row: Candidate, fate: Fate | None, replays: ComingReplays | None) -> Refusal | None:
     """Return why a row stays, by what is known of its entry."""
     if fate is None:
         return Refusal.STRANGE
     if row.status == Status.SUBMITTED:
         return Refusal.SUBMITTED
     # A letter of a repeated order is of another entry than the row: without it a replay would be a new order.
-    if letters is None or row.entry_id in letters.entries or row.order_id in letters.orders:
+    if replays is None or replays.open.has(row):
         return Refusal.LETTER_OPEN
+    # The letter is closed, and its order is still to come: without its row it would be a new one.
+    if replays.replayed.has(row):
+        return Refusal.REPLAYED
     for stands, reason in (
         (fate.in_flight, Refusal.IN_FLIGHT),
         (fate.unknown, Refusal.UNKNOWN),

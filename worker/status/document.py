@@ -77,6 +77,7 @@ def _redis(redis: RedisSnapshot | Away, rules: Rules) -> Document:
         "letters": {
             "looked_at": redis.letters.looked_at,
             "all": redis.letters.all,
+            "of_others": redis.letters.of_others,
             **redis.letters.by_state,
         },
     }

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from worker.domain.fleets import LONGEST_SOURCE
 from worker.domain.letters import DISCARDED, OPEN, REPLAYED, LetterState, state_of
 
 CLOSED = frozenset({REPLAYED, DISCARDED})
@@ -19,31 +20,50 @@ class Wanted(Struct, frozen=True):
     """Which letters are wanted.
 
     They are in a state (`closed`: replayed or discarded, `all`), of one of some reasons (none: of any), and
-    were buried since a unix time in milliseconds.
+    were buried since a unix time in milliseconds; of `ours_alone`, or also of other fleets that bury on the
+    same stream.
     """
 
     state: str = OPEN
     reasons: Collection[str] = ()
     since_ms: int = 0
+    ours_alone: bool = False
 
-    def fits(self, state: str, reason: str) -> bool:
-        """Whether a letter of this state and reason is one of them, whenever it was buried."""
+    def fits(self, state: str, reason: str, other_source: str | None) -> bool:
+        """Whether a letter of this state, reason and source is one of them, whenever it was buried."""
+        if self.ours_alone and other_source is not None:
+            return False
         in_state = self.state in {"all", state} or (self.state == "closed" and state in CLOSED)
         return in_state and (not self.reasons or reason in self.reasons)
 
 
 class LetterLine(Struct, frozen=True):
-    """A letter in a list: what it says of itself, and how it was closed, if it was."""
+    """A letter in a list: what it says of itself, and how it was closed, if it was.
+
+    `other_source` is whose it is where that is not ours.
+    """
 
     letter_id: str
     buried: str
     notes: Mapping[str, str]
     closed: LetterState | None
+    other_source: str | None = None
 
     @property
     def state(self) -> str:
         """open, replayed or discarded."""
         return state_of(self.closed)
+
+    @property
+    def not_ours(self) -> str | None:
+        """Why nobody closes it here, and who does; None where it is ours."""
+        if self.other_source is None:
+            return None
+        source = self.other_source[:LONGEST_SOURCE]
+        return (
+            f"it is of another fleet, whose source is {source!r}: replay or discard it with the settings of"
+            " that fleet (its WORKER_ORDERS_STREAM, and its WORKER_SOURCE where that is set)"
+        )
 
     @property
     def reason(self) -> str:
@@ -134,7 +154,7 @@ class ReplayPreview(Struct, frozen=True):
 
 
 class LetterInFull(Struct, frozen=True):
-    """All that is known of one letter; `preview` is there while it is open."""
+    """All that is known of one letter; `preview` is there while it is open, and ours."""
 
     line: LetterLine
     fields: tuple[ShownField, ...]

@@ -105,7 +105,8 @@ def _letters(redis: RedisSnapshot) -> str:
         total = sum(by_reason.values())
         parts.append(f"{total:,} {state}" + (f" ({by_number(by_reason)})" if total else ""))
     newest = f"; of {redis.state.dead_letters:,} only the newest {letters.looked_at:,}"
-    return ", ".join(parts) + ("" if letters.all else newest)
+    others = f"; {letters.of_others:,} of other fleets" if letters.of_others else ""
+    return ", ".join(parts) + others + ("" if letters.all else newest)
 
 
 def _lost_unread(redis: RedisSnapshot) -> str:

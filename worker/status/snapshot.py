@@ -39,12 +39,14 @@ class Consumer(ConsumerState, frozen=True):
 class Letters(Struct, frozen=True):
     """How many of the newest dead letters are in which state, by reason, and whether these are `all` of them.
 
-    The states are open, replayed and discarded, and whatever else somebody has called one.
+    The states are open, replayed and discarded, and whatever else somebody has called one. Letters of other
+    fleets on the same stream are in none of them: `of_others` is how many of those were looked at.
     """
 
     looked_at: int
     all: bool
     by_state: Mapping[str, Mapping[str, int]]
+    of_others: int = 0
 
     @property
     def open(self) -> Mapping[str, int]:

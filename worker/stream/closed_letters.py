@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import msgspec
+from msgspec import Struct
 
 from worker.domain.deliveries import is_entry_id
 from worker.domain.letters import LetterState
@@ -31,6 +32,9 @@ class ClosedLetters:
     def let_go(self, keep_ms: int) -> LettersGone:
         """Let go of letters that were closed more than `keep_ms` ago and whose entries are gone by now.
 
+        So must be those that replay them: neither kept, nor pending or unread for any group. Letters of other
+        sources stay.
+
         At most about LOOKED_AT_TOGETHER are looked at; the next call goes on behind them.
         """
         names = self._names
@@ -43,19 +47,29 @@ class ClosedLetters:
             due = [
                 part
                 for letter_id, state in zip(found[::2], found[1::2], strict=True)
-                if is_entry_id(text(letter_id)) and _closed_before(state, limit_ms)
-                for part in (letter_id, state)
+                if is_entry_id(text(letter_id))
+                and (closed := _closed(state)) is not None
+                and closed.at_ms < limit_ms
+                for part in (letter_id, state, closed.replayed_as)
             ]
             keys = [names.dead_letters, names.letter_states, names.orders]
-            gone = int(self._forget(keys, due)) if due else 0
+            gone = int(self._forget(keys, [names.source, *due])) if due else 0
         return LettersGone(gone, more=bool(gone) and self._cursor != _BEGINNING)
 
 
-def _closed_before(state: bytes, limit_ms: int) -> bool:
-    """Whether a state says when its letter was closed, and that was before a unix time in milliseconds."""
+class _Closed(Struct, frozen=True):
+    """When a letter was closed, in unix milliseconds, and the entry that replays it; empty: none does."""
+
+    at_ms: float
+    replayed_as: str
+
+
+def _closed(raw: bytes) -> _Closed | None:
+    """Return how a letter was closed; None where nobody knows when that was."""
     try:
-        at = datetime.fromisoformat(msgspec.json.decode(state, type=LetterState).at)
-        return at.timestamp() * 1000 < limit_ms
+        state = msgspec.json.decode(raw, type=LetterState)
+        at_ms = datetime.fromisoformat(state.at).timestamp() * 1000
     except (msgspec.DecodeError, ValueError, OverflowError):
-        # Nobody knows when that was.
-        return False
+        return None
+    replayed_as = state.replayed_as or ""
+    return _Closed(at_ms, replayed_as if is_entry_id(replayed_as) else "")

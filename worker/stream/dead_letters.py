@@ -103,7 +103,14 @@ class DeadLetters:
         names = self._names
         keys = [names.dead_letters, names.letter_states, names.orders]
         with outages():
-            return _closing(self._replay(keys, [letter_id, _state_text(state), *fields]))
+            renamed = "" if state.order_id is None else "1"
+            return _closing(self._replay(keys, [letter_id, _state_text(state), renamed, *fields]))
+
+    def renamed(self) -> str | None:
+        """Return the last entry that replays a letter as an order which the letter does not name."""
+        with outages():
+            (found,) = self._link.call("HMGET", self._names.letter_states, "renamed")
+        return None if found is None else text(found)
 
     def discard(self, letter_id: str, state: LetterState) -> Closing:
         """Close a letter without adding anything, unless it is closed."""

@@ -47,12 +47,21 @@ class Spelling:
         It is None where the letter names no entry, or is of another source.
         """
         said = dict(reversed(_pairs(fields)))
-        source, entry_id = said.get(b"source"), shown(said.get(b"entry_id", b""))
-        if not is_entry_id(entry_id) or source not in {None, self._source.encode()}:
+        entry_id = shown(said.get(b"entry_id", b""))
+        if not is_entry_id(entry_id) or self.other_source(fields) is not None:
             return None
         mark = shown(said.get(b"mark", b""))
         mark = mark if mark.startswith(f"{entry_id}:") else entry_id
-        return Buried(entry_id, mark, said.get(b"reason") == _CONFLICT, source is not None)
+        return Buried(entry_id, mark, said.get(b"reason") == _CONFLICT, b"source" in said)
+
+    def other_source(self, fields: Sequence[bytes]) -> str | None:
+        """Return the source of a letter that is not ours; None where it is, or says none.
+
+        The version before said none: so what that called a renamed source (`Decoder.called_before`) is never
+        said in a letter.
+        """
+        source = dict(reversed(_pairs(fields))).get(b"source")
+        return None if source in {None, self._source.encode()} else shown(source)
 
     def differences(self, fields: Sequence[bytes], record: OrderRecord) -> list[str]:
         """Return the names of the fields in which a result differs from that of a row.

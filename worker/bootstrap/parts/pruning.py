@@ -6,7 +6,8 @@ from collections.abc import Callable
 import structlog
 
 from worker import wire
-from worker.domain.pruning import OpenLetters
+from worker.domain.deliveries import entry_milliseconds, is_entry_id
+from worker.domain.pruning import ComingReplays, KeptFrom, Named
 from worker.pruning import OwnTurn, Prune
 from worker.pruning.ports import Exported
 from worker.settings import Settings
@@ -23,9 +24,10 @@ LETTERS_KNOWN_FOR_S = 600.0
 
 
 class LettersLately:
-    """The open dead letters, as of some minutes ago at the most.
+    """Of what replays may come, as of some minutes ago at the most.
 
-    One that is buried since is of an entry that came since, and one that was closed since waits.
+    A letter that is buried since is of an entry that came since. One that was replayed since was open, and is
+    taken for that: only where its replay is of another order than it names are all looked through again.
     """
 
     def __init__(
@@ -41,27 +43,59 @@ class LettersLately:
         self._most = most
         self._clock = clock
         self._known_until = clock()
-        self._open: OpenLetters | None = None
+        self._renamed: str | None = None
+        self._coming: ComingReplays | None = None
 
-    def open(self) -> OpenLetters | None:
-        """Return of what they are; None where more than `most` letters would have to be looked through."""
-        if self._clock() >= self._known_until:
-            self._open = self._look()
-            self._known_until = self._clock() + LETTERS_KNOWN_FOR_S
-        return self._open
+    def coming(self, kept: KeptFrom) -> ComingReplays | None:
+        """Return of what they are, where entries may come from a time on.
 
-    def _look(self) -> OpenLetters | None:
-        entries, orders = set[str](), set[str]()
+        None where more than `most` letters would have to be looked through.
+        """
+        # Asked before they are looked through: what comes meanwhile has them looked through again.
+        renamed = self._letters.renamed()
+        if self._clock() >= self._known_until or renamed != self._renamed:
+            self._coming = self._look(kept)
+            self._renamed, self._known_until = renamed, self._clock() + LETTERS_KNOWN_FOR_S
+        return self._coming
+
+    def _look(self, kept: KeptFrom) -> ComingReplays | None:
+        opened, replayed = _Naming(), _Naming()
         for number, letter in enumerate(self._letters.walk(), start=1):
             if self._most is not None and number > self._most:
                 log.warning("rows stay: too many dead letters to look through", most=self._most)
                 return None
-            said = self._spelling.buried(letter.fields) if letter.closed is None else None
+            closed = letter.closed
+            if closed is not None and not _may_come(closed.replayed_as, kept):
+                continue
+            said = self._spelling.buried(letter.fields)
             if said is not None:
-                entries.add(said.entry_id)
                 order_id = wire.read_letter(letter.fields).order_id
-                orders |= {order_id} if order_id else set()
-        return OpenLetters(frozenset(entries), frozenset(orders))
+                if closed is None:
+                    opened.add(said.entry_id, order_id)
+                else:
+                    replayed.add(said.entry_id, order_id, closed.order_id)
+        return ComingReplays(opened.named(), replayed.named())
+
+
+class _Naming:
+    """Gathers what letters name."""
+
+    def __init__(self) -> None:
+        self._entries, self._orders = set[str](), set[str]()
+
+    def add(self, entry_id: str, *order_ids: str | None) -> None:
+        """Add the entry of a letter, and its orders where they are known."""
+        self._entries.add(entry_id)
+        self._orders |= {each for each in order_ids if each}
+
+    def named(self) -> Named:
+        """Return all of it."""
+        return Named(frozenset(self._entries), frozenset(self._orders))
+
+
+def _may_come(entry_id: str | None, kept: KeptFrom) -> bool:
+    """Whether an entry may still be given to a group."""
+    return entry_id is not None and is_entry_id(entry_id) and entry_milliseconds(entry_id) >= kept.entries_ms
 
 
 class Streams:

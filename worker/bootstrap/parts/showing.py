@@ -32,10 +32,11 @@ ALL = Sizes()
 
 
 class Showing:
-    """Shows letters and entries."""
+    """Shows letters and entries, and whose letters are not ours."""
 
-    def __init__(self, hiding: wire.Hiding) -> None:
+    def __init__(self, hiding: wire.Hiding, spelling: wire.Spelling) -> None:
         self.hiding = hiding
+        self.other_source = spelling.other_source
 
     def line(self, stored: StoredLetter) -> LetterLine:
         """Return a letter for a list."""
@@ -43,7 +44,7 @@ class Showing:
         notes = {name: self._note(name, value, letter) for name, value in letter.notes.items()}
         buried = utc_text_of_ms(entry_milliseconds(stored.letter_id))
         closed = None if stored.closed is None else self.closed(stored.closed)
-        return LetterLine(stored.letter_id, buried, notes, closed)
+        return LetterLine(stored.letter_id, buried, notes, closed, self.other_source(stored.fields))
 
     def closed(self, state: LetterState) -> LetterState:
         """Return how a letter was closed, as it may be shown."""

@@ -19,12 +19,18 @@ def line_of(letter: LetterLine) -> str:
         letter.reason,
         letter.order_id,
         letter.error[:NAMED] if letter.closed is None else letter.closed.how,
+        *([] if letter.other_source is None else [f"of the source {letter.other_source}"]),
     ]
     return "  ".join(escaped(part) for part in parts)
 
 
 def what_next(letter: LetterInFull) -> Iterator[str]:
-    """Yield what a letter of a conflict contradicts, and of an open letter what a person may do about it."""
+    """Yield what a letter of a conflict contradicts, and of an open letter what a person may do about it.
+
+    Of a letter of another fleet that is whose it is.
+    """
+    if letter.line.not_ours is not None:
+        yield escaped(letter.line.not_ours)
     if letter.comparison is not None:
         yield from _beside(letter.comparison)
     if letter.preview is not None:
@@ -32,7 +38,7 @@ def what_next(letter: LetterInFull) -> Iterator[str]:
 
 
 def described(letter: LetterLine) -> dict[str, Any]:
-    """Return a letter as a JSON object, but for its original fields."""
+    """Return what a letter says, and how it was closed."""
     closed = {} if letter.closed is None else {"closed": msgspec.to_builtins(letter.closed)}
     return {
         "id": letter.letter_id,
@@ -43,12 +49,17 @@ def described(letter: LetterLine) -> dict[str, Any]:
     }
 
 
+def in_list(letter: LetterLine) -> dict[str, Any]:
+    """Return a letter as a JSON object, but for its original fields; `ours`: whether this fleet closes it."""
+    return described(letter) | {"ours": letter.not_ours is None}
+
+
 def in_full(letter: LetterInFull) -> dict[str, Any]:
     """Return a letter as a JSON object: its original fields, what it contradicts, the preview of a replay."""
     said = msgspec.to_builtins(letter)
     fields = [(field.name, field.value) for field in letter.fields]
     known = {name: said[name] for name in ("comparison", "preview") if said[name] is not None}
-    return described(letter.line) | {"fields": fields} | known
+    return in_list(letter.line) | {"fields": fields} | known
 
 
 def _choices(letter_id: str, preview: ReplayPreview) -> Iterator[str]:

@@ -85,16 +85,19 @@ class Meant(Struct, frozen=True):
     limit: int | None
     state: str = "open"
 
-    def among(self, desk: LetterDesk) -> Iterator[LetterLine]:
+    def among(self, desk: LetterDesk, *, ours_alone: bool = False) -> Iterator[LetterLine]:
         """Yield the letters that fit, oldest first, at most `limit`; ids are not looked at."""
-        since_ms = unix_ms_ago(self.since_s, time.time())
-        return islice(desk.walk(Wanted(self.state, self.reasons, since_ms)), self.limit)
+        wanted = Wanted(self.state, self.reasons, unix_ms_ago(self.since_s, time.time()), ours_alone)
+        return islice(desk.walk(wanted), self.limit)
 
     def chosen(self, desk: LetterDesk) -> list[str]:
-        """Return ids alone: what they hold is read again, one by one, when its turn comes."""
+        """Return ids alone: what they hold is read again, one by one, when its turn comes.
+
+        Letters of other fleets are among them only where they are named.
+        """
         if self.ids:
             return list(dict.fromkeys(self.ids))[: self.limit]
-        return [letter.letter_id for letter in self.among(desk)]
+        return [letter.letter_id for letter in self.among(desk, ours_alone=True)]
 
 
 def wanted_of(
@@ -131,7 +134,7 @@ def changing(command: F) -> F:
         click.option("--json", "as_json", is_flag=True, help="Print a JSON object."),
         click.option("--yes", is_flag=True, help="Do not ask."),
         click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing."),
-        click.option("--all", "everything", is_flag=True, help="All that are open."),
+        click.option("--all", "everything", is_flag=True, help="All of this fleet that are open."),
         click.argument("ids", nargs=-1, type=LetterId()),
     ):
         command = option(command)

@@ -78,7 +78,7 @@ STREAMS = (
     ),
     _stream("results", "Entries in the results stream", "Do results come?", lambda state: state.results),
     _stream(
-        "dead_letters", "Entries in the dead letter stream, closed ones as well",
+        "dead_letters", "Entries in the dead letter stream, closed ones and those of other fleets as well",
         "Do letters wait for a person?", lambda state: state.dead_letters,
     ),
 )  # fmt: skip

@@ -71,7 +71,8 @@ def blueprint(letters: Letters, access: Access) -> Blueprint:
         letter = letters.in_full(_letter_id(letter_id))
         if letter is None:
             abort(HTTPStatus.NOT_FOUND, NO_SUCH_LETTER)
-        may_change = letter.line.closed is None and access.who_may_change() is not None
+        closable = letter.line.closed is None and letter.line.not_ours is None
+        may_change = closable and access.who_may_change() is not None
         return render_template("letter.html", letter=letter, may_change=may_change)
 
     if access.admin_token is not None:
@@ -137,6 +138,8 @@ def _chosen(deed: Deed, found: Sequence[LetterInFull]) -> list[Chosen]:
 
 
 def _why_not(deed: Deed, letter: LetterInFull) -> str | None:
+    if letter.line.not_ours is not None:
+        return letter.line.not_ours
     if letter.line.closed is not None:
         return letter.line.closed.how
     preview = letter.preview
