@@ -353,9 +353,13 @@ def test_bridge_that_is_deaf_by_a_bug_adds_what_it_has_and_ends() -> None:
 
 
 class CutConnection:
-    """Says two messages, is cut, and would then connect anew without a word, as the library's own does."""
+    """Says two messages, is cut, and would then connect anew without a word, as the library's own does.
 
-    def __init__(self) -> None:
+    Where it is encrypted it is taken for closed as soon as it was cut, as by the library.
+    """
+
+    def __init__(self, *, encrypted: bool) -> None:
+        self.encrypted = encrypted
         self.says: deque[Any] = deque(
             [b"run_id:1", [b"subscribe"], [b"subscribe"], [b"message", b"a", b"1"], [b"message", b"a", b"2"],
              redis.ConnectionError("cut"), [b"message", b"a", b"4"]]
@@ -368,16 +372,21 @@ class CutConnection:
         pass
 
     def can_read(self, timeout: float) -> bool:  # noqa: ARG002  the library's signature
-        if isinstance(self.says[0], Exception):
-            raise self.says.popleft()
+        seen = list(self.says)[: None if self.encrypted else 1]
+        if any(isinstance(each, Exception) for each in seen):
+            raise redis.ConnectionError("Connection closed by server.")
         return True
 
     def read_response(self) -> Any:
-        return self.says.popleft()
+        said = self.says.popleft()
+        if isinstance(said, Exception):
+            raise said
+        return said
 
 
-def test_what_came_before_a_cut_is_heard_and_nothing_after_it() -> None:
-    subscription = Subscription(CutConnection(), "a", "milestones")
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_what_came_before_a_cut_is_heard_and_nothing_after_it(*, encrypted: bool) -> None:
+    subscription = Subscription(CutConnection(encrypted=encrypted), "a", "milestones")
 
     heard = subscription.read(1)
     for _ in range(2):

@@ -93,15 +93,20 @@ class Subscription:
 
     def _read_into(self, found: list[Heard], wait_s: float) -> None:
         connection = self._connection
-        while (
-            self._open and len(found) < READ_MESSAGES and connection.can_read(timeout=0 if found else wait_s)
-        ):
+        while self._open and len(found) < READ_MESSAGES and self._may_be_read(0 if found else wait_s):
             reply = connection.read_response()
             self.heard_at, self._pinged_at = time.monotonic(), None
             if reply[0] == b"message":
                 found.append(Heard(reply[1] == self._milestones, reply[2]))
             elif reply[0] == b"unsubscribe":
                 self._open -= 1
+
+    def _may_be_read(self, wait_s: float) -> bool:
+        try:
+            return bool(self._connection.can_read(timeout=wait_s))
+        except redis.ConnectionError:
+            # With TLS the library calls a connection closed at which more has come: reading tells its end.
+            return True
 
     def _ask_whether_it_lives(self) -> None:
         now = time.monotonic()
