@@ -55,7 +55,7 @@ def test_what_is_given_back_under_its_owner_has_one_result(deployment: Deploymen
         made.worker.lease.renew()
         with running(deployment) as second:
             eventually(deployment.all_settled)
-            assert second.worker.tally.answered_again == ORDERS
+            eventually(lambda: second.worker.tally.answered_again == ORDERS)
         pause.go_on.set()
 
     assert len(deployment.published()) == ORDERS
