@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import command
 from tests.fleets import (
     assert_audits_are_clean,
     audit,
@@ -112,6 +113,23 @@ def test_entry_has_its_result_or_its_letter_when_another_had_its_id_before(
     assert result_ids(deployment) == ["known", *(each["order_id"] for each in sent)]
     assert len(deployment.letters()) == 2 - len(sent)
     assert clean == (0, [])
+
+
+def test_each_order_is_told_with_its_own_letters_when_its_id_was_anothers(deployment: Deployment) -> None:
+    """Proves that `worker show` asks for each by what it is: row, letters and marks are of its content."""
+    for content in (small_order("a1"), JUNK, small_order("b1")):
+        deployment.redis.delete(deployment.orders)
+        deployment.submit([content], under=["2-0"])
+        with running(deployment):
+            eventually(deployment.all_settled)
+
+    told = {each: command(deployment, "show", each) for each in ("a1", "b1")}
+
+    assert "buried" not in told["a1"].stdout
+    assert "now under its id b1" in told["a1"].stdout
+    assert (told["a1"].exit_code, told["b1"].exit_code) == (0, 0)
+    assert "conflict" in told["b1"].stdout
+    assert "undecodable" not in told["b1"].stdout
 
 
 def test_order_is_a_conflict_when_its_id_was_that_of_an_entry_nobody_knows(deployment: Deployment) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from worker import wire
 from worker.bootstrap.parts.subject import Subject, Subjects
 from worker.bootstrap.parts.witnesses import Witnesses
-from worker.domain.deliveries import entry_milliseconds, is_entry_id, size_of
+from worker.domain.deliveries import Delivery, entry_milliseconds, is_entry_id, mark_of_content, size_of
 from worker.domain.evidence import Fate
 from worker.domain.orders import WITH_RESULT, OrderRecord, Undecodable
 from worker.repair.judgement import only_redone
@@ -98,7 +98,7 @@ class Traces:
 
     def letters(self, subject: Subject) -> Letters:
         """Return the dead letters of the entry, and of the one that it replays."""
-        entries = self._buried_entries(subject)
+        entries, marks = self._buried_entries(subject), _marks(subject)
         # Letters are dated by the clock of Redis; the ids of entries may be of any time to come.
         now_ms = int(self._clock().timestamp() * 1000)
         from_ms = min(min(map(entry_milliseconds, entries), default=0), now_ms - AHEAD_MS)
@@ -113,6 +113,8 @@ class Traces:
             said, read = self._spelling.buried(letter.fields), wire.read_letter(letter.fields)
             # Of another source where it says nothing to us.
             named = said is not None and said.entry_id in entries
+            if said is not None and said.entry_id == subject.entry_id and marks:
+                named = said.mark in marks
             if said is not None and (named or (not entries and read.order_id == subject.order_id)):
                 # The oldest makes room.
                 are_all = are_all and len(found) < MOST_LETTERS
@@ -139,6 +141,17 @@ class Traces:
         )
         others = tuple(each.entry_id for each in walked.found if each.entry_id != first)
         return Duplicates(others, Searched(walked.looked_at, walked.all))
+
+
+def _marks(subject: Subject) -> set[str]:
+    """Return what letters of the entry may be marked as: none where nobody knows what it held.
+
+    Letters of other content are of what had its id before or since.
+    """
+    if subject.entry is not None:
+        held = Delivery(subject.entry.entry_id, subject.entry.fields, 1, True)
+        return {held.entry_id, mark_of_content(held)}
+    return {subject.entry_id} if subject.another and subject.entry_id else set()
 
 
 def _letter(stored: StoredLetter, read: wire.Letter, mark: str, hiding: wire.Hiding) -> Letter:
