@@ -3,14 +3,15 @@
 import os
 import sys
 
+from redis import RedisError
+
 from worker.client import Backlogged, Buried, Order, Producer, Results, Unanswered, connect, new_order_id
 
 
 def main(symbol: str, side: str, quantity: str, price: str | None = None, order_id: str | None = None) -> int:
     """Add the order, and say what became of it. Return an exit code."""
-    url = os.environ["REDIS_URL"]
-    # Another user where rights are the least: who adds orders may not read results.
-    awaiting_url = os.environ.get("AWAITING_REDIS_URL", url)
+    url = os.environ.get("REDIS_URL", "")
+    awaiting_url = os.environ.get("AWAITING_REDIS_URL", url)  # Another user, where rights are the least.
     orders = os.environ.get("WORKER_ORDERS_STREAM", "orders")
     results = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
     dead_letters = os.environ.get("WORKER_DEAD_LETTER_STREAM", "orders:dead")
@@ -33,4 +34,7 @@ def main(symbol: str, side: str, quantity: str, price: str | None = None, order_
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except (RedisError, ValueError) as error:
+        sys.exit(f"mend REDIS_URL, AWAITING_REDIS_URL or an argument: {error}")

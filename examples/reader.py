@@ -4,6 +4,8 @@ import os
 import sys
 from decimal import Decimal
 
+from redis import RedisError
+
 from worker.client import OrderResult, Results, Status, connect
 
 
@@ -20,11 +22,14 @@ def main(consumer: str, seconds: str | None = None) -> None:
     """Handle result after result. Each consumer of the group has results of its own."""
     wait_s = None if seconds is None else float(seconds)
     stream = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
-    with connect(os.environ["REDIS_URL"], stream=stream) as client:
+    with connect(os.environ.get("REDIS_URL", ""), stream=stream) as client:
         results = Results(client, stream)
         for result in results.read("example", consumer, wait_s=wait_s):
             handle(result)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (RedisError, ValueError) as error:
+        sys.exit(f"mend REDIS_URL or an argument: {error}")

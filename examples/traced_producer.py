@@ -7,8 +7,9 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
+from redis import RedisError
 
-from worker.client import Order, Producer, connect
+from worker.client import Order, Producer, Unanswered, connect
 
 
 def main(order_id: str) -> None:
@@ -16,7 +17,7 @@ def main(order_id: str) -> None:
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     orders = os.environ.get("WORKER_ORDERS_STREAM", "orders")
-    with connect(os.environ["REDIS_URL"], stream=orders) as client:
+    with connect(os.environ.get("REDIS_URL", ""), stream=orders) as client:
         producer = Producer(client, orders)
         tracer = provider.get_tracer("traced_producer")
         with tracer.start_as_current_span(f"send {orders}", kind=SpanKind.PRODUCER) as span:
@@ -26,4 +27,10 @@ def main(order_id: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except Unanswered as error:
+        print(error)
+        sys.exit(3)
+    except (RedisError, ValueError) as error:
+        sys.exit(f"mend REDIS_URL or an argument: {error}")

@@ -8,6 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from redis import RedisError
 
 from worker.client import Results, connect
 
@@ -18,7 +19,7 @@ def main(consumer: str, seconds: str) -> None:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     tracer = provider.get_tracer("traced_reader")
     stream = os.environ.get("WORKER_RESULTS_STREAM", "order_results")
-    with connect(os.environ["REDIS_URL"], stream=stream) as client:
+    with connect(os.environ.get("REDIS_URL", ""), stream=stream) as client:
         for result in Results(client, stream).read("traced", consumer, wait_s=float(seconds)):
             carrier = {"traceparent": result.traceparent or ""}
             context = TraceContextTextMapPropagator().extract(carrier)
@@ -29,4 +30,7 @@ def main(consumer: str, seconds: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (RedisError, ValueError) as error:
+        sys.exit(f"mend REDIS_URL or an argument: {error}")

@@ -48,6 +48,9 @@ class World(Protocol):
     def publish_again(self, order_id: str) -> None:
         """Publish a result once more, as a repair may."""
 
+    def trim_results(self) -> None:
+        """Let go of all results that there are."""
+
 
 class FakeWorld:
     """The fake worker."""
@@ -70,6 +73,9 @@ class FakeWorld:
 
     def publish_again(self, order_id: str) -> None:
         self.worker.publish_again(order_id)
+
+    def trim_results(self) -> None:
+        self.worker.streams._streams["order_results"].entries.clear()  # noqa: SLF001  trimmed
 
 
 class RealWorld:
@@ -110,6 +116,9 @@ class RealWorld:
     def publish_again(self, order_id: str) -> None:
         (result,) = (each for each in self._at.published() if each["order_id"] == order_id)
         self._at.redis.xadd(self._at.results, result)  # type: ignore[arg-type]
+
+    def trim_results(self) -> None:
+        self._at.redis.xtrim(self._at.results, maxlen=0, approximate=False)
 
 
 @contextmanager

@@ -738,7 +738,7 @@ class FakeStore:
             if row is None or row.status is not Status.SUBMITTED:
                 return False
             free = now - self.table.recorded_at[row.order_id] >= after_s
-            if free:
+            if free or self.table.recorded_at[row.order_id] > now:
                 self.table.recorded_at[row.order_id] = now
             return free
 

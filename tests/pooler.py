@@ -25,11 +25,14 @@ MODES = ("transaction", "session")
 class Pooler:
     """PgBouncer before one server. It may be killed, and started again at its port."""
 
-    def __init__(self, server_url: str, folder: Path, **settings: object) -> None:
+    def __init__(self, server_url: str, folder: Path, database: str = "*", /, **settings: object) -> None:
+        """Prepare one that knows one database of a server, or whichever is asked for."""
         self.port = free_port()
+        self._server_url = server_url
+        self._settings = settings
         self._configuration = folder / "pgbouncer.ini"
         folder.chmod(0o755)
-        self._configuration.write_text(self._configured(server_url, settings), encoding="utf-8")
+        self.knows(database)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -40,6 +43,10 @@ class Pooler:
     def url_of(self, database: str) -> str:
         """Where clients connect to a database."""
         return f"postgresql://any:any@127.0.0.1:{self.port}/{database}"
+
+    def knows(self, database: str) -> None:
+        """Have it know this database alone, or whichever is asked for ("*"), from its next start on."""
+        self._configuration.write_text(self._configured(database), encoding="utf-8")
 
     def start(self) -> None:
         """Start it, without waiting until it answers; without the program the test is left out."""
@@ -55,25 +62,25 @@ class Pooler:
             self._process.kill()
             self._process.wait(timeout=20)
 
-    def _configured(self, server_url: str, settings: dict[str, object]) -> str:
+    def _configured(self, database: str) -> str:
         """Return what is shipped, with a server behind it and other settings."""
-        parts = urlsplit(server_url)
+        parts = urlsplit(self._server_url)
         server = f"host={parts.hostname} port={parts.port} user={parts.username} password={parts.password}"
-        ours = {**_OURS, "listen_port": self.port, **settings}
+        ours = {**_OURS, "listen_port": self.port, **self._settings}
         lines = []
         for line in SHIPPED.read_text(encoding="utf-8").splitlines():
             name = line.partition("=")[0].strip()
             if name == "orders":
-                lines.append(f"* = {server}")
+                lines.append(f"{database} = {server}")
             elif name not in (*ours, *_WITHOUT):
                 lines.append(line)
         return "\n".join([*lines, *(f"{name} = {value}" for name, value in ours.items()), ""])
 
 
 @contextmanager
-def started(server_url: str, folder: Path, **settings: object) -> Iterator[Pooler]:
-    """Start a pooler before a server, and end it."""
-    pooler = Pooler(server_url, folder, **settings)
+def started(server_url: str, folder: Path, database: str = "*", /, **settings: object) -> Iterator[Pooler]:
+    """Start a pooler that knows one database of a server, or whichever is asked for, and end it."""
+    pooler = Pooler(server_url, folder, database, **settings)
     pooler.start()
     try:
         yield pooler
@@ -91,6 +98,13 @@ def pooled(direct: Deployment, folder: Path, **settings: object) -> Iterator[Dep
         made.accepted = direct.accepted
         eventually(lambda: answers(made.database_url))
         yield made
+
+
+def letting_in(user: str, folder: Path) -> dict[str, object]:
+    """Return settings that let a user in by name alone; PgBouncer's account has to get at the folder."""
+    list_of_users = folder / "userlist.txt"
+    list_of_users.write_text(f'"{user}" ""\n', encoding="utf-8")
+    return {"auth_type": "trust", "auth_file": list_of_users}
 
 
 def answers(url: str) -> bool:

@@ -13,7 +13,8 @@ HEAD = """# Commands
 
 This page is made from the commands: `python -m tests.reference` writes it, and a test compares.
 `worker --help` and `worker COMMAND --help` say the same. Every command takes [the settings](configuration.md)
-from its environment.
+from its environment. Standard output is for what was asked for alone; what a command logs goes to standard
+error. `run` and `bridge` have nothing else to say, and log to standard output.
 
 | exit code | means |
 |---|---|

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.test_migration_page import commands, run, shell
+from tests.accounts import with_user
 from tests.harness import Deployment, eventually
 from tests.processes import ROOT, workers
 
@@ -18,6 +19,13 @@ PAGE = ROOT / "docs" / "join-in.md"
 STEP = re.compile(r"```(?P<kind>console|python|text)\n(?P<text>.*?)```", re.DOTALL)
 NAMED = re.compile(r"# (\w+\.py)\n")
 PYTEST = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-c/dev/null", "--rootdir=.", ".")
+# The programs among the examples, with arguments.
+JOINING_IN = {
+    "producer.py": ("X", "BUY", "1", "2", "a"),
+    "reader.py": ("one", "0.5"),
+    "traced_producer.py": ("a",),
+    "traced_reader.py": ("one", "0.5"),
+}
 EXAMPLES = sorted(path.name for path in ROOT.glob("examples/*.py"))
 
 
@@ -72,14 +80,16 @@ def test_tests_that_a_page_shows_pass_without_a_warning(page: str, files: set[st
     assert done.returncode == 0, done.stdout
 
 
-def example(deployment: Deployment, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def example(
+    deployment: Deployment, name: str, *arguments: str, **more: str
+) -> "subprocess.CompletedProcess[str]":
     urls = {
         "REDIS_URL": deployment.client_url(name.removesuffix(".py")),
         "AWAITING_REDIS_URL": deployment.client_url("awaiter"),
     }
     return subprocess.run(
         [sys.executable, ROOT / "examples" / name, *arguments],
-        env=deployment.process_environment() | urls | {"PYTHONPATH": str(ROOT)},
+        env=deployment.process_environment() | urls | {"PYTHONPATH": str(ROOT)} | more,
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
@@ -104,6 +114,32 @@ def test_examples_work_together(
     assert [line.split()[:2] for line in first.stdout.splitlines()] == [["a", "BUY"], ["b", "REJECTED"]]
     assert (second.stdout, second.stderr) == ("", "")
     assert len(deployment.rows()["a"].trades) == 3
+
+
+@pytest.mark.parametrize("url", ["a wrong password", "no URL"])
+@pytest.mark.parametrize("name", JOINING_IN)
+def test_example_that_redis_does_not_let_in_ends_in_one_line_that_names_what_to_mend(
+    deployment: Deployment, name: str, url: str
+) -> None:
+    wrong = with_user(deployment.servers.redis_url, "nobody-of-that-name", "wrong")
+
+    done = example(deployment, name, *JOINING_IN[name], REDIS_URL=wrong if url == "a wrong password" else "")
+
+    (line,) = [each for each in done.stderr.splitlines() if "REDIS_URL" in each]
+    assert done.returncode == 1
+    assert line.startswith("mend REDIS_URL")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["producer.py", "traced_producer.py"])
+def test_example_that_finds_no_redis_ends_in_one_line_that_says_what_to_do(
+    deployment: Deployment, name: str
+) -> None:
+    done = example(deployment, name, *JOINING_IN[name], REDIS_URL="redis://127.0.0.1:1")
+
+    assert done.returncode == 3
+    assert "add it again under the same order id" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

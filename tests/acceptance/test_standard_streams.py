@@ -3,15 +3,19 @@
 They end in a line and a code, or do their work without a word.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
 from local.directory import free_port
+from tests.accounts import users
 from tests.commands import environment_of
 from tests.harness import Deployment, eventually, numbered_orders
 from tests.processes import ROOT, WorkerProcess
@@ -44,6 +48,35 @@ def test_command_whose_output_is_full_says_so_in_one_line(deployment: Deployment
         UNWRITABLE,
         "worker: output can't be written: No space left on device\n",
     )
+
+
+def documents(text: str) -> list[Any]:
+    """Return the JSON documents that follow one another in a text, and nothing else may stand in it."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.lstrip():
+        document, end = decoder.raw_decode(text)
+        found.append(document)
+        text = text[end:]
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status --json", "audit --json", "pending --json", "dead list --json",
+        "submit examples/orders.jsonl --dry-run --json",
+    ],
+)  # fmt: skip
+def test_command_keeps_its_log_out_of_what_it_prints(deployment: Deployment, command: str) -> None:
+    with users(deployment, "secret") as urls:
+        for node in deployment.servers.everywhere:
+            with redis.Redis.from_url(node) as client:
+                client.execute_command("ACL", "SETUSER", f"{deployment.name}_user", "-client")
+        done = shell(deployment, f"$WORKER {command}", **urls, WORKER_LOG_LEVEL="DEBUG")
+
+    assert done.returncode == 0, done.stderr
+    assert "connections to redis have no name" in done.stderr
+    assert all("event" not in each for each in documents(done.stdout))
 
 
 def test_command_ends_with_its_code_where_nothing_can_be_said_at_all(deployment: Deployment) -> None:

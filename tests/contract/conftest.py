@@ -1,9 +1,11 @@
 """The two worlds of the conformance suites: real servers, and the fakes that stand in for them elsewhere."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Protocol
 
 import pytest
+from sqlalchemy import update
 
 from tests.fakes import FLEET, FakeClock, FakeOrders, FakeStore, FakeStream, FakeTable
 from tests.groups import Pending, id_order
@@ -15,6 +17,7 @@ from worker.domain.fleets import Fleet
 from worker.repair.ports import Book, Marks
 from worker.repair.ports import Streams as Evidence
 from worker.store import OrderStore, Sources
+from worker.store.tables import orders
 from worker.stream import LostRowsBook, OrderStream, RedisLink, RedisNames, StreamEvidence
 from worker.stream import Marks as RedisMarks
 from worker.stream import Mending as RedisMending
@@ -386,6 +389,9 @@ class Stores(Protocol):
     def store(self, fleet: Fleet | None = None) -> Store:
         """Return the port of one replica, of the deployment's own fleet unless another is named."""
 
+    def set_clock_back(self, seconds: float) -> None:
+        """Have the tables' clock show so much less than when the rows that there are were written."""
+
     def note(self, fleet: Fleet) -> None:
         """Note in the book of sources where a fleet publishes."""
 
@@ -402,6 +408,10 @@ class FakeStores:
     def note(self, fleet: Fleet) -> None:
         self._table.book.add(fleet)
 
+    def set_clock_back(self, seconds: float) -> None:
+        for order_id in self._table.recorded_at:
+            self._table.recorded_at[order_id] += seconds
+
 
 class RealStores:
     """Real PostgreSQL."""
@@ -414,6 +424,11 @@ class RealStores:
 
     def note(self, fleet: Fleet) -> None:
         Sources(self._deployment.entered(), fleet).seen(f"the stream of {fleet.source}", "the results")
+
+    def set_clock_back(self, seconds: float) -> None:
+        with self._deployment.database.transaction() as connection:
+            ahead = update(orders).values(recorded_at=orders.c.recorded_at + timedelta(seconds=seconds))
+            connection.execute(ahead)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What programs that join in may rely on: with a real worker and the fake one, with asyncio and without."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -132,6 +133,20 @@ def test_result_that_a_crashed_reader_left_pending_is_claimed_by_another(caller:
 
     assert sorted(caller.read("another", claim_after_s=0.1)) == ["a", "b"]
     assert caller.read("crashes") == []
+
+
+def test_result_that_was_trimmed_while_pending_for_another_is_told(
+    caller: Caller, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    added_in_turn(caller, "a")
+    assert caller.read("crashes", left_in="a") == ["a"]
+    world.trim_results()
+    added_in_turn(caller, "b")
+
+    with caplog.at_level(logging.WARNING):
+        assert caller.read("another", claim_after_s=0.1) == ["b"]
+
+    assert caplog.text.count("was trimmed before group readers had read it") == 1
 
 
 def test_result_that_is_pending_for_another_is_left_to_it_until_it_may_be_claimed(caller: Caller) -> None:

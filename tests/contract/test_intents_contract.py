@@ -183,6 +183,15 @@ def test_intent_is_taken_up_by_one_where_nobody_has_for_so_long(stores: Stores) 
     assert store.find(["1-1"]) == {"1-1": intent()}
 
 
+def test_intent_from_before_the_clock_was_set_back_is_taken_up_as_one_of_now(stores: Stores) -> None:
+    store = stores.store()
+    store.record([intent()])
+    stores.set_clock_back(3600)
+
+    assert not store.take_up("1-1", after_s=60)
+    assert store.take_up("1-1", after_s=0)
+
+
 def test_row_with_an_outcome_and_row_that_is_not_there_are_taken_up_by_nobody(stores: Stores) -> None:
     store = stores.store()
     store.record([record("a")])

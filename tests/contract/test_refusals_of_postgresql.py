@@ -14,13 +14,14 @@ from tests.accounts import with_user
 from tests.faults.moving import through
 from tests.harness import Deployment
 from tests.saturated import saturable
-from worker.domain.errors import AccessDenied, Outage, Refused
-from worker.store import Database
+from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refused
+from worker.store import Database, require_postgresql
 
 GERMAN = {
     "28P01": "Passwort-Authentifizierung für Benutzer »worker« fehlgeschlagen",
     "28000": "kein pg_hba.conf-Eintrag für Host »10.0.0.1«",
     "42501": "keine Berechtigung für Datenbank orders",
+    "3D000": "Datenbank »orders« existiert nicht",
     "53300": "tut mir leid, schon zu viele Verbindungen",
     "57P03": "das Datenbanksystem wird hochgefahren",
 }
@@ -72,6 +73,14 @@ def test_server_of_another_language_refuses_access_or_is_away_as_its_code_says(c
     assert isinstance(caught.value, AccessDenied) == code.startswith(("28", "42"))
     assert GERMAN[code] in str(caught.value)
     assert "hidden" not in str(caught.value)
+
+
+def test_database_that_is_not_there_is_told_at_a_start_in_any_language() -> None:
+    with (
+        refusing("3D000", GERMAN["3D000"]) as database,
+        pytest.raises(ConfigurationError, match=r"^DATABASE_URL: .* is not there; .*»orders«"),
+    ):
+        require_postgresql(database)
 
 
 @pytest.mark.parametrize("words", ["password authentication failed", "SASL authentication failed"])

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.faults.moving import Place
 from tests.faults.supervisor import Supervised, Supervisor
 from tests.harness import Deployment, Servers
+from tests.scratch import in_memory
 
 
 @pytest.fixture
@@ -26,6 +28,13 @@ def supervised(deployment: Deployment, tmp_path: Path) -> Iterator[Supervised]:
     yield make
     for supervisor in made:
         supervisor.end()
+
+
+@pytest.fixture
+def for_everybody() -> Iterator[Path]:
+    """A folder to which the account of a pooler finds its way after its start, too."""
+    with TemporaryDirectory(dir=in_memory()) as made:
+        yield Path(made)
 
 
 @pytest.fixture

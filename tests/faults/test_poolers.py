@@ -1,10 +1,9 @@
 """Orders flow through PgBouncer: PostgreSQL dies behind it, and it dies before PostgreSQL, under load."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median_low
-from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -19,7 +18,6 @@ from tests.harness import assert_invariants, eventually, numbered_orders
 from tests.inprocess import running
 from tests.pooler import Pooler
 from tests.processes import WorkerProcess, workers
-from tests.scratch import in_memory
 
 RESTARTS = 10 if CHAOS else 1
 UNHURRIED = {"lease_ms": 60_000, "max_deliveries": 3, "batch_size": 100}
@@ -96,21 +94,12 @@ def test_orders_go_on_through_a_pooler_when_it_or_postgresql_is_back(
     )
 
 
-@pytest.fixture
-def for_everybody() -> Iterator[Path]:
-    """A folder to which the account of the pooler finds its way after its start, too."""
-    with TemporaryDirectory(dir=in_memory()) as made:
-        yield Path(made)
-
-
 def test_orders_go_on_once_a_pooler_leaves_a_demoted_primary_that_lives_on(
     own_redis: LocalRedis, own_postgres: LocalPostgres, place: Place, tmp_path: Path, for_everybody: Path
 ) -> None:
     """Proves what the recipe says: the pooler keeps sessions that take no writes until it is told."""
     orders = numbered_orders(100)
-    let_in = for_everybody / "userlist.txt"
-    let_in.write_text('"any" ""\n', encoding="utf-8")
-    console_for = {"auth_type": "trust", "auth_file": let_in, "admin_users": "any"}
+    console_for = {**pooler.letting_in("any", for_everybody), "admin_users": "any"}
     with (
         MovingPostgres.made(own_postgres, tmp_path) as moving,
         pooler.started(moving.url, for_everybody, **console_for) as front,

@@ -207,6 +207,9 @@ def interrupted_after(
     return lambda *arguments: CliRunner(env=NOWHERE).invoke(main, ["status", *arguments]), slept
 
 
+TO_DO = "mend it, or have REDIS_URL lead elsewhere: worker status --watch"
+
+
 def test_watching_outlives_an_outage_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     watch, slept = interrupted_after([WELL, snapshot({"redis": AWAY}), WELL], monkeypatch)
 
@@ -216,7 +219,7 @@ def test_watching_outlives_an_outage_until_it_is_interrupted(monkeypatch: pytest
     assert slept == [2.0] * 3
     assert [each for each in result.stdout.splitlines() if each.startswith(("All well", "Needs you"))] == [
         "All well: nothing is waiting, 1 replica alive.",
-        "Needs you: Redis does not answer: ConnectionError: refused.",
+        f"Needs you: Redis does not answer: ConnectionError: refused; {TO_DO}",
         "All well: nothing is waiting, 1 replica alive.",
     ]
 

@@ -21,7 +21,13 @@ Changes = Mapping[str, object]
 
 # The worst first: the order is the ranking.
 CONDITIONS: dict[str, tuple[Changes, str]] = {
-    "unreachable": ({"database": GONE}, "PostgreSQL does not answer: OperationalError: connection refused."),
+    "unreachable": (
+        {"database": GONE},
+        (
+            "PostgreSQL does not answer: OperationalError: connection refused; mend it, or have DATABASE_URL "
+            "lead elsewhere: worker status --watch"
+        ),
+    ),
     "misconfigured": (
         {"redis": UNTRUSTED},
         "Redis can't be used as it is named: REDIS_URL: the server's certificate is not trusted.",
@@ -291,7 +297,10 @@ def changed(changes: Changes, *, replicas: int = 0) -> Snapshot:
         ),
         (
             snapshot({"redis": Away("ResponseError: WRONGTYPE", answers=True)}),
-            "Redis answers, but not as it should: ResponseError: WRONGTYPE.",
+            (
+                "Redis answers, but not as it should: ResponseError: WRONGTYPE; mend it, or have REDIS_URL "
+                "lead elsewhere: worker status --watch"
+            ),
         ),
         (
             changed({"redis.survey.repairs_running": 2}, replicas=1),

@@ -135,6 +135,18 @@ def test_outage_of_postgresql_that_may_pass_stays_one(reason: str) -> None:
         of_postgresql.require_fit(Refusing(reason))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        'connection failed: FATAL:  database "misnamed" does not exist',
+        "connection failed: FATAL:  no such database: misnamed",
+    ],
+)
+def test_database_that_is_not_there_is_bad_configuration_that_names_it(reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: .* is not there; .*misnamed"):
+        of_postgresql.require_fit(Refusing(reason))  # type: ignore[arg-type]
+
+
 def test_pooler_without_transactions_is_named_with_what_to_set() -> None:
     reason = "ProtocolViolation 08P01: transaction blocks not allowed in statement pooling mode"
 

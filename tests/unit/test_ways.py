@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from redis.connection import SSLConnection
+from redis.connection import SSLConnection, parse_url
 from redis.crc import key_slot
 
 from tests.encryption import Authority
@@ -55,6 +55,21 @@ def test_url_names_a_way(
     way = way_of(url)
 
     assert (way.kind, way.url, way.hosts, way.service) == (kind, plain, hosts, service)
+
+
+@pytest.mark.parametrize(
+    "place", ["rediss://u:a+b@h/0", "rediss+sentinel://u:a+b@h/main", "rediss+cluster://u:a+b@h"]
+)
+def test_plus_is_a_plus_wherever_it_stands_in_a_url(place: str) -> None:
+    options = parse_url(way_of(f"{place}?ssl_password=c+d%2Be%20f").url)  # type: ignore[no-untyped-call]
+
+    assert (options["password"], options["ssl_password"]) == ("a+b", "c+d+e f")
+
+
+def test_plus_in_the_password_of_sentinels_is_a_plus() -> None:
+    way = way_of("redis+sentinel://a/main?sentinel_password=c+d%2Be%20f")
+
+    assert dict(way.account) == {"password": "c+d+e f"}
 
 
 def test_account_of_sentinel_is_its_own() -> None:

@@ -10,7 +10,6 @@ from worker.bootstrap.bridge import add_what_is_published
 from worker.cli.shell import examples, settings_of_environment, translated
 from worker.domain.errors import WorkerError
 from worker.domain.texts import escaped
-from worker.ops import configure_logs
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +46,7 @@ def bridge(*, channel: str, memory_mb: int) -> None:
     Each message becomes one entry, byte for byte, however many bridges hear the channel. What is published
     while none does is lost: Pub/Sub keeps nothing. Run two.
     """
-    settings = settings_of_environment()
-    configure_logs(level=settings.log_level, form=settings.log_format)
+    settings = settings_of_environment(serves=True)
     try:
         add_what_is_published(settings, channel, most_bytes=memory_mb * MEGABYTE)
     except WorkerError:

@@ -1,7 +1,6 @@
 """`worker migrate`."""
 
 import json
-import sys
 
 import click
 
@@ -9,7 +8,6 @@ from worker.bootstrap import commands
 from worker.cli.shell import examples, settings_of_environment, translated
 from worker.domain.database_state import SchemaState
 from worker.domain.errors import SchemaBehind
-from worker.ops import configure_logs
 
 
 @click.command(
@@ -34,8 +32,6 @@ def migrate(*, as_json: bool, dry_run: bool, await_s: float | None) -> None:
     if dry_run and await_s is not None:
         raise click.UsageError("--dry-run looks once, --await until the schema is there: give one of them")
     settings = settings_of_environment()
-    # Standard output has the answer alone.
-    configure_logs(level=settings.log_level, form=settings.log_format, stream=sys.stderr)
     if await_s is not None:
         commands.await_schema(settings, await_s)
     elif not dry_run:

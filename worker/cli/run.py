@@ -9,7 +9,6 @@ from worker.bootstrap import replica
 from worker.bootstrap.run import run_replica
 from worker.cli.shell import examples, settings_of_environment, translated
 from worker.domain.errors import WorkerError
-from worker.ops import configure_logs
 
 log = structlog.get_logger(__name__)
 
@@ -22,8 +21,7 @@ log = structlog.get_logger(__name__)
 @translated
 def run() -> None:
     """Run one replica until SIGTERM or SIGINT."""
-    settings = settings_of_environment()
-    configure_logs(level=settings.log_level, form=settings.log_format)
+    settings = settings_of_environment(serves=True)
     try:
         run_replica(settings)
     except WorkerError:

@@ -1,6 +1,7 @@
 """What all commands share: errors as exit codes, settings."""
 
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
@@ -11,6 +12,7 @@ import click
 from worker.bootstrap import replica
 from worker.cli.streams import leave, say
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage, Refused, Stopped, named
+from worker.ops import configure_logs
 from worker.settings import Settings, read_settings, unknown_names
 
 EXIT_FOUND = 1
@@ -65,9 +67,14 @@ def examples(*lines: str) -> str:
     )
 
 
-def settings_of_environment() -> Settings:
-    """Return the settings; a name that is no setting is a warning."""
+def settings_of_environment(*, serves: bool = False) -> Settings:
+    """Return the settings, and log as they say; a name that is no setting is a warning.
+
+    What serves has nothing else to print, so its log goes to standard output. For all others that is for what
+    was asked for alone, and they log to standard error.
+    """
     settings = read_settings(os.environ)
+    configure_logs(level=settings.log_level, form=settings.log_format, stream=None if serves else sys.stderr)
     for warning in unknown_names(os.environ):
         say(f"warning: {warning}")
     return settings

@@ -127,11 +127,15 @@ class FakeStreams:
         return [_text(each) for each in group.pending if _id(first) <= each <= _id(last)][:count]
 
     def _xautoclaim(self, key: str, name: str, consumer: str, idle_ms: int, *rest: object) -> Reply:  # noqa: ARG002  as sent
-        _, group = self._group(key, name)
+        stream, group = self._group(key, name)
         now = time.monotonic()
         idle = [each for each, (_, since) in group.pending.items() if now - since >= idle_ms / 1000]
-        group.pending |= dict.fromkeys(idle, (consumer, now))
-        return [b"0-0", [_text(each) for each in idle], []]
+        claimed = [each for each in idle if each in stream.entries]
+        gone = [each for each in idle if each not in stream.entries]
+        group.pending |= dict.fromkeys(claimed, (consumer, now))
+        for each in gone:
+            del group.pending[each]
+        return [b"0-0", [_text(each) for each in claimed], [_text(each) for each in gone]]
 
     def _group(self, key: str, name: str) -> tuple[Stream, Group]:
         stream = self._streams.get(key, Stream())

@@ -14,6 +14,7 @@ from worker.status.wording import by_number, counted, span
 
 LOOK_AGAIN = "worker status --watch"
 _REDIS_KEEPS = "set appendonly yes, appendfsync everysec and no-appendfsync-on-rewrite no"
+_LEAD_THERE = {"Redis": "REDIS_URL", "PostgreSQL": "DATABASE_URL"}
 # By the code that Redis refuses a write with.
 _TAKES_WRITES = {
     "NOREPLICAS": "start its replicas, or lower min-replicas-to-write",
@@ -95,7 +96,8 @@ def _away(label: str, away: Away) -> Condition:
     if away.refused:
         return Condition("refused", f"{label} refuses access: {away.error}")
     what = "answers, but not as it should" if away.answers else "does not answer"
-    return Condition("unreachable", f"{label} {what}: {away.error}")
+    to_do = f"mend it, or have {_LEAD_THERE[label]} lead elsewhere"
+    return Condition("unreachable", f"{label} {what}: {away.error.rstrip('.')}; {to_do}", LOOK_AGAIN)
 
 
 def _schema(schema: SchemaStanding) -> Iterator[Condition]:

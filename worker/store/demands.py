@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from worker.domain.errors import ConfigurationError, Outage
 from worker.store.engine import Database
-from worker.store.refusals import is_of_options
+from worker.store.refusals import is_of_options, is_of_the_database
 
 _STANDBY = (
     "DATABASE_URL: leads to a standby, which takes no rows; name the primary,"
@@ -16,6 +16,10 @@ _STANDBY = (
 _STATEMENT_POOLING = (
     "DATABASE_URL: leads to PgBouncer in statement pooling mode, which has no transactions;"
     " set its pool_mode to transaction or session"
+)
+_NO_SUCH_DATABASE = (
+    "DATABASE_URL: leads to a database that is not there; create it, or name one that the server,"
+    " or the pooler before it, knows"
 )
 
 
@@ -27,7 +31,10 @@ def demands() -> Iterator[None]:
     except Outage as outage:
         if "statement pooling mode" in outage.reason:
             raise ConfigurationError(_STATEMENT_POOLING) from None
-        if is_of_options(getattr(outage.__cause__, "orig", None)):
+        error = getattr(outage.__cause__, "orig", None)
+        if is_of_the_database(error):
+            raise ConfigurationError(f"{_NO_SUCH_DATABASE}: {outage.reason}") from None
+        if is_of_options(error):
             raise ConfigurationError(f"DATABASE_URL: can't be used as it is: {outage.reason}") from None
         raise
 

@@ -149,12 +149,14 @@ class OrderStore:
         """Note in the SUBMITTED row of an entry that it is in our hands from now on; return whether it is.
 
         It is not where the row was made, or taken up, less than `after_s` seconds ago, or has an outcome by
-        now.
+        now. A row from before the clock of the database was set back counts as made now.
         """
         asked = {"entry": entry_id, "of_source": self._fleet.source, "after": timedelta(seconds=after_s)}
         with self._database.transaction() as connection:
             is_ours = connection.scalars(statements.take_up, asked).first() is not None
             self._fidelity.none_left(connection, statements.not_taken_up, asked, updated=is_ours)
+            if not is_ours:
+                connection.execute(statements.date_anew, asked)
             return is_ours
 
     def find(self, entry_ids: Sequence[str]) -> dict[str, OrderRecord]:

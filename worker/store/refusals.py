@@ -36,6 +36,10 @@ _WORDS_OF_OPTIONS = (
     "does not match host name",
     "unsupported startup parameter",
 )
+# The database that was asked for is not there. PgBouncer says so in words of its own, and hands on those of
+# the server, both under its one code.
+_CODE_OF_NO_DATABASE = "3D000"
+_WORDS_OF_NO_DATABASE = re.compile(r'no such database|database ".*" does not exist')
 
 # Whoever refuses does so at once; for anybody else a whole connect timeout has been waited already.
 _PATIENCE_S = 1.0
@@ -79,6 +83,18 @@ def is_of_options(error: BaseException | None) -> bool:
         return True
     ending = _ending(error)
     return ending.by_us or (ending.code or "").startswith(_CODES_OF_OPTIONS)
+
+
+def is_of_the_database(error: BaseException | None) -> bool:
+    """Whether the server, or a pooler before it, answers and has no database of the name that was asked for.
+
+    A pooler may have taken the connection, and say so of the first statement.
+    """
+    if not isinstance(error, psycopg.Error):
+        return False
+    if _WORDS_OF_NO_DATABASE.search(str(error)):
+        return True
+    return (error.sqlstate or _ending(error).code) == _CODE_OF_NO_DATABASE
 
 
 def _ending(error: psycopg.Error) -> _Ending:

@@ -67,13 +67,23 @@ resolve = (
     .returning(orders.c.entry_id)
 )
 # Its own clock alone: those of replicas may differ by more than a lease.
-_TO_TAKE_UP = (
+_INTENT_OF_THE_ENTRY = (
     orders.c.entry_id == bindparam("entry"),
     of_source(bindparam("of_source")),
     orders.c.status == Status.SUBMITTED,
+)
+_TO_TAKE_UP = (
+    *_INTENT_OF_THE_ENTRY,
     orders.c.recorded_at <= func.now() - bindparam("after", type_=Interval),
 )
 take_up = update(orders).values(recorded_at=func.now()).where(*_TO_TAKE_UP).returning(orders.c.entry_id)
+# From before that clock was set back: else it could be taken up only once the clock is there again. What
+# others write meanwhile is never ahead of the clock itself, only of the time at which our transaction began.
+date_anew = (
+    update(orders)
+    .values(recorded_at=func.clock_timestamp())
+    .where(*_INTENT_OF_THE_ENTRY, orders.c.recorded_at > func.clock_timestamp())
+)
 not_taken_up = select(orders.c.order_id).where(*_TO_TAKE_UP).limit(1)
 not_resolved = select(orders.c.order_id).where(*_TO_RESOLVE).limit(1)
 _new_trades = incoming_trades("new_trades")

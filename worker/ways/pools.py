@@ -8,6 +8,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.driver_info import DriverInfo
 from redis.sentinel import SentinelConnectionPool
 
 from worker.ways.asking import patient
@@ -22,7 +23,13 @@ from worker.ways.sentinels import AsyncSentinels, PrimaryConnection, PrimarySSLC
 from worker.ways.urls import Kind, Way
 
 # What is said to those who only know where the server is: the same, but for whom we are there.
-_TO_ALL = ("socket_timeout", "socket_connect_timeout", "socket_keepalive", "retry", "redis_connect_func")
+_TO_ALL = (
+    "socket_timeout", "socket_connect_timeout", "socket_keepalive", "retry", "redis_connect_func",
+    "driver_info",
+)  # fmt: skip
+# Else each connection says by CLIENT SETINFO which library it is of. Whoever has the least rights may not,
+# and each refusal would be a line of the server's ACL LOG.
+_UNNAMED: dict[str, Any] = {"driver_info": DriverInfo(name="", lib_version="")}
 
 
 def pool_of(way: Way, options: dict[str, Any], a_key: str) -> redis.ConnectionPool:
@@ -30,6 +37,7 @@ def pool_of(way: Way, options: dict[str, Any], a_key: str) -> redis.ConnectionPo
 
     `options` are those of a connection to `way.url`, `a_key` is one by which a cluster knows its node.
     """
+    options = {**_UNNAMED, **options}
     if way.kind is Kind.SENTINEL:
         pool: Any = SentinelConnectionPool
         placeless = _placeless(options)
@@ -44,6 +52,7 @@ def pool_of(way: Way, options: dict[str, Any], a_key: str) -> redis.ConnectionPo
 
 def async_pool_of(way: Way, options: dict[str, Any], a_key: str) -> redis.asyncio.ConnectionPool:
     """Return the same with asyncio, from the same options."""
+    options = {**_UNNAMED, **options}
     theirs = {**options, "retry": AsyncRetry(NoBackoff(), 0)}
     if way.kind is Kind.SENTINEL:
         pool: Any = AsyncSentinelConnectionPool

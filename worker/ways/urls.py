@@ -58,10 +58,12 @@ def way_of(url: str) -> Way:
         raise ValueError("has a # that is not percent-encoded: %23")
     kind = Kind(name)
     place, query = _split(rest, "?")
+    # The library reads options as a form, where a + is a space; in user and password it is a plus.
+    query = query.replace("+", "%2B")
     if kind is Kind.SERVER:
         _require_server(url)
         _options(kind, query, url)
-        return Way(kind, url)
+        return Way(kind, f"{base}://{place}{'?' if query else ''}{query}")
     authority, path = _split(place, "/")
     user, at, names = authority.rpartition("@")
     hosts = tuple(_host(each, _PORTS[kind]) for each in names.split(","))

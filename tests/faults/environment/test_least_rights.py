@@ -15,8 +15,6 @@ from tests.harness import Deployment, assert_invariants, eventually, numbered_or
 from tests.inprocess import running
 from tests.processes import WorkerProcess
 
-# The library introduces itself; on servers that know nothing of it, it goes on.
-POLITE = {"client"}
 HEARS = "hearing the channel"
 BRIDGE = (sys.executable, "-m", "worker", "bridge", "--channel", "orders")
 # What is asked of a busy machine may take a while.
@@ -91,7 +89,7 @@ def test_whole_life_of_orders_needs_the_rights_of_the_files_and_no_others(
     administrator.accepted[:] = [entry_id for entry_id, _ in administrator.entries("orders")]
     assert_invariants(administrator)
     assert len(administrator.published()) == 21
-    assert migrated.refused() <= POLITE
+    assert migrated.refused() == set()
 
 
 def test_bridge_needs_the_rights_of_the_files_and_no_others(migrated: Documented, tmp_path: Path) -> None:
@@ -111,7 +109,7 @@ def test_bridge_needs_the_rights_of_the_files_and_no_others(migrated: Documented
         finally:
             bridge.end()
 
-    assert migrated.refused() <= POLITE
+    assert migrated.refused() == set()
 
 
 def hearing_last_said(administrator: Deployment) -> list[str]:

@@ -14,7 +14,6 @@ import redis.asyncio
 from tests.accounts import with_user
 from tests.clients import PATIENCE_S
 from tests.faults.environment.documented import PASSWORD, Documented, rows
-from tests.faults.environment.test_least_rights import POLITE
 from tests.faults.environment.test_rights_one_by_one import EVERY_ATTEMPT, NOT_GIVEN
 from tests.harness import busyness, eventually
 from tests.inprocess import running
@@ -30,6 +29,8 @@ from worker.client import (
     Status,
     Unconfirmed,
     Unsupported,
+    connect,
+    connect_async,
 )
 
 Attempts: TypeAlias = Mapping[str, Callable[[], object]]
@@ -69,7 +70,7 @@ def client(at_work: Documented) -> Iterator[Callable[[str], redis.Redis]]:
     made = []
 
     def client_of(user: str) -> redis.Redis:
-        made.append(redis.Redis.from_url(with_user(at_work.redis_server.url, user, PASSWORD)))
+        made.append(connect(with_user(at_work.redis_server.url, user, PASSWORD)))
         return made[-1]
 
     yield client_of
@@ -98,14 +99,14 @@ def test_programs_that_join_in_need_the_rights_of_the_files_and_no_others(
 
     assert left.order_id in mine
     assert "first" in mine
-    assert at_work.refused() <= POLITE
+    assert at_work.refused() == set()
 
 
 def test_programs_with_asyncio_need_the_same(at_work: Documented) -> None:
     async def join_in() -> list[str]:
         url = at_work.redis_server.url
         producing, awaiting, reading = (
-            redis.asyncio.Redis.from_url(with_user(url, user, PASSWORD))
+            connect_async(with_user(url, user, PASSWORD))
             for user in ("orders-producer", "orders-awaiter", "orders-reader")
         )
         async with producing, awaiting, reading:
@@ -121,7 +122,7 @@ def test_programs_with_asyncio_need_the_same(at_work: Documented) -> None:
     at_work.administrator.redis.acl_log_reset()
 
     assert "first" in asyncio.run(join_in())
-    assert at_work.refused() <= POLITE
+    assert at_work.refused() == set()
 
 
 def options(client: redis.Redis, documented: Documented) -> Attempts:

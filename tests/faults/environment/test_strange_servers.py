@@ -6,6 +6,7 @@ There is no loop and no wait before the refusal.
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,17 @@ from local import LocalPostgres, LocalRedis
 from local.directory import free_port
 from local.redis import find_redis
 from tests import pooler
-from tests.faults.environment.site import Site
+from tests.faults.environment.site import PASSWORD, Site
 from tests.faults.environment.test_start import CONFIGURATION, start
+from tests.faults.moving import through
 from tests.gathering import SLOTS, port_of_a_cluster
-from tests.harness import Deployment, Servers, eventually
+from tests.harness import Deployment, Servers, assert_invariants, eventually, numbered_orders
 from tests.inprocess import running, seen
 from worker.bootstrap.commands import migrate
+from worker.bootstrap.status import snapshot
 from worker.domain.errors import ConfigurationError, Outage
+from worker.settings import read_settings
+from worker.status import Away
 from worker.store import Database, require_fit
 
 
@@ -204,6 +209,23 @@ def test_session_that_is_read_only_for_a_while_is_waited_for(site: Site) -> None
         require_fit(database)
 
 
+@pytest.fixture(params=["PostgreSQL", "PgBouncer", "PostgreSQL behind PgBouncer"])
+def database_that_is_not_there(
+    request: pytest.FixtureRequest, site: Site, for_everybody: Path
+) -> Iterator[str]:
+    """A URL with a database that the server, or PgBouncer before it, does not have."""
+    url = f"{site.workers.database_url.rpartition('/')[0]}/misnamed"
+    if request.param == "PostgreSQL":
+        yield url
+        return
+    known = site.name if request.param == "PgBouncer" else "*"
+    letting_in = pooler.letting_in(site.name, for_everybody)
+    with pooler.started(site.postgres_server.url, for_everybody, known, **letting_in) as started:
+        there = through(site.workers.database_url, started.port)
+        eventually(lambda: pooler.answers(there))
+        yield through(url, started.port)
+
+
 @pytest.fixture
 def without_transactions(site: Site, tmp_path: Path) -> Iterator[str]:
     """PgBouncer in statement mode before the site's database."""
@@ -219,3 +241,46 @@ def test_pooler_without_transactions_is_refused(
     line = refusal(site.workers.environment() | {"DATABASE_URL": without_transactions}, capsys)
 
     assert line.startswith("worker: DATABASE_URL: leads to PgBouncer in statement pooling mode")
+
+
+def test_database_that_is_not_there_is_refused_by_whatever_starts(
+    site: Site, database_that_is_not_there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = site.workers.environment() | {"DATABASE_URL": database_that_is_not_there}
+    settings = read_settings({**environment, "WORKER_START_TIMEOUT_S": "60"})
+
+    line = refusal(environment, capsys)
+    with pytest.raises(ConfigurationError) as caught:
+        migrate(settings)
+    shown = snapshot(settings).database
+
+    for said in (line, f"worker: {caught.value}"):
+        assert said.startswith("worker: DATABASE_URL: leads to a database that is not there; ")
+        assert "misnamed" in said
+        assert PASSWORD not in said
+    assert isinstance(shown, Away)
+    assert shown.misconfigured
+
+
+def test_database_that_a_pooler_forgets_is_an_outage_to_who_is_at_work(
+    site: Site, for_everybody: Path
+) -> None:
+    letting_in = pooler.letting_in(site.name, for_everybody)
+    with pooler.started(site.postgres_server.url, for_everybody, **letting_in) as front:
+        eventually(lambda: pooler.answers(through(site.workers.database_url, front.port)))
+        behind = replace(site.workers.servers, database_url=through(site.workers.database_url, front.port))
+        with site.workers.elsewhere(behind) as workers, running(workers, lease_ms=60_000) as made:
+            front.kill()
+            front.knows("another")
+            front.start()
+            site.deployment.submit(numbered_orders(5))
+            eventually(lambda: "no such database" in str(made.checks.database.last.error))
+            eventually(lambda: made.worker.tally.outages > 0)
+            front.kill()
+            front.knows("*")
+            front.start()
+            eventually(site.deployment.all_settled)
+
+    assert len(site.deployment.published()) == 5
+    assert site.deployment.letters() == []
+    assert_invariants(site.deployment)
