@@ -130,9 +130,16 @@ def template_database(servers: Servers, roles: Roles | None) -> Iterator[str]:
 
 
 @pytest.fixture
-def deployment(servers: Servers, template_database: str, roles: Roles | None) -> Iterator[Deployment]:
+def entrance(servers: Servers, request: pytest.FixtureRequest) -> Servers:
+    """The servers as what is tested enters them: past the pooler where the test is not for one."""
+    past = request.node.get_closest_marker("past_the_pooler")
+    return replace(servers, database_way="") if past else servers
+
+
+@pytest.fixture
+def deployment(entrance: Servers, template_database: str, roles: Roles | None) -> Iterator[Deployment]:
     """Streams and a migrated database that nobody else uses."""
-    with migrated(servers, template_database) as made, admitted(made, roles):
+    with migrated(entrance, template_database) as made, admitted(made, roles):
         yield made
 
 
@@ -148,19 +155,19 @@ def fleets(deployment: Deployment, roles: Roles | None) -> Iterator[tuple[Deploy
 
 @pytest.fixture
 def empty_database(
-    servers: Servers, roles: Roles | None, request: pytest.FixtureRequest
+    entrance: Servers, roles: Roles | None, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
     """A database without any table, where the tests are who migrates, or else an administrator."""
     name = f"e{uuid.uuid4().hex[:12]}"
-    _execute(servers, f'CREATE DATABASE "{name}"')
-    entrance = servers
+    _execute(entrance, f'CREATE DATABASE "{name}"')
+    entered = entrance
     if roles is not None and not request.node.get_closest_marker("as_administrator"):
-        with Deployment(servers, name, name) as made:
+        with Deployment(entrance, name, name) as made:
             roles.give(made)
-        entrance = roles.as_owner()
-    with Deployment(entrance, name, name) as made:
+        entered = roles.as_owner()
+    with Deployment(entered, name, name) as made:
         yield made
-    _clean(servers, name)
+    _clean(entrance, name)
 
 
 @pytest.fixture

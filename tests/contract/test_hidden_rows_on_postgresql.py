@@ -1,6 +1,5 @@
 """What keeps rows from a replica without an error is told, at its start or later: they are no duplicates."""
 
-import dataclasses
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -47,14 +46,15 @@ LETTING = {
 }
 
 
+# A pooler lets in owners.
+pytestmark = pytest.mark.past_the_pooler
+
+
 @pytest.fixture
 def least(deployment: Deployment, servers: Servers) -> Iterator[Deployment]:
-    """A deployment whose worker owns no table, so that policies are for it. A pooler lets in owners."""
-    with (
-        deployment.elsewhere(dataclasses.replace(deployment.servers, database_way="")) as made,
-        entered_with_least_rights(made, dataclasses.replace(servers, database_way="")),
-    ):
-        yield made
+    """A deployment whose worker owns no table, so that policies are for it."""
+    with entered_with_least_rights(deployment, servers):
+        yield deployment
 
 
 def make(deployment: Deployment, statements: str) -> None:

@@ -15,12 +15,13 @@ from sqlalchemy import text
 from tests.builders import AT, dead_record, record
 from tests.faults.moving import through
 from tests.harness import Deployment, eventually
-from tests.pooler import pooled
+from tests.pooler import MODES, pooled
 from tests.saturated import saturable
 from tests.skips import Reason, skip
 from worker.domain.errors import Outage, TimedOut
 from worker.domain.orders import Labels, OrderRecord
 from worker.store import Database, OrderStore, StoreInspector
+from worker.store.engine import copy
 
 SETTINGS = {
     "datestyle": "German",
@@ -203,6 +204,34 @@ def test_server_ends_a_transaction_after_our_time_where_the_database_gives_it_mo
         eventually(lambda: connection.scalar(text("SELECT pg_sleep(0.2) IS NULL")))
 
     opened.close()
+
+
+@pytest.mark.parametrize("pool_mode", MODES)
+@pytest.mark.parametrize(
+    ("meanwhile", "kind"),
+    [("pg_sleep(10)", TimedOut), ("pg_terminate_backend(pg_backend_pid())", Outage)],
+    ids=["too long", "ended"],
+)
+def test_copy_that_takes_too_long_behind_a_pooler_is_told_from_a_session_that_was_ended(
+    deployment: Deployment, tmp_path: Path, pool_mode: str, meanwhile: str, kind: type[Outage]
+) -> None:
+    """Proves what PgBouncer hides by an error of its own: only what took too long is written in parts."""
+    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
+        statements = (
+            "CREATE TABLE t (a int); CREATE FUNCTION meanwhile() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN PERFORM {meanwhile}; RETURN NEW; END $$;"
+            "CREATE TRIGGER meanwhile BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION meanwhile()"
+        )
+        connection.execute(statements.encode())
+    with pooled(deployment, tmp_path, pool_mode=pool_mode) as behind:
+        opened = Database(behind.database_url, transaction_timeout_s=3, pool_size=1, application_name="t")
+
+        with pytest.raises(Outage) as raised, opened.transaction() as connected:
+            copy(connected, "COPY t FROM STDIN", b"1\n")
+
+        opened.ping()
+        opened.close()
+    assert raised.type is kind
 
 
 @pytest.mark.parametrize("kind", ["transaction", "session"])

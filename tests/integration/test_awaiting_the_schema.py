@@ -18,28 +18,35 @@ def test_whoever_awaits_the_schema_goes_on_when_another_has_migrated(
     empty_database: Deployment, tmp_path: Path
 ) -> None:
     waiting = WorkerProcess(empty_database, tmp_path / "await.log", AWAIT)
-    eventually(lambda: "waiting until another has migrated the schema" in waiting.said)
-    assert waiting.is_running
+    try:
+        eventually(lambda: "waiting until another has migrated the schema" in waiting.said)
+        assert waiting.is_running
 
-    migrations.upgrade(empty_database.database)
+        migrations.upgrade(empty_database.database)
 
-    assert waiting.wait() == 0
+        assert waiting.wait() == 0
+    finally:
+        waiting.end()
     assert waiting.said.endswith("schema: current\n")
 
 
 @pytest.mark.as_administrator
+@pytest.mark.past_the_pooler
 def test_whoever_awaits_the_schema_awaits_the_rights_to_look_at_it(
     empty_database: Deployment, tmp_path: Path
 ) -> None:
     migrations.upgrade(empty_database.database)
     with role(empty_database) as unprivileged:
         waiting = WorkerProcess(unprivileged, tmp_path / "await.log", AWAIT)
-        eventually(lambda: "permission denied" in waiting.said)
-        assert waiting.is_running
+        try:
+            eventually(lambda: "permission denied" in waiting.said)
+            assert waiting.is_running
 
-        execute(empty_database, "GRANT SELECT ON orders_worker_version TO PUBLIC")
+            execute(empty_database, "GRANT SELECT ON orders_worker_version TO PUBLIC")
 
-        assert waiting.wait() == 0
+            assert waiting.wait() == 0
+        finally:
+            waiting.end()
 
 
 def test_schema_that_nobody_migrates_is_not_awaited_for_ever(empty_database: Deployment) -> None:

@@ -12,6 +12,8 @@ from tests.harness import Deployment, Servers, eventually, numbered_orders
 from tests.inprocess import running
 from tests.least import Roles, entered_with_least_rights
 
+# A pooler lets in owners, from whom nothing is hidden.
+pytestmark = pytest.mark.past_the_pooler
 CODE_OF_ACCESS = 78
 HIDING = {
     "row-level security of orders": "ALTER TABLE orders ENABLE ROW LEVEL SECURITY",

@@ -117,6 +117,7 @@ def test_every_command_says_the_same_line_when_the_schema_is_somebody_elses(
 
 
 @pytest.mark.as_administrator
+@pytest.mark.past_the_pooler
 def test_advice_leads_to_tables_of_the_workers_own(empty_database: Deployment) -> None:
     execute(empty_database, *STRANGERS["our revision beside other tables"][0])
     before = relations(empty_database)
@@ -136,6 +137,7 @@ def test_advice_leads_to_tables_of_the_workers_own(empty_database: Deployment) -
 
 
 @pytest.mark.as_administrator
+@pytest.mark.past_the_pooler
 def test_record_that_may_not_be_read_is_in_the_way(empty_database: Deployment) -> None:
     execute(empty_database, ALEMBIC, OURS)
     with role(empty_database) as unprivileged:
@@ -193,6 +195,7 @@ def test_schemas_behind_the_first_of_the_search_path_are_in_nobodys_way(empty_da
 
 
 @pytest.mark.as_administrator
+@pytest.mark.past_the_pooler
 @pytest.mark.parametrize("recorded", [True, False])
 def test_second_set_of_tables_is_not_made_beside_the_first(
     empty_database: Deployment, *, recorded: bool

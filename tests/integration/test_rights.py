@@ -12,6 +12,8 @@ from tests.least import Roles, entered_with_least_rights
 from worker.client import connect
 from worker.domain.errors import AccessDenied
 
+pytestmark = pytest.mark.past_the_pooler
+
 
 @pytest.fixture
 def least(deployment: Deployment, servers: Servers) -> Iterator[tuple[Deployment, Roles]]:

@@ -443,6 +443,7 @@ def test_schema_that_is_behind_is_told_with_what_mends_it(empty_database: Deploy
     assert shown["verdict"]["sentence"].endswith("worker migrate")
 
 
+@pytest.mark.past_the_pooler
 @pytest.mark.parametrize(("variable", "server"), [("REDIS_URL", "Redis"), ("DATABASE_URL", "PostgreSQL")])
 def test_server_that_refuses_access_is_told(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, variable: str, server: str

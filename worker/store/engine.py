@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from psycopg import Error
+from psycopg import Error, OperationalError
 from psycopg.sql import Literal
 from sqlalchemy import Connection, Dialect, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, NotSupportedError, SQLAlchemyError
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, NotSupportedError, SQLAlchemyError
 from worker.domain.endpoints import Endpoint
 from worker.domain.errors import AccessDenied, Outage, Refused, RowRefused
 from worker.store.address import address
-from worker.store.failures import is_of_the_rows, outages, reason_of
+from worker.store.failures import ended_in_time, is_of_the_rows, outages, reason_of
 from worker.store.fidelity import guarded
 from worker.store.following import follow
 from worker.store.options import search_path
@@ -110,8 +110,9 @@ class Database:
     ) -> None:
         self._endpoint = place if isinstance(place, Endpoint) else Endpoint.fixed(place)
         # The server gives up first, so that its reason is heard; the guard is for one that says nothing.
-        self._limit_s = transaction_timeout_s * SERVER_SHARE
-        limits = {"limit_ms": int(self._limit_s * 1000), "silence_s": max(1, int(transaction_timeout_s / 4))}
+        limit_ms = int(transaction_timeout_s * SERVER_SHARE * 1000)
+        self._limit_s = limit_ms / 1000
+        limits = {"limit_ms": limit_ms, "silence_s": max(1, int(transaction_timeout_s / 4))}
         self._beginning = f"{_BEGIN}; {_MEANING}; {_SETTINGS}".format(**limits)
         self._bounded = _BOUNDED.format(**limits)
         self._guard = SilenceGuard(transaction_timeout_s)
@@ -150,6 +151,7 @@ class Database:
             self._leaving(),
             outages(),
             self._engine.connect() as connection,
+            ended_in_time(self._limit_s),
             _given_up_in_an_outage(connection),
             self._guard.watch(_driver(connection).fileno()),
             connection.begin(),
@@ -270,8 +272,14 @@ def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> boo
     # statements.
     if not statement.startswith("COPY "):
         return False
-    with cursor.copy(statement) as rows:
-        rows.write(parameters[0])
+    try:
+        with cursor.copy(statement) as rows:
+            rows.write(parameters[0])
+    except ValueError as error:
+        # PgBouncer adds an error of its own to the one that has ended the session, and here the driver takes
+        # one alone: neither is heard.
+        cursor.connection.close()
+        raise OperationalError("the session has ended") from error
     return True
 
 

@@ -5,6 +5,7 @@ The code tells it, whatever language the server speaks.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
@@ -94,6 +95,22 @@ def outages() -> Iterator[None]:
         if code(error) in _TIME_IS_OVER:
             raise TimedOut("postgresql", reason) from error
         raise (AccessDenied if _refuses(error) else Outage)("postgresql", reason) from error
+
+
+@contextmanager
+def ended_in_time(limit_s: float) -> Iterator[None]:
+    """Raise TimedOut where a session has ended for no known reason after the time that the server gives it.
+
+    Behind a pooler the reason may get lost.
+    """
+    over = monotonic() + limit_s
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if has_ended_the_session(error) and code(error) is None and monotonic() >= over:
+            why = f"{reason_of(error)}, when its time was over (WORKER_TRANSACTION_TIMEOUT_S)"
+            raise TimedOut("postgresql", why) from error
+        raise
 
 
 def reason_of(error: SQLAlchemyError) -> str:

@@ -69,6 +69,7 @@ def sessions(deployment: Deployment, name: str) -> dict[str, int]:
     return found | {f"postgresql {pid}": int(age) for pid, age in rows}
 
 
+@pytest.mark.past_the_pooler
 @pytest.mark.effect_of(credentials=f"{HERE}:given")
 def test_loop_and_checks_come_in_with_what_the_callback_gives(
     deployment: Deployment, account: str, tried: dict[str, Any]
@@ -141,6 +142,7 @@ def test_replica_is_alive_while_the_callback_hangs_and_goes_on_once_it_answers(
     assert len(deployment.published()) == 6
 
 
+@pytest.mark.past_the_pooler
 @pytest.mark.effect_of(connection_max_age_s=2.7)
 def test_connections_of_both_servers_are_renewed_before_they_are_as_old_as_is_set(
     deployment: Deployment, account: str, tried: dict[str, Any]

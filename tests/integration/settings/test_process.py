@@ -45,6 +45,7 @@ def test_command_listens_where_it_is_told_and_logs_what_it_is_told(
     ] == [True, True]
 
 
+@pytest.mark.past_the_pooler
 @pytest.mark.effect_of(start_timeout_s=0.71)
 def test_command_waits_for_a_server_that_is_away_as_long_as_is_set(
     deployment: Deployment, tmp_path: Path, tried: dict[str, Any]
