@@ -144,7 +144,7 @@ BROKEN = {
     "row lost": ([lose_row], "It was settled, but its row is gone.", "worker audit --repair"),
     "row and mark lost": (
         [lose_row_and_mark],
-        "It was acked without a row or a dead letter.",
+        "Its order has a result, but the row is gone.",
         "worker audit --repair",
     ),
     "result altered": (

@@ -108,8 +108,9 @@ class Narrator:
 
     def _is_steady(self, subject: Subject, fate: Fate, held: Held | None) -> bool:
         """Whether nothing has happened while it was looked at."""
-        known_by = subject.entry_id if subject.row is None else subject.row.record.order_id
-        after = self.witnesses.store.row(known_by or subject.order_id or "")
+        # Not by its entry first: the row of that id may be another order's.
+        known_by = subject.order_id if subject.row is None else subject.row.record.order_id
+        after = self.witnesses.store.row(known_by or subject.entry_id or "")
         return after == subject.row and fate.pending == (held is not None)
 
     def _entered(self, subject: Subject) -> Entered | None:

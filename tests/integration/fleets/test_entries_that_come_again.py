@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import command
 from tests.fleets import (
     assert_audits_are_clean,
     audit,
@@ -205,6 +206,21 @@ def test_order_without_an_outcome_is_not_called_mended_when_its_id_is_anothers(
     assert (code, finding["remedy"]) == (1, None)
     assert "ask the venue" in finding["what"]
     assert deployment.pending() == 0
+
+
+def test_story_of_an_order_that_came_with_the_id_of_another_is_told(deployment: Deployment) -> None:
+    """Proves that the row of its id is not taken for one that was written while it was looked at."""
+    (entry_id,) = entry_ids(1)
+    for order_id in ("a1", "b1"):
+        deployment.redis.delete(deployment.orders)
+        deployment.submit([small_order(order_id)], under=[entry_id])
+        with running(deployment):
+            eventually(deployment.all_settled)
+
+    told = json.loads(command(deployment, "show", "b1", "--json").stdout)
+
+    assert told["state"] == "buried"
+    assert told["findings"] == []
 
 
 def test_order_is_a_conflict_when_its_id_was_that_of_an_entry_nobody_knows(deployment: Deployment) -> None:

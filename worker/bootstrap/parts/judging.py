@@ -60,7 +60,7 @@ class Judging:
             BuriedEntry(buried[0].letter_id, len(buried), record.entry_id) if buried else None,
             differs=() if not found or found[0].redone else found[0].differs,
             visible=results.searched.all and self._shows_result_of(record.entry_id),
-            there=subject.entry is not None and subject.another is None,
+            there=subject.entry is not None,
             never=whole and self._shows_all_since(record.stands_since_ms),
         )
         return replace(story, findings=tuple(of_row(case)))
