@@ -80,7 +80,7 @@ class Handling:
         rows = self._rows_of(deliveries)
         fetched, left = self._fetch(deliveries, rows)
         answered, intents, unknown = self._answer_known(fetched, rows)
-        ready, hopeless = self._charge_all(unknown, intents)
+        ready, hopeless = self._charge_all(unknown, intents, rows)
         before = {delivery.entry_id for delivery in deliveries if not delivery.charged}
         tasks, buried = self._decode(ready, intents, before)
         tasks += hopeless
@@ -188,7 +188,10 @@ class Handling:
         return Content(order_id, order.fingerprint if isinstance(order, Order) else record.fingerprint)
 
     def _charge_all(
-        self, deliveries: Sequence[Delivery], intents: Mapping[str, OrderRecord]
+        self,
+        deliveries: Sequence[Delivery],
+        intents: Mapping[str, OrderRecord],
+        rows: Mapping[str, OrderRecord],
     ) -> tuple[list[Delivery], list[Task]]:
         """Return what to execute, all charged and still ours, and what was trimmed or charged too often."""
         ready, hopeless, counts = [], [], {}
@@ -196,7 +199,7 @@ class Handling:
             if delivery.trimmed:
                 trimmed = GivenUp(DeadReason.TRIMMED, "deleted while it was pending")
                 hopeless.append(self._hopeless(delivery, intents, trimmed))
-            elif self._charged_too_often(delivery):
+            elif self._charged_too_often(delivery) and not self._displaced(delivery, rows):
                 last = f", the last ended in {delivery.failure}" if delivery.failure else ""
                 why = GivenUp(DeadReason.POISON, f"no outcome after {delivery.count} deliveries{last}")
                 hopeless.append(self._hopeless(delivery, intents, why))
@@ -208,6 +211,12 @@ class Handling:
         # Before anything is executed: an execution that takes the process down must have been charged.
         lost = set(self._stream.charge(counts)) if counts else set()
         return [delivery for delivery in ready if delivery.entry_id not in lost], hopeless
+
+    def _displaced(self, delivery: Delivery, rows: Mapping[str, OrderRecord]) -> bool:
+        """Whether it is no order, and its id has the row of one: that can't be given up as its own."""
+        row = rows.get(delivery.entry_id)
+        order = None if row is None else self._decoder.decode(delivery)
+        return row is not None and isinstance(order, Undecodable) and order.rules_out(row)
 
     def _hopeless(self, delivery: Delivery, intents: Mapping[str, OrderRecord], why: GivenUp) -> Task:
         row = intents.get(delivery.entry_id)

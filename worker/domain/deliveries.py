@@ -11,6 +11,8 @@ from worker.domain.orders import DeadReason, OrderRecord
 
 # Of an entry that is too large, how much is kept.
 HEAD_BYTES = 1024
+# What is no larger than this is never withheld: the least that WORKER_BATCH_BYTES may be.
+NEVER_WITHHELD_BYTES = 65_536
 
 
 class Withheld(Struct, frozen=True):
@@ -174,7 +176,7 @@ def mark_of_content(delivery: Delivery) -> str:
 
     A row answers for one entry of its id alone. Without one another entry may have had the id before, or get
     it, after somebody deleted the stream: a mark by the id alone would swallow the one that comes later. Of
-    what is too large only the size and the first bytes count, since no more of it may have been fetched.
+    what may be withheld only the size and the first bytes count, since no more of it may have been fetched.
     """
     if delivery.withheld is None:
         size, fields, head = size_of(delivery.fields), len(delivery.fields) // 2, b"".join(delivery.fields)
@@ -182,7 +184,8 @@ def mark_of_content(delivery: Delivery) -> str:
         size, fields, head = delivery.withheld.size, delivery.withheld.fields, delivery.withheld.head
     if not fields:
         return ""
-    content = b"%d %d %b" % (size, fields, head[:HEAD_BYTES])
+    known = head if size <= NEVER_WITHHELD_BYTES else head[:HEAD_BYTES]
+    content = b"%d %d %b" % (size, fields, known)
     return f"{delivery.entry_id}:{blake2b(content, digest_size=8).hexdigest()}"
 
 

@@ -256,7 +256,10 @@ class Audit:
         entry_ids = [rows[each].entry_id for each in order_ids if each in rows]
         letters = self._memory.letters(entry_ids, conflicts=False)
         open_ids = [row.entry_id for row in rows.values() if row.status is Status.SUBMITTED]
-        gone = set(open_ids).difference(self._streams.entries(open_ids) if open_ids else ())
+        # Another's may have its id by now: made pending, that would not find out what became of it.
+        gone = set(open_ids).difference(
+            self._entries.owned(self._streams.entries(open_ids)) if open_ids else ()
+        )
         others = self._rows.of_other_sources([each for each in results if each not in rows])
         strangers = self._strangers(
             [row for each, row in rows.items() if row.unsourced and each not in results], fates

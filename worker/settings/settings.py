@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo
 
-from worker.domain.deliveries import LEAST_DEATHS, MOST_DELIVERIES
+from worker.domain.deliveries import LEAST_DEATHS, MOST_DELIVERIES, NEVER_WITHHELD_BYTES
 from worker.domain.fleets import Fleet, source_of
 from worker.domain.pruning import LEAST_WINDOW_S
 from worker.settings import checks
@@ -82,7 +82,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=10_000, description="Entries per read, transaction and settle")
     ] = 500
     batch_bytes: Annotated[
-        int, Meta(ge=65_536, le=1_073_741_824, description="Bytes of entries held at once, a few times over")
+        int,
+        Meta(
+            ge=NEVER_WITHHELD_BYTES,
+            le=1_073_741_824,
+            description="Bytes of entries held at once, a few times over",
+        ),
     ] = 16_777_216
     block_ms: Annotated[int, Meta(ge=1, le=60_000, description="Longest wait of a read, ms")] = 2000
     lease_ms: Annotated[

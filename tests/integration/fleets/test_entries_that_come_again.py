@@ -1,5 +1,6 @@
 """Entry ids, groups and marks that come again: one order, one result, and no row swallows another's order."""
 
+import json
 import time
 from typing import Any
 
@@ -10,9 +11,11 @@ from tests.fleets import (
     assert_audits_are_clean,
     audit,
     delete_marks,
+    entry_ids,
     group_is_through,
     has_repaired,
     not_to_be_known,
+    orders_not_to_be_known,
     result_ids,
     rows,
     small_order,
@@ -130,6 +133,111 @@ def test_each_order_is_told_with_its_own_letters_when_its_id_was_anothers(deploy
     assert (told["a1"].exit_code, told["b1"].exit_code) == (0, 0)
     assert "conflict" in told["b1"].stdout
     assert "undecodable" not in told["b1"].stdout
+
+
+def test_no_order_has_its_letter_when_its_deliveries_are_used_up_and_another_had_its_id(
+    deployment: Deployment,
+) -> None:
+    """Proves that it is not given up as the order whose row its id has: that would answer for it."""
+    client, orders = deployment.redis, deployment.orders
+    deployment.submit([small_order("a1")], under=["1-0"])
+    with running(deployment):
+        eventually(deployment.all_settled)
+    client.delete(orders)
+    deployment.submit([JUNK], under=["1-0"])
+    client.xgroup_create(orders, deployment.group, "0")
+    client.xreadgroup(deployment.group, "gone", {orders: ">"})
+    client.xclaim(orders, deployment.group, "gone", 0, ["1-0"], idle=3_600_000, retrycount=5, justid=True)
+
+    with running(deployment):
+        eventually(deployment.all_settled)
+
+    assert [each["reason"] for each in deployment.letters()] == [b"undecodable"]
+    assert result_ids(deployment) == ["a1"]
+    assert audit(deployment) == (0, [])
+
+
+def test_conflicts_under_one_id_have_a_letter_each_when_they_differ_behind_the_first_kilobyte(
+    deployment: Deployment,
+) -> None:
+    """Proves that all of what is never withheld counts: orders may say who they are at their end."""
+    deployment.submit([small_order("a1")], under=["1-0"])
+    with running(deployment):
+        eventually(deployment.all_settled)
+    for order_id in ("b1", "b2"):
+        deployment.redis.delete(deployment.orders)
+        said = {"reason": "x" * 2000, **small_order(order_id)}
+        deployment.submit([{"payload": json.dumps(said)}], under=["1-0"])
+        with running(deployment):
+            eventually(deployment.all_settled)
+
+    assert [each["order_id"] for each in deployment.letters()] == [b"b1", b"b2"]
+    assert audit(deployment) == (0, [])
+
+
+@pytest.mark.parametrize("then", [JUNK, small_order("b1")], ids=["no order", "conflict"])
+def test_order_that_nobody_knows_of_stays_a_question_when_what_has_its_id_is_buried(
+    deployment: Deployment, then: dict[str, Any]
+) -> None:
+    """Proves that the letter of another entry answers nothing about the row of its id."""
+    first, second = entry_ids(2)
+    deployment.submit([small_order("a1"), small_order("c1")], under=[first, second])
+    with running(deployment):
+        eventually(deployment.all_settled)
+    deployment.redis.xtrim(deployment.results, maxlen=1, approximate=False)
+    delete_marks(deployment, and_the_group=True)
+    with running(deployment):
+        eventually(lambda: group_is_through(deployment))
+    assert not_to_be_known(deployment) == 1
+    with deployment.database.transaction() as connection:
+        # No replica looks at it again by itself.
+        connection.exec_driver_sql("UPDATE orders SET recorded_at = recorded_at - interval '1 day'")
+    deployment.redis.delete(deployment.orders)
+    deployment.submit([then], under=[first])
+
+    with running(deployment):
+        eventually(deployment.all_settled)
+
+    assert not_to_be_known(deployment) == 1
+    assert orders_not_to_be_known(deployment) == ["a1"]
+
+
+@pytest.mark.parametrize("then", [JUNK, small_order("b1")], ids=["no order", "conflict"])
+def test_order_without_an_outcome_is_not_called_mended_when_its_id_is_anothers(
+    deployment: Deployment, then: dict[str, Any]
+) -> None:
+    """Proves that an audit makes nothing pending for it: what has its id now can't tell what became of it."""
+    deployment.submit([small_order("a1")], under=["1-0"])
+    with running(deployment):
+        eventually(deployment.all_settled)
+    with deployment.database.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM trades")
+        connection.exec_driver_sql("UPDATE orders SET status = 'SUBMITTED', filled_quantity = 0")
+    deployment.redis.delete(deployment.orders, deployment.results, *deployment.mark_keys)
+    deployment.submit([then], under=["1-0"])
+    with running(deployment):
+        eventually(deployment.all_settled)
+
+    code, (finding,) = audit(deployment, "--repair")
+
+    assert (code, finding["remedy"]) == (1, None)
+    assert "ask the venue" in finding["what"]
+    assert deployment.pending() == 0
+
+
+def test_story_of_an_order_that_came_with_the_id_of_another_is_told(deployment: Deployment) -> None:
+    """Proves that the row of its id is not taken for one that was written while it was looked at."""
+    (entry_id,) = entry_ids(1)
+    for order_id in ("a1", "b1"):
+        deployment.redis.delete(deployment.orders)
+        deployment.submit([small_order(order_id)], under=[entry_id])
+        with running(deployment):
+            eventually(deployment.all_settled)
+
+    told = json.loads(command(deployment, "show", "b1", "--json").stdout)
+
+    assert told["state"] == "buried"
+    assert told["findings"] == []
 
 
 def test_order_is_a_conflict_when_its_id_was_that_of_an_entry_nobody_knows(deployment: Deployment) -> None:

@@ -43,7 +43,8 @@ for i, restoration in ipairs(restorations) do
   -- Scored by now: retention keeps it for as long as it keeps the mark of an entry that comes now, so that
   -- until then an unmarked entry can be told from one whose mark was dropped. Clocks may have been set back.
   local score = math.max(asked_at, milliseconds(id))
-  local asked = redis.call('ZSCORE', unknown, id) ~= false
+  -- Of an entry's row: what is marked by its content owns none.
+  local asked = name == id and redis.call('ZSCORE', unknown, id) ~= false
   local free
   if again then
     free = not in_flight(id) and redis.call('ZADD', published_again, 'NX', score, id) == 1

@@ -114,7 +114,7 @@ for place, settlement in ipairs(open) do
   end
   if publishes then
     published = published + 1
-    if some_unknown then redis.call('ZREM', unknown, settlement[1]) end
+    if some_unknown then redis.call('ZREM', unknown, new[place]) end
     if channel ~= '' then
       local copied = redis.pcall('PUBLISH', channel, settlement[4])
       if type(copied) == 'table' and copied.err then unpublished, why = unpublished + 1, copied.err end
@@ -125,8 +125,9 @@ for place, settlement in ipairs(open) do
 end
 
 if count > 0 and redis.call('EXISTS', unknown) == 1 then
-  -- Whoever wrote its row knew what others could not.
-  for place = 1, count do redis.call('ZREM', unknown, open[place][1]) end
+  -- Whoever wrote its row knew what others could not. What is marked by its content owns none: that which is
+  -- asked about is another's, which had its id.
+  for place = 1, count do redis.call('ZREM', unknown, new[place]) end
 end
 
 local some_trimmed = redis.call('EXISTS', trimmed) == 1
