@@ -133,6 +133,22 @@ def test_trimmed_result_is_passed_over(deployment: Deployment) -> None:
     assert [each.order_id for each in results.read("g", "c", wait_s=0)] == ["b"]
 
 
+def test_result_that_was_trimmed_while_a_reader_that_died_had_it_is_in_the_log(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer(deployment, "a", "1-1")
+    results = Results(deployment.redis, deployment.results, deployment.dead_letters)
+    next(results.read("g", "died"))
+    ((entry_id, _),) = deployment.entries(deployment.results)
+    deployment.redis.xtrim(deployment.results, maxlen=0)
+
+    assert list(results.read("g", "c", claim_after_s=0.05, wait_s=1)) == []
+
+    assert f"result {entry_id} was trimmed before group g had read it" in caplog.messages
+    pending: Any = deployment.redis.xpending(deployment.results, "g")
+    assert pending["pending"] == 0
+
+
 def test_order_that_no_replica_has_taken_is_named(own_redis: LocalRedis) -> None:
     with redis.Redis.from_url(own_redis.url) as client:
         producer = Producer(client, replicas=1, confirmed_within_s=0.01)

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from itertools import chain
 
 import redis
 
@@ -103,7 +104,7 @@ class Reading:
 
     def _give(self, entry_id: str, fields: list[Reply] | None) -> Generator[Give, None, None]:
         if fields is None:
-            _log.warning("result %s was trimmed before group %s had read it", entry_id, self._group)
+            self._tell_trimmed(entry_id)
         else:
             try:
                 result = read_result(fields)
@@ -112,6 +113,9 @@ class Reading:
             else:
                 yield from self._give_once(result)
         self._to_ack = entry_id
+
+    def _tell_trimmed(self, entry_id: str) -> None:
+        _log.warning("result %s was trimmed before group %s had read it", entry_id, self._group)
 
     def _give_once(self, result: OrderResult) -> Generator[Give, None, None]:
         if result.order_id not in self._given:
@@ -143,7 +147,10 @@ class Reading:
         """Make what others left pending for `claim_after_s` pending for this consumer."""
         idle_ms = int(self._claim_after_s * 1000)
         claim = ("XAUTOCLAIM", self._stream, self._group, self._consumer, idle_ms, self._claim_from)
-        claim_from, claimed, *_ = yield from self._ask((*claim, "COUNT", CLAIMED, "JUSTID"))
+        claim_from, claimed, *gone = yield from self._ask((*claim, "COUNT", CLAIMED, "JUSTID"))
+        # From 7.0 on the server takes what was trimmed from the group, and names it here alone.
+        for entry_id in chain.from_iterable(gone):
+            self._tell_trimmed(entry_id.decode())
         self._claim_from, self._is_owed = claim_from.decode(), bool(claimed)
         if self._claim_from == "0-0":
             self._claim_at = self._clock() + self._claim_after_s / 2
