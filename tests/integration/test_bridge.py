@@ -1,6 +1,7 @@
 """The bridge on a real Redis: bytes as they are, each once, whatever is cut, refused or never answered."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from local import LocalRedis
 from tests.harness import Deployment, Servers, eventually
 from worker.bootstrap.parts.connections import redis_link
 from worker.bridge import Backlog, Bridge
-from worker.domain.channels import Batch
+from worker.domain.channels import Batch, Heard
 from worker.domain.errors import AccessDenied, ConfigurationError, Outage
 from worker.stream import Channel
 from worker.stream import channel as channel_module
@@ -199,6 +200,39 @@ def test_all_that_came_before_a_cut_is_heard(deployment: Deployment) -> None:
             read_on(subscription, heard)
 
     assert heard == messages
+
+
+def test_all_that_came_before_a_cut_is_heard_by_who_leaves(deployment: Deployment) -> None:
+    messages = [b"%d" % n for n in range(1200)]
+    with opened(deployment) as channel, channel.subscribed() as subscription:
+        publish(deployment, messages)
+        eventually(lambda: all_is_sent(deployment))
+        cut_all(deployment)
+
+        with capture_logs() as logs:
+            heard = [each.data for each in subscription.finish()]
+
+    assert heard == messages
+    assert "cut off while leaving the channel" in [each["event"] for each in logs]
+
+
+def test_who_leaves_hears_all_however_long_that_takes(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_module, "ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(channel_module, "READ_MESSAGES", 10)
+    read = Subscription.read
+    messages = [b"%d" % n for n in range(100)]
+    with opened(deployment) as channel, channel.subscribed() as subscription:
+
+        def read_slowly(self: Subscription, wait_s: float) -> list[Heard]:
+            time.sleep(0.05)
+            return read(self, wait_s)
+
+        monkeypatch.setattr(Subscription, "read", read_slowly)
+        publish(deployment, messages)
+
+        assert [each.data for each in subscription.finish()] == messages
 
 
 def test_subscription_is_not_renewed_in_silence_after_a_cut(deployment: Deployment) -> None:

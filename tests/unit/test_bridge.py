@@ -12,7 +12,7 @@ import redis
 from structlog.testing import capture_logs
 
 from tests.harness import eventually
-from worker.bridge import Backlog, Bridge
+from worker.bridge import Backlog, Bridge, hearing
 from worker.bridge.backlog import BATCH_MESSAGES, OVERHEAD_BYTES
 from worker.domain.channels import Batch, Fence, Heard
 from worker.domain.errors import Outage, Stopped
@@ -180,6 +180,8 @@ def test_what_came_before_the_first_milestone_is_lost_unless_another_bridge_was_
 
     assert (bridge.account.lost, bridge.account.left_to_others) == (lost, 1 - lost)
     assert len(events(logs, "message lost")) == lost
+    left = events(logs, "message left to other bridges")
+    assert [(each["log_level"], each["message"]) for each in left] == [("warning", "early")] * (1 - lost)
 
 
 def test_numbers_begin_with_a_milestone_of_our_own() -> None:
@@ -206,6 +208,31 @@ def test_what_came_before_a_cut_before_the_first_milestone_is_accounted_for() ->
         eventually(lambda: channel.added == [b"a", b"b"])
 
     assert [lost["message"] for lost in events(logs, "message lost")] == ["early"]
+
+
+def test_what_came_before_a_bridge_knew_of_others_is_lost_though_there_were_others_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hearing, "ADDED_WITHIN_S", 0.05)
+    channel = ChannelInMemory(bridges=2)
+    fence, fails = channel.fence, iter([True])
+
+    def fence_that_fails(server: str) -> Fence:
+        if server == "there" and next(fails, False):
+            raise DOWN
+        return fence(server)
+
+    monkeypatch.setattr(channel, "fence", fence_that_fails)
+    with capture_logs() as logs, running(channel) as (bridge, _):
+        channel.refuses = True
+        channel.says.append(b"kept")
+        eventually(lambda: channel.asked)
+        channel.server = "there"
+        channel.says.extend([DOWN, b"early"])
+        eventually(lambda: bridge.account.gaps == 1 and bridge.hears)
+        channel.refuses = False
+
+    assert "early" in [lost["message"] for lost in events(logs, "message lost")]
 
 
 def test_cut_is_said_with_how_long_it_lasted() -> None:

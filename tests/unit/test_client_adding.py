@@ -170,6 +170,40 @@ def test_order_that_a_server_refuses_to_store_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
+    "refusal",
+    [redis.exceptions.OutOfMemoryError("OOM"), redis.exceptions.NoPermissionError("NOPERM")],
+    ids=repr,
+)
+def test_order_that_is_refused_after_an_attempt_without_an_answer_may_have_been_added(
+    refusal: redis.ResponseError,
+) -> None:
+    flaky = Flaky(LOST)
+    said: deque[object] = deque([b"5-1", refusal])
+    flaky.answers["XADD"] = said.popleft
+
+    with pytest.raises(Unanswered, match=r"in 2 attempts.*add it again") as raised:
+        Producer(flaky).add(ORDER)
+
+    assert raised.value.__cause__ is refusal
+
+
+def test_order_that_cannot_be_repeated_after_an_attempt_without_an_answer_may_have_been_added() -> None:
+    with pytest.raises(Unanswered):
+        Producer(Flaky(LOST, redis.AuthenticationError("WRONGPASS"))).add(ORDER)
+
+
+def test_order_that_was_refused_each_time_was_not_added() -> None:
+    flaky = Flaky()
+    said: deque[object] = deque(
+        [redis.exceptions.ReadOnlyError("read only"), redis.exceptions.OutOfMemoryError("OOM")]
+    )
+    flaky.answers["XADD"] = said.popleft
+
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        Producer(flaky).add(ORDER)
+
+
+@pytest.mark.parametrize(
     "error",
     [
         redis.exceptions.ReadOnlyError("You can't write against a read only replica."),

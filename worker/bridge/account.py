@@ -30,3 +30,12 @@ class Account(Struct):
             self.lost += 1
         shown = hiding.message(message, SHOWN_BYTES)
         log.error("message lost", why=why, size=len(message), message=shown)
+
+    def leave_to_others(self, message: bytes, hiding: wire.Hiding) -> None:
+        """Count a message that others may add, and leave it in the log: who counts as one may not hear it.
+
+        Others may have begun to hear at the same moment, or be no bridges: whoever listens by a pattern.
+        """
+        self.left_to_others += 1
+        shown = hiding.message(message, SHOWN_BYTES)
+        log.warning("message left to other bridges", size=len(message), message=shown)

@@ -146,6 +146,8 @@ class Ear:
         """Number what comes after a milestone of our own, and account for all before it. Raises Outage."""
         early: list[Heard] = []
         fence = Fence("", 0)
+        # Who was there before may not be there any more.
+        self._alone = True
         token = secrets.token_hex(16)
         try:
             if hearing.server != self._server:
@@ -214,7 +216,8 @@ class Ear:
         elif self._alone:
             why = "it came before the first milestone, and no other bridge was there"
         else:
-            self._account.left_to_others += len(early)
+            for message in early:
+                self._account.leave_to_others(message, self._hiding)
             return
         for message in early:
             self._account.lose(message, why, self._hiding)

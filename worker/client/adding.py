@@ -76,16 +76,18 @@ class Adding:
         began = time.monotonic()
         # Once: whatever each attempt finds active, all of them send the same.
         traceparent = order.traceparent or current_traceparent()
-        has_begun = False
+        has_begun = may_be_added = False
         for attempt in count(1):
             try:
                 has_begun = has_begun or (yield from self._begin(order))
                 replies = yield from self._send(order, traceparent)
             except redis.RedisError as error:
-                if not may_be_repeated(error):
+                # Whatever refuses it now, an attempt before that had no answer may have added it.
+                if not (may_be_repeated(error) or may_be_added):
                     raise
-                if attempt == self._attempts:
+                if attempt == self._attempts or not may_be_repeated(error):
                     raise Unanswered(order, attempt, error) from error
+                may_be_added = may_be_added or (has_begun and not isinstance(error, redis.ResponseError))
                 yield Wait(pause_s(attempt) * random.uniform(0.5, 1))  # noqa: S311  spreads producers
             else:
                 return self._added(order, replies, time.monotonic() - began)

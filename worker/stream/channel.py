@@ -81,11 +81,15 @@ class Subscription:
     def finish(self) -> list[Heard]:
         """Unsubscribe, and return all that was published before Redis did so, or the connection was cut."""
         found: list[Heard] = []
-        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        until = time.monotonic() + ANSWER_TIMEOUT_S
         try:
+            # Where it was cut writing fails, and the library then closes what could still be read.
+            while time.monotonic() < until and (heard := self.read(0)):
+                found += heard
             with outages():
                 self._connection.send_command("UNSUBSCRIBE", *self._channels)
-            while self._open and time.monotonic() < deadline:
+            # However long it takes to read what has come: a server that says nothing is an outage.
+            while self._open:
                 found += self.read(0.1)
         except Outage as outage:
             log.warning("cut off while leaving the channel", reason=outage.reason)
