@@ -46,6 +46,11 @@ class FakeLog(list[Given], Generic[Given]):
         del self.ids[place]
         del self[place]
 
+    @property
+    def counts_added(self) -> bool:
+        """Whether the server counts what was ever added."""
+        return self._counts_added
+
     def lost_until_ms(self) -> int:
         """Return until when entries may have been taken away, as far as the server can tell."""
         if not self.exists:

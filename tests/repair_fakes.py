@@ -95,6 +95,10 @@ class FakeEvidence:
         with self._orders.faults.at("letters_gone_until_ms"):
             return 0
 
+    def counts_results(self) -> bool:
+        with self._orders.faults.at("counts_results"):
+            return self.stream.results.counts_added
+
     def results_lost_until_ms(self) -> int:
         with self._orders.faults.at("results_lost_until_ms"):
             return self.stream.results.lost_until_ms()

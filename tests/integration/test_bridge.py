@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from local import LocalRedis
 from tests.harness import Deployment, Servers, eventually
+from worker.bootstrap.bridge import add_what_is_published
 from worker.bootstrap.parts.connections import redis_link
 from worker.bridge import Backlog, Bridge
 from worker.domain.channels import Batch, Heard
@@ -112,6 +113,20 @@ def publish(deployment: Deployment, messages: list[bytes]) -> None:
         for message in messages:
             pipeline.publish(legacy(deployment), message)
         pipeline.execute()
+
+
+@pytest.mark.parametrize("policy", ["volatile-lru", "allkeys-lru"])
+def test_bridge_is_refused_where_its_numbers_may_be_evicted(
+    own_redis: LocalRedis, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """Proves that numbers may not go while a bridge is behind: it would add once more what others have."""
+    monkeypatch.setattr(Bridge, "run", lambda _bridge: None)
+    with Deployment(Servers(own_redis.url, "postgresql://nobody@127.0.0.1:1/none"), "own", "none") as made:
+        made.redis.config_set("maxmemory-policy", policy)
+        made.redis.config_set("maxmemory", 1_000_000_000)
+
+        with pytest.raises(ConfigurationError, match=rf"{policy}.*WORKER_ALLOW_EVICTION=1"):
+            add_what_is_published(made.settings("bridge"), legacy(made), most_bytes=1_000_000)
 
 
 def test_batch_that_is_added_again_is_added_once(deployment: Deployment) -> None:

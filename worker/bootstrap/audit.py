@@ -89,7 +89,10 @@ def _remedies(
     mending = Mending(link, names, lease_ms=settings.lease_ms, results_channel=settings.results_channel)
     require_publishing(link, settings.results_channel)
     renderer = renderer_of(settings, names.consumer)
-    remedies = Remedies(mending, streams, rows, renderer, republish=wish.republish, clock=time.monotonic)
+    remedies = Remedies(
+        mending, streams, rows, renderer, decoder_of(settings),
+        republish=wish.republish, clock=time.monotonic,
+    )  # fmt: skip
     mending.begin()
 
     def finish() -> None:

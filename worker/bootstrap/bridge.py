@@ -9,7 +9,7 @@ from worker.bootstrap.parts.spelling import hiding_of
 from worker.bridge import Backlog, Bridge
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
-from worker.stream import Channel, demands
+from worker.stream import Channel, demands, require_keeping
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +21,7 @@ def add_what_is_published(settings: Settings, channel: str, *, most_bytes: int) 
     with redis_link(settings, "bridge") as link:
         source = Channel(link, channel, settings.orders_stream)
         with demands(link):
+            require_keeping(link, allow_eviction=settings.allow_eviction, bridges=True)
             source.rehearse()
         running = Bridge(
             source, Backlog(most_bytes), drain_s=settings.drain_timeout_s, hiding=hiding_of(settings)

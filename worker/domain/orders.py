@@ -105,7 +105,7 @@ class UnsoundOrder(OrderFields, frozen=True, kw_only=True):
 class Undecodable(Struct, frozen=True):
     """What can't be understood as an order at all, and the reason of its dead letter.
 
-    `fingerprint` is what it was known by where the version before took it for an order.
+    `fingerprint` is what it is known by where it was an order under other settings, or to the version before.
     """
 
     reason: DeadReason
@@ -114,12 +114,12 @@ class Undecodable(Struct, frozen=True):
     fingerprint: bytes = b""
 
     def rules_out(self, row: "OrderRecord") -> bool:
-        """Whether a row of its entry id is another entry's: that of an order, which this never was.
+        """Whether a row of its entry id is another entry's: that of an order, which this was not ever.
 
-        It was one under no limits, nor to the version before.
+        Of what is too large, and was not under other limits, nobody knows.
         """
-        never_was = not self.fingerprint and self.reason is not DeadReason.TOO_LARGE
-        return never_was and bool(row.fingerprint)
+        too_large = self.reason is DeadReason.TOO_LARGE
+        return not too_large and bool(row.fingerprint) and row.fingerprint != self.fingerprint
 
 
 class Trade(Struct, frozen=True):

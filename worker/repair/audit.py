@@ -25,7 +25,7 @@ from worker.domain.orders import (
 )
 from worker.domain.ports import Decoder, Entry
 from worker.repair.doubts import CLOCKS_APART_MS
-from worker.repair.entries import Entries
+from worker.repair.entries import Entries, results_may_be_gone
 from worker.repair.judgement import Case, of_row, only_redone
 from worker.repair.ports import Memory, Rows, Spelling, Streams
 from worker.repair.pruned import PrunedRows
@@ -153,7 +153,7 @@ class Audit:
         unmarked = (each.entry_id for each in landed if fates[each.entry_id].unmarked)
         self._memory.suspect_orders(owned[each] for each in unmarked if each in owned)
         rest = {each.entry_id: each.fields for each in landed if each.entry_id not in owned}
-        judged = list(self._entries.judged(rest, fates, by_results=False))
+        judged = list(self._entries.judged(rest, fates, lambda _: {}))
         self.seen.duplicates += sum(finding is None for _, finding in judged)
         self._memory.suspect_entries(entry_id for entry_id, finding in judged if finding is not None)
 
@@ -224,9 +224,17 @@ class Audit:
         owned = self._entries.owned(entries)
         self._catch_up()
         rest = {each: fields for each, fields in entries.items() if each not in owned}
-        for _, finding in self._entries.judged(rest, fates, by_results=True):
+        for _, finding in self._entries.judged(rest, fates, self._given_out):
             if finding is not None:
                 yield finding
+
+    def _given_out(self, order_ids: Sequence[str]) -> dict[str, bool | None]:
+        """Return which orders without a row have results; None where one may be gone, or out of range."""
+        if not order_ids:
+            return {}
+        found = self._memory.results(order_ids)
+        unseen = self.range.since_ms > 0 or results_may_be_gone(self._streams, self._results_maxlen)
+        return {each: True if each in found else None if unseen else False for each in order_ids}
 
     def _look_at_orders(self, order_ids: Sequence[str]) -> Iterator[Finding]:
         unsteady = list(order_ids)

@@ -1,6 +1,6 @@
 """What entries own, and what is wrong with those that own no row."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from worker.domain.deliveries import Delivery, mark_of_content
@@ -12,6 +12,18 @@ from worker.repair.ports import Memory, Rows, Streams
 from worker.source.unsourced import answers_for
 
 Decoded: TypeAlias = Order | UnsoundOrder | Undecodable
+# Of orders: whether each has a result; None: it may have, where nobody sees it any more.
+GivenOut: TypeAlias = Callable[[Sequence[str]], Mapping[str, bool | None]]
+
+
+def results_may_be_gone(streams: Streams, results_maxlen: int) -> bool:
+    """Whether results may have been trimmed or deleted, of whichever orders, as far as the server tells.
+
+    Raises Outage.
+    """
+    if streams.results().may_be_trimmed(results_maxlen):
+        return True
+    return streams.counts_results() and streams.results_lost_until_ms() > 0
 
 
 class Entries:
@@ -47,12 +59,12 @@ class Entries:
         return order.order_id is None
 
     def judged(
-        self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate], *, by_results: bool
+        self, entries: dict[str, tuple[bytes, ...]], fates: dict[str, Fate], given_out: GivenOut
     ) -> Iterator[tuple[str, Finding | None]]:
         """Yield what is wrong with entries that own no row, each with its id.
 
-        Those that are buried as they should be are left out. Results of their orders are asked for where all
-        that are there are remembered: `by_results`.
+        Those that are buried as they should be are left out. `given_out` says of orders without a row whether
+        they have results.
         """
         if not entries:
             return
@@ -61,7 +73,7 @@ class Entries:
         known = {each: order for each, order in decoded.items() if order.fingerprint}
         wanted = [order.order_id for order in known.values() if order.order_id is not None]
         standing = self._rows.fingerprints(wanted) if wanted else {}
-        results = self._memory.results(wanted) if by_results else {}
+        results = given_out([each for each in wanted if each not in standing])
         displaced = self._rows.owned(list(entries))
         asked = [*map(mark_of_content, held.values()), *held]
         buried = self._memory.letters(asked, conflicts=True)
@@ -77,7 +89,7 @@ class Entries:
         for entry_id, order in decoded.items():
             of_order = standing.get(order.order_id or "") if entry_id in known else None
             letter, mark = letters[entry_id], marks[entry_id]
-            given_out = order.order_id in results
-            finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark, has_result=given_out)
+            result = results.get(order.order_id or "", False)
+            finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark, given_out=result)
             if finding is not None or letter is None:
                 yield entry_id, finding

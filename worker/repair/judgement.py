@@ -183,12 +183,13 @@ def of_entry(
     letter: BuriedEntry | None,
     mark: str,
     *,
-    has_result: bool = False,
+    given_out: bool | None = False,
 ) -> Finding | None:
     """Return what is wrong with an entry that owns no row.
 
     Its fate is that of its `mark`, which is not its id where it is not for want of a row that it owns none.
-    `standing` is the fingerprint of its order's row, if any; `has_result` says that its order has a result.
+    `standing` is the fingerprint of its order's row, if any; `given_out` says whether its order has a result
+    (None: it may have, where nobody sees it any more).
     """
     if letter is not None:
         return _of_buried(entry_id, fate, letter)
@@ -201,18 +202,27 @@ def of_entry(
         what = "it conflicts with its order's row, and has no dead letter"
     elif mark != entry_id:
         what = "it came with the id of another entry, and has no dead letter"
-    elif fate.marked:
-        # Executed anew it gets its row back; the mark keeps a second result from going out.
-        what, remedy = "it was settled, but its row is gone", Remedy.READOPT
-    elif has_result:
-        # Acked as a duplicate. Executed anew it brings the row back, and must not bring a second result.
-        what = "its order has a result, but the row is gone"
-        return Finding(
-            Invariant.NO_ENTRY_LOST, entry_id, decoded.order_id, what, Remedy.READOPT, mark=entry_id
-        )
     else:
-        what = "it was acked without a row or a dead letter"
+        return _of_missing_row(entry_id, decoded.order_id, fate, given_out=given_out)
     return Finding(Invariant.NO_ENTRY_LOST, entry_id, decoded.order_id, what, remedy)
+
+
+def _of_missing_row(entry_id: str, order_id: str | None, fate: Fate, *, given_out: bool | None) -> Finding:
+    mark = ""
+    if fate.marked:
+        # Executed anew it gets its row back; the mark keeps a second result from going out.
+        what = "it was settled, but its row is gone"
+    elif given_out is False:
+        what = "it was acked without a row or a dead letter"
+    else:
+        # Acked as a duplicate, say. Executed anew it brings the row back, and must not bring a second result.
+        mark = entry_id
+        what = (
+            "its order has a result, but the row is gone"
+            if given_out
+            else "it was acked without a row or a dead letter, and a result of its order may be gone"
+        )
+    return Finding(Invariant.NO_ENTRY_LOST, entry_id, order_id, what, Remedy.READOPT, mark=mark)
 
 
 def _of_buried(entry_id: str, fate: Fate, letter: BuriedEntry) -> Finding | None:

@@ -211,7 +211,7 @@ class Repair:
                 self._done.left_alone += 1
                 self._unclaimed += row.entry_id not in fields
                 continue
-            settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer)
+            settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer, self._decoder)
             if is_settled(row, fates[row.entry_id]) is None:
                 self.doubts.add(settlement)
             else:

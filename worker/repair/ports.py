@@ -53,6 +53,9 @@ class Streams(Protocol):
     def results_lost_until_ms(self) -> int:
         """Return the unix milliseconds up to which results may have been trimmed or deleted; 0: none were."""
 
+    def counts_results(self) -> bool:
+        """Whether the server counts what was ever added, and so can tell whether a result is gone."""
+
     def letters_gone_until_ms(self) -> int:
         """Return the unix milliseconds up to which closed dead letters may have been let go; 0: none were."""
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from worker.domain.deliveries import LOOKED_FOR, Restoration
 from worker.domain.evidence import Finding, Remedy, Repaired
-from worker.domain.ports import Monotonic, Renderer
+from worker.domain.ports import Decoder, Monotonic, Renderer
 from worker.repair.ports import Mending, Rows, Streams
 from worker.repair.restorations import restoration_of, settlement_of
 
@@ -22,6 +22,7 @@ class Remedies:
         streams: Streams,
         rows: Rows,
         renderer: Renderer,
+        decoder: Decoder,
         *,
         republish: bool,
         clock: Monotonic,
@@ -30,6 +31,7 @@ class Remedies:
         self._streams = streams
         self._rows = rows
         self._renderer = renderer
+        self._decoder = decoder
         self._republish = republish
         self._clock = clock
         self._heard_of_at = clock()
@@ -102,7 +104,7 @@ class Remedies:
             # A replay may have taken the row over since: then it is no more what was judged.
             if row is None or row.entry_id != finding.entry_id:
                 continue
-            settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer)
+            settlement = settlement_of(row, fields.get(row.entry_id, ()), self._renderer, self._decoder)
             if finding.looked_for:
                 settlement = replace(settlement, stands_since_ms=LOOKED_FOR)
             yield place, restoration_of(settlement, again=finding.again)

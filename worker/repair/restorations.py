@@ -4,22 +4,35 @@ from msgspec.structs import replace
 
 from worker.domain.deliveries import Delivery, Restoration, Settlement
 from worker.domain.evidence import Fate
-from worker.domain.orders import OrderRecord, Status
-from worker.domain.ports import Renderer
+from worker.domain.orders import Order, OrderRecord, Status, Undecodable, UnsoundOrder
+from worker.domain.ports import Decoder, Renderer
 
 
-def settlement_of(row: OrderRecord, fields: tuple[bytes, ...], renderer: Renderer) -> Settlement:
+def settlement_of(
+    row: OrderRecord, fields: tuple[bytes, ...], renderer: Renderer, decoder: Decoder
+) -> Settlement:
     """Return what settles the entry of a row with an outcome.
 
-    `fields` are those of the entry, where they are kept.
+    `fields` are those of the entry of its id, where there is one; they are left out where it is another's.
     """
     delivery = Delivery(row.entry_id, fields, 0, False)
+    if fields and _is_anothers(row, decoder.decode(delivery)):
+        delivery = Delivery(row.entry_id, (), 0, False)
     if row.status is not Status.DEAD:
         settlement = renderer.result(delivery, row)
     else:
         reason, error = row.given_up_for
         settlement = renderer.letter(delivery, reason=reason, error=error, order_id=row.order_id)
     return replace(settlement, stands_since_ms=row.stands_since_ms)
+
+
+def _is_anothers(row: OrderRecord, held: Order | UnsoundOrder | Undecodable) -> bool:
+    """Whether an entry of a row's id can't be the one that the row was written for."""
+    if isinstance(held, Undecodable):
+        return held.rules_out(row)
+    if not row.unsourced and held.order_id != row.order_id:
+        return True
+    return isinstance(held, Order) and bool(row.fingerprint) and held.fingerprint != row.fingerprint
 
 
 def restoration_of(settlement: Settlement, *, again: bool = False) -> Restoration:

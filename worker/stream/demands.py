@@ -26,6 +26,11 @@ _TOO_OLD = (
     "REDIS_URL: the server lacks a command that the worker needs; name a Redis from 6.2 on, or a Valkey"
 )
 _NO_SUCH_DATABASE = "REDIS_URL: the server has no database of this number"
+# By whether all keys may go: what, and what that costs.
+_EVICTED = {
+    True: ("orders that nobody has executed", "lose them"),
+    False: ("the numbers by which bridges add each message once", "have some added twice"),
+}
 # What a server says of SELECT, with the code of any error.
 _OF_SELECT = ("DB index", "SELECT is not allowed")
 # The server, or somebody on the way, has gone away in the middle of the handshake.
@@ -58,10 +63,11 @@ def require_redis(link: RedisLink) -> None:
         link.ping()
 
 
-def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
+def require_keeping(link: RedisLink, *, allow_eviction: bool, bridges: bool = False) -> None:
     """Raise ConfigurationError where the server is none that keeps what it is given.
 
-    What the server does not tell is no reason to leave.
+    Of a server that `bridges` add at that is also what expires. What the server does not tell is no reason to
+    leave.
     """
     with outages():
         known = information(link, "server")
@@ -72,11 +78,12 @@ def require_keeping(link: RedisLink, *, allow_eviction: bool) -> None:
         # A node that has our keys now works until it dies, or their slot moves.
         if "cluster" in modes and not link.is_in_a_cluster:
             raise ConfigurationError(_CLUSTER)
-        policy = evicting_policy(link)
+        policy = evicting_policy(link, expiring=bridges)
     if policy and not allow_eviction:
+        what, loss = _EVICTED[policy.startswith("allkeys-")]
         raise ConfigurationError(
-            f"REDIS_URL: the server may evict orders that nobody has executed (maxmemory-policy {policy}):"
-            " set it to noeviction, or WORKER_ALLOW_EVICTION=1 to lose them"
+            f"REDIS_URL: the server may evict {what} (maxmemory-policy {policy}):"
+            f" set it to noeviction, or WORKER_ALLOW_EVICTION=1 to {loss}"
         )
 
 

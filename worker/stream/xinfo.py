@@ -132,8 +132,8 @@ def version(link: RedisLink) -> str:
     return known.get("redis_version", NOT_KNOWN)
 
 
-def evicting_policy(link: RedisLink) -> str | None:
-    """Return the policy by which the server may evict any key.
+def evicting_policy(link: RedisLink, *, expiring: bool = False) -> str | None:
+    """Return the policy by which the server may evict any key, or any that is `expiring`.
 
     It is empty where the server may not, None where that is not known. Raises redis-py's errors.
     """
@@ -145,7 +145,8 @@ def evicting_policy(link: RedisLink) -> str | None:
         if not all(told):
             return None
         policy, limit = (text(next(iter(_named(each).values()))) for each in told)
-    return policy if policy.startswith("allkeys-") and limit != "0" else ""
+    evicts = policy != "noeviction" if expiring else policy.startswith("allkeys-")
+    return policy if evicts and limit != "0" else ""
 
 
 def volatile(link: RedisLink) -> str | None:

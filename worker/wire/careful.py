@@ -54,9 +54,13 @@ class CarefulReader:
         """Return the order, sound or not, or why the entry is none."""
         try:
             fields = self._fields(delivery)
-            order_id = self._identity(fields, delivery.entry_id)
         except Refused as refused:
             return Undecodable(refused.reason, refused.error)
+        try:
+            order_id = self._identity(fields, delivery.entry_id)
+        except Refused as refused:
+            # Another field may have named it before.
+            return Undecodable(refused.reason, refused.error, None, _fingerprint(fields, self._digits))
         if fields.get("type", "order") != "order":
             return Undecodable(DeadReason.UNDECODABLE, _OTHER_TYPE, order_id)
         order = _order(order_id, delivery.entry_id, fields, self._digits)
@@ -167,6 +171,12 @@ def _text(key: str, value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise Refused(DeadReason.UNDECODABLE, f"{key} is not UTF-8") from None
+
+
+def _fingerprint(fields: Fields, digits: Digits) -> bytes:
+    read = FieldReader(fields, digits)
+    _read_all(read)
+    return fingerprint_of({**fields, **read.canonical})
 
 
 def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Decoded:

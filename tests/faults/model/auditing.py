@@ -28,7 +28,9 @@ def repair(state: State, fleet: SimulatedFleet, *, republish: bool) -> list[Find
             streams, rows, memory, Spelling(source), fleet.decoder,
             since_ms=0, results_maxlen=0, unsourced=False, progress=lambda _store, _done, _total: None,
         )  # fmt: skip
-        remedies = Remedies(mending, streams, rows, renderer, republish=republish, clock=clock.monotonic)
+        remedies = Remedies(
+            mending, streams, rows, renderer, fleet.decoder, republish=republish, clock=clock.monotonic
+        )
         mending.begin()
         findings = list(audit.findings())
         remedies.apply(findings)

@@ -1,6 +1,7 @@
 """An audit of marks: each open question is told and can be decided, each entry asked for by its own mark."""
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,38 @@ def test_order_whose_row_is_gone_has_one_result_when_a_duplicate_brings_the_row_
     ]
     assert list(deployment.rows()) == result_ids(deployment) == ["a1"]
     assert audit(deployment) == (0, [])
+
+
+@pytest.mark.parametrize(("gone", "arguments"), [("out of range", ["--since", "1h"]), ("trimmed", [])])
+def test_duplicate_whose_row_is_gone_publishes_nothing_where_nobody_sees_whether_there_is_a_result(
+    deployment: Deployment, gone: str, arguments: list[str]
+) -> None:
+    """Proves that a result which may be there, and is not read, counts as one that is."""
+    two_hours_ago_ms = time.time_ns() // 1_000_000 - 7_200_000
+    deployment.submit([small_order("a1")], under=[f"{two_hours_ago_ms}-0"])
+    settle(deployment)
+    ((_, fields),) = deployment.entries(deployment.results)
+    deployment.redis.delete(deployment.results)
+    result: Any = dict(fields)
+    deployment.redis.xadd(deployment.results, result, id=f"{two_hours_ago_ms + 1}-0")
+    deployment.submit([small_order("a1")])
+    settle(deployment)
+    if gone == "trimmed":
+        if not deletions_are_told(deployment):
+            skip(Reason.COUNTS_NOTHING_ADDED)
+        deployment.redis.xdel(deployment.orders, f"{two_hours_ago_ms}-0")
+        deployment.redis.xtrim(deployment.results, maxlen=0, approximate=False)
+    with deployment.database.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM trades")
+        connection.exec_driver_sql("DELETE FROM orders")
+
+    _, findings = audit(deployment, "--repair", *arguments)
+    settle(deployment)
+
+    (mended,) = [each["what"] for each in findings if each["remedy"] == "readopt"]
+    assert "a result of its order may be gone" in mended
+    assert list(deployment.rows()) == ["a1"]
+    assert result_ids(deployment) == (["a1"] if gone == "out of range" else [])
 
 
 def test_audit_reaches_the_end_when_an_entry_has_the_last_id_of_all(deployment: Deployment) -> None:

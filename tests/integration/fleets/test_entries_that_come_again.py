@@ -422,3 +422,59 @@ def test_settled_entry_that_is_trimmed_in_the_hands_of_one_who_dies_has_one_resu
 
     assert result_ids(deployment) == ["o1", "o2"]
     assert_invariants(deployment)
+
+
+@pytest.mark.parametrize("taken_by", ["the replica", "one who died"])
+@pytest.mark.parametrize(
+    ("order", "settings"),
+    [
+        ({**small_order("a1"), "reason": "x" * 3000}, {"max_entry_bytes": 2048}),
+        ({**small_order("a1"), "client_id": "two words"}, {"order_id_field": "client_id"}),
+    ],
+    ids=["a limit", "the field that names orders"],
+)
+def test_order_that_was_executed_is_answered_when_a_setting_makes_none_of_it(
+    deployment: Deployment, order: dict[str, Any], settings: dict[str, Any], taken_by: str
+) -> None:
+    """Proves that what is no order under today's settings has no letter where it was one before."""
+    client, orders = deployment.redis, deployment.orders
+    deployment.submit([order], under=["1-0"])
+    with running(deployment):
+        eventually(deployment.all_settled)
+    client.xgroup_destroy(orders, deployment.group)
+    if taken_by != "the replica":
+        client.xgroup_create(orders, deployment.group, "0")
+        client.xreadgroup(deployment.group, "gone", {orders: ">"})
+        client.xclaim(orders, deployment.group, "gone", 0, ["1-0"], idle=3_600_000, justid=True)
+
+    with running(deployment, **settings) as made:
+        eventually(lambda: made.worker.tally.answered_again == 1)
+
+    assert deployment.letters() == []
+    assert result_ids(deployment) == ["a1"]
+    assert audit(deployment, **settings) == (0, [])
+
+
+@pytest.mark.parametrize("then", [JUNK, small_order("b1")], ids=["no order", "another order"])
+def test_letter_that_is_given_back_has_nothing_of_what_has_the_id_of_its_entry_now(
+    deployment: Deployment, then: dict[str, Any]
+) -> None:
+    """Proves that a repair buries a row with what its own entry held: a replay would execute the other."""
+    client, orders = deployment.redis, deployment.orders
+    deployment.submit([small_order("a1")], under=["1-0"])
+    client.xgroup_create(orders, deployment.group, "0")
+    client.xreadgroup(deployment.group, "gone", {orders: ">"})
+    client.xclaim(orders, deployment.group, "gone", 0, ["1-0"], idle=3_600_000, retrycount=5, justid=True)
+    with running(deployment):
+        eventually(deployment.all_settled)
+    client.delete(orders, deployment.dead_letters)
+    delete_marks(deployment)
+    deployment.submit([then], under=["1-0"])
+
+    with running(deployment) as made:
+        eventually(lambda: has_looked_around(deployment, made))
+        eventually(lambda: len(deployment.letters()) == 2)
+
+    (of_row,) = [each for each in deployment.letters() if each["reason"] == b"poison"]
+    assert of_row["order_id"] == b"a1"
+    assert not [name for name in of_row if name.startswith("orig:")]

@@ -11,6 +11,7 @@ from worker.domain.deliveries import Delivery, entry_milliseconds
 from worker.domain.evidence import BuriedEntry, Finding, Invariant, PublishedResult
 from worker.domain.orders import DeadReason, Status
 from worker.repair.doubts import CLOCKS_APART_MS
+from worker.repair.entries import results_may_be_gone
 from worker.repair.judgement import Case, letter_of, mark_of, of_entry, of_row
 from worker.source.unsourced import is_ours
 from worker.status.story import Letter, Story
@@ -65,6 +66,11 @@ class Judging:
         )
         return replace(story, findings=tuple(of_row(case)))
 
+    def _given_out_unseen(self, story: Story) -> bool | None:
+        """Whether an order without a row has a result where none was found: None where it may have."""
+        gone = results_may_be_gone(self._ask.evidence, self._ask.results_maxlen)
+        return None if gone or not story.results.searched.all else False
+
     def _shows_result_of(self, entry_id: str) -> bool:
         """Whether an entry's result can't have been trimmed by the worker, as an audit counts it."""
         kept = self._ask.evidence.results()
@@ -87,8 +93,8 @@ class Judging:
         stands = standing is not None
         mark = letter.mark if letter else mark_of(held, decoded, stands=stands, displaced=displaced)
         fate = story.fate if mark == entry_id else self._ask.evidence.fates([mark])[mark]
-        has_result = bool(story.results.found)
-        finding = of_entry(entry_id, decoded, fate, standing, letter, mark, has_result=has_result)
+        given_out = True if story.results.found else self._given_out_unseen(story)
+        finding = of_entry(entry_id, decoded, fate, standing, letter, mark, given_out=given_out)
         if letter is None and not story.letters.searched.all:
             finding = None
         findings = () if finding is None else (finding,)
