@@ -178,6 +178,7 @@ def test_port_in_use_is_a_configuration_error(deployment: Deployment, tmp_path: 
     assert "WORKER_HEALTH_PORT" in done.stderr
 
 
+@pytest.mark.past_the_pooler
 @pytest.mark.parametrize("variable", ["REDIS_URL", "DATABASE_URL"])
 def test_run_ends_with_one_line_when_a_server_refuses_the_password(
     deployment: Deployment, variable: str

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from local.directory import free_port
 from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
 from tests.manifests import BASE, generated, pods, written
@@ -48,6 +50,7 @@ def test_replica_passes_its_probes_while_it_works_and_leaves_within_the_grace_of
     assert_invariants(deployment, leaving.tally)
 
 
+@pytest.mark.past_the_pooler
 def test_replica_that_waits_for_its_database_is_alive_and_takes_part_in_no_rollout(
     deployment: Deployment, tmp_path: Path
 ) -> None:

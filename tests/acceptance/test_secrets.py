@@ -96,6 +96,7 @@ def test_passwords_appear_nowhere_from_start_to_crash(
     assert_invariants(deployment)
 
 
+@pytest.mark.past_the_pooler
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("variable", ["REDIS_URL", "DATABASE_URL"])
 def test_wrong_password_is_refused_and_not_shown(
