@@ -13,6 +13,7 @@ from local.demo.deadly import EXECUTOR
 from local.demo.producer import Producer
 from local.demo.promises import BrokenPromiseError
 from local.demo.streams import Streams
+from local.directory import is_free
 from local.postgres import LocalPostgres
 from local.redis import LocalRedis
 from local.replicas import Replica, await_ready, drain, free_ports
@@ -71,14 +72,22 @@ class Stage:
         raise BrokenPromiseError(f"{victim.name} was never seen with orders in hand.")
 
     def revive(self) -> list[int]:
-        """Start those replicas again that have ended, each on its port, and return their exit codes."""
+        """Start those replicas again that have ended, and return their exit codes.
+
+        Each has its port, or another where somebody has taken that meanwhile.
+        """
         codes = []
         for place, replica in enumerate(self.team):
             code = replica.process.poll()
             if code is not None:
                 codes.append(code)
-                self.team[place] = self._replica(place + 1, replica.port)
+                port = replica.port if is_free(replica.port) else self._other_port()
+                self.team[place] = self._replica(place + 1, port)
         return codes
+
+    def _other_port(self) -> int:
+        ours = {replica.port for replica in self.team}
+        return next(port for port in free_ports(REPLICAS + 1) if port not in ours)
 
     def duplicates(self) -> int:
         """Return how many duplicates the replicas have counted since they were started."""

@@ -257,7 +257,11 @@ class Handling:
         self, no_orders: Sequence[tuple[Delivery, Undecodable]], asked: Container[str]
     ) -> Iterator[Outcome]:
         """Bury what is no order, but for what was one to the version before, or under other settings."""
-        new = [each.entry_id for each, _ in no_orders if each.entry_id not in asked]
+        new = [
+            each.entry_id
+            for each, order in no_orders
+            if order.may_have_been_one and each.entry_id not in asked
+        ]
         rows = self._store.find(new) if new else {}
         for delivery, order in no_orders:
             row = rows.get(delivery.entry_id)

@@ -113,6 +113,11 @@ class Undecodable(Struct, frozen=True):
     order_id: str | None = None
     fingerprint: bytes = b""
 
+    @property
+    def may_have_been_one(self) -> bool:
+        """Whether it may have been an order under other settings, or to the version before."""
+        return bool(self.fingerprint) or self.reason is DeadReason.TOO_LARGE
+
     def rules_out(self, row: "OrderRecord") -> bool:
         """Whether a row of its entry id is another entry's: that of an order, which this was not ever.
 
