@@ -1,5 +1,7 @@
 """What an audit knows of one order, and what it can find wrong with it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -107,6 +109,13 @@ class BuriedEntry(Struct, frozen=True):
     letter_id: str
     times: int
     mark: str
+
+
+def by_mark(letters: Sequence[tuple[str, str]]) -> dict[str, BuriedEntry]:
+    """Return what dead letters hold, by mark: of each its mark and its id are given, the oldest first."""
+    times = Counter(mark for mark, _ in letters)
+    # Backwards, so that the first of a mark stays.
+    return {mark: BuriedEntry(letter_id, times[mark], mark) for mark, letter_id in reversed(letters)}
 
 
 class Buried(Struct, frozen=True):

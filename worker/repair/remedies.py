@@ -53,19 +53,19 @@ class Remedies:
 
     def _readopt(self, findings: Sequence[Finding]) -> set[int]:
         wanted = {
-            place: each.entry_id
+            place: (each.entry_id, each.mark)
             for place, each in enumerate(findings)
             if each.remedy is Remedy.READOPT and each.entry_id is not None
         }
         marked = [
-            Restoration(each.entry_id, "mark", stands_since_ms=LOOKED_FOR, mark=each.mark)
-            for each in findings
-            if each.remedy is Remedy.READOPT and each.entry_id is not None and each.mark
+            Restoration(entry_id, "mark", stands_since_ms=LOOKED_FOR, mark=mark)
+            for entry_id, mark in wanted.values()
+            if mark
         ]
         if marked:
             self._mending.restore(marked)
-        made = set(self._mending.readopt(list(wanted.values()))) if wanted else set()
-        mended = {place for place, entry_id in wanted.items() if entry_id in made}
+        made = set(self._mending.readopt([each for each, _ in wanted.values()])) if wanted else set()
+        mended = {place for place, (entry_id, _) in wanted.items() if entry_id in made}
         self.done.made_pending += len(mended)
         return mended
 

@@ -275,9 +275,9 @@ def _copy_in(cursor: Any, statement: str, parameters: Any, _context: Any) -> boo
     try:
         with cursor.copy(statement) as rows:
             rows.write(parameters[0])
+    except UnicodeError:
+        raise
     except ValueError as error:
-        if isinstance(error, UnicodeError):
-            raise
         # PgBouncer adds an error of its own to the one that has ended the session, and here the driver takes
         # one alone: neither is heard.
         cursor.connection.close()

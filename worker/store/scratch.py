@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import msgspec
 
 from worker.domain.errors import ConfigurationError
-from worker.domain.evidence import Buried, BuriedEntry, PublishedResult
+from worker.domain.evidence import Buried, BuriedEntry, PublishedResult, by_mark
 
 # SQLite keeps so much of it in memory at the most, in KiB.
 CACHE_KIB = 32_768
@@ -89,8 +89,7 @@ class Scratch:
             " JOIN letters AS l ON l.mark = w.value WHERE NOT l.conflict OR ? ORDER BY l.rowid",
             (_json(list(marks)), conflicts),
         ).fetchall()
-        times = Counter(mark for mark, _ in rows)
-        return {mark: BuriedEntry(letter_id, times[mark], mark) for mark, letter_id in reversed(rows)}
+        return by_mark(rows)
 
     def suspect_orders(self, order_ids: Iterable[str]) -> None:
         """Remember orders that must be looked at again."""

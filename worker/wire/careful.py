@@ -60,7 +60,8 @@ class CarefulReader:
             order_id = self._identity(fields, delivery.entry_id)
         except Refused as refused:
             # Another field may have named it before.
-            return Undecodable(refused.reason, refused.error, None, _fingerprint(fields, self._digits))
+            fingerprint = fingerprint_of(_canonical(fields, self._digits))
+            return Undecodable(refused.reason, refused.error, None, fingerprint)
         if fields.get("type", "order") != "order":
             return Undecodable(DeadReason.UNDECODABLE, _OTHER_TYPE, order_id)
         order = _order(order_id, delivery.entry_id, fields, self._digits)
@@ -75,9 +76,7 @@ class CarefulReader:
             fields = self._fields(delivery)
         except Refused:
             return None
-        read = FieldReader(fields, self._digits)
-        _read_all(read)
-        said = {**fields, **read.canonical}
+        said = _canonical(fields, self._digits)
         return {name: _plain(said.get(name)) for name in names.FINGERPRINTED}
 
     def _fields(self, delivery: Delivery) -> Fields:
@@ -173,10 +172,10 @@ def _text(key: str, value: bytes) -> str:
         raise Refused(DeadReason.UNDECODABLE, f"{key} is not UTF-8") from None
 
 
-def _fingerprint(fields: Fields, digits: Digits) -> bytes:
+def _canonical(fields: Fields, digits: Digits) -> dict[str, str | None]:
     read = FieldReader(fields, digits)
     _read_all(read)
-    return fingerprint_of({**fields, **read.canonical})
+    return {**fields, **read.canonical}
 
 
 def _order(order_id: str, entry_id: str, fields: Fields, digits: Digits) -> Decoded:

@@ -20,7 +20,7 @@ from tests.fleets import (
     rows,
     small_order,
 )
-from tests.harness import Deployment, assert_invariants, eventually, numbered_orders
+from tests.harness import Deployment, assert_invariants, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 from worker.bootstrap.replica import Replica
 
@@ -99,18 +99,15 @@ def test_entry_has_its_result_or_its_letter_when_another_had_its_id_before(
     deployment: Deployment, first: dict[str, Any], then: dict[str, Any], taken_by: str
 ) -> None:
     """Proves that a mark of what owns no row is that of its content: it swallows nothing that has its id."""
-    client, orders = deployment.redis, deployment.orders
     deployment.submit([small_order("known")], under=["1-0"])
     for content in (first, then):
         deployment.submit([content], under=["2-0"])
         if content is then and taken_by != "the replica":
-            client.xgroup_create(orders, deployment.group, "0")
-            client.xreadgroup(deployment.group, "gone", {orders: ">"})
-            client.xclaim(orders, deployment.group, "gone", 0, ["2-0"], idle=3_600_000, justid=True)
+            take_and_vanish(deployment, 1)
         with running(deployment):
             eventually(deployment.all_settled)
         clean = audit(deployment)
-        deployment.redis.delete(orders)
+        deployment.redis.delete(deployment.orders)
 
     sent = [each for each in (first, then) if each.get("order_id") not in {None, "known"}]
     assert result_ids(deployment) == ["known", *(each["order_id"] for each in sent)]
@@ -145,9 +142,7 @@ def test_no_order_has_its_letter_when_its_deliveries_are_used_up_and_another_had
         eventually(deployment.all_settled)
     client.delete(orders)
     deployment.submit([JUNK], under=["1-0"])
-    client.xgroup_create(orders, deployment.group, "0")
-    client.xreadgroup(deployment.group, "gone", {orders: ">"})
-    client.xclaim(orders, deployment.group, "gone", 0, ["1-0"], idle=3_600_000, retrycount=5, justid=True)
+    take_and_vanish(deployment, 1, deliveries=5)
 
     with running(deployment):
         eventually(deployment.all_settled)
@@ -244,9 +239,7 @@ def test_order_is_a_conflict_when_its_id_was_that_of_an_entry_nobody_knows(deplo
     """Proves that the row of what was trimmed before anybody read it answers for no order by name."""
     client, orders = deployment.redis, deployment.orders
     deployment.submit([small_order("a1")], under=["1-0"])
-    client.xgroup_create(orders, deployment.group, "0")
-    client.xreadgroup(deployment.group, "gone", {orders: ">"})
-    client.xclaim(orders, deployment.group, "gone", 0, ["1-0"], idle=3_600_000, justid=True)
+    take_and_vanish(deployment, 1)
     client.xdel(orders, "1-0")
     with running(deployment, lease_ms=1000, block_ms=50, transaction_timeout_s=0.5, execute_timeout_s=0.5):
         eventually(lambda: [each["reason"] for each in deployment.letters()] == [b"trimmed"])
@@ -443,9 +436,7 @@ def test_order_that_was_executed_is_answered_when_a_setting_makes_none_of_it(
         eventually(deployment.all_settled)
     client.xgroup_destroy(orders, deployment.group)
     if taken_by != "the replica":
-        client.xgroup_create(orders, deployment.group, "0")
-        client.xreadgroup(deployment.group, "gone", {orders: ">"})
-        client.xclaim(orders, deployment.group, "gone", 0, ["1-0"], idle=3_600_000, justid=True)
+        take_and_vanish(deployment, 1)
 
     with running(deployment, **settings) as made:
         eventually(lambda: made.worker.tally.answered_again == 1)
@@ -462,9 +453,7 @@ def test_letter_that_is_given_back_has_nothing_of_what_has_the_id_of_its_entry_n
     """Proves that a repair buries a row with what its own entry held: a replay would execute the other."""
     client, orders = deployment.redis, deployment.orders
     deployment.submit([small_order("a1")], under=["1-0"])
-    client.xgroup_create(orders, deployment.group, "0")
-    client.xreadgroup(deployment.group, "gone", {orders: ">"})
-    client.xclaim(orders, deployment.group, "gone", 0, ["1-0"], idle=3_600_000, retrycount=5, justid=True)
+    take_and_vanish(deployment, 1, deliveries=5)
     with running(deployment):
         eventually(deployment.all_settled)
     client.delete(orders, deployment.dead_letters)

@@ -15,7 +15,7 @@ from tests.fleets import (
     result_ids,
     small_order,
 )
-from tests.harness import Deployment, eventually, numbered_orders
+from tests.harness import Deployment, eventually, numbered_orders, take_and_vanish
 from tests.inprocess import running
 from tests.processes import victim
 
@@ -78,11 +78,7 @@ def test_order_has_its_result_when_another_fleet_buried_an_entry_of_its_id_on_th
     ids = first.submit([small_order("a1")])
     second.redis.xadd(second.orders, {"payload": "{junk"}, id=ids[0])
     # Given up with a row, so that the letter says no other mark than the id.
-    second.redis.xgroup_create(second.orders, second.group, "0")
-    second.redis.xreadgroup(second.group, "gone", {second.orders: ">"})
-    second.redis.xclaim(
-        second.orders, second.group, "gone", 0, [ids[0]], idle=3_600_000, retrycount=5, justid=True
-    )
+    take_and_vanish(second, 1, deliveries=5)
     die_before_publishing(first, tmp_path)
     settle(second)
     first.redis.xadd(first.results, {"type": "x", "order_id": "x"})

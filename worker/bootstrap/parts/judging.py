@@ -1,20 +1,17 @@
 """Says of the story of an order what an audit would find: it is judged by the same rules."""
 
-from collections import Counter
-from collections.abc import Sequence
-
 from msgspec.structs import replace
 
 from worker.bootstrap.parts.subject import Decoded, Subject
 from worker.bootstrap.parts.witnesses import Witnesses
 from worker.domain.deliveries import Delivery, entry_milliseconds
-from worker.domain.evidence import BuriedEntry, Finding, Invariant, PublishedResult
+from worker.domain.evidence import BuriedEntry, Finding, Invariant, PublishedResult, by_mark
 from worker.domain.orders import DeadReason, Status
 from worker.repair.doubts import CLOCKS_APART_MS
 from worker.repair.entries import results_may_be_gone
 from worker.repair.judgement import Case, letter_of, mark_of, of_entry, of_row
 from worker.source.unsourced import is_ours
-from worker.status.story import Letter, Story
+from worker.status.story import Story
 from worker.store import OrderRow
 from worker.stream import Found
 
@@ -89,7 +86,8 @@ class Judging:
             standing = self._ask.rows.fingerprints([decoded.order_id]).get(decoded.order_id)
         is_duplicate = standing is not None and standing == decoded.fingerprint
         displaced = entry_id in self._ask.rows.owned([entry_id])
-        letter = letter_of(held, _by_mark(story.letters.found), displaced=displaced)
+        buried = by_mark([(each.mark, each.letter_id) for each in story.letters.found])
+        letter = letter_of(held, buried, displaced=displaced)
         stands = standing is not None
         mark = letter.mark if letter else mark_of(held, decoded, stands=stands, displaced=displaced)
         fate = story.fate if mark == entry_id else self._ask.evidence.fates([mark])[mark]
@@ -99,9 +97,3 @@ class Judging:
             finding = None
         findings = () if finding is None else (finding,)
         return replace(story, fate=fate, is_duplicate=is_duplicate, findings=findings)
-
-
-def _by_mark(letters: Sequence[Letter]) -> dict[str, BuriedEntry]:
-    times = Counter(each.mark for each in letters)
-    # Backwards, so that the first of a mark stays.
-    return {each.mark: BuriedEntry(each.letter_id, times[each.mark], each.mark) for each in reversed(letters)}
