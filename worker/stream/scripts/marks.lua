@@ -63,8 +63,19 @@ local function in_marks(command, ...)
   redis.call(command, before, ...)
 end
 
+-- Replicas of the version before mark by the id alone what is marked by its content here, and look for that. A
+-- mark that was made for them says so, since it tells nothing of another entry of the id.
+local function mark_for_them(id)
+  redis.call('ZADD', before, milliseconds(id), id, milliseconds(id), id .. ':')
+end
+
+local function unmark_for_them(id) redis.call('ZREM', before, id, id .. ':') end
+
+local function is_of_a_letter(mark) return redis.call('ZSCORE', before, mark .. ':') ~= false end
+
 local function marked(mark)
-  return redis.call('ZSCORE', marks, mark) or redis.call('ZSCORE', before, mark)
+  if redis.call('ZSCORE', marks, mark) then return true end
+  return redis.call('ZSCORE', before, mark) ~= false and not is_of_a_letter(mark)
 end
 
 -- Call before the first mark is made.

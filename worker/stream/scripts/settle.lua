@@ -33,15 +33,25 @@ for place, settlement in ipairs(settlements) do
 end
 
 local settled = {}
-local function look_in(key)
+local function look_in(key, counts)
   in_parts(names, function(first, last)
     for place, score in ipairs(redis.call('ZMSCORE', key, unpack(names, first, last))) do
-      if score then settled[names[first + place - 1]] = true end
+      local name = names[first + place - 1]
+      if score and not settled[name] and counts(name) then settled[name] = true end
     end
   end)
 end
-look_in(marks)
-look_in(before)
+look_in(marks, function() return true end)
+look_in(before, function(name) return not is_of_a_letter(name) end)
+
+-- Whether replicas of the version before have buried what owns no row, while the caller slept: nobody has it
+-- any more. What is pending all the same has got its id since.
+local function buried_by_them(id)
+  if not redis.call('ZSCORE', before, id) or redis.call('ZSCORE', marks, id) then return false end
+  if is_of_a_letter(id) then return false end
+  local pending = redis.pcall('XPENDING', orders, group, id, id, 1)
+  return pending.err ~= nil or #pending == 0
+end
 
 -- Of a row that was written just now nobody can have published anything, unless marks were lost since.
 if known.made and string.format('%.0f', known.made) == remembered then written_since = math.huge end
@@ -69,7 +79,7 @@ local count = 0
 for place, settlement in ipairs(settlements) do
   local id, action, name = settlement[1], settlement[2], names[place]
   local untouched = false
-  if action ~= 'ack' and not settled[name] then
+  if action ~= 'ack' and not settled[name] and not (name ~= id and buried_by_them(id)) then
     local left_to_others, unknowable = slept_through(id, action)
     if left_to_others then
       left[#left + 1] = id
@@ -92,12 +102,17 @@ for place, settlement in ipairs(settlements) do
   end
 end
 
-local scored = {}
+local scored, for_them = {}, {}
 for place = 1, count do
-  scored[2 * place - 1], scored[2 * place] = string.match(new[place], '^%d+'), new[place]
+  local name, id = new[place], open[place][1]
+  scored[2 * place - 1], scored[2 * place] = milliseconds(id), name
+  for_them[place] = name ~= id and not redis.call('ZSCORE', before, id)
 end
 if count > 0 or #doubted > 0 then begin() end
 in_parts(scored, function(first, last) in_marks('ZADD', unpack(scored, first, last)) end)
+for place = 1, count do
+  if for_them[place] then mark_for_them(open[place][1]) end
+end
 
 local published, buried, unpublished, why = 0, 0, 0, ''
 -- Executed once more, after its row was lost: then its result is there.
@@ -108,7 +123,10 @@ for place, settlement in ipairs(open) do
   if type(added) == 'table' and added.err then
     -- Scripts do not roll back: a mark without its result would swallow the result for ever.
     local without = {}
-    for rest = place, count do without[#without + 1] = new[rest] end
+    for rest = place, count do
+      without[#without + 1] = new[rest]
+      if for_them[rest] then unmark_for_them(open[rest][1]) end
+    end
     in_parts(without, function(first, last) in_marks('ZREM', unpack(without, first, last)) end)
     return redis.error_reply(added.err)
   end
