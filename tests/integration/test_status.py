@@ -237,10 +237,14 @@ def test_orders_that_a_producer_trims_under_a_backlog_are_told_to_the_last(deplo
 
 
 def trimming_producer(deployment: Deployment, count: int) -> None:
-    """Add orders faster than they are read, and keep no more than 20 of them."""
-    for first in range(1, count, 50):
+    """Add orders faster than they are read, and keep no more than 20 of them.
+
+    Not more at once than are kept: while a read waits nobody can count what has come and gone in one step.
+    """
+    orders = numbered_orders(count + 1)
+    for first in range(1, count, 20):
         with deployment.redis.pipeline(transaction=True) as pipeline:
-            for each in numbered_orders(count + 1)[first : first + 50]:
+            for each in orders[first : first + 20]:
                 pipeline.xadd(deployment.orders, each, maxlen=20, approximate=False)  # type: ignore[arg-type]
             pipeline.execute()
 
