@@ -13,7 +13,7 @@ from tests.groups import Pending
 from tests.logs import between
 from worker.domain.deliveries import BEGINNING, LOOKED_FOR
 from worker.domain.errors import Outage
-from worker.domain.evidence import Fate, LostRow, Marked, Owner
+from worker.domain.evidence import Fate, LostRow, Marked, Owner, StandingRow
 from worker.domain.orders import Status
 from worker.stream.mending import HEARD_OF_WITHIN_MS
 
@@ -436,10 +436,15 @@ class FakeRows:
     def pruned_days(self) -> dict[date, int]:
         return {}
 
-    def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
-        with self._store.faults.at("fingerprints"), self._store.table.lock:
+    def standing(self, order_ids: Sequence[str]) -> dict[str, StandingRow]:
+        with self._store.faults.at("standing"), self._store.table.lock:
             rows = self._store.table.rows
-            return {each: rows[each].fingerprint for each in order_ids if each in rows}
+            ours = {row.order_id for row in self._store.ours}
+            return {
+                each: StandingRow(rows[each].entry_id if each in ours else "", rows[each].fingerprint)
+                for each in order_ids
+                if each in rows
+            }
 
     def of_other_sources(self, order_ids: Sequence[str]) -> set[str]:
         with self._store.faults.at("of_other_sources"), self._store.table.lock:

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import decoder, delivery, record
 from tests.fakes import Bench
 from worker.domain.deliveries import Dead, Retry, Settled
-from worker.domain.evidence import Fate
+from worker.domain.evidence import Fate, StandingRow
 from worker.domain.orders import Order, OrderRecord, Status, Undecodable, UnsoundOrder
 from worker.repair.judgement import of_entry
 from worker.wire.fingerprints import fingerprint_of
@@ -84,7 +84,8 @@ def test_audit_knows_a_retry_that_the_last_version_acked_as_a_duplicate(
 ) -> None:
     decoded = decoder().decode(delivery("7-0", (b"payload", CONTENT)))
 
-    finding = of_entry("7-0", decoded, Fate(), fingerprint, None, "7-0")
+    standing = None if fingerprint is None else StandingRow("6-0", fingerprint)
+    finding = of_entry("7-0", decoded, Fate(), standing, None, "7-0")
 
     assert isinstance(decoded, Undecodable)
     assert (finding is not None) == found

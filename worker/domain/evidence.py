@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from worker.domain.deliveries import entry_order, is_entry_id
+
 
 class Invariant(StrEnum):
     """What an audit proves, known to people by its code."""
@@ -89,6 +91,17 @@ class Fate(Struct, frozen=True):
             return True
         complete_ms = self.marks.letters_since_ms if buried else self.marks.results_since_ms
         return None if self.old or since_ms < (complete_ms or 0) else False
+
+
+class StandingRow(Struct, frozen=True):
+    """Which entry the row of an order belongs to, empty where that is of another stream, and what it held."""
+
+    entry_id: str
+    fingerprint: bytes
+
+    def came_after(self, entry_id: str) -> bool:
+        """Whether that entry is later: it was replayed, and may say something else than was asked before."""
+        return is_entry_id(self.entry_id) and entry_order(entry_id) < entry_order(self.entry_id)
 
 
 class PublishedResult(Struct, frozen=True):

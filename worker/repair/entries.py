@@ -72,7 +72,7 @@ class Entries:
         decoded = {each: self._decoder.decode(delivery) for each, delivery in held.items()}
         known = {each: order for each, order in decoded.items() if order.fingerprint}
         wanted = [order.order_id for order in known.values() if order.order_id is not None]
-        standing = self._rows.fingerprints(wanted) if wanted else {}
+        standing = self._rows.standing(wanted) if wanted else {}
         results = given_out([each for each in wanted if each not in standing])
         displaced = self._rows.owned(list(entries))
         asked = [*map(mark_of_content, held.values()), *held]
@@ -87,9 +87,9 @@ class Entries:
         others = [mark for each, mark in marks.items() if mark != each]
         fates = {**fates, **(self._streams.fates(others) if others else {})}
         for entry_id, order in decoded.items():
-            of_order = standing.get(order.order_id or "") if entry_id in known else None
+            row = standing.get(order.order_id or "") if entry_id in known else None
             letter, mark = letters[entry_id], marks[entry_id]
             result = results.get(order.order_id or "", False)
-            finding = of_entry(entry_id, order, fates[mark], of_order, letter, mark, given_out=result)
+            finding = of_entry(entry_id, order, fates[mark], row, letter, mark, given_out=result)
             if finding is not None or letter is None:
                 yield entry_id, finding

@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.domain.deliveries import Delivery, mark_of_content
-from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, PublishedResult, Remedy
+from worker.domain.evidence import BuriedEntry, Fate, Finding, Invariant, PublishedResult, Remedy, StandingRow
 from worker.domain.orders import (
     WITH_RESULT,
     Order,
@@ -175,11 +175,20 @@ def mark_of(
     return delivery.entry_id if lacks_row else mark_of_content(delivery) or delivery.entry_id
 
 
+def is_duplicate(entry_id: str, held: Order | UnsoundOrder | Undecodable, standing: StandingRow) -> bool:
+    """Whether an entry was rightly acked though its order has a row that is another entry's.
+
+    What the row held before it was replayed nobody knows any more.
+    """
+    came_before = not isinstance(held, Undecodable) and standing.came_after(entry_id)
+    return came_before or standing.fingerprint == held.fingerprint
+
+
 def of_entry(
     entry_id: str,
     decoded: Order | UnsoundOrder | Undecodable,
     fate: Fate,
-    standing: bytes | None,
+    standing: StandingRow | None,
     letter: BuriedEntry | None,
     mark: str,
     *,
@@ -188,12 +197,12 @@ def of_entry(
     """Return what is wrong with an entry that owns no row.
 
     Its fate is that of its `mark`, which is not its id where it is not for want of a row that it owns none.
-    `standing` is the fingerprint of its order's row, if any; `given_out` says whether its order has a result
-    (None: it may have, where nobody sees it any more).
+    `standing` is the row of its order, if any; `given_out` says whether its order has a result (None: it may
+    have, where nobody sees it any more).
     """
     if letter is not None:
         return _of_buried(entry_id, fate, letter)
-    if fate.in_flight or (standing is not None and standing == decoded.fingerprint):
+    if fate.in_flight or (standing is not None and is_duplicate(entry_id, decoded, standing)):
         return None
     remedy: Remedy | None = None if fate.marked else Remedy.READOPT
     if isinstance(decoded, Undecodable):

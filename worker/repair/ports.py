@@ -8,7 +8,16 @@ from datetime import date, datetime
 from typing import Protocol, TypeAlias
 
 from worker.domain.deliveries import Restoration, Settlement, Settling
-from worker.domain.evidence import Buried, BuriedEntry, Fate, LostRow, Marked, Owner, PublishedResult
+from worker.domain.evidence import (
+    Buried,
+    BuriedEntry,
+    Fate,
+    LostRow,
+    Marked,
+    Owner,
+    PublishedResult,
+    StandingRow,
+)
 from worker.domain.orders import OrderRecord
 from worker.domain.ports import Entry, Rounds
 
@@ -112,8 +121,8 @@ class Rows(Protocol):
     def pruned_days(self) -> Mapping[date, int]:
         """Return on which days entries were added whose rows were pruned, and how many had results."""
 
-    def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
-        """Return the fingerprints of those orders that have a row whose result stands where ours do."""
+    def standing(self, order_ids: Sequence[str]) -> dict[str, StandingRow]:
+        """Return whose the rows of those orders are that have one whose result stands where ours do."""
 
     def rows(self, order_ids: Sequence[str]) -> dict[str, OrderRecord]:
         """Return the rows of orders that are of our source, by order id."""

@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 from sqlalchemy import func, select, text, tuple_
 
-from worker.domain.evidence import Owner
+from worker.domain.evidence import Owner, StandingRow
 from worker.domain.fleets import Fleet
 from worker.domain.orders import OrderRecord, Status
 from worker.domain.pruning import Pruned
@@ -99,15 +99,16 @@ class StoreEvidence:
         """Return on which days entries were added whose rows were pruned, and how many had results."""
         return pruned_days(self._database)
 
-    def fingerprints(self, order_ids: Sequence[str]) -> dict[str, bytes]:
-        """Return the fingerprints of those orders that have a row whose result stands where ours do."""
-        columns = (orders.c.order_id, orders.c.fingerprint, orders.c.source, orders.c.recorded_at)
+    def standing(self, order_ids: Sequence[str]) -> dict[str, StandingRow]:
+        """Return whose the rows of those orders are that have one whose result stands where ours do."""
+        whose = (orders.c.entry_id, orders.c.source)
+        columns = (orders.c.order_id, orders.c.fingerprint, orders.c.recorded_at, *whose)
         with self._database.transaction() as connection:
             found = connection.execute(select(*columns).where(one_of(orders.c.order_id, order_ids))).all()
             others = {row.source for row in found} - {UNSOURCED, self._fleet.source}
             here = publishing_here(connection, self._fleet, others)
         return {
-            row.order_id: bytes(row.fingerprint)
+            row.order_id: StandingRow("" if row.source in others else row.entry_id, bytes(row.fingerprint))
             for row in found
             if row.source not in others or (row.source in here and here[row.source] <= row.recorded_at)
         }

@@ -9,7 +9,7 @@ from worker.domain.evidence import BuriedEntry, Finding, Invariant, PublishedRes
 from worker.domain.orders import DeadReason, Status
 from worker.repair.doubts import CLOCKS_APART_MS
 from worker.repair.entries import results_may_be_gone
-from worker.repair.judgement import Case, letter_of, mark_of, of_entry, of_row
+from worker.repair.judgement import Case, is_duplicate, letter_of, mark_of, of_entry, of_row
 from worker.source.unsourced import is_ours
 from worker.status.story import Story
 from worker.store import OrderRow
@@ -83,8 +83,7 @@ class Judging:
         entry_id, held = entry.entry_id, Delivery(entry.entry_id, entry.fields, 1, True)
         standing = None
         if decoded.fingerprint and decoded.order_id is not None:
-            standing = self._ask.rows.fingerprints([decoded.order_id]).get(decoded.order_id)
-        is_duplicate = standing is not None and standing == decoded.fingerprint
+            standing = self._ask.rows.standing([decoded.order_id]).get(decoded.order_id)
         displaced = entry_id in self._ask.rows.owned([entry_id])
         buried = by_mark([(each.mark, each.letter_id) for each in story.letters.found])
         letter = letter_of(held, buried, displaced=displaced)
@@ -96,4 +95,5 @@ class Judging:
         if letter is None and not story.letters.searched.all:
             finding = None
         findings = () if finding is None else (finding,)
-        return replace(story, fate=fate, is_duplicate=is_duplicate, findings=findings)
+        duplicate = standing is not None and is_duplicate(entry_id, decoded, standing)
+        return replace(story, fate=fate, is_duplicate=duplicate, findings=findings)
