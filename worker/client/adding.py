@@ -82,7 +82,9 @@ class Adding:
                 has_begun = has_begun or (yield from self._begin(order))
                 replies = yield from self._send(order, traceparent)
             except redis.RedisError as error:
-                # Whatever refuses it now, an attempt before that had no answer may have added it.
+                # Whatever refuses it now, an attempt before that had no answer may have added it. An answer
+                # that nobody can read is none.
+                may_be_added = may_be_added or isinstance(error, redis.exceptions.InvalidResponse)
                 if not (may_be_repeated(error) or may_be_added):
                     raise
                 if attempt == self._attempts or not may_be_repeated(error):
