@@ -97,8 +97,9 @@ class Parts(Struct):
 
 
 def _parts(text: str, *, vary: bool) -> Parts:
-    # Before 7.0 Redis does not tell the lag; columns are as wide as what is in them.
-    plain = " ".join(re.sub(r" \(lag [\d,]+\)", "", text).split())
+    # Before 7.0 Redis tells neither the lag nor that anything was deleted; columns are as wide as what is in
+    # them.
+    plain = " ".join(re.sub(r" \(lag [\d,]+\)|, and a result of its order may be gone", "", text).split())
     ids = [found["id"] for found in TOKEN.finditer(plain) if found["id"]]
     skeleton = TOKEN.sub(lambda found: "<id>" if found["id"] else "<free>", plain)
     return Parts(NUMBER.sub("<n>", skeleton) if vary else skeleton, ids)
